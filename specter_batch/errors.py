@@ -1,0 +1,50 @@
+"""The exceptions of specter-batch.
+
+    SpecterBatchError
+    ├── ConfigError          a setting, flag or configuration file is wrong
+    ├── PaperSchemaError     an input of papers cannot be read as papers
+    ├── LabelError           a label is not in the label set, or the set itself is wrong
+    ├── BundleError          a model bundle or run folder is missing, incomplete or of another format
+    │   └── FingerprintError its files are not the files it was built with
+    ├── ProviderError        the device asked for cannot run the model
+    ├── ParityError          an exported graph does not give the labels of its Torch original
+    └── ShardError           a shard could not be read, labelled or written
+
+A message says what was expected, what was found, where, and what to do next. The command line prints it as one line.
+"""
+
+
+class SpecterBatchError(Exception):
+    """Base of every error that a user can act on."""
+
+
+class ConfigError(SpecterBatchError):
+    """A setting, flag or configuration file is wrong."""
+
+
+class PaperSchemaError(SpecterBatchError):
+    """An input of papers cannot be read as papers."""
+
+
+class LabelError(SpecterBatchError):
+    """A label is not in the label set, or the set itself is wrong."""
+
+
+class BundleError(SpecterBatchError):
+    """A model bundle or run folder is missing, incomplete or of another format."""
+
+
+class FingerprintError(BundleError):
+    """The files of a bundle are not the files it was built with."""
+
+
+class ProviderError(SpecterBatchError):
+    """The device asked for cannot run the model."""
+
+
+class ParityError(SpecterBatchError):
+    """An exported graph does not give the labels of its Torch original."""
+
+
+class ShardError(SpecterBatchError):
+    """A shard could not be read, labelled or written."""

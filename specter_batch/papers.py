@@ -1,0 +1,241 @@
+"""Papers in parquet: finding the files and columns, the canonical schema, and the one text of a paper."""
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from specter_batch.errors import ConfigError, PaperSchemaError
+
+PAPER_SCHEMA = pa.schema(
+    [("paper_id", pa.string()), ("title", pa.string()), ("abstract", pa.string()), ("label", pa.string())]
+)
+
+# Names under which each column is looked for, in this order, when the user does not name one.
+DETECTED_NAMES: Mapping[str, tuple[str, ...]] = {
+    "paper_id": ("paper_id", "pid", "id", "corpusid"),
+    "title": ("title",),
+    "abstract": ("abstract",),
+    "label": ("label", "class_label", "labels"),
+}
+
+# SPECTER reads title and abstract as one sequence, parted by the tokenizer's separator token.
+TEXT_TEMPLATE = "{title}[SEP]{abstract}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaperColumns:
+    """The input's column names; None means: detect it (`DETECTED_NAMES`)."""
+
+    paper_id: str | None = None
+    title: str | None = None
+    abstract: str | None = None
+    label: str | None = None
+
+    def resolve(self, schema: pa.Schema, *, where: str) -> dict[str, str]:
+        """Map canonical names to this schema's names; `label` is left out when the input has none.
+
+        Raises:
+            PaperSchemaError: A column is missing or of a type that cannot be read as text.
+        """
+        resolved: dict[str, str] = {}
+        for field in fields(self):
+            wanted = getattr(self, field.name)
+            candidates = (wanted,) if wanted else DETECTED_NAMES[field.name]
+            found = next((name for name in candidates if name in schema.names), None)
+            if found is not None:
+                _check_type(schema.field(found), canonical=field.name, where=where)
+                resolved[field.name] = found
+            elif wanted or field.name != "label":
+                raise PaperSchemaError(
+                    f"{where}: no column for {field.name}: expected {' or '.join(candidates)}, "
+                    f"got {', '.join(schema.names) or 'no columns'}; name it with --{field.name.replace('_', '-')}-column"
+                )
+        return resolved
+
+
+def _check_type(field: pa.Field, *, canonical: str, where: str) -> None:
+    kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+    textual = (
+        pa.types.is_string(kind)
+        or pa.types.is_large_string(kind)
+        or pa.types.is_string_view(kind)
+        or pa.types.is_binary(kind)
+        or pa.types.is_large_binary(kind)
+        or pa.types.is_null(kind)
+    )
+    whole_numbers_too = canonical in ("paper_id", "label")
+    if not (textual or (whole_numbers_too and pa.types.is_integer(kind))):
+        expected = "text or whole numbers" if whole_numbers_too else "text"
+        raise PaperSchemaError(f"{where}: column {field.name} should hold {expected}, got {field.type}")
+
+
+def find_parquet(source: str | Path) -> tuple[Path, list[Path]]:
+    """List the parquet files of a file, a folder (recursively) or a glob, in a fixed order.
+
+    Names that begin with `_` or `.` are not data (`_SUCCESS`, checksums, temporary folders) and are passed over.
+
+    Returns:
+        The folder that the files are named relative to, and the sorted files.
+
+    Raises:
+        PaperSchemaError: Nothing is there.
+    """
+    path = Path(source)
+    if path.is_file():
+        return path.parent, [path]
+    if path.is_dir():
+        root, pattern = path, "**/*"
+    else:
+        parts = path.parts
+        magic = next((i for i, part in enumerate(parts) if re.search(r"[*?\[]", part)), None)
+        if magic is None:
+            raise PaperSchemaError(f"{source}: no such file or folder")
+        root, pattern = Path(*parts[:magic]), str(Path(*parts[magic:]))
+    suffixes = (".parquet", ".pq")
+    files = sorted(
+        file
+        for file in root.glob(pattern)
+        if file.suffix.lower() in suffixes
+        and not any(part.startswith(("_", ".")) for part in file.relative_to(root).parts)
+        and file.is_file()
+    )
+    if not files:
+        raise PaperSchemaError(f"{source}: no parquet files found (looked for *{' and *'.join(suffixes)})")
+    return root, files
+
+
+def open_parquet(path: Path) -> pq.ParquetFile:
+    """Open a parquet file and read its footer.
+
+    Raises:
+        PaperSchemaError: The file is empty, corrupt or no parquet at all.
+    """
+    try:
+        return pq.ParquetFile(path)
+    except FileNotFoundError:
+        raise PaperSchemaError(f"{path}: the file is gone; was it moved while the job ran?") from None
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
+        size = path.stat().st_size if path.exists() else 0
+        what = "the file is empty" if size == 0 else f"not a readable parquet file ({_first_line(error)})"
+        raise PaperSchemaError(f"{path}: {what}; write it again or move it away") from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaperBatch:
+    """Papers in the canonical schema.
+
+    Attributes:
+        table: `PAPER_SCHEMA`, bytes that are not UTF-8 replaced by U+FFFD.
+        invalid_unicode: `(n_papers,)` bool, True where id, title or abstract held such bytes.
+    """
+
+    table: pa.Table
+    invalid_unicode: npt.NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+
+def read_papers(
+    file: pq.ParquetFile, columns: Mapping[str, str], *, batch_rows: int, row_groups: list[int] | None = None
+) -> Iterator[PaperBatch]:
+    """Stream a file's papers, reading only the needed columns.
+
+    Args:
+        file: From `open_parquet`.
+        columns: From `PaperColumns.resolve`.
+        batch_rows: Most papers held at once.
+        row_groups: Only these row groups; all when None.
+    """
+    # Row groups one at a time: asked for all, the reader holds the pages of many.
+    for group in range(file.num_row_groups) if row_groups is None else row_groups:
+        for batch in file.iter_batches(batch_rows, row_groups=[group], columns=list(columns.values())):
+            if batch.num_rows:
+                yield canonical_papers(batch, columns)
+
+
+def canonical_papers(batch: pa.RecordBatch, columns: Mapping[str, str]) -> PaperBatch:
+    """Give a batch of any accepted column types the canonical schema."""
+    invalid = np.zeros(batch.num_rows, dtype=np.bool_)
+    arrays: list[pa.Array] = []
+    for name in PAPER_SCHEMA.names:
+        if name not in columns:
+            arrays.append(pa.nulls(batch.num_rows, pa.string()))
+            continue
+        text, broken = _as_text(batch.column(columns[name]))
+        arrays.append(text)
+        if name != "label":
+            invalid |= broken
+    return PaperBatch(table=pa.table(arrays, schema=PAPER_SCHEMA), invalid_unicode=invalid)
+
+
+def _as_text(array: pa.Array) -> tuple[pa.Array, npt.NDArray[np.bool_]]:
+    """Cast to string and say which values were not UTF-8 (parquet readers do not check)."""
+    valid = np.zeros(len(array), dtype=np.bool_)
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    if pa.types.is_integer(array.type) or pa.types.is_null(array.type):
+        return array.cast(pa.string()), valid
+    raw = array.cast(pa.large_binary())
+    try:
+        text = raw.cast(pa.large_string())
+        return text.cast(pa.string()), valid
+    except pa.ArrowInvalid:
+        values = raw.to_pylist()
+        decoded = [None if value is None else value.decode("utf-8", errors="replace") for value in values]
+        broken = [value is not None and value != text.encode() for value, text in zip(values, decoded, strict=True)]
+        return pa.array(decoded, pa.string()), np.array(broken, dtype=np.bool_)
+
+
+def check_template(template: str) -> str:
+    """Return the template if it names `{title}` and `{abstract}` once each and nothing else.
+
+    Raises:
+        ConfigError: It does not.
+    """
+    if sorted(re.findall(r"\{[^{}]*\}", template)) != ["{abstract}", "{title}"]:
+        raise ConfigError(f"a text template holds {{title}} and {{abstract}} once each, got {template!r}")
+    return template
+
+
+def paper_text(title: str | None, abstract: str | None, template: str = TEXT_TEMPLATE) -> str:
+    """Join a title and an abstract into the one text that the tokenizer reads; a missing part is empty."""
+    head, middle, tail = re.split(r"\{(?:title|abstract)\}", template)
+    first, second = (title or "").strip(), (abstract or "").strip()
+    if template.index("{abstract}") < template.index("{title}"):
+        first, second = second, first
+    return f"{head}{first}{middle}{second}{tail}"
+
+
+def text_hash(text: str) -> str:
+    """Return 32 hex digits (128 bits of BLAKE2b) of a text: equal for equal texts only."""
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def normalised_text_hash(text: str) -> int:
+    """Return 64 bits of a text's hash after folding case, punctuation and spacing, for the leak check.
+
+    Two printings of one paper often differ in nothing else.
+    """
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    words = " ".join(re.findall(r"\w+", folded))
+    return int.from_bytes(hashlib.blake2b(words.encode(), digest_size=8).digest(), "big")
+
+
+def is_blank(column: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
+    """Return `(n_papers,)` bool: the value is null, empty or white space only."""
+    blank = pc.fill_null(pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(column)), 0), True)
+    return np.asarray(blank.to_numpy(), dtype=np.bool_)
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
