@@ -55,9 +55,10 @@ class PaperColumns:
                 _check_type(schema.field(found), canonical=field.name, where=where)
                 resolved[field.name] = found
             elif wanted or field.name != "label":
+                option = f"--{field.name.replace('_', '-')}-column"
                 raise PaperSchemaError(
                     f"{where}: no column for {field.name}: expected {' or '.join(candidates)}, "
-                    f"got {', '.join(schema.names) or 'no columns'}; name it with --{field.name.replace('_', '-')}-column"
+                    f"got {', '.join(schema.names) or 'no columns'}; name it with {option}"
                 )
         return resolved
 
@@ -192,7 +193,7 @@ def _as_text(array: pa.Array) -> tuple[pa.Array, npt.NDArray[np.bool_]]:
     except pa.ArrowInvalid:
         values = raw.to_pylist()
         decoded = [None if value is None else value.decode("utf-8", errors="replace") for value in values]
-        broken = [value is not None and value != text.encode() for value, text in zip(values, decoded, strict=True)]
+        broken = [text is not None and value != text.encode() for value, text in zip(values, decoded, strict=True)]
         return pa.array(decoded, pa.string()), np.array(broken, dtype=np.bool_)
 
 

@@ -1,0 +1,24 @@
+"""Options that several commands share, declared once."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+PaperIdColumn = Annotated[
+    str | None, typer.Option(help="Column of the paper ids; found by name when not given.", show_default=False)
+]
+TitleColumn = Annotated[
+    str | None, typer.Option(help="Column of the titles; found by name when not given.", show_default=False)
+]
+AbstractColumn = Annotated[
+    str | None, typer.Option(help="Column of the abstracts; found by name when not given.", show_default=False)
+]
+LabelColumn = Annotated[
+    str | None, typer.Option(help="Column of the true labels; found by name when not given.", show_default=False)
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for machines.")]
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", help="TOML file of settings; flags win over it.", show_default=False)
+]
+DeviceName = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]

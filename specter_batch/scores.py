@@ -1,0 +1,111 @@
+"""The scores of labelled papers as a report: the same words for `evaluate` and for the nightly job."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from specter_batch.labels import LabelSet
+from specter_batch.metrics import F1Report, Tally
+from specter_batch.papers import normalised_text_hash
+
+
+def seen_in_training(texts: Sequence[str], seen_texts: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
+    """Return `(n,)` bool: the text, but for case and punctuation, was trained on.
+
+    Args:
+        texts: Of the papers.
+        seen_texts: Sorted normalised hashes, `(n_texts,)`, as a bundle keeps them.
+    """
+    hashes = np.array([normalised_text_hash(text) for text in texts], dtype=np.uint64)
+    return np.isin(hashes, seen_texts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """Tallies of labelled papers, those trained on kept apart so that no headline figure counts them."""
+
+    unseen: Tally
+    seen: Tally
+
+    @classmethod
+    def empty(cls, n_labels: int) -> "Scores":
+        """Return the scores of no papers."""
+        return cls(unseen=Tally.empty(n_labels), seen=Tally.empty(n_labels))
+
+    @classmethod
+    def count(
+        cls,
+        true: npt.NDArray[np.int64],
+        predicted: npt.NDArray[np.int64],
+        scores: npt.NDArray[np.float64],
+        *,
+        seen: npt.NDArray[np.bool_],
+        n_labels: int,
+    ) -> "Scores":
+        """Count papers by true label, predicted label, score and whether they were trained on; all `(n,)`."""
+        return cls(
+            unseen=Tally.count(true[~seen], predicted[~seen], scores[~seen], n_labels=n_labels),
+            seen=Tally.count(true[seen], predicted[seen], scores[seen], n_labels=n_labels),
+        )
+
+    def __add__(self, other: "Scores") -> "Scores":
+        return Scores(unseen=self.unseen + other.unseen, seen=self.seen + other.seen)
+
+    def as_report(self, labels: LabelSet) -> dict[str, Any]:
+        """Return the scores' part of `report.json`; `macro_f1` is None when no unseen paper has a label."""
+        unseen = F1Report.from_tally(self.unseen, labels)
+        seen = int(self.seen.confusion.sum())
+        everything = F1Report.from_tally(self.unseen + self.seen, labels)
+        scored = unseen.papers > 0
+        return {
+            "macro_f1": unseen.macro_f1 if scored else None,
+            "micro_f1": unseen.micro_f1 if scored else None,
+            "weighted_f1": unseen.weighted_f1 if scored else None,
+            "accuracy": unseen.accuracy if scored else None,
+            "expected_calibration_error": unseen.expected_calibration_error if scored else None,
+            "scored_papers": unseen.papers,
+            "seen_in_training": seen,
+            "macro_f1_with_seen": everything.macro_f1 if everything.papers else None,
+            "per_label": [asdict(label) for label in unseen.per_label],
+            "confusion": [list(row) for row in unseen.confusion],
+            "labels": list(labels),
+        }
+
+
+def scores_markdown(report: dict[str, Any]) -> str:
+    """Render the scores' part of a report as Markdown."""
+    if report["macro_f1"] is None:
+        seen = report["seen_in_training"]
+        return f"No unseen paper had a label, so there is no F1 ({seen} labelled papers were in the training data).\n"
+    lines = [
+        f"**Macro F1 {report['macro_f1']:.4f}** over {report['scored_papers']:,} labelled papers that were not in the "
+        f"training data; {report['seen_in_training']:,} that were are left out "
+        f"(macro F1 with them {report['macro_f1_with_seen']:.4f}).",
+        "",
+        f"Micro F1 {report['micro_f1']:.4f}, weighted F1 {report['weighted_f1']:.4f}, accuracy "
+        f"{report['accuracy']:.4f}, expected calibration error {report['expected_calibration_error']:.4f}.",
+        "",
+        "| label | F1 | precision | recall | papers | predicted |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    lines += [
+        f"| {row['label']} | {row['f1']:.4f} | {row['precision']:.4f} | {row['recall']:.4f} "
+        f"| {row['support']:,} | {row['predicted']:,} |"
+        for row in report["per_label"]
+    ]
+    numbers = range(len(report["labels"]))
+    lines += [
+        "",
+        "Confusion matrix: a row per true label, a column per predicted one, in the order of the table.",
+        "",
+        "| true \\ predicted |" + "".join(f" {i} |" for i in numbers),
+        "|---|" + "---:|" * len(report["labels"]),
+    ]
+    lines += [
+        f"| {i} {name} |" + "".join(f" {cell or '·'} |" for cell in report["confusion"][i])
+        for i, name in enumerate(report["labels"])
+    ]
+    return "\n".join(lines) + "\n"

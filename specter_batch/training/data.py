@@ -1,0 +1,113 @@
+"""Labelled papers for training and evaluation."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from specter_batch.errors import LabelError, PaperSchemaError
+from specter_batch.labels import LabelSet
+from specter_batch.papers import (
+    PAPER_SCHEMA,
+    TEXT_TEMPLATE,
+    PaperColumns,
+    find_parquet,
+    is_blank,
+    normalised_text_hash,
+    open_parquet,
+    paper_text,
+    read_papers,
+)
+
+READ_ROWS = 8192
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledPapers:
+    """Papers that can be trained on or scored.
+
+    Attributes:
+        papers: `PAPER_SCHEMA`; id, title, abstract and label are all there.
+        dropped: How many rows were left out, by reason.
+        source: Where they came from, for messages.
+    """
+
+    papers: pa.Table
+    dropped: Mapping[str, int]
+    source: str
+
+    def __len__(self) -> int:
+        return int(self.papers.num_rows)
+
+    def texts(self, template: str = TEXT_TEMPLATE) -> list[str]:
+        """Return each paper's text."""
+        titles, abstracts = self.papers["title"].to_pylist(), self.papers["abstract"].to_pylist()
+        return [paper_text(title, abstract, template) for title, abstract in zip(titles, abstracts, strict=True)]
+
+    def label_ids(self, labels: LabelSet) -> npt.NDArray[np.int64]:
+        """Return `(n_papers,)` label ids.
+
+        Raises:
+            LabelError: A paper's label is not in the set.
+        """
+        values = self.papers["label"].to_pylist()
+        unknown = Counter(value for value in values if labels.find(value) is None)
+        if unknown:
+            shown = ", ".join(f"{value!r} ({count} papers)" for value, count in unknown.most_common(5))
+            raise LabelError(
+                f"{self.source}: {len(unknown)} label(s) are not among the model's: {shown}; "
+                f"expected {', '.join(labels)} or their ids"
+            )
+        return np.array([labels.id_of(value) for value in values], dtype=np.int64)
+
+    def seen_hashes(self) -> npt.NDArray[np.uint64]:
+        """Return the sorted unique normalised text hashes `(n_texts,)`, for the leak check."""
+        return np.unique(np.array([normalised_text_hash(text) for text in self.texts()], dtype=np.uint64))
+
+    def content_sha256(self) -> str:
+        """Return a hash of ids, texts and labels, whatever file or column types they came in."""
+        digest = hashlib.sha256()
+        for row in self.papers.to_pylist():
+            digest.update("\x1f".join(row[name] or "" for name in PAPER_SCHEMA.names).encode() + b"\x1e")
+        return digest.hexdigest()
+
+
+def read_labelled(source: str | Path, columns: PaperColumns | None = None) -> LabelledPapers:
+    """Read the papers of a file, folder or glob that have a title, an abstract and a label.
+
+    Raises:
+        PaperSchemaError: Nothing is there, or a file is no parquet of labelled papers.
+        LabelError: No paper has a label.
+    """
+    _, files = find_parquet(source)
+    tables: list[pa.Table] = []
+    dropped: Counter[str] = Counter()
+    labels_found = 0
+    for path in files:
+        file = open_parquet(path)
+        resolved = (columns or PaperColumns()).resolve(file.schema_arrow, where=str(path))
+        if "label" not in resolved:
+            raise PaperSchemaError(f"{path}: no label column among {', '.join(file.schema_arrow.names)}")
+        for batch in read_papers(file, resolved, batch_rows=READ_ROWS):
+            keep = np.ones(len(batch), dtype=np.bool_)
+            labels_found += len(batch) - int(is_blank(batch.table["label"]).sum())
+            for reason, bad in (
+                ("invalid_unicode", batch.invalid_unicode),
+                ("missing_title", is_blank(batch.table["title"])),
+                ("missing_abstract", is_blank(batch.table["abstract"])),
+                ("missing_label", is_blank(batch.table["label"])),
+            ):
+                dropped[reason] += int((keep & bad).sum())
+                keep &= ~bad
+            tables.append(batch.table.filter(pa.array(keep)))
+    papers = pa.concat_tables(tables) if tables else PAPER_SCHEMA.empty_table()
+    if not papers.num_rows:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.items() if count) or "no rows"
+        kind = LabelError if tables and not labels_found else PaperSchemaError
+        raise kind(f"{source}: no paper has a title, an abstract and a label ({reasons})")
+    return LabelledPapers(papers=papers, dropped={k: v for k, v in dropped.items() if v}, source=str(source))
