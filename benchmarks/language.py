@@ -61,9 +61,9 @@ def main() -> None:
     ours, our_speed = timed(english_filter.language, texts)
     alone, alone_speed = timed(langdetect_alone, texts)
 
-    rows = list(zip(paper_ids, screened, ours, alone, strict=True))
-    disagreements = [row for row in rows if (row[2] == "en") != (row[3] == "en")]
-    asked = Counter(language for _, screen, _, language in rows if screen is None)
+    rows = list(zip(paper_ids, texts, screened, ours, alone, strict=True))
+    disagreements = [row for row in rows if (row[3] == "en") != (row[4] == "en")]
+    asked = Counter(language for *_, screen, _, language in rows if screen is None)
     totals = Counter(alone)
     print(f"papers          {len(rows):,}")
     print(f"agreement       {len(rows) - len(disagreements):,} of {len(rows):,} on English or not")
@@ -73,9 +73,10 @@ def main() -> None:
     print(f"of {totals['en']:,} ({asked['en'] / max(totals['en'], 1):.2%})")
     print(f"texts/s         screen {screen_speed:,.0f}, filter {our_speed:,.0f}, langdetect alone {alone_speed:,.0f}")
     print("langdetect says " + ", ".join(f"{language} {count:,}" for language, count in totals.most_common()))
-    for paper_id, screen, our, language in disagreements:
-        decided_by = "langdetect, cut short" if screen is None else "screen"
-        print(f"disagreement    {paper_id}: filter {our} (by {decided_by}), langdetect alone {language}")
+    for paper_id, text, screen, our, language in disagreements:
+        decider = "langdetect" if screen is None else "screen"
+        print(f"disagreement    {paper_id}: filter {our} ({decider}, {MAX_CHARACTERS:,} characters at most), ", end="")
+        print(f"langdetect alone {language} ({len(text):,} characters)")
 
 
 if __name__ == "__main__":

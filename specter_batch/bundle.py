@@ -42,6 +42,7 @@ class GraphParity(_Frozen):
     papers: int
     max_logit_difference: float
     label_flips: int
+    tolerances: dict[str, float]
 
 
 class GraphEntry(_Frozen):

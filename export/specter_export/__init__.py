@@ -1,1 +1,1 @@
-"""Export."""
+"""Export: from a training run to a model bundle whose graphs are proven equal to Torch."""

@@ -1,1 +1,89 @@
-def register(app): pass
+"""The export layer's commands: export, parity, inspect."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from specter_batch.options import AsJson
+
+if TYPE_CHECKING:
+    from specter_export.parity import ParityReport
+
+
+def register(app: typer.Typer) -> None:
+    """Mount the commands."""
+    app.command()(export)
+    app.command()(parity)
+
+
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder that train wrote.")],
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle folder to write.")],
+    recipe: Annotated[
+        list[str] | None,
+        typer.Option(help="Recipe to build: a TOML file or a shipped name. May be given again.  [default: cpu-int8]"),
+    ] = None,
+    papers: Annotated[
+        Path | None, typer.Option(help="Labelled papers for the parity gate instead of the run's own.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Export a training run to an ONNX bundle, through the parity gate."""
+    from specter_batch.training.run import TrainingRun
+    from specter_export.build import build_bundle
+    from specter_export.recipe import DEFAULT_RECIPES, load_recipe
+
+    recipes = [load_recipe(name) for name in recipe or DEFAULT_RECIPES]
+    reports = build_bundle(TrainingRun.open(run), bundle, recipes=recipes, papers=papers)
+    _print(reports, as_json=as_json)
+    if not as_json:
+        typer.echo(f"bundle: {bundle}   next: specter-batch classify DUMP OUT --bundle {bundle}")
+
+
+def parity(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle folder.")],
+    against: Annotated[Path, typer.Option(help="The run it was exported from.")],
+    papers: Annotated[Path, typer.Option(help="Labelled papers to compare on.")],
+    as_json: AsJson = False,
+) -> None:
+    """Compare every graph of a bundle with its Torch original, on any papers."""
+    from specter_batch.bundle import ModelBundle
+    from specter_batch.errors import ParityError
+    from specter_batch.training.run import TrainingRun
+    from specter_export.build import check_bundle
+
+    reports = check_bundle(ModelBundle.open(bundle), TrainingRun.open(against), papers)
+    _print(reports, as_json=as_json)
+    failed = [f"{name}: {reason}" for name, report in reports.items() for reason in report.failures]
+    if failed:
+        raise ParityError("; ".join(failed))
+
+
+def _print(reports: "dict[str, ParityReport]", *, as_json: bool) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    if as_json:
+        typer.echo(json.dumps({name: report.as_json() for name, report in reports.items()}))
+        return
+    table = Table(
+        "graph", "asked", "papers", "max |Δlogit|", "max |Δp|", "labels flipped", "deferred", "macro F1", "gate"
+    )
+    for name, report in reports.items():
+        for mode, found in report.modes.items():
+            alone = mode == "alone"
+            f1 = report.macro_f1 if alone else None
+            table.add_row(
+                name,
+                mode,
+                str(found.papers),
+                f"{found.max_logit_difference:.2e}",
+                f"{found.max_probability_difference:.2e}",
+                f"{found.label_flips} ({found.label_flips / found.papers:.2%})",
+                str(report.deferred_papers) if alone and report.deferral_margin is not None else "",
+                f"{f1['graph']:.4f} (Torch {f1['torch']:.4f})" if f1 else "",
+                ("passed" if report.passed else "FAILED") if alone else "",
+            )
+    Console().print(table)

@@ -213,6 +213,7 @@ def _arguments(config: TrainConfig, out: Path) -> TrainingArguments:
         warmup_ratio=config.warmup_ratio,
         bf16=config.precision == "bf16",
         fp16=config.precision == "fp16",
+        use_cpu=not torch.cuda.is_available(),  # said aloud, or bf16 on a CPU is refused
         seed=config.seed,
         data_seed=config.seed,
         group_by_length=True,

@@ -1,0 +1,182 @@
+"""The parity gate: is a graph the same model as its Torch original, on real texts, alone and in batches?"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from specter_batch.encoding import TokenIds, pad_batch, plan_batches
+from specter_batch.labels import LabelSet
+from specter_batch.metrics import F1Report, Ints, Tally, margins, softmax
+from specter_batch.papers import paper_text
+from specter_batch.runtime import Graph, Logits
+from specter_export.recipe import Tolerances
+
+# In batches a graph is asked of this many papers only: enough to show that padding changes nothing.
+BATCHED_PAPERS = 128
+BATCH_TOKENS = 4096
+LISTED_FLIPS = 50
+# Stands for a label id where a paper has none.
+NO_LABEL = -1
+
+
+def trap_texts(template: str) -> list[str]:
+    """Return texts that exporters and tokenizers stumble over."""
+    sentence = "Renal outcomes were assessed in 412 patients after treatment with the study drug. "
+    return [
+        paper_text("Sepsis", None, template),
+        paper_text("A", "B", template),
+        paper_text("Β-amyloid, naïve T-cells and 日本 cohorts: a 🧠 study", "α ≤ 0.05 — “quoted” ½ mg·kg⁻¹.", template),
+        paper_text("Outcomes", sentence * 3, template),
+        paper_text("Outcomes of treatment", sentence * 200, template),  # cut at max_length
+        paper_text("https://example.org/" + "x" * 300, "A very long unbroken word.", template),
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModeParity:
+    """One way of asking a graph, against Torch.
+
+    Attributes:
+        flip_margins: For each flipped paper, by how much Torch preferred its own label, at most `LISTED_FLIPS`.
+    """
+
+    papers: int
+    max_logit_difference: float
+    max_probability_difference: float
+    label_flips: int
+    flip_margins: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParityReport:
+    """What the gate found for one graph.
+
+    Attributes:
+        macro_f1: Of Torch and of the graph, when the papers have labels.
+        failures: Why it may not go into a bundle; empty when it passed.
+    """
+
+    file: str
+    modes: dict[str, ModeParity]
+    macro_f1: dict[str, float] | None
+    deferral_margin: float | None
+    deferred_papers: int
+    failures: tuple[str, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether the graph may go into a bundle."""
+        return not self.failures
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the graph's part of `parity.json`."""
+        return {**asdict(self), "passed": self.passed}
+
+
+def compare(expected: Logits, found: Logits) -> ModeParity:
+    """Compare logits `(n, n_labels)` with Torch's."""
+    flipped = found.argmax(axis=1) != expected.argmax(axis=1)
+    return ModeParity(
+        papers=len(expected),
+        max_logit_difference=float(np.abs(found - expected).max()),
+        max_probability_difference=float(np.abs(softmax(found) - softmax(expected)).max()),
+        label_flips=int(flipped.sum()),
+        flip_margins=tuple(round(float(value), 4) for value in margins(expected[flipped])[:LISTED_FLIPS]),
+    )
+
+
+def logits_alone(graph: Graph, token_ids: Sequence[TokenIds]) -> Logits:
+    """Return `(n, n_labels)`, one paper per call, as the job does on a CPU."""
+    row = np.zeros(1, dtype=np.int64)
+    return np.concatenate([graph.logits(pad_batch([ids], row)) for ids in token_ids])
+
+
+def check_graph(
+    graph: Graph,
+    *,
+    file: str,
+    token_ids: Sequence[TokenIds],
+    expected: Logits,
+    tolerances: Tolerances,
+    true: Ints,
+    reference: Graph | None = None,
+    deferral_margin: float | None = None,
+) -> ParityReport:
+    """Ask a graph the way the job will, and in sorted and random right-padded batches.
+
+    Args:
+        graph: The graph in question.
+        file: Its name in the bundle.
+        token_ids: Of the papers, mixed lengths.
+        expected: Torch's logits `(n, n_labels)`.
+        tolerances: Of the graph's recipe.
+        true: `(n,)` label ids, `NO_LABEL` where a paper has none.
+        reference: The fp32 graph, for a graph with a deferral margin.
+        deferral_margin: Papers under it are asked of the reference.
+    """
+    alone = logits_alone(graph, token_ids)
+    deferred = np.zeros(len(token_ids), dtype=np.bool_)
+    if reference is not None and deferral_margin:
+        deferred = margins(alone) < deferral_margin
+        for row in np.flatnonzero(deferred).tolist():
+            alone[row] = logits_alone(reference, [token_ids[row]])[0]
+    modes = {"alone": compare(expected, alone)}
+    some = list(range(min(BATCHED_PAPERS, len(token_ids))))
+    lengths = [len(token_ids[row]) for row in some]
+    shuffled = np.random.default_rng(0).permutation(len(some))
+    batches = {
+        "sorted batches": list(plan_batches(lengths, max_tokens=BATCH_TOKENS)),
+        "random batches": [shuffled[start : start + 8] for start in range(0, len(shuffled), 8)],
+    }
+    for mode, plan in batches.items():
+        modes[mode] = compare(expected[some], _logits_in(graph, plan, token_ids, expected[some].shape))
+    return ParityReport(
+        file=file,
+        modes=modes,
+        macro_f1=_macro_f1(true, {"torch": expected, "graph": alone}),
+        deferral_margin=deferral_margin,
+        deferred_papers=int(deferred.sum()),
+        failures=tuple(_failures(modes, tolerances)),
+    )
+
+
+def _macro_f1(true: Ints, logits: dict[str, Logits]) -> dict[str, float] | None:
+    known = true != NO_LABEL
+    if not known.any():
+        return None
+    found = {}
+    for name, values in logits.items():
+        n_labels = values.shape[1]
+        predicted = values[known].argmax(axis=1)
+        tally = Tally.count(true[known], predicted, np.ones(len(predicted)), n_labels=n_labels)
+        found[name] = F1Report.from_tally(tally, LabelSet(names=tuple(map(str, range(n_labels))))).macro_f1
+    return found
+
+
+def _logits_in(
+    graph: Graph, plan: Sequence[npt.NDArray[np.int64]], token_ids: Sequence[TokenIds], shape: tuple[int, ...]
+) -> Logits:
+    found = np.zeros(shape, dtype=np.float32)
+    for rows in plan:
+        found[rows] = graph.logits(pad_batch(token_ids, rows))
+    return found
+
+
+def _failures(modes: dict[str, ModeParity], tolerances: Tolerances) -> list[str]:
+    failures = []
+    for name, mode in modes.items():
+        limit = tolerances.max_logit_difference
+        if limit is not None and not mode.max_logit_difference <= limit:  # NaN fails too
+            failures.append(f"{name}: a logit differs by {mode.max_logit_difference:.2e}, allowed {limit:.0e}")
+    alone, allowed = modes["alone"], tolerances.max_label_flips
+    if allowed is not None and alone.label_flips > allowed * alone.papers:
+        share = alone.label_flips / alone.papers
+        failures.append(
+            f"alone: {alone.label_flips} of {alone.papers} labels flip ({share:.2%}), allowed {allowed:.2%}"
+        )
+    if not np.isfinite(alone.max_logit_difference):
+        failures.append("alone: a logit is not a number")
+    return failures
