@@ -62,28 +62,27 @@ def parity(
 
 
 def _print(reports: "dict[str, ParityReport]", *, as_json: bool) -> None:
+    from rich import box
     from rich.console import Console
     from rich.table import Table
 
     if as_json:
         typer.echo(json.dumps({name: report.as_json() for name, report in reports.items()}))
         return
-    table = Table(
-        "graph", "asked", "papers", "max |Δlogit|", "max |Δp|", "labels flipped", "deferred", "macro F1", "gate"
-    )
+    columns = ("graph", "asked", "papers", "max Δlogit", "flips", "deferred", "F1 (Torch)", "gate")
+    table = Table(*columns, box=box.SIMPLE)
     for name, report in reports.items():
         for mode, found in report.modes.items():
             alone = mode == "alone"
             f1 = report.macro_f1 if alone else None
             table.add_row(
-                name,
+                name if alone else "",
                 mode,
                 str(found.papers),
-                f"{found.max_logit_difference:.2e}",
-                f"{found.max_probability_difference:.2e}",
-                f"{found.label_flips} ({found.label_flips / found.papers:.2%})",
+                f"{found.max_logit_difference:.1e}",
+                str(found.label_flips),
                 str(report.deferred_papers) if alone and report.deferral_margin is not None else "",
-                f"{f1['graph']:.4f} (Torch {f1['torch']:.4f})" if f1 else "",
+                f"{f1['graph']:.4f} ({f1['torch']:.4f})" if f1 else "",
                 ("passed" if report.passed else "FAILED") if alone else "",
             )
-    Console().print(table)
+    Console(width=max(Console().width, 110)).print(table)

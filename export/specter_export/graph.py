@@ -11,7 +11,7 @@ from specter_batch.training.model import SpecterForSequenceClassification
 from specter_batch.training.run import TrainingRun
 
 
-class SpecterOnnxConfig(BertOnnxConfig):  # type: ignore[misc]  # optimum has no annotations
+class SpecterOnnxConfig(BertOnnxConfig):
     """Inputs and axes of the graph; token types are left out, a paper is always segment 0."""
 
     @property

@@ -1,1 +1,7 @@
-def register(app): pass
+"""The job layer's commands: classify."""
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Mount the commands."""
