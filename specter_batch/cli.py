@@ -4,11 +4,14 @@ import os
 import sys
 import traceback
 from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from specter_batch import __version__
 from specter_batch.errors import SpecterBatchError
+from specter_batch.options import AsJson
 
 EXIT_COULD_NOT_START = 1
 EXIT_INTERRUPTED = 130
@@ -37,6 +40,35 @@ def root(
     ),
 ) -> None:
     """Label scientific papers with a fine-tuned SPECTER: train, export, and classify every night."""
+
+
+@app.command()
+def inspect(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle folder.")], as_json: AsJson = False
+) -> None:
+    """Show what a model bundle holds, after checking every file in it."""
+    from specter_batch.bundle import ModelBundle
+
+    manifest = ModelBundle.open(bundle).manifest
+    if as_json:
+        typer.echo(manifest.model_dump_json())
+        return
+    typer.echo(f"bundle {bundle}\nfingerprint  {manifest.fingerprint}\nencoder      {manifest.encoder}")
+    typer.echo(f"made by      {manifest.created_by}")
+    typer.echo(f"labels       {len(manifest.labels)}: {', '.join(manifest.labels)}")
+    typer.echo(f"text         {manifest.text_template}, at most {manifest.max_length} tokens")
+    typer.echo(f"head         {manifest.pooling} pooling, hidden layers {manifest.head.get('hidden_sizes') or 'none'}")
+    typer.echo(f"temperature  {manifest.temperature:.4f}")
+    for graph in manifest.graphs:
+        margin = "" if graph.deferral_margin is None else f", defers under a margin of {graph.deferral_margin:.3f}"
+        typer.echo(
+            f"graph        {graph.file}: {graph.precision} for {graph.device}, opset {graph.opset}{margin}; parity "
+            f"over {graph.parity.papers} papers: max Δlogit {graph.parity.max_logit_difference:.1e}, "
+            f"{graph.parity.label_flips} flips"
+        )
+    validation = manifest.training.get("validation")
+    if isinstance(validation, dict):
+        typer.echo(f"validation   macro F1 {validation.get('macro_f1'):.4f}")
 
 
 def build_app() -> typer.Typer:

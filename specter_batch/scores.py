@@ -54,6 +54,15 @@ class Scores:
     def __add__(self, other: "Scores") -> "Scores":
         return Scores(unseen=self.unseen + other.unseen, seen=self.seen + other.seen)
 
+    def as_json(self) -> dict[str, Any]:
+        """Return plain values, for the ledger."""
+        return {"unseen": self.unseen.as_json(), "seen": self.seen.as_json()}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "Scores":
+        """Read what `as_json` wrote."""
+        return cls(unseen=Tally.from_json(value["unseen"]), seen=Tally.from_json(value["seen"]))
+
     def as_report(self, labels: LabelSet) -> dict[str, Any]:
         """Return the scores' part of `report.json`; `macro_f1` is None when no unseen paper has a label."""
         unseen = F1Report.from_tally(self.unseen, labels)

@@ -1,4 +1,4 @@
-"""The training layer's commands: train, evaluate."""
+"""The training layer's commands: train, evaluate, demo."""
 
 import json
 from pathlib import Path
@@ -21,6 +21,7 @@ def register(app: typer.Typer) -> None:
     """Mount the commands."""
     app.command()(train)
     app.command()(evaluate)
+    app.command()(demo)
 
 
 def train(
@@ -108,3 +109,14 @@ def evaluate(
     if out is not None:
         write_evaluation(report, out)
     typer.echo(json.dumps(report) if as_json else scores_markdown(report))
+
+
+def demo(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="New folder for everything the demo makes.")],
+) -> None:
+    """Walk the whole road on synthetic papers: train, export, classify, report."""
+    from rich.console import Console
+
+    from specter_batch.training.demo import run_demo
+
+    run_demo(folder, console=Console())

@@ -1,0 +1,96 @@
+"""The night's report: JSON first, Markdown as a view of it.
+
+It holds nothing of clocks, so a rerun gives the same bytes.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from functools import reduce
+from operator import add
+from typing import Any
+
+import numpy as np
+
+from specter_batch.bundle import ModelBundle
+from specter_batch.metrics import N_SCORE_BINS
+from specter_batch.scores import Scores, scores_markdown
+from specter_jobs.ledger import LedgerEntry
+from specter_jobs.shards import Plan
+
+
+def night_report(
+    plan: Plan, entries: Sequence[LedgerEntry], failed_shards: dict[str, str], bundle: ModelBundle
+) -> dict[str, Any]:
+    """Add up the finished shards.
+
+    Args:
+        plan: The night's input.
+        entries: Of the finished shards, in the plan's order.
+        failed_shards: Shard or file name -> error.
+        bundle: That labelled them.
+    """
+    labels = bundle.labels
+    scores = reduce(add, (entry.tallies() for entry in entries), Scores.empty(len(labels)))
+    rejects: Counter[str] = Counter()
+    for entry in entries:
+        rejects.update(entry.rejects_by_reason)
+    labelled = sum(entry.labels.rows for entry in entries)
+    label_papers = np.sum([np.zeros(len(labels), np.int64), *(np.array(e.label_papers) for e in entries)], axis=0)
+    bin_papers = np.sum([np.zeros(N_SCORE_BINS, np.int64), *(np.array(e.bin_papers) for e in entries)], axis=0)
+    return {
+        **scores.as_report(labels),
+        "unknown_labels": sum(entry.unknown_labels for entry in entries),
+        "rows": {
+            "in": plan.rows,
+            "labelled": labelled,
+            "reused": 0,
+            "rejected": sum(rejects.values()),
+            "failed": plan.rows - sum(entry.rows for entry in entries),
+        },
+        "rejects_by_reason": dict(sorted(rejects.items())),
+        "label_papers": {name: int(label_papers[i]) for i, name in enumerate(labels)},
+        "label_shares": {name: float(label_papers[i] / max(labelled, 1)) for i, name in enumerate(labels)},
+        "score_histogram": (bin_papers / max(labelled, 1)).tolist(),
+        "mean_score": sum(entry.score_sum for entry in entries) / labelled if labelled else None,
+        "shards": {"planned": len(plan.shards), "finished": len(entries), "failed": len(failed_shards)},
+        "failed_shards": failed_shards,
+        "files": len(plan.files) + len(plan.failed),
+        "bundle": bundle.fingerprint,
+    }
+
+
+def night_markdown(report: dict[str, Any]) -> str:
+    """Render the night's report as Markdown."""
+    rows, shards = report["rows"], report["shards"]
+    lines = [
+        "# Night report",
+        "",
+        f"{rows['in']:,} rows in {report['files']:,} files: {rows['labelled']:,} labelled, {rows['reused']:,} reused, "
+        f"{rows['rejected']:,} rejected, {rows['failed']:,} in failed shards. "
+        f"Shards finished: {shards['finished']:,} of {shards['planned']:,}.",
+        "",
+    ]
+    if report["failed_shards"]:
+        lines += ["## Failed", ""]
+        lines += [f"- {name}: {error}" for name, error in report["failed_shards"].items()]
+        lines += ["", "The input files named here are to be mended; a rerun does only these shards.", ""]
+    lines += ["## Scores", "", scores_markdown(report)]
+    if report["unknown_labels"]:
+        lines += [
+            f"{report['unknown_labels']:,} papers have a true label that the model does not know: not scored.",
+            "",
+        ]
+    lines += ["## Labels", "", "| label | papers | share |", "|---|---:|---:|"]
+    lines += [
+        f"| {name} | {papers:,} | {report['label_shares'][name]:.2%} |"
+        for name, papers in report["label_papers"].items()
+    ]
+    if report["mean_score"] is not None:
+        lines += ["", f"Mean score {report['mean_score']:.4f}."]
+    lines += ["", "## Rejects", ""]
+    if report["rejects_by_reason"]:
+        lines += ["| reason | rows |", "|---|---:|"]
+        lines += [f"| {reason} | {count:,} |" for reason, count in report["rejects_by_reason"].items()]
+    else:
+        lines += ["None."]
+    return "\n".join(lines) + "\n"

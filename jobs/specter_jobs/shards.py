@@ -1,0 +1,170 @@
+"""Shards: slices of rows of one input file, planned the same way every time."""
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from specter_batch.errors import PaperSchemaError, ShardError
+from specter_batch.papers import PAPER_SCHEMA, PaperBatch, PaperColumns, open_parquet, read_papers
+
+# Rows decoded at once while a shard is gathered.
+READ_ROWS = 2048
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputFile:
+    """One readable parquet file of the night.
+
+    Attributes:
+        path: Where it is.
+        name: Its path below the input's root, with forward slashes.
+        columns: Canonical column name to the file's own.
+        group_starts: First row of each row group, and the number of rows at the end.
+    """
+
+    path: Path
+    name: str
+    columns: Mapping[str, str]
+    group_starts: tuple[int, ...]
+
+    @property
+    def rows(self) -> int:
+        """Rows by the file's footer."""
+        return self.group_starts[-1]
+
+    def group_of(self, row: int) -> int:
+        """Return the row group that holds a row."""
+        return int(np.searchsorted(self.group_starts, row, side="right")) - 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shard:
+    """Rows `start` to `start + rows` of one input file."""
+
+    file: InputFile
+    start: int
+    rows: int
+
+    @property
+    def name(self) -> str:
+        """The name of its output files: readable, safe as a file name, and unique by the hash of the path."""
+        readable = re.sub(r"[^A-Za-z0-9._-]+", "_", Path(self.file.name).stem).lstrip("._")[:60]
+        digest = hashlib.blake2b(self.file.name.encode(), digest_size=6).hexdigest()
+        return f"{readable or 'papers'}-{digest}-{self.start:010d}-{self.rows:06d}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailedInput:
+    """An input file that cannot be read as papers at all."""
+
+    name: str
+    error: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The night's input, in a fixed order."""
+
+    files: tuple[InputFile, ...]
+    failed: tuple[FailedInput, ...]
+    shards: tuple[Shard, ...]
+
+    @property
+    def rows(self) -> int:
+        """Rows by the footers of the readable files."""
+        return sum(file.rows for file in self.files)
+
+
+def plan_shards(root: Path, paths: Sequence[Path], *, columns: PaperColumns, shard_rows: int) -> Plan:
+    """Read the footers and cut every file into shards.
+
+    A file that cannot be read as papers is set aside with its error; the others go on.
+
+    Raises:
+        PaperSchemaError: No file can be read; the message is the first one's.
+    """
+    files: list[InputFile] = []
+    failed: list[FailedInput] = []
+    for path in paths:
+        name = path.relative_to(root).as_posix()
+        try:
+            with open_parquet(path) as parquet:
+                resolved = columns.resolve(parquet.schema_arrow, where=str(path))
+                sizes = [parquet.metadata.row_group(i).num_rows for i in range(parquet.num_row_groups)]
+            starts = tuple(int(start) for start in np.cumsum([0, *sizes]))
+            files.append(InputFile(path=path, name=name, columns=resolved, group_starts=starts))
+        except PaperSchemaError as error:
+            failed.append(FailedInput(name=name, error=str(error)))
+    if not files:
+        raise PaperSchemaError(failed[0].error)
+    shards = tuple(
+        Shard(file=file, start=start, rows=min(shard_rows, file.rows - start))
+        for file in files
+        for start in range(0, file.rows, shard_rows)
+    )
+    return Plan(files=tuple(files), failed=tuple(failed), shards=shards)
+
+
+class ShardReader:
+    """Reads shards; the next shard of the same file goes on where the last one ended.
+
+    A parquet row group can only be decoded from its beginning, so a row group larger than a shard is streamed once
+    over its shards instead of being decoded again for each.
+    """
+
+    def __init__(self) -> None:
+        self._file: InputFile | None = None
+        self._batches: Iterator[PaperBatch] = iter(())
+        self._rest: PaperBatch | None = None
+        self._position = 0
+
+    def read(self, shard: Shard) -> PaperBatch:
+        """Return the shard's papers.
+
+        Raises:
+            ShardError: The file is gone, changed its size, or cannot be decoded here.
+        """
+        try:
+            return self._read(shard)
+        except (pa.ArrowException, OSError, PaperSchemaError) as error:
+            self._file = None
+            raise ShardError(
+                f"{shard.file.path}: rows {shard.start} to {shard.start + shard.rows} cannot be read "
+                f"({' '.join(str(error).split())}); write the file again and rerun"
+            ) from error
+
+    def _read(self, shard: Shard) -> PaperBatch:
+        group = shard.file.group_of(shard.start)
+        if self._file is not shard.file or not shard.file.group_starts[group] <= self._position <= shard.start:
+            parquet = open_parquet(shard.file.path)
+            if parquet.metadata.num_rows != shard.file.rows:
+                raise PaperSchemaError("the file changed while the job ran")
+            groups = list(range(group, parquet.num_row_groups))
+            self._batches = read_papers(parquet, shard.file.columns, batch_rows=READ_ROWS, row_groups=groups)
+            self._file, self._rest, self._position = shard.file, None, shard.file.group_starts[group]
+        self._take(shard.start - self._position)
+        return self._take(shard.rows)
+
+    def _take(self, rows: int) -> PaperBatch:
+        tables: list[pa.Table] = []
+        invalid: list[np.ndarray[tuple[int], np.dtype[np.bool_]]] = []
+        self._position += rows
+        while rows:
+            batch = self._rest or next(self._batches, None)
+            self._rest = None
+            if batch is None:
+                raise PaperSchemaError("the file ends before its footer says")
+            if len(batch) > rows:
+                self._rest = PaperBatch(table=batch.table.slice(rows), invalid_unicode=batch.invalid_unicode[rows:])
+                batch = PaperBatch(table=batch.table.slice(0, rows), invalid_unicode=batch.invalid_unicode[:rows])
+            tables.append(batch.table)
+            invalid.append(batch.invalid_unicode)
+            rows -= len(batch)
+        if not tables:
+            return PaperBatch(table=PAPER_SCHEMA.empty_table(), invalid_unicode=np.zeros(0, dtype=np.bool_))
+        return PaperBatch(table=pa.concat_tables(tables), invalid_unicode=np.concatenate(invalid))
