@@ -49,26 +49,26 @@ def run_demo(folder: Path, *, console: Console) -> dict[str, Any]:
     console.rule("papers")
     sample = write_sample(folder / "papers")
     console.print(
-        f"{sample.n_train} papers to train on, {sample.n_val} to validate on, and a night of four files: all synthetic, "
-        f"made by this project. The night holds {NIGHT_DIRT.n_rows} rows of the dirt of real dumps."
+        f"{sample.n_train} papers to train on, {sample.n_val} to validate on, and a night of four files: all "
+        f"synthetic, made by this project. The night holds {NIGHT_DIRT.n_rows} rows of the dirt of real dumps."
     )
     encoder = make_stand_in_encoder(folder / "encoder", sample.train)
     console.print(f"{encoder}: a compact BERT with random weights, a stand-in for allenai/specter.\n")
     write_text(folder / "training.toml", TRAINING)
 
     run, bundle, out = folder / "run", folder / "bundle", folder / "labels"
-    steps: dict[str, list[str | Path]] = {
-        "train": [sample.train, "--val", sample.val, "--encoder", encoder, "--out", run]
-        + ["--config", folder / "training.toml"],
-        "export": [run, bundle],
-        "classify": [sample.night, out, "--bundle", bundle],
-    }
-    for name, arguments in steps.items():
-        console.rule(name)
-        command = [name, *(str(argument) for argument in arguments)]
+    train_options = ("--val", sample.val, "--encoder", encoder, "--out", run, "--config", folder / "training.toml")
+    steps: tuple[tuple[str | Path, ...], ...] = (
+        ("train", sample.train, *train_options),
+        ("export", run, bundle),
+        ("classify", sample.night, out, "--bundle", bundle),
+    )
+    for step in steps:
+        command = [str(part) for part in step]
+        console.rule(command[0])
         console.print(f"$ specter-batch {shlex.join(command)}", style="bold", soft_wrap=True, highlight=False)
         if subprocess.run([sys.executable, "-m", "specter_batch", *command], check=False).returncode:
-            raise SpecterBatchError(f"the demo's step {name} failed; its error is printed above")
+            raise SpecterBatchError(f"the demo's step {command[0]} failed; its error is printed above")
     report: dict[str, Any] = json.loads((out / "report.json").read_text())
     console.rule("report")
     console.print((out / "report.md").read_text(), markup=False, highlight=False)
@@ -82,7 +82,7 @@ def run_demo(folder: Path, *, console: Console) -> dict[str, Any]:
 
 
 def make_stand_in_encoder(folder: Path, train: Path) -> Path:
-    """Write a BERT of SPECTER's build, 4 layers of 128, with random weights and a WordPiece vocabulary of the papers."""
+    """Write a BERT of 4 layers of 128 with random weights, and a WordPiece vocabulary made of the papers."""
     from tokenizers import BertWordPieceTokenizer
     from transformers import BertConfig, BertModel, BertTokenizerFast, set_seed
 
