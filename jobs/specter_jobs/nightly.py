@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from specter_batch.bundle import ModelBundle
-from specter_batch.errors import ConfigError, ShardError
+from specter_batch.errors import ConfigError, PaperSchemaError, ShardError
 from specter_batch.files import write_json, write_text
 from specter_batch.papers import find_parquet
 from specter_batch.runtime import Device, OnnxClassifier
@@ -67,6 +67,9 @@ def run_night(config: NightConfig, *, console: Console) -> NightResult:
     bundle = ModelBundle.open(config.bundle)
     device = Device.parse(config.device)
     plan = plan_shards(root, paths, columns=config.columns, shard_rows=config.shard_rows)
+    if len(plan.failed) > config.max_failed_shards:
+        first = plan.failed[0].error
+        raise PaperSchemaError(f"{len(plan.failed)} of {len(paths)} files cannot be read as papers; the first: {first}")
     out = _claim(config.out)
     with locked(out), _sigterm_interrupts():
         (out / SUCCESS_FILE).unlink(missing_ok=True)

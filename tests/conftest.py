@@ -1,0 +1,148 @@
+"""What the tests share: no network, and one small encoder, run and bundle made once."""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+# Set before any test module imports transformers or tokenizers: both read them once, at import.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TRANSFORMERS_OFFLINE"] = "1"
+# The batches here are too small to gain from threads, and forked children of a threaded parent make tokenizers warn.
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+if TYPE_CHECKING:
+    from specter_batch.sample import SamplePaths
+    from specter_batch.training.config import TrainConfig
+    from specter_batch.training.run import TrainingRun
+
+VOCABULARY = 1200
+N_SAMPLE_PAPERS = 600
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a BERT of two layers, random weights and a tokenizer of the sample's words."""
+    import torch
+    from tokenizers import BertWordPieceTokenizer
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
+    from specter_batch.sample import make_papers
+
+    folder = tmp_path_factory.mktemp("tiny") / "encoder"
+    folder.mkdir()
+    papers = make_papers(n_papers=300)
+    words = BertWordPieceTokenizer()
+    words.train_from_iterator(
+        [*papers["title"].to_pylist(), *papers["abstract"].to_pylist()], vocab_size=VOCABULARY, show_progress=False
+    )
+    words.save_model(str(folder))
+    BertTokenizerFast(vocab_file=str(folder / "vocab.txt"), model_max_length=128).save_pretrained(folder)
+    config = BertConfig(
+        vocab_size=words.get_vocab_size(),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=128,
+    )
+    torch.manual_seed(0)
+    BertModel(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def sample_paths(tmp_path_factory: pytest.TempPathFactory) -> "SamplePaths":
+    """Return the sample's files: to train, to validate, and a night."""
+    from specter_batch.sample import write_sample
+
+    return write_sample(tmp_path_factory.mktemp("sample"), n_papers=N_SAMPLE_PAPERS)
+
+
+@pytest.fixture(scope="session")
+def tiny_config(tiny_encoder: Path) -> "TrainConfig":
+    """Return the settings of `tiny_run`."""
+    from specter_batch.training.config import TrainConfig
+
+    # A hundred times the rate that a pretrained encoder bears: this one starts from nothing.
+    return TrainConfig(encoder=str(tiny_encoder), epochs=4, learning_rate=5e-3, calibration_papers=200)
+
+
+@pytest.fixture(scope="session")
+def tiny_run(
+    tiny_config: "TrainConfig", sample_paths: "SamplePaths", tmp_path_factory: pytest.TempPathFactory
+) -> "TrainingRun":
+    """Return a run that has learned the sample's labels."""
+    from specter_batch.training.data import read_labelled
+    from specter_batch.training.trainer import train
+
+    return train(
+        tiny_config,
+        train_papers=read_labelled(sample_paths.train),
+        val_papers=read_labelled(sample_paths.val),
+        out=tmp_path_factory.mktemp("tiny-run") / "run",
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tiny_run: "TrainingRun", tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of the run's bundle: fp32 and int8, through the parity gate."""
+    from specter_export.build import build_bundle
+    from specter_export.recipe import DEFAULT_RECIPES, load_recipe
+
+    out = tmp_path_factory.mktemp("tiny-bundle") / "bundle"
+    build_bundle(tiny_run, out, recipes=[load_recipe(name) for name in DEFAULT_RECIPES])
+    return out
+
+
+@pytest.fixture(scope="session")
+def untrained_run(tiny_encoder: Path) -> Callable[..., "TrainingRun"]:
+    """Return a function that writes a run folder of random weights: what can be asked of a model without training."""
+
+    def make(
+        folder: Path,
+        *,
+        pooling: str = "cls",
+        head: dict[str, Any] | None = None,
+        labels: Sequence[str] = ("a", "b", "c", "d", "e"),
+        max_length: int = 96,
+    ) -> "TrainingRun":
+        import torch
+        from torch import nn
+        from transformers import AutoTokenizer, BertConfig
+
+        from specter_batch.papers import TEXT_TEMPLATE
+        from specter_batch.training.model import SpecterClassifierConfig, SpecterForSequenceClassification
+        from specter_batch.training.run import RunRecord, TrainingRun
+
+        shape = BertConfig.from_pretrained(tiny_encoder).to_diff_dict()
+        # At BERT's own 0.02 so few layers hardly tell one text from another, and any graph would look right.
+        shape |= {"initializer_range": 0.2, "id2label": dict(enumerate(labels)), "label2id": {}}
+        shape["label2id"] = {name: i for i, name in enumerate(labels)}
+        config = SpecterClassifierConfig(pooling=pooling, head=head, **shape)
+        torch.manual_seed(1)
+        model = SpecterForSequenceClassification(config)
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm1d):  # as after training: not the identity
+                for tensor in (module.weight, module.bias, module.running_mean):
+                    nn.init.normal_(tensor)
+                nn.init.uniform_(module.running_var, 0.5, 2.0)
+        model.save_pretrained(folder)
+        AutoTokenizer.from_pretrained(tiny_encoder).save_pretrained(folder)
+        return TrainingRun(
+            path=folder,
+            record=RunRecord(
+                encoder=str(tiny_encoder),
+                labels=tuple(labels),
+                text_template=TEXT_TEMPLATE,
+                max_length=max_length,
+                pooling=pooling,
+                head=config.head,
+                temperature=1.0,
+                training={},
+            ),
+        )
+
+    return make

@@ -1,0 +1,92 @@
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from papers_on_disk import paper, write_dump
+from specter_batch.papers import PaperColumns, find_parquet
+from specter_jobs.config import NightConfig
+from specter_jobs.shards import plan_shards
+from specter_jobs.survey import SurveyedShard, survey
+
+
+def survey_of(root: Path, scratch: Path, *, shard_rows: int = 4) -> list[SurveyedShard]:
+    config = NightConfig(dump=str(root), out=scratch, bundle=scratch, shard_rows=shard_rows)
+    plan = plan_shards(*find_parquet(root), columns=PaperColumns(), shard_rows=shard_rows)
+    scratch.mkdir(exist_ok=True)
+    (scratch / "ids.duckdb").unlink(missing_ok=True)
+    return survey(plan.shards, config, scratch=scratch, advance=lambda _: None)
+
+
+def duplicates(found: list[SurveyedShard]) -> list[tuple[str, int]]:
+    return [(s.shard.file.name, s.shard.start + row) for s in found for row in sorted(s.duplicates)]
+
+
+def test_the_first_row_of_an_id_wins_within_and_across_files(tmp_path: Path) -> None:
+    write_dump(tmp_path / "in/a.parquet", [paper(1), paper(2), paper(1), paper(3), paper(2), paper(1)])
+    write_dump(tmp_path / "in/b.parquet", [paper(3), paper(4)])
+    found = survey_of(tmp_path / "in", tmp_path / "scratch")
+    assert duplicates(found) == [("a.parquet", 2), ("a.parquet", 4), ("a.parquet", 5), ("b.parquet", 0)]
+    assert found[0].duplicates[2] == "first in a.parquet row 0"
+
+
+def test_which_row_is_the_duplicate_does_not_depend_on_the_shard_size(tmp_path: Path) -> None:
+    write_dump(tmp_path / "in/a.parquet", [paper(i % 7) for i in range(30)])
+    found = {n: duplicates(survey_of(tmp_path / "in", tmp_path / "scratch", shard_rows=n)) for n in (1, 5, 100)}
+    assert found[1] == found[5] == found[100] == [("a.parquet", row) for row in range(7, 30)]
+
+
+def test_an_unusable_row_does_not_hide_a_usable_one_of_the_same_id(tmp_path: Path) -> None:
+    write_dump(tmp_path / "in/a.parquet", [paper(1, title=None), paper(1), paper(1)])
+    assert duplicates(survey_of(tmp_path / "in", tmp_path / "scratch")) == [("a.parquet", 2)]
+
+
+def test_null_ids_are_no_duplicates_of_each_other(tmp_path: Path) -> None:
+    write_dump(tmp_path / "in/a.parquet", [paper(1, paper_id=None), paper(2, paper_id=None)])
+    assert duplicates(survey_of(tmp_path / "in", tmp_path / "scratch")) == []
+
+
+def test_the_content_hash_is_of_the_rows_not_of_the_file(tmp_path: Path) -> None:
+    rows = [paper(i, abstract=None if i == 3 else "x") for i in range(8)]
+    write_dump(tmp_path / "in/a.parquet", rows)
+    before = [found.content for found in survey_of(tmp_path / "in", tmp_path / "scratch")]
+    table = pa.Table.from_pylist(rows).cast(pa.schema([(name, pa.large_string()) for name in rows[0]]))
+    pq.write_table(table, tmp_path / "in/a.parquet", compression="zstd", row_group_size=3)
+    assert [found.content for found in survey_of(tmp_path / "in", tmp_path / "scratch")] == before
+
+
+def test_any_changed_value_changes_the_content_hash(tmp_path: Path) -> None:
+    variants = [
+        {},
+        {"paper_id": "q"},
+        {"title": "Other"},
+        {"abstract": "Other"},
+        {"abstract": None},
+        {"abstract": ""},
+        {"title": "ab", "abstract": "c"},
+        {"title": "a", "abstract": "bc"},
+    ]
+    hashes = []
+    for changes in variants:
+        write_dump(tmp_path / "in/a.parquet", [paper(1, **changes)])
+        hashes.append(survey_of(tmp_path / "in", tmp_path / "scratch")[0].content)
+    assert len(set(hashes)) == len(variants)
+
+
+def test_a_shard_is_other_work_when_one_of_its_rows_becomes_a_duplicate(tmp_path: Path) -> None:
+    write_dump(tmp_path / "in/b.parquet", [paper(1), paper(2)])
+    before = survey_of(tmp_path / "in", tmp_path / "scratch")[0].content
+    write_dump(tmp_path / "in/a.parquet", [paper(2)])
+    assert survey_of(tmp_path / "in", tmp_path / "scratch")[1].content != before
+
+
+def test_an_unreadable_row_group_fails_its_shards_only(tmp_path: Path) -> None:
+    path = write_dump(tmp_path / "in/a.parquet", [paper(i) for i in range(12)], row_group_size=4)
+    column = pq.ParquetFile(path).metadata.row_group(1).column(1)
+    content = bytearray(path.read_bytes())
+    start = column.data_page_offset
+    content[start : start + 40] = b"\xff" * 40
+    path.write_bytes(content)
+    found = survey_of(tmp_path / "in", tmp_path / "scratch")
+    assert [s.error is not None for s in found] == [False, True, False]
+    assert "rows 4 to 8 cannot be read" in (found[1].error or "")

@@ -1,0 +1,115 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from sklearn.metrics import accuracy_score, f1_score
+
+from specter_batch.bundle import ModelBundle
+from specter_batch.errors import BundleError, LabelError
+from specter_batch.runtime import Device, OnnxClassifier
+from specter_batch.sample import SamplePaths
+from specter_batch.training.data import read_labelled
+from specter_batch.training.evaluation import TorchClassifier, evaluate, score, write_evaluation
+from specter_batch.training.run import TrainingRun
+
+
+@pytest.fixture(scope="module")
+def leaky(sample_paths: SamplePaths, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the validation papers with seven training papers among them, printed a little differently."""
+    trained = pq.read_table(sample_paths.train).slice(0, 7)
+    titles = pa.array([f"{title.upper()}." for title in trained["title"].to_pylist()])
+    file = tmp_path_factory.mktemp("leaky") / "test.parquet"
+    pq.write_table(pa.concat_tables([pq.read_table(sample_paths.val), trained.set_column(1, "title", titles)]), file)
+    return file
+
+
+def test_papers_of_the_training_data_are_counted_and_left_out(
+    tiny_run: TrainingRun, sample_paths: SamplePaths, leaky: Path
+) -> None:
+    clean, mixed = evaluate(tiny_run.path, sample_paths.val), evaluate(tiny_run.path, leaky)
+    assert (clean["seen_in_training"], mixed["seen_in_training"]) == (0, 7)
+    assert mixed["scored_papers"] == clean["scored_papers"] == sample_paths.n_val
+    assert mixed["macro_f1"] == clean["macro_f1"]
+    assert mixed["confusion"] == clean["confusion"]
+
+
+def test_training_papers_alone_give_no_score(tiny_run: TrainingRun, sample_paths: SamplePaths) -> None:
+    report = evaluate(tiny_run.path, sample_paths.train)
+    assert report["macro_f1"] is None
+    assert report["seen_in_training"] == sample_paths.n_train
+    assert report["macro_f1_with_seen"] > 0.5
+
+
+def test_the_scores_are_those_of_scikit_learn(tiny_run: TrainingRun, sample_paths: SamplePaths) -> None:
+    report = evaluate(tiny_run.path, sample_paths.val)
+    papers = read_labelled(sample_paths.val)
+    logits = TorchClassifier(tiny_run).logits(tiny_run.text_encoder().encode(papers.texts()))
+    true, predicted = papers.label_ids(tiny_run.labels), logits.argmax(axis=1)
+    assert report["accuracy"] == pytest.approx(accuracy_score(true, predicted))
+    for average in ("macro", "micro", "weighted"):
+        assert report[f"{average}_f1"] == pytest.approx(f1_score(true, predicted, average=average)), average
+    assert [row["f1"] for row in report["per_label"]] == pytest.approx(f1_score(true, predicted, average=None).tolist())
+
+
+def test_the_score_is_the_one_that_training_reported(tiny_run: TrainingRun, sample_paths: SamplePaths) -> None:
+    report = evaluate(tiny_run.path, sample_paths.val)
+    found = tiny_run.record.training["validation"]
+    assert report["macro_f1"] == pytest.approx(found["macro_f1"])
+    assert report["expected_calibration_error"] == pytest.approx(found["expected_calibration_error"], abs=1e-4)
+
+
+def test_a_run_and_its_fp32_graph_give_the_same_labels(
+    tiny_run: TrainingRun, tiny_bundle: Path, sample_paths: SamplePaths
+) -> None:
+    papers, bundle = read_labelled(sample_paths.val), ModelBundle.open(tiny_bundle)
+    graph = OnnxClassifier(bundle, device=Device(kind="cpu"), precision="fp32")
+    expected, found = (
+        score(TorchClassifier(tiny_run), papers, tiny_run),
+        score(graph, papers, bundle),
+    )
+    graph.close()
+    assert found["confusion"] == expected["confusion"]
+    assert found["macro_f1"] == expected["macro_f1"]
+
+
+def test_a_run_and_its_bundle_score_alike(tiny_run: TrainingRun, tiny_bundle: Path, sample_paths: SamplePaths) -> None:
+    run, bundle = (evaluate(model, sample_paths.val, device="cpu") for model in (tiny_run.path, tiny_bundle))
+    assert bundle["graph"] == "model_int8.onnx"
+    assert run["provider"] == "torch"
+    moved = np.abs(np.array(run["confusion"]) - np.array(bundle["confusion"])).sum() / 2
+    assert moved <= 0.02 * sample_paths.n_val
+
+
+def test_torch_gives_each_paper_its_own_logits_in_input_order(tiny_run: TrainingRun, sample_paths: SamplePaths) -> None:
+    token_ids = tiny_run.text_encoder().encode([*read_labelled(sample_paths.val).texts()[:20], "Sepsis[SEP]"])
+    classifier = TorchClassifier(tiny_run)
+    alone = np.concatenate([classifier.logits([ids]) for ids in token_ids])
+    np.testing.assert_allclose(classifier.logits(token_ids), alone, rtol=0, atol=1e-4)
+
+
+def test_a_folder_that_is_neither_run_nor_bundle_is_refused(sample_paths: SamplePaths, tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="not a finished training run"):
+        evaluate(tmp_path, sample_paths.val)
+
+
+def test_labels_that_the_model_does_not_know_are_refused(
+    tiny_run: TrainingRun, sample_paths: SamplePaths, tmp_path: Path
+) -> None:
+    table = pq.read_table(sample_paths.val).slice(0, 3)
+    pq.write_table(table.set_column(3, "label", pa.array(["Astrology"] * 3)), tmp_path / "a.parquet")
+    with pytest.raises(LabelError, match=r"'Astrology' \(3 papers\)"):
+        evaluate(tiny_run.path, tmp_path / "a.parquet")
+
+
+def test_a_written_evaluation_says_the_same_in_json_and_in_words(
+    tiny_run: TrainingRun, leaky: Path, tmp_path: Path
+) -> None:
+    report = evaluate(tiny_run.path, leaky)
+    write_evaluation(report, tmp_path / "deep" / "out")
+    assert json.loads((tmp_path / "deep" / "out" / "report.json").read_text()) == report
+    words = (tmp_path / "deep" / "out" / "report.md").read_text()
+    assert f"**Macro F1 {report['macro_f1']:.4f}**" in words
+    assert all(label in words for label in tiny_run.labels)
