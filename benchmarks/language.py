@@ -21,7 +21,7 @@ def read_texts(sources: Sequence[str]) -> tuple[list[str], list[str]]:
         for path in find_parquet(source)[1]:
             file = open_parquet(path)
             columns = PaperColumns().resolve(file.schema_arrow, where=str(path))
-            for batch in read_papers(file, columns, batch_rows=1024):
+            for batch in read_papers(file, columns, where=str(path), batch_rows=1024):
                 paper_ids += batch.table["paper_id"].to_pylist()
                 pairs = zip(batch.table["title"].to_pylist(), batch.table["abstract"].to_pylist(), strict=True)
                 texts += [paper_text(title, abstract, "{title} {abstract}") for title, abstract in pairs]

@@ -14,7 +14,6 @@ from specter_batch.errors import SpecterBatchError
 from specter_batch.options import AsJson
 
 EXIT_COULD_NOT_START = 1
-EXIT_INTERRUPTED = 130
 
 # Set to anything, the traceback of an error is printed too.
 DEBUG_VARIABLE = "SPECTER_BATCH_DEBUG"
@@ -82,8 +81,6 @@ def main() -> None:
     """Run the command line; every failure ends as one line on standard error and an exit code."""
     try:
         build_app()()
-    except KeyboardInterrupt:
-        _fail("interrupted", code=EXIT_INTERRUPTED)
     except SpecterBatchError as error:
         _fail(str(error))
     except ModuleNotFoundError as error:
@@ -94,8 +91,8 @@ def main() -> None:
         _fail(f"unexpected {type(error).__name__}: {error} (set {DEBUG_VARIABLE}=1 to see where)")
 
 
-def _fail(message: str, *, code: int = EXIT_COULD_NOT_START) -> None:
+def _fail(message: str) -> None:
     if os.environ.get(DEBUG_VARIABLE):
         traceback.print_exc()
     typer.echo(f"error: {' '.join(message.split())}", err=True)
-    sys.exit(code)
+    sys.exit(EXIT_COULD_NOT_START)

@@ -36,7 +36,7 @@ class LabelSet:
         """
         unique = set(values)
         if all(value.isdecimal() for value in unique):
-            return cls(names=tuple(sorted(unique, key=int)))
+            return cls(names=tuple(sorted(unique, key=lambda value: (int(value), value))))
         return cls(names=tuple(sorted(unique)))
 
     def __len__(self) -> int:
@@ -46,12 +46,14 @@ class LabelSet:
         return iter(self.names)
 
     def find(self, value: str) -> int | None:
-        """Return the id of a label given by name, or by its id written as digits; None when it is neither."""
+        """Return the id of a label given by name, or by its id written as digits; None when it is neither.
+
+        Where names are numbers themselves, a number is always a name: with labels 1 to 3, "0" is none of them.
+        """
         if value in self.names:
             return self.names.index(value)
-        if value.isdecimal() and int(value) < len(self.names):
-            return int(value)
-        return None
+        ids = {str(i): i for i in range(len(self.names))}
+        return None if any(name.isdecimal() for name in self.names) else ids.get(value)
 
     def id_of(self, value: str) -> int:
         """Return the id of a label given by name, or by its id written as digits.

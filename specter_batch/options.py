@@ -1,5 +1,7 @@
 """Options that several commands share, declared once."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -22,3 +24,15 @@ ConfigFile = Annotated[
     Path | None, typer.Option("--config", help="TOML file of settings; flags win over it.", show_default=False)
 ]
 DeviceName = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+
+EXIT_INTERRUPTED = 130
+
+
+@contextmanager
+def interruptible(advice: str) -> Iterator[None]:
+    """Turn Ctrl-C, and what counts as it, into one line with advice and exit code 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo(f"error: interrupted; {advice}", err=True)
+        raise typer.Exit(EXIT_INTERRUPTED) from None

@@ -52,6 +52,10 @@ class PaperColumns:
             candidates = (wanted,) if wanted else DETECTED_NAMES[field.name]
             found = next((name for name in candidates if name in schema.names), None)
             if found is not None:
+                if schema.names.count(found) > 1:
+                    raise PaperSchemaError(
+                        f"{where}: has {schema.names.count(found)} columns named {found}; rename them"
+                    )
                 _check_type(schema.field(found), canonical=field.name, where=where)
                 resolved[field.name] = found
             elif wanted or field.name != "label":
@@ -64,11 +68,12 @@ class PaperColumns:
 
 
 def _check_type(field: pa.Field, *, canonical: str, where: str) -> None:
-    kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+    in_dictionary = pa.types.is_dictionary(field.type)
+    kind = field.type.value_type if in_dictionary else field.type
     textual = (
         pa.types.is_string(kind)
         or pa.types.is_large_string(kind)
-        or pa.types.is_string_view(kind)
+        or (pa.types.is_string_view(kind) and not in_dictionary)  # which pyarrow cannot decode
         or pa.types.is_binary(kind)
         or pa.types.is_large_binary(kind)
         or pa.types.is_null(kind)
@@ -101,10 +106,15 @@ def find_parquet(source: str | Path) -> tuple[Path, list[Path]]:
         if magic is None:
             raise PaperSchemaError(f"{source}: no such file or folder")
         root, pattern = Path(*parts[:magic]), str(Path(*parts[magic:]))
+        pattern += "/*" if parts[-1] == "**" else ""
     suffixes = (".parquet", ".pq")
+    try:
+        found = list(root.glob(pattern))
+    except ValueError as error:
+        raise PaperSchemaError(f"{source}: not a usable glob ({error})") from error
     files = sorted(
         file
-        for file in root.glob(pattern)
+        for file in found
         if file.suffix.lower() in suffixes
         and not any(part.startswith(("_", ".")) for part in file.relative_to(root).parts)
         and file.is_file()
@@ -121,10 +131,13 @@ def open_parquet(path: Path) -> pq.ParquetFile:
         PaperSchemaError: The file is empty, corrupt or no parquet at all.
     """
     try:
-        return pq.ParquetFile(path)
+        file = pq.ParquetFile(path)
+        dictionaries = [field.name for field in file.schema_arrow if pa.types.is_dictionary(field.type)]
+        # Asked for as such, dictionaries come undecoded, and bytes that are not UTF-8 cost their rows, not the file.
+        return pq.ParquetFile(path, read_dictionary=dictionaries) if dictionaries else file
     except FileNotFoundError:
         raise PaperSchemaError(f"{path}: the file is gone; was it moved while the job ran?") from None
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         size = path.stat().st_size if path.exists() else 0
         what = "the file is empty" if size == 0 else f"not a readable parquet file ({_first_line(error)})"
         raise PaperSchemaError(f"{path}: {what}; write it again or move it away") from error
@@ -147,21 +160,33 @@ class PaperBatch:
 
 
 def read_papers(
-    file: pq.ParquetFile, columns: Mapping[str, str], *, batch_rows: int, row_groups: list[int] | None = None
+    file: pq.ParquetFile,
+    columns: Mapping[str, str],
+    *,
+    where: str,
+    batch_rows: int,
+    row_groups: list[int] | None = None,
 ) -> Iterator[PaperBatch]:
     """Stream a file's papers, reading only the needed columns.
 
     Args:
         file: From `open_parquet`.
         columns: From `PaperColumns.resolve`.
+        where: The file's name, for messages.
         batch_rows: Most papers held at once.
         row_groups: Only these row groups; all when None.
+
+    Raises:
+        PaperSchemaError: A row group cannot be decoded.
     """
     # Row groups one at a time: asked for all, the reader holds the pages of many.
     for group in range(file.num_row_groups) if row_groups is None else row_groups:
-        for batch in file.iter_batches(batch_rows, row_groups=[group], columns=list(columns.values())):
-            if batch.num_rows:
+        try:
+            for batch in file.iter_batches(batch_rows, row_groups=[group], columns=list(columns.values())):
                 yield canonical_papers(batch, columns)
+        except (pa.ArrowException, OSError) as error:
+            what = f"row group {group} cannot be decoded ({_first_line(error)})"
+            raise PaperSchemaError(f"{where}: {what}; write the file again") from error
 
 
 def canonical_papers(batch: pa.RecordBatch, columns: Mapping[str, str]) -> PaperBatch:

@@ -21,6 +21,9 @@ Logits = npt.NDArray[np.float32]
 # Papers of 256 tokens: 64 in a batch. Larger batches gain nothing on the cards that serve BERT-base.
 CUDA_MAX_TOKENS = 16_384
 
+# https://docs.nvidia.com/cuda/cuda-driver-api, enum CUresult.
+CUDA_ERROR_NO_DEVICE = 100
+
 PROVIDERS: dict[DeviceKind, str] = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 
@@ -67,7 +70,10 @@ def cuda_problem(index: int) -> str | None:
     except OSError:
         return "no NVIDIA driver was found (libcuda.so.1); install the driver, or give the container a GPU"
     count = ctypes.c_int()
-    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
+    started = driver.cuInit(0)
+    if started == CUDA_ERROR_NO_DEVICE:
+        return "no CUDA card is to be seen here; see nvidia-smi and CUDA_VISIBLE_DEVICES"
+    if started != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
         return "the NVIDIA driver does not start (cuInit failed); see nvidia-smi"
     if index >= count.value:
         return f"this machine has {count.value} CUDA card(s), numbered from 0"
@@ -127,6 +133,9 @@ class Graph:
                 "found; pip install 'specter-batch[cuda]', or run with --device cpu"
             )
         self._inputs = tuple(node.name for node in self._session.get_inputs())
+        unknown = set(self._inputs) - {"input_ids", "attention_mask", "token_type_ids"}
+        if unknown:
+            raise BundleError(f"{file}: has unknown inputs {', '.join(sorted(unknown))}; export the bundle again")
 
     def logits(self, batch: EncodedBatch) -> Logits:
         """Return `(batch, n_labels)` float32."""

@@ -25,7 +25,7 @@ class Settings(BaseModel):
         values: dict[str, Any] = {}
         if file is not None:
             try:
-                values = tomllib.loads(file.read_text())
+                values = tomllib.loads(file.read_text(encoding="utf-8"))
             except FileNotFoundError:
                 raise ConfigError(f"{file}: no such configuration file") from None
             except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

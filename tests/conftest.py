@@ -1,6 +1,7 @@
 """What the tests share: no network, and one small encoder, run and bundle made once."""
 
 import os
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from specter_batch.training.config import TrainConfig
     from specter_batch.training.run import TrainingRun
 
-VOCABULARY = 1200
 N_SAMPLE_PAPERS = 600
 
 
@@ -26,7 +26,6 @@ N_SAMPLE_PAPERS = 600
 def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with a BERT of two layers, random weights and a tokenizer of the sample's words."""
     import torch
-    from tokenizers import BertWordPieceTokenizer
     from transformers import BertConfig, BertModel, BertTokenizerFast
 
     from specter_batch.sample import make_papers
@@ -34,14 +33,11 @@ def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tiny") / "encoder"
     folder.mkdir()
     papers = make_papers(n_papers=300)
-    words = BertWordPieceTokenizer()
-    words.train_from_iterator(
-        [*papers["title"].to_pylist(), *papers["abstract"].to_pylist()], vocab_size=VOCABULARY, show_progress=False
-    )
-    words.save_model(str(folder))
+    vocabulary = _word_pieces(" ".join([*papers["title"].to_pylist(), *papers["abstract"].to_pylist()]).lower())
+    (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n")
     BertTokenizerFast(vocab_file=str(folder / "vocab.txt"), model_max_length=128).save_pretrained(folder)
     config = BertConfig(
-        vocab_size=words.get_vocab_size(),
+        vocab_size=len(vocabulary),
         hidden_size=32,
         num_hidden_layers=2,
         num_attention_heads=2,
@@ -51,6 +47,16 @@ def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     BertModel(config).save_pretrained(folder)
     return folder
+
+
+def _word_pieces(text: str) -> list[str]:
+    """Return BERT's special tokens, every character and every word: the same list on every machine.
+
+    The trainers of tokenizers break ties in another order each time.
+    """
+    characters = sorted(set(text) - {" "})
+    words = sorted(set(re.findall(r"[a-z]{2,}", text)))
+    return ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *characters, *(f"##{one}" for one in characters), *words]
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ import typer
 
 from specter_batch import __version__, cli
 from specter_batch.errors import ConfigError
+from specter_batch.options import interruptible
 
 HEAVY = ("torch", "transformers", "optimum", "datasets", "pandas", "sklearn", "pyarrow", "onnx", "onnxruntime")
 # Runs the command of its arguments, then tells which of the heavy modules were imported.
@@ -172,7 +173,14 @@ def test_the_traceback_is_printed_when_asked_for(
 
 
 def test_an_interrupted_command_ends_with_its_own_exit_code(failing: Callable[[BaseException], Outcome]) -> None:
-    assert failing(KeyboardInterrupt())[0] == cli.EXIT_INTERRUPTED == 130
+    assert failing(KeyboardInterrupt())[0] == 130
+
+
+def test_an_interruption_can_say_how_to_go_on(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(typer.Exit) as ended, interruptible("start again"):
+        raise KeyboardInterrupt
+    assert ended.value.exit_code == 130
+    assert capsys.readouterr().err == "error: interrupted; start again\n"
 
 
 def test_an_exit_code_that_a_command_chose_is_kept(failing: Callable[[BaseException], Outcome]) -> None:

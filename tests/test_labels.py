@@ -78,3 +78,17 @@ def test_the_built_in_sets_have_the_sizes_of_scidocs() -> None:
 def test_the_built_in_ids_are_those_of_scidocs() -> None:
     assert MESH.id_of("Neoplasms (cancer)") == 9
     assert MAG.id_of("Sociology") == 18
+
+
+def test_a_number_outside_a_numeric_label_set_is_no_position() -> None:
+    labels = LabelSet(names=("1", "2", "3"))
+    assert labels.find("0") is None
+    assert labels.find("1") == 0
+
+
+def test_equal_numbers_are_ordered_by_their_spelling() -> None:
+    assert LabelSet.from_values(["1", "01", "001"]).names == ("001", "01", "1")
+
+
+def test_a_huge_number_is_no_label() -> None:
+    assert LabelSet(names=("a", "b")).find("9" * 5000) is None

@@ -362,7 +362,7 @@ def test_the_reason_of_an_unreadable_file_is_one_line(tmp_path: Path) -> None:
 def stream(file: Path, **options: Any) -> list[PaperBatch]:
     opened = open_parquet(file)
     columns = PaperColumns().resolve(opened.schema_arrow, where=str(file))
-    return list(read_papers(opened, columns, **{"batch_rows": 64, **options}))
+    return list(read_papers(opened, columns, **{"where": "papers.parquet", "batch_rows": 64, **options}))
 
 
 def ids_of(batches: list[PaperBatch]) -> list[list[str]]:
@@ -406,7 +406,7 @@ def test_one_column_can_serve_as_title_and_abstract(tmp_path: Path) -> None:
     pq.write_table(pa.table({"id": [1], "text": ["both"]}), tmp_path / "a.parquet")
     file = open_parquet(tmp_path / "a.parquet")
     columns = PaperColumns(title="text", abstract="text").resolve(file.schema_arrow, where="here")
-    (batch,) = read_papers(file, columns, batch_rows=8)
+    (batch,) = read_papers(file, columns, where="papers.parquet", batch_rows=8)
     assert batch.table.to_pylist() == [{"paper_id": "1", "title": "both", "abstract": "both", "label": None}]
 
 
@@ -518,3 +518,48 @@ def test_nulls_empty_texts_and_white_space_are_blank() -> None:
 
 def test_a_column_of_no_papers_has_no_blanks() -> None:
     assert is_blank(pa.chunked_array([], pa.string())).shape == (0,)
+
+
+def test_invalid_bytes_in_a_dictionary_cost_their_row_and_not_the_file(tmp_path: Path) -> None:
+    words = pa.DictionaryArray.from_arrays(pa.array([0, 1]), pa.array([b"ok", b"\xff"]).view(pa.string()))
+    names = ["paper_id", "title", "abstract"]
+    pq.write_table(pa.table([pa.array(["1", "2"]), words, pa.nulls(2)], names=names), tmp_path / "d.parquet")
+    file = open_parquet(tmp_path / "d.parquet")
+    columns = PaperColumns().resolve(file.schema_arrow, where="d")
+    (batch,) = read_papers(file, columns, where="d", batch_rows=9)
+    assert batch.invalid_unicode.tolist() == [False, True]
+
+
+def test_a_column_name_that_stands_twice_is_refused() -> None:
+    schema = pa.schema([(name, pa.string()) for name in ("paper_id", "title", "title", "abstract")])
+    with pytest.raises(PaperSchemaError, match="2 columns named title"):
+        PaperColumns().resolve(schema, where="x")
+
+
+def test_a_footer_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"paper_id": ["1"], "title": ["a"], "abstract": ["b"]}), path, store_schema=False)
+    path.write_bytes(path.read_bytes().replace(b"abstract", b"abstr\xffct"))
+    with pytest.raises(PaperSchemaError, match="not a readable parquet file"):
+        open_parquet(path)
+
+
+def test_a_corrupt_data_page_names_the_file_and_the_row_group(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"paper_id": ["1"], "title": ["a"], "abstract": ["b"]}), path)
+    start = pq.ParquetFile(path).metadata.row_group(0).column(1).data_page_offset
+    content = bytearray(path.read_bytes())
+    content[start : start + 20] = b"\xff" * 20
+    path.write_bytes(content)
+    file = open_parquet(path)
+    columns = PaperColumns().resolve(file.schema_arrow, where="a")
+    with pytest.raises(PaperSchemaError, match=r"here\.parquet: row group 0 cannot be decoded"):
+        list(read_papers(file, columns, where="here.parquet", batch_rows=9))
+
+
+def test_globs_that_end_in_two_stars_read_the_whole_folder(tmp_path: Path) -> None:
+    (tmp_path / "x/y").mkdir(parents=True)
+    pq.write_table(pa.table({"a": [1]}), tmp_path / "x/y/a.parquet")
+    assert find_parquet(f"{tmp_path}/**")[1] == [tmp_path / "x/y/a.parquet"]
+    with pytest.raises(PaperSchemaError):
+        find_parquet(f"{tmp_path}/**x")

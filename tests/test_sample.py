@@ -35,7 +35,9 @@ def rows_of(path: Path) -> list[Row]:
     """Read a file as the job does."""
     file = open_parquet(path)
     columns = PaperColumns().resolve(file.schema_arrow, where=str(path))
-    return [row for batch in read_papers(file, columns, batch_rows=64) for row in batch.table.to_pylist()]
+    return [
+        row for batch in read_papers(file, columns, where=str(path), batch_rows=64) for row in batch.table.to_pylist()
+    ]
 
 
 def is_usable(row: Row) -> bool:

@@ -32,11 +32,14 @@ def export(
 ) -> None:
     """Export a training run to an ONNX bundle, through the parity gate."""
     from specter_batch.training.run import TrainingRun
-    from specter_export.build import build_bundle
     from specter_export.recipe import DEFAULT_RECIPES, load_recipe
 
     recipes = [load_recipe(name) for name in recipe or DEFAULT_RECIPES]
-    reports = build_bundle(TrainingRun.open(run), bundle, recipes=recipes, papers=papers)
+    training_run = TrainingRun.open(run)
+
+    from specter_export.build import build_bundle  # seconds of imports: only now that there is something to build
+
+    reports = build_bundle(training_run, bundle, recipes=recipes, papers=papers)
     _print(reports, as_json=as_json)
     if not as_json:
         typer.echo(f"bundle: {bundle}   next: specter-batch classify DUMP OUT --bundle {bundle}")
@@ -52,9 +55,12 @@ def parity(
     from specter_batch.bundle import ModelBundle
     from specter_batch.errors import ParityError
     from specter_batch.training.run import TrainingRun
-    from specter_export.build import check_bundle
 
-    reports = check_bundle(ModelBundle.open(bundle), TrainingRun.open(against), papers)
+    opened, training_run = ModelBundle.open(bundle), TrainingRun.open(against)
+
+    from specter_export.build import check_bundle  # seconds of imports: only now that there is something to check
+
+    reports = check_bundle(opened, training_run, papers)
     _print(reports, as_json=as_json)
     failed = [f"{name}: {reason}" for name, report in reports.items() for reason in report.failures]
     if failed:

@@ -13,6 +13,7 @@ from specter_batch.options import (
     LabelColumn,
     PaperIdColumn,
     TitleColumn,
+    interruptible,
 )
 
 
@@ -76,7 +77,8 @@ def classify(
             "label_column": label_column,
         },
     )
-    result = run_night(settings, console=Console(stderr=True))
+    with interruptible("what is finished is kept, run the same command again to go on"):
+        result = run_night(settings, console=Console(stderr=True))
     if as_json:
         typer.echo(json.dumps(result.report | {"manifest": result.manifest}))
     else:

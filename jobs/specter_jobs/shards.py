@@ -131,21 +131,21 @@ class ShardReader:
         """
         try:
             return self._read(shard)
-        except (pa.ArrowException, OSError, PaperSchemaError) as error:
+        except PaperSchemaError as error:
             self._file = None
-            raise ShardError(
-                f"{shard.file.path}: rows {shard.start} to {shard.start + shard.rows} cannot be read "
-                f"({' '.join(str(error).split())}); write the file again and rerun"
-            ) from error
+            rows = f"rows {shard.start} to {shard.start + shard.rows}"
+            raise ShardError(f"{shard.file.path}: {rows} cannot be read: {error}; then rerun") from error
 
     def _read(self, shard: Shard) -> PaperBatch:
         group = shard.file.group_of(shard.start)
         if self._file is not shard.file or not shard.file.group_starts[group] <= self._position <= shard.start:
             parquet = open_parquet(shard.file.path)
             if parquet.metadata.num_rows != shard.file.rows:
-                raise PaperSchemaError("the file changed while the job ran")
+                raise PaperSchemaError("the file changed while the job ran; leave it alone")
             groups = list(range(group, parquet.num_row_groups))
-            self._batches = read_papers(parquet, shard.file.columns, batch_rows=READ_ROWS, row_groups=groups)
+            self._batches = read_papers(
+                parquet, shard.file.columns, where=shard.file.name, batch_rows=READ_ROWS, row_groups=groups
+            )
             self._file, self._rest, self._position = shard.file, None, shard.file.group_starts[group]
         self._take(shard.start - self._position)
         return self._take(shard.rows)
@@ -158,7 +158,7 @@ class ShardReader:
             batch = self._rest or next(self._batches, None)
             self._rest = None
             if batch is None:
-                raise PaperSchemaError("the file ends before its footer says")
+                raise PaperSchemaError("the file ends before its footer says; write the file again")
             if len(batch) > rows:
                 self._rest = PaperBatch(table=batch.table.slice(rows), invalid_unicode=batch.invalid_unicode[rows:])
                 batch = PaperBatch(table=batch.table.slice(0, rows), invalid_unicode=batch.invalid_unicode[:rows])

@@ -14,6 +14,7 @@ from specter_batch.options import (
     LabelColumn,
     PaperIdColumn,
     TitleColumn,
+    interruptible,
 )
 
 
@@ -76,9 +77,10 @@ def train(
             "seed": seed,
         },
     )
-    run = run_training(
-        settings, train_papers=read_labelled(train_papers, columns), val_papers=read_labelled(val, columns), out=out
-    )
+    with interruptible("run the same command again to go on from the last finished epoch"):
+        run = run_training(
+            settings, train_papers=read_labelled(train_papers, columns), val_papers=read_labelled(val, columns), out=out
+        )
     found = run.record.training["validation"]
     if as_json:
         typer.echo(json.dumps({"run": str(run.path), **found}))

@@ -93,7 +93,7 @@ def read_labelled(source: str | Path, columns: PaperColumns | None = None) -> La
         resolved = (columns or PaperColumns()).resolve(file.schema_arrow, where=str(path))
         if "label" not in resolved:
             raise PaperSchemaError(f"{path}: no label column among {', '.join(file.schema_arrow.names)}")
-        for batch in read_papers(file, resolved, batch_rows=READ_ROWS):
+        for batch in read_papers(file, resolved, where=str(path), batch_rows=READ_ROWS):
             keep = np.ones(len(batch), dtype=np.bool_)
             labels_found += len(batch) - int(is_blank(batch.table["label"]).sum())
             for reason, bad in (
