@@ -126,9 +126,7 @@ def test_a_precision_that_cannot_be_built_is_refused(tiny_run: TrainingRun, tmp_
         build_bundle(tiny_run, tmp_path / "bundle", recipes=[recipe])
 
 
-def test_the_gate_asks_the_papers_it_is_given(
-    tiny_run: TrainingRun, sample_paths: SamplePaths, tmp_path: Path
-) -> None:
+def test_the_gate_asks_the_papers_it_is_given(tiny_run: TrainingRun, sample_paths: SamplePaths, tmp_path: Path) -> None:
     out = tmp_path / "bundle"
     recipes = [load_recipe(REFERENCE_RECIPE)]
     report = build_bundle(tiny_run, out, recipes=recipes, papers=sample_paths.val)["model.onnx"]

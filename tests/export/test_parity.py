@@ -80,9 +80,7 @@ def test_the_same_model_passes_alone_and_in_batches(token_ids: list[TokenIds], e
     assert all(mode.max_logit_difference == 0 for mode in report.modes.values())
 
 
-def test_a_graph_that_reads_padding_fails_in_batches_and_not_alone(
-    token_ids: list[TokenIds], expected: Logits
-) -> None:
+def test_a_graph_that_reads_padding_fails_in_batches_and_not_alone(token_ids: list[TokenIds], expected: Logits) -> None:
     report = check(reads_padding, token_ids, expected)
     assert report.modes["alone"].max_logit_difference == 0
     assert any(failure.startswith("random batches") for failure in report.failures)
