@@ -21,6 +21,8 @@ Logits = npt.NDArray[np.float32]
 # Papers of 256 tokens: 64 in a batch. Larger batches gain nothing on the cards that serve BERT-base.
 CUDA_MAX_TOKENS = 16_384
 
+_INTEGERS = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
+
 # https://docs.nvidia.com/cuda/cuda-driver-api, enum CUresult.
 CUDA_ERROR_NO_DEVICE = 100
 
@@ -132,16 +134,19 @@ class Graph:
                 f"{device} was asked for and ONNX Runtime took {self.provider}: its CUDA and cuDNN libraries were not "
                 "found; pip install 'specter-batch[cuda]', or run with --device cpu"
             )
-        self._inputs = tuple(node.name for node in self._session.get_inputs())
+        self._inputs = {node.name: _INTEGERS[node.type] for node in self._session.get_inputs()}
         unknown = set(self._inputs) - {"input_ids", "attention_mask", "token_type_ids"}
         if unknown:
             raise BundleError(f"{file}: has unknown inputs {', '.join(sorted(unknown))}; export the bundle again")
 
     def logits(self, batch: EncodedBatch) -> Logits:
         """Return `(batch, n_labels)` float32."""
-        feed = {name: getattr(batch, name, None) for name in self._inputs}
-        if "token_type_ids" in feed:
-            feed["token_type_ids"] = np.zeros_like(batch.input_ids)  # one sequence a paper: always segment 0
+        values = {
+            "input_ids": batch.input_ids,
+            "attention_mask": batch.attention_mask,
+            "token_type_ids": np.zeros_like(batch.input_ids),  # one sequence a paper: always segment 0
+        }
+        feed = {name: values[name].astype(dtype, copy=False) for name, dtype in self._inputs.items()}
         return np.asarray(self._session.run(None, feed)[0], dtype=np.float32)
 
 

@@ -30,11 +30,35 @@ class Settings(BaseModel):
                 raise ConfigError(f"{file}: no such configuration file") from None
             except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
                 raise ConfigError(f"{file}: not valid TOML: {error}") from error
-        values |= {name: value for name, value in flags.items() if value is not None}
+        values = _merge(values, flags)
         try:
             return cls.model_validate(values)
         except ValidationError as error:
             first = error.errors()[0]
             key = ".".join(str(part) for part in first["loc"])
-            known = f"; known settings: {', '.join(cls.model_fields)}" if first["type"] == "extra_forbidden" else ""
-            raise ConfigError(f"{file or 'settings'}: {key}: {first['msg']}{known}") from error
+            known = f"; known settings: {', '.join(_keys(cls, first['loc']))}"
+            hint = known if first["type"] == "extra_forbidden" else ""
+            raise ConfigError(f"{file or 'settings'}: {key}: {first['msg']}{hint}") from error
+
+
+def _merge(values: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay the flags that are set over the file's values; a section is merged key by key."""
+    merged = dict(values)
+    for name, flag in flags.items():
+        if isinstance(flag, Mapping):
+            section = values.get(name, {})
+            if isinstance(section, Mapping):  # anything else is left for the validation to refuse
+                merged[name] = _merge(section, flag)
+        elif flag is not None:
+            merged[name] = flag
+    return merged
+
+
+def _keys(settings: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
+    """Return the keys of the section that a wrong key stands in."""
+    for part in location[:-1]:
+        field = settings.model_fields.get(str(part))
+        kind = field.annotation if field else None
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            settings = kind
+    return list(settings.model_fields)

@@ -149,14 +149,19 @@ def test_a_cpu_gets_the_int8_graph_unless_another_is_asked_for(tiny_bundle: Path
 
 def test_cuda_never_gets_the_int8_graph(tiny_bundle: Path) -> None:
     bundle = ModelBundle.open(tiny_bundle)
-    assert bundle.graph_for("cuda").precision == "fp32"
+    assert bundle.graph_for("cuda").precision == "fp16"
+    assert bundle.graph_for("cuda", "fp32").precision == "fp32"
     with pytest.raises(BundleError, match="int8 does not run on cuda without falling back; use fp16 or fp32"):
         bundle.graph_for("cuda", "int8")
 
 
 def test_a_graph_that_the_bundle_lacks_is_said_to_be_missing(tiny_bundle: Path) -> None:
+    whole = ModelBundle.open(tiny_bundle)
+    graphs = tuple(graph for graph in whole.manifest.graphs if graph.precision != "fp16")
+    bundle = ModelBundle(path=whole.path, manifest=whole.manifest.model_copy(update={"graphs": graphs}))
+    assert bundle.graph_for("cuda").precision == "fp32"
     with pytest.raises(BundleError, match="no fp16 graph for cuda; it holds fp32, int8"):
-        ModelBundle.open(tiny_bundle).graph_for("cuda", "fp16")
+        bundle.graph_for("cuda", "fp16")
 
 
 def test_only_an_int8_graph_has_a_deferral_margin(tiny_bundle: Path) -> None:

@@ -33,11 +33,12 @@ from specter_batch.errors import BundleError, ConfigError, ParityError
 from specter_batch.files import write_json
 from specter_batch.metrics import Ints
 from specter_batch.papers import paper_text
-from specter_batch.runtime import Device, Graph, Logits, usable_cpus
+from specter_batch.runtime import Device, Graph, Logits, cuda_problem, usable_cpus
 from specter_batch.training.data import read_labelled
 from specter_batch.training.evaluation import TorchClassifier
 from specter_batch.training.run import TrainingRun
 from specter_export.graph import export_reference
+from specter_export.optimize import GraphShape, optimize_fp16
 from specter_export.parity import NO_LABEL, ParityReport, check_graph, logits_alone, trap_texts
 from specter_export.quantize import fit_deferral_margin, quantize
 from specter_export.recipe import REFERENCE_RECIPE, Recipe, Tolerances, load_recipe
@@ -83,7 +84,7 @@ def build_bundle(
     out.parent.mkdir(parents=True, exist_ok=True)
     reference_recipe = next((r for r in recipes if r.precision == "fp32"), None) or load_recipe(REFERENCE_RECIPE)
     others = [recipe for recipe in recipes if recipe.precision != "fp32"]
-    if len({recipe.file for recipe in others}) < len(others):
+    if len({recipe.file for recipe in recipes}) < len(recipes):
         raise ConfigError("two recipes build the same graph; give one recipe a precision")
 
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
@@ -104,7 +105,7 @@ def build_bundle(
             )
         }
         for recipe in others:
-            reports[recipe.file] = _build_int8(recipe, folder, run, reference, fitting, gate)
+            reports[recipe.file] = _build_graph(recipe, folder, run, reference, fitting, gate)
         write_json(folder / PARITY_FILE, _parity_json(reports, papers=papers, gate=gate))
         failed = [f"{name}: {reason}" for name, report in reports.items() for reason in report.failures]
         if failed:
@@ -165,16 +166,21 @@ def _calibration_halves(run: TrainingRun) -> tuple[pa.Table, pa.Table]:
     return table.take(rows[::2]), table.take(rows[1::2])
 
 
-def _build_int8(
+def _build_graph(
     recipe: Recipe, folder: Path, run: TrainingRun, reference: Graph, fitting: pa.Table, gate: GatePapers
 ) -> ParityReport:
-    file = folder / recipe.file
-    quantize(folder / "model.onnx", file, settings=recipe.quantization)
-    graph = Graph(file, device=Device(kind=recipe.device), threads=1)
-    texts = [paper_text(row["title"], row["abstract"], run.text_template) for row in fitting.to_pylist()]
-    token_ids = run.text_encoder().encode(texts)
+    source, file = folder / "model.onnx", folder / recipe.file
+    # Without a card fp16 is checked on the CPU, which rounds to fp16 between operators and computes them in fp32.
+    on_cuda = recipe.device == "cuda" and cuda_problem(0) is None
     margin = None
-    if recipe.tolerances.max_label_flips is not None:
+    if recipe.precision == "int8":
+        quantize(source, file, settings=recipe.quantization)
+    else:
+        optimize_fp16(source, file, shape=_graph_shape(run))
+    graph = Graph(file, device=Device(kind="cuda" if on_cuda else "cpu"), threads=1)
+    if recipe.precision == "int8" and recipe.tolerances.max_label_flips is not None:
+        texts = [paper_text(row["title"], row["abstract"], run.text_template) for row in fitting.to_pylist()]
+        token_ids = run.text_encoder().encode(texts)
         margin = fit_deferral_margin(
             logits_alone(graph, token_ids),
             logits_alone(reference, token_ids),
@@ -189,6 +195,17 @@ def _build_int8(
         tolerances=recipe.tolerances,
         reference=reference,
         deferral_margin=margin,
+    )
+
+
+def _graph_shape(run: TrainingRun) -> GraphShape:
+    config = json.loads((run.path / "config.json").read_text())
+    return GraphShape(
+        layers=config["num_hidden_layers"],
+        heads=config["num_attention_heads"],
+        hidden=config["hidden_size"],
+        cls_only=run.record.pooling != "mean",
+        gelu=config["hidden_act"] == "gelu",
     )
 
 

@@ -23,7 +23,9 @@ def export(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle folder to write.")],
     recipe: Annotated[
         list[str] | None,
-        typer.Option(help="Recipe to build: a TOML file or a shipped name. May be given again.  [default: cpu-int8]"),
+        typer.Option(
+            help="Recipe: a TOML file or a shipped name; may be given again.  [default: cpu-int8 and cuda-fp16]"
+        ),
     ] = None,
     papers: Annotated[
         Path | None, typer.Option(help="Labelled papers for the parity gate instead of the run's own.")

@@ -9,7 +9,7 @@ from specter_batch.errors import ConfigError
 from specter_batch.settings import Settings
 
 REFERENCE_RECIPE = "reference-fp32"
-DEFAULT_RECIPES = ("cpu-int8",)
+DEFAULT_RECIPES = ("cpu-int8", "cuda-fp16")
 
 
 class Quantization(Settings):

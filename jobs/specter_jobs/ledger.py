@@ -2,14 +2,14 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from specter_batch.scores import Scores
+from specter_jobs.journal import append_entry, read_journal
 from specter_jobs.pipeline import LabelledShard
 from specter_jobs.survey import SurveyedShard
 from specter_jobs.writer import LABELS, REJECTS, OutputFile, write_output
@@ -98,7 +98,7 @@ class Ledger:
             score_sum=labelled.score_sum,
             seconds=round(seconds, 3),
         )
-        self._append(entry)
+        append_entry(self._path, entry)
         self._entries[entry.shard] = entry
         return entry
 
@@ -110,29 +110,10 @@ class Ledger:
                 if path.relative_to(self._out).as_posix() not in known and path.suffix in (".parquet", ".partial"):
                     path.unlink()
 
-    def _append(self, entry: LedgerEntry) -> None:
-        with self._path.open("ab+") as stream:
-            # A kill may have left half a line: it is closed off, and readers pass over what they cannot parse.
-            stream.seek(0, os.SEEK_END)
-            if stream.tell():
-                stream.seek(-1, os.SEEK_END)
-                if stream.read(1) != b"\n":
-                    stream.write(b"\n")
-            stream.write(entry.model_dump_json().encode() + b"\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-
 
 def read_entries(path: Path) -> list[LedgerEntry]:
     """Return the readable lines of a ledger; a half-written one is as if it were not there."""
-    entries = []
-    if path.exists():
-        for line in path.read_bytes().splitlines():
-            try:
-                entries.append(LedgerEntry.model_validate_json(line))
-            except ValidationError:
-                continue
-    return entries
+    return read_journal(path, LedgerEntry)
 
 
 def _size(path: Path) -> int | None:

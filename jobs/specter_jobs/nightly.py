@@ -2,13 +2,10 @@
 
 import platform
 import shutil
-import signal
 import socket
 import tempfile
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -24,6 +21,7 @@ from specter_batch.files import write_json, write_text
 from specter_batch.papers import find_parquet
 from specter_batch.runtime import Device, OnnxClassifier
 from specter_jobs.config import NightConfig
+from specter_jobs.interrupts import sigterm_interrupts
 from specter_jobs.ledger import LEDGER_FILE, Ledger, LedgerEntry, binding_of
 from specter_jobs.lock import LOCK_FILE, locked
 from specter_jobs.pipeline import LabelledShard, ShardPipeline
@@ -71,7 +69,7 @@ def run_night(config: NightConfig, *, console: Console) -> NightResult:
         first = plan.failed[0].error
         raise PaperSchemaError(f"{len(plan.failed)} of {len(paths)} files cannot be read as papers; the first: {first}")
     out = _claim(config.out)
-    with locked(out), _sigterm_interrupts():
+    with locked(out), sigterm_interrupts():
         (out / SUCCESS_FILE).unlink(missing_ok=True)
         classifier = OnnxClassifier(bundle, device=device, precision=config.precision, workers=config.workers)
         try:
@@ -235,20 +233,3 @@ def _versions(packages: Sequence[str]) -> dict[str, str]:
 def _progress(console: Console) -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     return Progress(*columns, console=console)
-
-
-@contextmanager
-def _sigterm_interrupts() -> Iterator[None]:
-    """Let SIGTERM end the night as Ctrl-C does: the running shard is dropped, all finished ones stay."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

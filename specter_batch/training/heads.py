@@ -48,7 +48,7 @@ def build_head(config: HeadConfig, *, hidden_size: int, n_labels: int) -> nn.Seq
 
 
 def initialise_head(head: nn.Sequential, config: HeadConfig) -> None:
-    """Give every linear layer a start at which signals keep their size through any number of layers.
+    """Give every layer a start at which signals keep their size through any number of layers.
 
     BERT's own normal(0, 0.02) shrinks them about sixfold in each layer of 64 units, so that a deep head sees no
     input and learns nothing. He et al. 2015 (https://arxiv.org/abs/1502.01852) for ReLU and GELU, Glorot and Bengio
@@ -61,3 +61,5 @@ def initialise_head(head: nn.Sequential, config: HeadConfig) -> None:
             else:
                 nn.init.xavier_normal_(layer.weight)
             nn.init.zeros_(layer.bias)
+        elif isinstance(layer, nn.BatchNorm1d):
+            layer.reset_parameters()

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 import torch
 from torch import nn
-from transformers import BertConfig, BertModel, BertPreTrainedModel
+from transformers import AutoConfig, BertConfig, BertModel, BertPreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from specter_batch.training.heads import HeadConfig, build_head, initialise_head
@@ -27,6 +27,9 @@ class SpecterClassifierConfig(BertConfig):
         super().__init__(**kwargs)
         self.pooling = pooling
         self.head = HeadConfig.model_validate(head or {}).model_dump(mode="json")
+
+
+AutoConfig.register(SpecterClassifierConfig.model_type, SpecterClassifierConfig)
 
 
 class SpecterForSequenceClassification(BertPreTrainedModel):

@@ -56,7 +56,8 @@ class TrainingRun:
             record = RunRecord.model_validate_json(file.read_bytes())
         except ValidationError as error:
             raise BundleError(f"{file}: {error.errors()[0]['msg']}; train again") from error
-        for name in ("config.json", "model.safetensors", TOKENIZER_FILE, REFERENCE_FILE, SEEN_TEXTS_FILE):
+        weights = ("config.json", "model.safetensors", TOKENIZER_FILE)
+        for name in (*weights, REFERENCE_FILE, SEEN_TEXTS_FILE, CALIBRATION_FILE):
             if not (folder / name).is_file():
                 raise BundleError(f"{folder / name}: a file of the training run is missing; copy it again or train")
         return cls(path=folder, record=record)

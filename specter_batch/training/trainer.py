@@ -17,9 +17,12 @@ from torch import nn
 from transformers import (
     AutoConfig,
     AutoTokenizer,
+    BertConfig,
+    BertModel,
     DataCollatorWithPadding,
     EarlyStoppingCallback,
     EvalPrediction,
+    PreTrainedTokenizerBase,
     Trainer,
     TrainingArguments,
     set_seed,
@@ -66,11 +69,12 @@ def train(config: TrainConfig, *, train_papers: LabelledPapers, val_papers: Labe
     missing = sorted({labels.names[i] for i in set(val_ids.tolist()) - set(train_ids.tolist())})
     if missing:
         raise LabelError(f"{val_papers.source}: no training paper has the label(s) {', '.join(missing)}")
-    _claim_folder(out, config, train_papers, val_papers)
+    if config.head.batch_norm and config.batch_size < 2:
+        raise ConfigError("batch norm needs a batch of at least two papers; raise --batch-size")
 
     set_seed(config.seed)
-    model, max_length = load_encoder(config, labels)
-    tokenizer = AutoTokenizer.from_pretrained(config.encoder, use_fast=True)
+    model, tokenizer, max_length = load_encoder(config, labels)
+    _claim_folder(out, config, train_papers, val_papers)
     tokenizer.save_pretrained(out)
     if not (out / TOKENIZER_FILE).is_file():
         raise ConfigError(f"{config.encoder}: its tokenizer cannot be written as {TOKENIZER_FILE}; is it a BERT?")
@@ -79,7 +83,7 @@ def train(config: TrainConfig, *, train_papers: LabelledPapers, val_papers: Labe
     trainer = Trainer(
         model=model,
         args=_arguments(config, out),
-        train_dataset=_dataset(encoder, train_papers, train_ids),
+        train_dataset=_without_lone_paper(_dataset(encoder, train_papers, train_ids), config),
         eval_dataset=_dataset(encoder, val_papers, val_ids),
         data_collator=DataCollatorWithPadding(tokenizer),
         compute_metrics=_metrics_of(labels),
@@ -87,7 +91,7 @@ def train(config: TrainConfig, *, train_papers: LabelledPapers, val_papers: Labe
         callbacks=[EarlyStoppingCallback(config.early_stopping_patience)],
         optimizers=(_optimizer(model, config), None),
     )
-    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(out / CHECKPOINTS)))
+    trainer.train(resume_from_checkpoint=_last_whole_checkpoint(out / CHECKPOINTS))
 
     output = trainer.predict(trainer.eval_dataset)
     # Length grouping reorders evaluation too: the labels that belong to these logits are the output's own.
@@ -137,11 +141,16 @@ def choose_labels(config: TrainConfig, papers: LabelledPapers) -> LabelSet:
     return {"mesh": MESH, "mag": MAG}[config.labels]
 
 
-def load_encoder(config: TrainConfig, labels: LabelSet) -> tuple[SpecterForSequenceClassification, int]:
-    """Load a BERT-type encoder under a new head, and the text length that it can take.
+def load_encoder(
+    config: TrainConfig, labels: LabelSet
+) -> tuple[SpecterForSequenceClassification, PreTrainedTokenizerBase, int]:
+    """Load a BERT-type encoder under a new head.
+
+    Returns:
+        The model, its tokenizer, and the text length that it can take.
 
     Raises:
-        ConfigError: The encoder is not there or is no BERT.
+        ConfigError: The encoder is not there, not whole, or no BERT.
     """
     try:
         base = AutoConfig.from_pretrained(config.encoder)
@@ -150,15 +159,29 @@ def load_encoder(config: TrainConfig, labels: LabelSet) -> tuple[SpecterForSeque
             f"--encoder {config.encoder}: neither a folder with a config.json nor a model the hub could give "
             f"({str(error).splitlines()[0]})"
         ) from error
-    if base.model_type not in ("bert", SpecterClassifierConfig.model_type):
+    if not isinstance(base, BertConfig):
         raise ConfigError(f"--encoder {config.encoder}: expected a BERT-type encoder, got {base.model_type}")
     names = {"id2label": dict(enumerate(labels)), "label2id": {name: i for i, name in enumerate(labels)}}
     inherited = {key: value for key, value in base.to_diff_dict().items() if key not in ("model_type", "architectures")}
     classifier = SpecterClassifierConfig(
         **{**inherited, **names, "pooling": config.pooling, "head": config.head.model_dump(mode="json")}
     )
-    model = SpecterForSequenceClassification.from_pretrained(config.encoder, config=classifier)
-    return model, min(config.max_length, base.max_position_embeddings)
+    model = SpecterForSequenceClassification(classifier)
+    try:
+        # The encoder alone: were it a run, its head would know other labels.
+        pretrained, loading = BertModel.from_pretrained(
+            config.encoder, add_pooling_layer=config.pooling == "pooler", output_loading_info=True
+        )
+        tokenizer = AutoTokenizer.from_pretrained(config.encoder, use_fast=True)
+    except (OSError, ValueError, TypeError) as error:  # TypeError: no tokenizer file at all
+        raise ConfigError(
+            f"--encoder {config.encoder}: its weights or its tokenizer cannot be loaded ({str(error).splitlines()[0]})"
+        ) from error
+    missing = [key for key in loading["missing_keys"] if not key.startswith("pooler.")]
+    if missing:
+        raise ConfigError(f"--encoder {config.encoder}: its weights lack {len(missing)} tensors, {missing[0]} first")
+    model.bert.load_state_dict(pretrained.state_dict())
+    return model, tokenizer, min(config.max_length, base.max_position_embeddings)
 
 
 def fit_temperature(logits: np.ndarray[Any, np.dtype[np.float64]], true: Ints) -> float:
@@ -194,10 +217,20 @@ def _claim_folder(out: Path, config: TrainConfig, train_papers: LabelledPapers, 
     if file.exists():
         if json.loads(file.read_text()) != request:
             raise ConfigError(f"{out}: holds an unfinished run with other settings or papers; give another --out")
-    elif out.exists() and any(out.iterdir()):
+    elif out.exists() and any(not path.name.endswith(".partial") for path in out.iterdir()):
         raise ConfigError(f"{out}: is not empty and holds no training run; give another --out")
     out.mkdir(parents=True, exist_ok=True)
     write_json(file, request)
+
+
+def _last_whole_checkpoint(folder: Path) -> str | None:
+    """Remove checkpoints that a kill left half-written, and return the newest of the others."""
+    for checkpoint in folder.glob("checkpoint-*"):
+        try:
+            json.loads((checkpoint / "trainer_state.json").read_text())  # what the Trainer writes last
+        except (OSError, ValueError):
+            shutil.rmtree(checkpoint)
+    return get_last_checkpoint(str(folder)) if folder.is_dir() else None
 
 
 def _arguments(config: TrainConfig, out: Path) -> TrainingArguments:
@@ -221,6 +254,7 @@ def _arguments(config: TrainConfig, out: Path) -> TrainingArguments:
         save_strategy="epoch",
         save_total_limit=2,
         load_best_model_at_end=True,
+        restore_callback_states_from_checkpoint=True,  # early stopping goes on counting
         metric_for_best_model="macro_f1",
         logging_steps=20,
         report_to="none",
@@ -239,6 +273,12 @@ def _dataset(encoder: TextEncoder, papers: LabelledPapers, label_ids: Ints) -> D
             "labels": label_ids,
         }
     )
+
+
+def _without_lone_paper(dataset: Dataset, config: TrainConfig) -> Dataset:
+    """Leave the last paper out where it would be a batch of its own: batch norm finds no variance in one paper."""
+    lone = config.head.batch_norm and len(dataset) % config.batch_size == 1
+    return dataset.select(range(len(dataset) - 1)) if lone else dataset
 
 
 def _optimizer(model: SpecterForSequenceClassification, config: TrainConfig) -> torch.optim.Optimizer:

@@ -1,9 +1,12 @@
 import json
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import onnx
 import pytest
+from onnx import TensorProto
 from optimum.onnxruntime import ORTModelForSequenceClassification
 from transformers import AutoTokenizer
 
@@ -14,6 +17,8 @@ from specter_batch.sample import SamplePaths
 from specter_batch.training.data import read_labelled
 from specter_batch.training.run import TrainingRun
 from specter_export.build import build_bundle, check_bundle
+from specter_export.graph import export_reference
+from specter_export.optimize import GraphShape, optimize_fp16
 from specter_export.recipe import DEFAULT_RECIPES, REFERENCE_RECIPE, Recipe, Tolerances, load_recipe
 
 IMPOSSIBLE = Tolerances(max_logit_difference=1e-12)
@@ -32,7 +37,7 @@ def test_the_bundle_opens_and_says_what_it_holds(tiny_bundle: Path, tiny_run: Tr
     assert bundle.labels == tiny_run.labels
     assert bundle.temperature == tiny_run.temperature
     assert bundle.text_template == tiny_run.text_template
-    assert [graph.precision for graph in bundle.manifest.graphs] == ["fp32", "int8"]
+    assert [graph.precision for graph in bundle.manifest.graphs] == ["fp32", "int8", "fp16"]
     assert bundle.manifest.training.items() >= tiny_run.record.training.items()
 
 
@@ -42,6 +47,7 @@ def test_the_bundle_holds_what_the_plan_says_and_no_scraps(tiny_bundle: Path) ->
         "bundle.json",
         "config.json",
         "model.onnx",
+        "model_fp16.onnx",
         "model_int8.onnx",
         "parity.json",
         "reference.json",
@@ -119,11 +125,28 @@ def test_two_recipes_for_one_graph_are_refused(tiny_run: TrainingRun, tmp_path: 
         build_bundle(tiny_run, tmp_path / "bundle", recipes=[load_recipe("cpu-int8")] * 2)
 
 
-@pytest.mark.xfail(raises=pytest.fail.Exception, reason="any precision but fp32 is built as int8, under its own name")
-def test_a_precision_that_cannot_be_built_is_refused(tiny_run: TrainingRun, tmp_path: Path) -> None:
-    recipe = load_recipe("cpu-int8").model_copy(update={"precision": "fp16"})
-    with pytest.raises(ConfigError, match="fp16"):
-        build_bundle(tiny_run, tmp_path / "bundle", recipes=[recipe])
+def test_the_fp16_graph_is_fused_half_and_passes_its_gate(tiny_run: TrainingRun, tmp_path: Path) -> None:
+    out = tmp_path / "bundle"
+    report = build_bundle(tiny_run, out, recipes=[load_recipe("cuda-fp16")])["model_fp16.onnx"]
+    graph = onnx.load(out / "model_fp16.onnx").graph
+    operators = Counter(node.op_type for node in graph.node)
+    # Two layers, of which the last computes [CLS] alone and has no self-attention to fuse.
+    assert (operators["Attention"], operators["SkipLayerNormalization"], operators["BiasGelu"]) == (1, 4, 2)
+    assert {tensor.data_type for tensor in graph.initializer if tensor.name.endswith("weight")} == {TensorProto.FLOAT16}
+    assert {value.type.tensor_type.elem_type for value in graph.input} == {TensorProto.INT32}
+    assert report.passed
+    bundle = ModelBundle.open(out)
+    assert bundle.graph_for("cuda").precision == "fp16"
+    assert bundle.graph_for("cpu").precision == "fp32"
+
+
+def test_a_graph_that_does_not_fuse_is_refused(tiny_run: TrainingRun, tmp_path: Path) -> None:
+    reference = tmp_path / "model.onnx"
+    export_reference(tiny_run, reference, opset=18)
+    with pytest.raises(ParityError, match=r"Attention 1 \(expected 3\)"):
+        optimize_fp16(
+            reference, tmp_path / "model_fp16.onnx", shape=GraphShape(layers=4, heads=2, hidden=32, cls_only=True)
+        )
 
 
 def test_the_gate_asks_the_papers_it_is_given(tiny_run: TrainingRun, sample_paths: SamplePaths, tmp_path: Path) -> None:
@@ -140,7 +163,7 @@ def test_the_parity_of_a_bundle_can_be_checked_again(
     tiny_bundle: Path, tiny_run: TrainingRun, sample_paths: SamplePaths
 ) -> None:
     reports = check_bundle(ModelBundle.open(tiny_bundle), tiny_run, sample_paths.val)
-    assert set(reports) == {"model.onnx", "model_int8.onnx"}
+    assert set(reports) == {"model.onnx", "model_int8.onnx", "model_fp16.onnx"}
     assert all(report.passed for report in reports.values()), reports
 
 

@@ -31,14 +31,13 @@ def flips_left(int8: Logits, fp32: Logits, margin: float) -> int:
     return int((worse & (margins(int8) > margin)).sum())
 
 
-@given(logits=logits_of(2), share=st.sampled_from([0.0, 0.01, 0.1, 0.5]))
+@given(logits=logits_of(4), share=st.sampled_from([0.0, 0.01, 0.1, 0.5]))
 def test_papers_above_the_margin_flip_no_more_than_allowed(logits: tuple[Logits, Logits], share: float) -> None:
     fp32, int8 = logits
     margin = fit_deferral_margin(int8, fp32, max_label_flips=share)
     assert flips_left(int8, fp32, margin) <= share * len(fp32)
 
 
-@pytest.mark.xfail(raises=AssertionError, reason="only int8's second label is looked at, and fp32 may prefer a third")
 def test_a_flip_to_int8s_third_label_counts_as_well() -> None:
     int8 = np.array([[3.0, 2.0, 0.0]], dtype=np.float32)
     fp32 = np.array([[3.0, 2.0, 4.0]], dtype=np.float32)

@@ -37,7 +37,7 @@ def test_a_recipe_may_be_a_file_of_ones_own(tmp_path: Path) -> None:
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match="no recipe named cpu-int4; known: cpu-int8, reference-fp32"):
+    with pytest.raises(ConfigError, match="no recipe named cpu-int4; known: cpu-int8, cuda-fp16, reference-fp32"):
         load_recipe("cpu-int4")
 
 

@@ -80,7 +80,6 @@ def test_a_deep_head_on_a_fresh_encoder_tells_texts_apart(tiny_encoder: Path) ->
     assert deep > 0.1 * shallow
 
 
-@pytest.mark.xfail(strict=False, reason="batch norm starts from whatever lies in memory")
 def test_batch_norm_on_a_fresh_encoder_starts_as_the_identity(tiny_encoder: Path) -> None:
     norms = [
         layer

@@ -1,0 +1,35 @@
+"""An append-only file of JSON lines that a kill cannot spoil: the form of every ledger."""
+
+import os
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+Entry = TypeVar("Entry", bound=BaseModel)
+
+
+def append_entry(path: Path, entry: BaseModel) -> None:
+    """Append one entry and sync it to disk."""
+    with path.open("ab+") as stream:
+        # A kill may have left half a line: it is closed off, and readers pass over what they cannot parse.
+        stream.seek(0, os.SEEK_END)
+        if stream.tell():
+            stream.seek(-1, os.SEEK_END)
+            if stream.read(1) != b"\n":
+                stream.write(b"\n")
+        stream.write(entry.model_dump_json().encode() + b"\n")
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def read_journal(path: Path, kind: type[Entry]) -> list[Entry]:
+    """Return the readable entries; a half-written one is as if it were not there."""
+    entries = []
+    if path.exists():
+        for line in path.read_bytes().splitlines():
+            try:
+                entries.append(kind.model_validate_json(line))
+            except ValidationError:
+                continue
+    return entries
