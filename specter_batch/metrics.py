@@ -78,6 +78,19 @@ class Tally:
         """Return plain lists, for the ledger."""
         return {name: getattr(self, name).tolist() for name in self.__dataclass_fields__}
 
+    def reliability(self) -> list[dict[str, Any]]:
+        """Return the points of a reliability diagram, a score bin each; figures are None in a bin without papers."""
+        return [
+            {
+                "from": i / N_SCORE_BINS,
+                "to": (i + 1) / N_SCORE_BINS,
+                "papers": int(papers),
+                "accuracy": float(self.bin_correct[i] / papers) if papers else None,
+                "mean_score": float(self.bin_score[i] / papers) if papers else None,
+            }
+            for i, papers in enumerate(self.bin_papers)
+        ]
+
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "Tally":
         """Read what `as_json` wrote."""

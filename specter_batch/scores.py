@@ -80,6 +80,7 @@ class Scores:
             "macro_f1_with_seen": everything.macro_f1 if everything.papers else None,
             "per_label": [asdict(label) for label in unseen.per_label],
             "confusion": [list(row) for row in unseen.confusion],
+            "reliability": self.unseen.reliability(),
             "labels": list(labels),
         }
 

@@ -1,4 +1,4 @@
-"""The job layer's command: classify."""
+"""The job layer's commands: classify here, status and verify beside it."""
 
 import json
 from pathlib import Path
@@ -15,11 +15,14 @@ from specter_batch.options import (
     TitleColumn,
     interruptible,
 )
+from specter_jobs.inspection_cli import status, verify
 
 
 def register(app: typer.Typer) -> None:
-    """Mount the command."""
+    """Mount the commands."""
     app.command()(classify)
+    app.command()(status)
+    app.command()(verify)
 
 
 def classify(
@@ -44,17 +47,38 @@ def classify(
     max_failed_shards: Annotated[
         int | None, typer.Option(help="Stop when more shards have failed.  [default: 100]")
     ] = None,
+    reuse: Annotated[
+        list[Path] | None, typer.Option(help="Earlier night's OUT to take labels from; may be given again.")
+    ] = None,
     config: ConfigFile = None,
     paper_id_column: PaperIdColumn = None,
     title_column: TitleColumn = None,
     abstract_column: AbstractColumn = None,
     label_column: LabelColumn = None,
+    date: Annotated[
+        str | None, typer.Option(help="What {date} in paths stands for, YYYY-MM-DD.  [default: today, UTC]")
+    ] = None,
+    previous: Annotated[Path | None, typer.Option(help="Output of an earlier night, to tell drift against.")] = None,
+    metrics_file: Annotated[Path | None, typer.Option(help="Prometheus text file to write at the end.")] = None,
+    min_rows: Annotated[int | None, typer.Option(help="Gate: rows of the input.")] = None,
+    min_macro_f1: Annotated[float | None, typer.Option(help="Gate: macro F1 over unseen labelled papers.")] = None,
+    min_mean_score: Annotated[float | None, typer.Option(help="Gate: mean score of all labels.")] = None,
+    max_reject_rate: Annotated[float | None, typer.Option(help="Gate: rejected rows by rows.")] = None,
+    max_psi: Annotated[float | None, typer.Option(help="Gate: PSI against the validation data.")] = None,
+    max_js_distance: Annotated[
+        float | None, typer.Option(help="Gate: Jensen-Shannon distance from the validation data.")
+    ] = None,
+    max_psi_previous: Annotated[float | None, typer.Option(help="Gate: PSI against the previous night.")] = None,
+    max_js_distance_previous: Annotated[
+        float | None, typer.Option(help="Gate: Jensen-Shannon distance from the previous night.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Label a dump of papers; run again, it goes on where it stopped."""
     from rich.console import Console
 
     from specter_jobs.config import NightConfig
+    from specter_jobs.logs import logging_to
     from specter_jobs.nightly import run_night
 
     settings = NightConfig.load(
@@ -71,28 +95,47 @@ def classify(
             "missing_abstract": missing_abstract,
             "probabilities": probabilities,
             "max_failed_shards": max_failed_shards,
+            "reuse": reuse or None,
             "paper_id_column": paper_id_column,
             "title_column": title_column,
             "abstract_column": abstract_column,
             "label_column": label_column,
+            "date": date,
+            "previous": previous,
+            "metrics_file": metrics_file,
+            "gates": {
+                "min_rows": min_rows,
+                "min_macro_f1": min_macro_f1,
+                "min_mean_score": min_mean_score,
+                "max_reject_rate": max_reject_rate,
+                "max_psi": max_psi,
+                "max_js_distance": max_js_distance,
+                "max_psi_previous": max_psi_previous,
+                "max_js_distance_previous": max_js_distance_previous,
+            },
         },
     )
-    with interruptible("what is finished is kept, run the same command again to go on"):
-        result = run_night(settings, console=Console(stderr=True))
+    console = Console(stderr=True)
+    with interruptible("what is finished is kept, run the same command again to go on"), logging_to(console):
+        result = run_night(settings, console=console)
     if as_json:
         typer.echo(json.dumps(result.report | {"manifest": result.manifest}))
     else:
-        typer.echo(_summary(result.report, result.manifest, out))
+        typer.echo(_summary(result.report, result.manifest, settings.out))
     raise typer.Exit(result.exit_code)
 
 
 def _summary(report: dict[str, Any], manifest: dict[str, Any], out: Path) -> str:
+    from specter_jobs.gates import describe_gate, failed_gates
+
     rows, device, run = report["rows"], manifest["device"], manifest["this_run"]
     lines = [
-        f"{rows['in']:,} rows: {rows['labelled']:,} labelled, {rows['rejected']:,} rejected, {rows['failed']:,} failed",
+        f"{rows['in']:,} rows: {rows['labelled']:,} labelled, {rows['reused']:,} reused, "
+        f"{rows['rejected']:,} rejected, {rows['failed']:,} failed",
         f"on {device['device']} ({device['provider']}, {device['graph']}), "
         f"{run['papers']:,} papers in this run, {run['papers_per_second'] or 0:,} papers/s",
     ]
     lines += [f"failed: {name}: {error}" for name, error in report["failed_shards"].items()]
-    lines.append(f"labels: {out / 'labels'}   report: {out / 'report.md'}")
+    lines += [f"gate {describe_gate(gate)}" for gate in failed_gates(report)]
+    lines.append(f"labels: {out / 'labels'}   report: {out / 'report.html'}")
     return "\n".join(lines)

@@ -1,19 +1,28 @@
 """What a night is asked to do, from TOML and flags."""
 
+import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from specter_batch.bundle import Precision
 from specter_batch.papers import PaperColumns
 from specter_batch.settings import Settings
+from specter_jobs.gates import GateLimits
+
+
+def _today() -> datetime.date:
+    return datetime.datetime.now(datetime.UTC).date()
 
 
 class NightConfig(Settings):
     """Settings of a nightly run.
 
+    In every path `{date}` stands for the night's date and `{yesterday}` for the day before.
+
     Attributes:
+        date: Of the night; today in UTC when not given. It is fixed at the start, midnight does not change it.
         dump: Parquet file, folder or glob of papers.
         out: Folder for labels, rejects, reports and the ledger.
         bundle: Model bundle.
@@ -25,8 +34,13 @@ class NightConfig(Settings):
         missing_abstract: `reject` the paper, or label it by `title_only`.
         probabilities: Write the probabilities of all labels too.
         max_failed_shards: Stop when more shards than this have failed.
+        reuse: Output folders of earlier nights; a text labelled there by the same model is not labelled again.
+        previous: Output folder of an earlier night, to tell what has changed since.
+        metrics_file: Prometheus text file, for node_exporter's textfile collector.
+        gates: Limits that the night must keep.
     """
 
+    date: datetime.date = Field(default_factory=_today, validate_default=True)  # first: the paths below need it
     dump: str
     out: Path
     bundle: Path
@@ -38,10 +52,20 @@ class NightConfig(Settings):
     missing_abstract: Literal["reject", "title_only"] = "reject"
     probabilities: bool = False
     max_failed_shards: int = Field(default=100, ge=0)
+    reuse: tuple[Path, ...] = ()
     paper_id_column: str | None = None
     title_column: str | None = None
     abstract_column: str | None = None
     label_column: str | None = None
+    previous: Path | None = None
+    metrics_file: Path | None = None
+    gates: GateLimits = GateLimits()
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _put_in_the_date(cls, value: Any, info: ValidationInfo) -> Any:
+        date = info.data.get("date")
+        return value if date is None else _dated(value, date)
 
     @property
     def columns(self) -> PaperColumns:
@@ -52,3 +76,12 @@ class NightConfig(Settings):
             abstract=self.abstract_column,
             label=self.label_column,
         )
+
+
+def _dated(value: Any, date: datetime.date) -> Any:
+    if isinstance(value, (list, tuple)):
+        return [_dated(item, date) for item in value]
+    if not isinstance(value, (str, Path)):
+        return value
+    yesterday = date - datetime.timedelta(days=1)
+    return str(value).replace("{date}", date.isoformat()).replace("{yesterday}", yesterday.isoformat())

@@ -28,7 +28,9 @@ class LedgerEntry(BaseModel):
     rows: int
     content: str
     binding: str
+    model: str
     labels: OutputFile
+    reused: int
     rejects: OutputFile | None
     rejects_by_reason: dict[str, int]
     scores: dict[str, Any]
@@ -58,11 +60,13 @@ class Ledger:
 
     Args:
         out: The output folder.
-        binding: Hash of bundle, device kind and settings; entries of another binding do not count.
+        binding: Hash of model and settings; entries of another binding do not count.
+        model: Hash of bundle, device kind and graph: what a later night must share to take these labels.
     """
 
-    def __init__(self, out: Path, *, binding: str) -> None:
+    def __init__(self, out: Path, *, binding: str, model: str) -> None:
         self._out = out
+        self._model = model
         self._path = out / LEDGER_FILE
         self._binding = binding
         self._entries = {entry.shard: entry for entry in read_entries(self._path) if entry.binding == binding}
@@ -88,6 +92,8 @@ class Ledger:
             rows=shard.rows,
             content=surveyed.content,
             binding=self._binding,
+            model=self._model,
+            reused=labelled.reused,
             labels=write_output(self._out, LABELS, shard.name, labelled.labels),
             rejects=write_output(self._out, REJECTS, shard.name, rejects) if rejects.num_rows else None,
             rejects_by_reason={row["values"]: row["counts"] for row in sorted(counted, key=lambda row: row["values"])},
@@ -101,6 +107,11 @@ class Ledger:
         append_entry(self._path, entry)
         self._entries[entry.shard] = entry
         return entry
+
+    def label_file(self, shard_name: str) -> Path | None:
+        """Return the label file of a shard that is done under this binding, else None."""
+        entry = self._entries.get(shard_name)
+        return None if entry is None else self._out / entry.labels.name
 
     def remove_strangers(self, entries: Iterable[LedgerEntry]) -> None:
         """Remove output files that belong to none of these entries: left by another plan, bundle or a kill."""

@@ -3,13 +3,17 @@
 import fcntl
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from specter_batch.errors import ConfigError
 
 LOCK_FILE = "_lock"
+# Who only looks at the lock (`holder`) has it for an instant; no job is turned away for that.
+PATIENCE_SECONDS = 1.0
 
 
 @contextmanager
@@ -20,14 +24,35 @@ def locked(out: Path) -> Iterator[None]:
         ConfigError: Another job holds it; the message says which.
     """
     with (out / LOCK_FILE).open("a+") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            stream.seek(0)
-            holder = stream.read().strip() or "another process"
-            raise ConfigError(f"{out}: {holder} is at work on it; wait for it or give another folder") from None
+        give_up = time.monotonic() + PATIENCE_SECONDS
+        while not _taken(stream, fcntl.LOCK_EX):
+            if time.monotonic() > give_up:
+                raise ConfigError(f"{out}: {_name(stream)} is at work on it; wait for it or give another folder")
+            time.sleep(0.05)
         stream.seek(0)
         stream.truncate()
         stream.write(f"process {os.getpid()} on {socket.gethostname()}")
         stream.flush()
         yield
+
+
+def holder(out: Path) -> str | None:
+    """Say which job is at work on a folder; None when none is."""
+    try:
+        with (out / LOCK_FILE).open() as stream:
+            return None if _taken(stream, fcntl.LOCK_SH) else _name(stream)
+    except FileNotFoundError:
+        return None
+
+
+def _taken(stream: TextIO, kind: int) -> bool:
+    try:
+        fcntl.flock(stream, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _name(stream: TextIO) -> str:
+    stream.seek(0)
+    return stream.read().strip() or "another process"

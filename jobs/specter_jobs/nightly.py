@@ -1,12 +1,14 @@
 """The night: plan, survey, label what is not done yet, account for every row, report, and `_SUCCESS` last."""
 
+import logging
 import platform
 import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -21,25 +23,34 @@ from specter_batch.files import write_json, write_text
 from specter_batch.papers import find_parquet
 from specter_batch.runtime import Device, OnnxClassifier
 from specter_jobs.config import NightConfig
+from specter_jobs.drift import drift_report, read_previous
+from specter_jobs.gates import judge
+from specter_jobs.html import night_html
 from specter_jobs.interrupts import sigterm_interrupts
+from specter_jobs.inventory import write_inventory
 from specter_jobs.ledger import LEDGER_FILE, Ledger, LedgerEntry, binding_of
 from specter_jobs.lock import LOCK_FILE, locked
+from specter_jobs.logs import log
+from specter_jobs.metrics_file import prepare_metrics_file, write_metrics
 from specter_jobs.pipeline import LabelledShard, ShardPipeline
+from specter_jobs.progress import NightWatch
 from specter_jobs.report import night_markdown, night_report
+from specter_jobs.reuse import reusable_labels
 from specter_jobs.shards import Plan, plan_shards
-from specter_jobs.survey import SurveyedShard, survey
+from specter_jobs.survey import Survey, SurveyedShard
 from specter_jobs.writer import LABELS, REJECTS
 
 SUCCESS_FILE = "_SUCCESS"
-REPORT_FILE, REPORT_MARKDOWN, MANIFEST_FILE = "report.json", "report.md", "manifest.json"
+REPORT_FILE, REPORT_MARKDOWN, REPORT_HTML, MANIFEST_FILE = "report.json", "report.md", "report.html", "manifest.json"
 # Raised when the same rows, bundle and settings give other output files than an earlier version did.
 OUTPUT_VERSION = 1
 EXIT_SHARDS_FAILED = 3
+EXIT_GATES_FAILED = 4
 
 
 @dataclass(frozen=True, kw_only=True)
 class NightResult:
-    """How a night ended: the report, and 0 or `EXIT_SHARDS_FAILED`."""
+    """How a night ended: the report, and 0, `EXIT_SHARDS_FAILED`, or else `EXIT_GATES_FAILED`."""
 
     report: dict[str, Any]
     manifest: dict[str, Any]
@@ -68,29 +79,58 @@ def run_night(config: NightConfig, *, console: Console) -> NightResult:
     if len(plan.failed) > config.max_failed_shards:
         first = plan.failed[0].error
         raise PaperSchemaError(f"{len(plan.failed)} of {len(paths)} files cannot be read as papers; the first: {first}")
+    previous = _previous_report(config)
+    if config.metrics_file is not None:
+        prepare_metrics_file(config.metrics_file)
     out = _claim(config.out)
     with locked(out), sigterm_interrupts():
         (out / SUCCESS_FILE).unlink(missing_ok=True)
+        unreadable = {file.name: file.error for file in plan.failed}
+        watch = NightWatch(out, rows=plan.rows, shards=len(plan.shards), unreadable=unreadable)
         classifier = OnnxClassifier(bundle, device=device, precision=config.precision, workers=config.workers)
         try:
-            ledger = Ledger(out, binding=_binding(config, bundle, classifier))
-            with _progress(console) as progress:
-                surveyed = _survey(plan, config, out, progress)
-                pipeline = ShardPipeline(bundle, classifier, config)
-                entries, failed, fresh = _label(pipeline, ledger, surveyed, config, progress)
+            model = _model_hash(bundle, classifier)
+            binding = _binding(config, model)
+            write_inventory(out, root, plan, binding=binding)
+            ledger = Ledger(out, binding=binding, model=model)
+            known = reusable_labels(config.reuse, model=model, probabilities=config.probabilities)
+            with _progress(console) as progress, _surveyed(plan, config, bundle, known, out, progress) as survey:
+                pipeline = ShardPipeline(bundle, classifier, config, survey=survey, label_file=ledger.label_file)
+                entries, failed, fresh = _label(pipeline, ledger, survey.shards, config, progress, watch)
         finally:
             classifier.close()
-        failed = {file.name: file.error for file in plan.failed} | failed
+        failed = unreadable | failed
         ordered = [entries[shard.name] for shard in plan.shards if shard.name in entries]
         ledger.remove_strangers(ordered)
         report = night_report(plan, ordered, failed, bundle)
+        report["drift"] = drift_report(report, reference=bundle.reference(), previous=previous)
+        gates = judge(config.gates, report)
+        report["gates"] = [asdict(gate) for gate in gates]
+        kept = all(gate.passed for gate in gates)
+        exit_code = EXIT_SHARDS_FAILED if failed else 0 if kept else EXIT_GATES_FAILED
         manifest = _manifest(config, bundle, classifier, report, started=started, fresh=fresh)
         write_json(out / REPORT_FILE, report)
         write_text(out / REPORT_MARKDOWN, night_markdown(report))
+        write_text(out / REPORT_HTML, night_html(report, manifest, ordered))
         write_json(out / MANIFEST_FILE, manifest)
-        if not failed:
+        if exit_code == 0:
             write_text(out / SUCCESS_FILE, "")
-    return NightResult(report=report, manifest=manifest, exit_code=EXIT_SHARDS_FAILED if failed else 0)
+        watch.ended(report, exit_code=exit_code)
+        if config.metrics_file is not None:
+            write_metrics(config.metrics_file, report, manifest, exit_code=exit_code, now=time.time())
+    return NightResult(report=report, manifest=manifest, exit_code=exit_code)
+
+
+def _previous_report(config: NightConfig) -> dict[str, Any] | None:
+    """Read the previous night's report; that there is none, as before the second night, costs only the comparison."""
+    if config.previous is None:
+        return None
+    if config.previous.resolve() == config.out.resolve():
+        raise ConfigError(f"--previous {config.previous}: is this night's own output; give an earlier night's")
+    report = read_previous(config.previous)
+    if report is None:
+        log("no previous night to compare with", level=logging.WARNING, previous=str(config.previous))
+    return report
 
 
 def _claim(out: Path) -> Path:
@@ -101,13 +141,22 @@ def _claim(out: Path) -> Path:
     return out
 
 
-def _binding(config: NightConfig, bundle: ModelBundle, classifier: OnnxClassifier) -> str:
+def _model_hash(bundle: ModelBundle, classifier: OnnxClassifier) -> str:
+    """Hash what must be the same for the same text to have the same label and score."""
     return binding_of(
         {
             "output_version": OUTPUT_VERSION,
             "bundle": bundle.fingerprint,
             "device": classifier.device.kind,
             "graph": classifier.entry.sha256,
+        }
+    )
+
+
+def _binding(config: NightConfig, model: str) -> str:
+    return binding_of(
+        {
+            "model": model,
             "language": config.language,
             "missing_abstract": config.missing_abstract,
             "probabilities": config.probabilities,
@@ -115,11 +164,27 @@ def _binding(config: NightConfig, bundle: ModelBundle, classifier: OnnxClassifie
     )
 
 
-def _survey(plan: Plan, config: NightConfig, out: Path, progress: Progress) -> list[SurveyedShard]:
+@contextmanager
+def _surveyed(
+    plan: Plan, config: NightConfig, bundle: ModelBundle, known: Sequence[Path], out: Path, progress: Progress
+) -> Iterator[Survey]:
     task = progress.add_task("survey", total=plan.rows)
+    for stale in out.glob("_survey.*"):
+        shutil.rmtree(stale)  # of a killed run; we hold the lock
     scratch = Path(tempfile.mkdtemp(prefix="_survey.", dir=out))
     try:
-        return survey(plan.shards, config, scratch=scratch, advance=lambda rows: progress.update(task, advance=rows))
+        survey = Survey(
+            plan.shards,
+            config,
+            template=bundle.text_template,
+            known_labels=known,
+            scratch=scratch,
+            advance=lambda rows: progress.update(task, advance=rows),
+        )
+        try:
+            yield survey
+        finally:
+            survey.close()
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -130,6 +195,7 @@ def _label(
     surveyed: Sequence[SurveyedShard],
     config: NightConfig,
     progress: Progress,
+    watch: NightWatch,
 ) -> tuple[dict[str, LedgerEntry], dict[str, str], "Fresh"]:
     """Return the finished shards by name, the failed ones' errors, and what this run itself labelled."""
     entries: dict[str, LedgerEntry] = {}
@@ -146,6 +212,7 @@ def _label(
     kept = sum(entry.rows for entry in entries.values())
     total = sum(shard.shard.rows for shard in surveyed)
     task = progress.add_task("label", total=total, completed=kept)
+    watch.labelling(entries.values(), failed)
     began = time.monotonic()
     last = began
     papers = 0
@@ -157,13 +224,16 @@ def _label(
             try:
                 _check_accounting(shard, outcome)
                 entries[shard.shard.name] = ledger.commit(shard, outcome, seconds=now - last)
-                papers += outcome.labels.num_rows
+                papers += outcome.labels.num_rows - outcome.reused
+                watch.finished(entries[shard.shard.name])
             except (ShardError, OSError) as error:
                 failed[shard.shard.name] = str(error)
+        if shard.shard.name in failed:
+            watch.failed(shard.shard.name, failed[shard.shard.name])
         last = now
         progress.update(task, advance=shard.shard.rows)
         if len(failed) > config.max_failed_shards:
-            progress.console.print(f"stopping: more than {config.max_failed_shards} shards failed", style="red")
+            log(f"stopping: more than {config.max_failed_shards} shards failed", level=logging.ERROR)
             break
     seconds = time.monotonic() - began
     return entries, failed, Fresh(shards=len(pending), papers=papers, seconds=seconds)
@@ -232,4 +302,4 @@ def _versions(packages: Sequence[str]) -> dict[str, str]:
 
 def _progress(console: Console) -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console)
+    return Progress(*columns, console=console, disable=not console.is_terminal)

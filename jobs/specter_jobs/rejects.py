@@ -1,6 +1,6 @@
 """Rows that cannot be labelled, each with its reason."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -43,13 +43,18 @@ class Screening:
     reasons: dict[int, Reason] = field(default_factory=dict)
     details: dict[int, str] = field(default_factory=dict)
 
-    def reject(self, rows: Mask, reason: Reason, detail: Callable[[int], str] | None = None) -> None:
+    def reject(self, rows: Mask, reason: Reason) -> None:
         """Take rows `(n_rows,)` out, those that are still in."""
         for row in np.flatnonzero(rows & self.usable).tolist():
             self.reasons[row] = reason
-            if detail is not None:
-                self.details[row] = detail(row)
         self.usable &= ~rows
+
+    def reject_rows(self, details: Mapping[int, str], reason: Reason) -> None:
+        """Take the rows with these numbers out, those that are still in, each with more to say."""
+        rows = np.zeros_like(self.usable)
+        rows[list(details)] = True
+        self.details |= {row: detail for row, detail in details.items() if self.usable[row]}
+        self.reject(rows, reason)
 
     def table(self, shard: Shard, papers: PaperBatch) -> pa.Table:
         """Return the rejected rows as `REJECT_SCHEMA`; `row` counts from the beginning of the file."""

@@ -14,6 +14,8 @@ import numpy as np
 from specter_batch.bundle import ModelBundle
 from specter_batch.metrics import N_SCORE_BINS
 from specter_batch.scores import Scores, scores_markdown
+from specter_jobs.drift import drift_markdown
+from specter_jobs.gates import gates_markdown
 from specter_jobs.ledger import LedgerEntry
 from specter_jobs.shards import Plan
 
@@ -34,7 +36,8 @@ def night_report(
     rejects: Counter[str] = Counter()
     for entry in entries:
         rejects.update(entry.rejects_by_reason)
-    labelled = sum(entry.labels.rows for entry in entries)
+    with_label = sum(entry.labels.rows for entry in entries)
+    reused = sum(entry.reused for entry in entries)
     label_papers = np.sum([np.zeros(len(labels), np.int64), *(np.array(e.label_papers) for e in entries)], axis=0)
     bin_papers = np.sum([np.zeros(N_SCORE_BINS, np.int64), *(np.array(e.bin_papers) for e in entries)], axis=0)
     return {
@@ -42,16 +45,16 @@ def night_report(
         "unknown_labels": sum(entry.unknown_labels for entry in entries),
         "rows": {
             "in": plan.rows,
-            "labelled": labelled,
-            "reused": 0,
+            "labelled": with_label - reused,
+            "reused": reused,
             "rejected": sum(rejects.values()),
             "failed": plan.rows - sum(entry.rows for entry in entries),
         },
         "rejects_by_reason": dict(sorted(rejects.items())),
         "label_papers": {name: int(label_papers[i]) for i, name in enumerate(labels)},
-        "label_shares": {name: float(label_papers[i] / max(labelled, 1)) for i, name in enumerate(labels)},
-        "score_histogram": (bin_papers / max(labelled, 1)).tolist(),
-        "mean_score": sum(entry.score_sum for entry in entries) / labelled if labelled else None,
+        "label_shares": {name: float(label_papers[i] / max(with_label, 1)) for i, name in enumerate(labels)},
+        "score_histogram": (bin_papers / max(with_label, 1)).tolist(),
+        "mean_score": sum(entry.score_sum for entry in entries) / with_label if with_label else None,
         "shards": {"planned": len(plan.shards), "finished": len(entries), "failed": len(failed_shards)},
         "failed_shards": failed_shards,
         "files": len(plan.files) + len(plan.failed),
@@ -60,7 +63,7 @@ def night_report(
 
 
 def night_markdown(report: dict[str, Any]) -> str:
-    """Render the night's report as Markdown."""
+    """Render the night's report, with its drift and gates, as Markdown."""
     rows, shards = report["rows"], report["shards"]
     lines = [
         "# Night report",
@@ -74,6 +77,7 @@ def night_markdown(report: dict[str, Any]) -> str:
         lines += ["## Failed", ""]
         lines += [f"- {name}: {error}" for name, error in report["failed_shards"].items()]
         lines += ["", "The input files named here are to be mended; a rerun does only these shards.", ""]
+    lines += ["## Gates", "", gates_markdown(report["gates"])]
     lines += ["## Scores", "", scores_markdown(report)]
     if report["unknown_labels"]:
         lines += [
@@ -87,7 +91,8 @@ def night_markdown(report: dict[str, Any]) -> str:
     ]
     if report["mean_score"] is not None:
         lines += ["", f"Mean score {report['mean_score']:.4f}."]
-    lines += ["", "## Rejects", ""]
+    lines += ["", "## Drift", "", drift_markdown(report["drift"])]
+    lines += ["## Rejects", ""]
     if report["rejects_by_reason"]:
         lines += ["| reason | rows |", "|---|---:|"]
         lines += [f"| {reason} | {count:,} |" for reason, count in report["rejects_by_reason"].items()]

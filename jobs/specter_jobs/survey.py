@@ -1,4 +1,4 @@
-"""The survey before the night's work: one pass over the input for content hashes and duplicate ids."""
+"""The survey before the night's work: one pass over the input that decides, row by row, what need not be labelled."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -8,16 +8,49 @@ from pathlib import Path
 import duckdb
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from specter_batch.errors import ShardError
-from specter_batch.papers import PaperBatch
+from specter_batch.papers import PaperBatch, paper_text, text_hash
 from specter_jobs.config import NightConfig
-from specter_jobs.rejects import screen_columns
+from specter_jobs.rejects import Mask, screen_columns
 from specter_jobs.shards import Shard, ShardReader
 
-# duckdb spills to disk beyond this; ids of a night of any size fit.
+# duckdb spills to disk beyond this: a night of any size fits.
 DUCKDB_MEMORY = "1GB"
+
+# A row's place in the night: its shard's number times this, and its row there.
+PLACES = 1 << 32
+
+# The same text has the same label in every file, so it does not matter whose is taken.
+EARLIER = {
+    False: """
+        SELECT text_hash, min(label_id) AS label_id, min(score) AS score FROM read_parquet($files) GROUP BY text_hash
+    """,
+    True: """
+        SELECT text_hash, min(label_id) AS label_id, min(score) AS score, any_value(probabilities) AS probabilities
+        FROM read_parquet($files) GROUP BY text_hash
+    """,
+}
+NONE_EARLIER = "SELECT NULL::VARCHAR AS text_hash, NULL::INTEGER AS label_id, NULL::DOUBLE AS score WHERE false"
+
+DECIDE = """
+    CREATE TABLE duplicates AS
+    WITH firsts AS (SELECT paper_id, min(place) AS first FROM rows GROUP BY paper_id HAVING count(*) > 1)
+    SELECT shard, row, place, first FROM rows JOIN firsts USING (paper_id) WHERE place > first ORDER BY place;
+
+    CREATE TABLE known AS
+    SELECT shard, row, place, earlier.* EXCLUDE (text_hash)
+    FROM rows ANTI JOIN duplicates USING (place) JOIN earlier USING (text_hash) ORDER BY place;
+
+    CREATE TABLE copies AS
+    WITH unknown AS (SELECT * FROM rows ANTI JOIN duplicates USING (place) ANTI JOIN known USING (place)),
+    firsts AS (SELECT text_hash, min(place) AS first FROM unknown GROUP BY text_hash HAVING count(*) > 1)
+    SELECT shard, row, place, first FROM unknown JOIN firsts USING (text_hash) WHERE place > first ORDER BY place;
+"""
+
+DUPLICATES_OF_SHARD = "SELECT row, first FROM duplicates WHERE shard = ? ORDER BY row"
+COPIES_OF_SHARD = "SELECT row, first FROM copies WHERE shard = ? ORDER BY row"
+KNOWN_OF_SHARD = "SELECT * EXCLUDE (shard, place) FROM known WHERE shard = ? ORDER BY row"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,87 +58,154 @@ class SurveyedShard:
     """A shard and what the survey found of it.
 
     Attributes:
-        content: Hash of its rows and of which are duplicates: equal for equal work only.
-        duplicates: Row within the shard -> where the paper of that id stands first.
-        error: Why it cannot be read; the other fields are empty then.
+        number: Its position in the plan.
+        rows_hash: Of its rows alone.
+        content: Hash of its rows and of what was decided of them: equal for equal work only.
+        error: Why it cannot be read.
     """
 
     shard: Shard
+    number: int
+    rows_hash: str
     content: str
-    duplicates: Mapping[int, str]
     error: str | None = None
 
 
-def survey(
-    shards: Sequence[Shard], config: NightConfig, *, scratch: Path, advance: Callable[[int], None]
-) -> list[SurveyedShard]:
-    """Read every shard once, in order.
+@dataclass(frozen=True, kw_only=True)
+class Decisions:
+    """What need not be labelled of a shard; keys are rows within it.
 
-    Of rows with the same id the first usable one (it has id, title and abstract) is labelled; the order is that of
-    the plan, so it does not depend on workers or restarts. The ids are compared in duckdb, which spills to `scratch`.
+    Attributes:
+        duplicates: Rows whose id stands earlier -> where.
+        known: `row, label_id, score` (and `probabilities`): rows whose text was labelled in an earlier night.
+        copies: Rows whose text stands earlier in this night -> name of that shard.
+    """
+
+    duplicates: Mapping[int, str]
+    known: pa.Table
+    copies: Mapping[int, str]
+
+
+class Survey:
+    """Reads every shard once, in order, and holds the decisions in duckdb.
+
+    - Of rows with the same id the first usable one (it has id, title and abstract) is labelled.
+    - A text that an earlier night labelled with the same model takes its label from there.
+    - A text that stands twice is labelled once.
+
+    The order is that of the plan, so nothing depends on workers or restarts.
 
     Args:
         shards: Of the plan, in its order.
         config: Of the night.
-        scratch: Folder for the id table; removed by the caller.
+        template: How a paper becomes its text.
+        known_labels: Label files of earlier nights by the same model.
+        scratch: Folder for the tables; removed by the caller.
         advance: Told the rows of each shard that was read.
     """
-    reader = ShardReader()
-    contents: list[str] = []
-    errors: dict[int, str] = {}
-    with duckdb.connect(str(scratch / "ids.duckdb")) as database:
-        database.execute(f"SET memory_limit = '{DUCKDB_MEMORY}'")
-        database.execute("CREATE TABLE ids (paper_id VARCHAR, shard INTEGER, row INTEGER)")
-        for number, shard in enumerate(shards):
+
+    def __init__(
+        self,
+        shards: Sequence[Shard],
+        config: NightConfig,
+        *,
+        template: str,
+        known_labels: Sequence[Path],
+        scratch: Path,
+        advance: Callable[[int], None],
+    ) -> None:
+        self._plan = shards
+        self._database = duckdb.connect(str(scratch / "survey.duckdb"))
+        self._database.execute(f"SET memory_limit = '{DUCKDB_MEMORY}'")
+        self._database.execute(
+            "CREATE TABLE rows (paper_id VARCHAR, text_hash VARCHAR, shard INTEGER, row INTEGER, place BIGINT)"
+        )
+        hashes, errors = self._read(config, template, advance)
+        self._decide(known_labels, probabilities=config.probabilities)
+        self.shards = [
+            SurveyedShard(
+                shard=shard,
+                number=number,
+                rows_hash=hashes[number],
+                content=self._content(hashes[number], number),
+                error=errors.get(number),
+            )
+            for number, shard in enumerate(shards)
+        ]
+
+    def decisions(self, number: int) -> Decisions:
+        """Return what was decided of the shard with this number."""
+        cursor = self._database.cursor()  # of its own: shards are prepared on another thread
+        duplicates = cursor.execute(DUPLICATES_OF_SHARD, [number]).fetchall()
+        copies = cursor.execute(COPIES_OF_SHARD, [number]).fetchall()
+        known = cursor.sql(KNOWN_OF_SHARD, params=[number]).to_arrow_table()
+        cursor.close()
+        return Decisions(
+            duplicates={row: self._where(first) for row, first in duplicates},
+            known=known,
+            copies={row: self._plan[first // PLACES].name for row, first in copies},
+        )
+
+    def close(self) -> None:
+        """Close the tables."""
+        self._database.close()
+
+    def _where(self, place: int) -> str:
+        shard = self._plan[place // PLACES]
+        return f"first in {shard.file.name} row {shard.start + place % PLACES}"
+
+    def _read(
+        self, config: NightConfig, template: str, advance: Callable[[int], None]
+    ) -> tuple[list[str], dict[int, str]]:
+        reader = ShardReader()
+        hashes: list[str] = []
+        errors: dict[int, str] = {}
+        for number, shard in enumerate(self._plan):
             try:
                 papers = reader.read(shard)
             except ShardError as error:
                 errors[number] = str(error)
-                contents.append("")
+                hashes.append("")
             else:
-                contents.append(_content_hash(papers))
+                hashes.append(content_hash(papers))
                 usable = screen_columns(papers, missing_abstract=config.missing_abstract).usable
-                database.from_arrow(_id_rows(papers, usable, number)).insert_into("ids")
+                self._database.from_arrow(_row_table(papers, usable, template, number)).insert_into("rows")
             advance(shard.rows)
-        duplicates = _duplicates(database, shards)
-    return [
-        SurveyedShard(
-            shard=shard,
-            content=_with_duplicates(contents[number], duplicates.get(number, {})),
-            duplicates=duplicates.get(number, {}),
-            error=errors.get(number),
-        )
-        for number, shard in enumerate(shards)
-    ]
+        return hashes, errors
+
+    def _decide(self, known_labels: Sequence[Path], *, probabilities: bool) -> None:
+        if known_labels:
+            files = {"files": [str(path) for path in known_labels]}
+            self._database.execute(f"CREATE TABLE earlier AS {EARLIER[probabilities]}", files)
+        else:
+            self._database.execute(f"CREATE TABLE earlier AS {NONE_EARLIER}")
+        self._database.execute(DECIDE)
+
+    def _content(self, rows: str, number: int) -> str:
+        decisions = self.decisions(number)
+        digest = hashlib.blake2b(rows.encode(), digest_size=16)
+        for mapping in (decisions.duplicates, decisions.copies):
+            digest.update("".join(f"{row}:{where};" for row, where in mapping.items()).encode() + b"\n")
+        digest.update(str(decisions.known.select(["row", "label_id", "score"]).to_pydict()).encode())
+        return digest.hexdigest()
 
 
-def _id_rows(papers: PaperBatch, usable: np.ndarray[tuple[int], np.dtype[np.bool_]], shard: int) -> pa.Table:
+def _row_table(papers: PaperBatch, usable: Mask, template: str, shard: int) -> pa.Table:
     rows = np.flatnonzero(usable)
-    ids = pc.utf8_trim_whitespace(papers.table["paper_id"].take(pa.array(rows)))
+    kept = papers.table.take(pa.array(rows))
+    pairs = zip(kept["title"].to_pylist(), kept["abstract"].to_pylist(), strict=True)
     return pa.table(
-        {"paper_id": ids, "shard": pa.array(np.full(len(rows), shard, np.int32)), "row": pa.array(rows, pa.int32())}
+        {
+            "paper_id": pa.array([value.strip() for value in kept["paper_id"].to_pylist()], pa.string()),
+            "text_hash": pa.array([text_hash(paper_text(*pair, template)) for pair in pairs], pa.string()),
+            "shard": pa.array(np.full(len(rows), shard), pa.int32()),
+            "row": pa.array(rows, pa.int32()),
+            "place": pa.array(shard * PLACES + rows, pa.int64()),
+        }
     )
 
 
-def _duplicates(database: duckdb.DuckDBPyConnection, shards: Sequence[Shard]) -> dict[int, dict[int, str]]:
-    found: dict[int, dict[int, str]] = {}
-    cursor = database.execute(
-        """
-        WITH first AS (
-            SELECT paper_id, min((shard::BIGINT << 32) + row) AS place FROM ids GROUP BY paper_id HAVING count(*) > 1
-        )
-        SELECT ids.shard, ids.row, first.place >> 32, first.place & 4294967295
-        FROM ids JOIN first USING (paper_id) WHERE (ids.shard::BIGINT << 32) + ids.row > first.place
-        """
-    )
-    while rows := cursor.fetchmany(10_000):
-        for shard, row, first_shard, first_row in rows:
-            first = shards[first_shard]
-            found.setdefault(shard, {})[row] = f"first in {first.file.name} row {first.start + first_row}"
-    return found
-
-
-def _content_hash(papers: PaperBatch) -> str:
+def content_hash(papers: PaperBatch) -> str:
     """Hash the canonical rows: the same for the same papers, whatever the file's compression or column types."""
     digest = hashlib.blake2b(digest_size=16)
     for column in papers.table.columns:
@@ -114,11 +214,4 @@ def _content_hash(papers: PaperBatch) -> str:
         digest.update(np.array(lengths, dtype="<i8").tobytes())
         digest.update("".join(value or "" for value in values).encode())
     digest.update(papers.invalid_unicode.tobytes())
-    return digest.hexdigest()
-
-
-def _with_duplicates(content: str, duplicates: Mapping[int, str]) -> str:
-    digest = hashlib.blake2b(content.encode(), digest_size=16)
-    for row in sorted(duplicates):
-        digest.update(f"{row}:{duplicates[row]};".encode())
     return digest.hexdigest()

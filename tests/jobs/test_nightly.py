@@ -70,7 +70,7 @@ def test_label_files_hold_the_promised_columns_in_input_order(
     night(write_dump(tmp_path / "in/a.parquet", [paper(i) for i in (3, 1, 2)]), probabilities=True)
     rows = read_all(tmp_path / "out/labels")
     labels = ModelBundle.open(tiny_bundle).labels
-    assert list(rows[0]) == ["paper_id", "label", "label_id", "score", "text_hash", "probabilities"]
+    assert list(rows[0]) == ["paper_id", "label", "label_id", "score", "text_hash", "reused", "probabilities"]
     assert [row["paper_id"] for row in rows] == ["p3", "p1", "p2"]
     for row in rows:
         assert row["label"] == labels.names[row["label_id"]]

@@ -4,30 +4,45 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from papers_on_disk import paper, write_dump
-from specter_batch.papers import PaperColumns, find_parquet
+from specter_batch.papers import TEXT_TEMPLATE, PaperColumns, find_parquet
 from specter_jobs.config import NightConfig
 from specter_jobs.shards import plan_shards
-from specter_jobs.survey import SurveyedShard, survey
+from specter_jobs.survey import Survey
 
 
-def survey_of(root: Path, scratch: Path, *, shard_rows: int = 4) -> list[SurveyedShard]:
+def survey_of(root: Path, scratch: Path, *, shard_rows: int = 4) -> Survey:
     config = NightConfig(dump=str(root), out=scratch, bundle=scratch, shard_rows=shard_rows)
     plan = plan_shards(*find_parquet(root), columns=PaperColumns(), shard_rows=shard_rows)
     scratch.mkdir(exist_ok=True)
-    (scratch / "ids.duckdb").unlink(missing_ok=True)
-    return survey(plan.shards, config, scratch=scratch, advance=lambda _: None)
+    (scratch / "survey.duckdb").unlink(missing_ok=True)
+    return Survey(plan.shards, config, template=TEXT_TEMPLATE, known_labels=[], scratch=scratch, advance=lambda _: None)
 
 
-def duplicates(found: list[SurveyedShard]) -> list[tuple[str, int]]:
-    return [(s.shard.file.name, s.shard.start + row) for s in found for row in sorted(s.duplicates)]
+def rows_of(survey: Survey, kind: str) -> list[tuple[str, int]]:
+    return [
+        (found.shard.file.name, found.shard.start + row)
+        for found in survey.shards
+        for row in getattr(survey.decisions(found.number), kind)
+    ]
+
+
+def duplicates(survey: Survey) -> list[tuple[str, int]]:
+    found = rows_of(survey, "duplicates")
+    survey.close()
+    return found
+
+
+def contents(survey: Survey) -> list[str]:
+    survey.close()
+    return [found.content for found in survey.shards]
 
 
 def test_the_first_row_of_an_id_wins_within_and_across_files(tmp_path: Path) -> None:
     write_dump(tmp_path / "in/a.parquet", [paper(1), paper(2), paper(1), paper(3), paper(2), paper(1)])
     write_dump(tmp_path / "in/b.parquet", [paper(3), paper(4)])
     found = survey_of(tmp_path / "in", tmp_path / "scratch")
+    assert found.decisions(0).duplicates[2] == "first in a.parquet row 0"
     assert duplicates(found) == [("a.parquet", 2), ("a.parquet", 4), ("a.parquet", 5), ("b.parquet", 0)]
-    assert found[0].duplicates[2] == "first in a.parquet row 0"
 
 
 def test_which_row_is_the_duplicate_does_not_depend_on_the_shard_size(tmp_path: Path) -> None:
@@ -49,10 +64,10 @@ def test_null_ids_are_no_duplicates_of_each_other(tmp_path: Path) -> None:
 def test_the_content_hash_is_of_the_rows_not_of_the_file(tmp_path: Path) -> None:
     rows = [paper(i, abstract=None if i == 3 else "x") for i in range(8)]
     write_dump(tmp_path / "in/a.parquet", rows)
-    before = [found.content for found in survey_of(tmp_path / "in", tmp_path / "scratch")]
+    before = contents(survey_of(tmp_path / "in", tmp_path / "scratch"))
     table = pa.Table.from_pylist(rows).cast(pa.schema([(name, pa.large_string()) for name in rows[0]]))
     pq.write_table(table, tmp_path / "in/a.parquet", compression="zstd", row_group_size=3)
-    assert [found.content for found in survey_of(tmp_path / "in", tmp_path / "scratch")] == before
+    assert contents(survey_of(tmp_path / "in", tmp_path / "scratch")) == before
 
 
 def test_any_changed_value_changes_the_content_hash(tmp_path: Path) -> None:
@@ -69,15 +84,15 @@ def test_any_changed_value_changes_the_content_hash(tmp_path: Path) -> None:
     hashes = []
     for changes in variants:
         write_dump(tmp_path / "in/a.parquet", [paper(1, **changes)])
-        hashes.append(survey_of(tmp_path / "in", tmp_path / "scratch")[0].content)
+        hashes.append(contents(survey_of(tmp_path / "in", tmp_path / "scratch"))[0])
     assert len(set(hashes)) == len(variants)
 
 
 def test_a_shard_is_other_work_when_one_of_its_rows_becomes_a_duplicate(tmp_path: Path) -> None:
     write_dump(tmp_path / "in/b.parquet", [paper(1), paper(2)])
-    before = survey_of(tmp_path / "in", tmp_path / "scratch")[0].content
+    before = contents(survey_of(tmp_path / "in", tmp_path / "scratch"))[0]
     write_dump(tmp_path / "in/a.parquet", [paper(2)])
-    assert survey_of(tmp_path / "in", tmp_path / "scratch")[1].content != before
+    assert contents(survey_of(tmp_path / "in", tmp_path / "scratch"))[1] != before
 
 
 def test_an_unreadable_row_group_fails_its_shards_only(tmp_path: Path) -> None:
@@ -87,6 +102,17 @@ def test_an_unreadable_row_group_fails_its_shards_only(tmp_path: Path) -> None:
     start = column.data_page_offset
     content[start : start + 40] = b"\xff" * 40
     path.write_bytes(content)
-    found = survey_of(tmp_path / "in", tmp_path / "scratch")
-    assert [s.error is not None for s in found] == [False, True, False]
-    assert "rows 4 to 8 cannot be read" in (found[1].error or "")
+    survey = survey_of(tmp_path / "in", tmp_path / "scratch")
+    survey.close()
+    assert [found.error is not None for found in survey.shards] == [False, True, False]
+    assert "rows 4 to 8 cannot be read" in (survey.shards[1].error or "")
+
+
+def test_a_text_that_stands_twice_is_a_copy_of_the_first_that_is_no_duplicate(tmp_path: Path) -> None:
+    same = {"title": "One title", "abstract": "One abstract."}
+    write_dump(tmp_path / "in/a.parquet", [paper(1), paper(1, **same), paper(2, **same), paper(3)])
+    write_dump(tmp_path / "in/b.parquet", [paper(4, **same)])
+    survey = survey_of(tmp_path / "in", tmp_path / "scratch")
+    assert survey.decisions(1).copies == {0: survey.shards[0].shard.name}
+    assert rows_of(survey, "copies") == [("b.parquet", 0)]
+    survey.close()

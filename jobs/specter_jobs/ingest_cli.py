@@ -1,0 +1,102 @@
+"""The command that reads public dumps: ingest."""
+
+import json
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from specter_batch.errors import ConfigError
+from specter_batch.options import AbstractColumn, AsJson, LabelColumn, PaperIdColumn, TitleColumn, interruptible
+from specter_jobs.dumps.names import FormatName
+
+
+def register(app: typer.Typer) -> None:
+    """Mount the command."""
+    app.command()(ingest)
+
+
+def ingest(
+    format_: Annotated[FormatName, typer.Argument(metavar="FORMAT", help="The dump's format.")],
+    source: Annotated[str, typer.Argument(metavar="INPUT", help="The dump: file, folder or glob.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for papers, rejects and the account.")],
+    year: Annotated[
+        str | None, typer.Option(help="Only papers of 2020, 2015:2020, 2020: or :2010.", show_default=False)
+    ] = None,
+    label: Annotated[
+        str | None,
+        typer.Option(help="Field that becomes the label, as the format allows, or none.", show_default=False),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Files read at once; the usable cores when not given.", show_default=False)
+    ] = None,
+    paper_id_column: PaperIdColumn = None,
+    title_column: TitleColumn = None,
+    abstract_column: AbstractColumn = None,
+    label_column: LabelColumn = None,
+    year_column: Annotated[
+        str | None, typer.Option(help="Column of the years; found by name when not given.", show_default=False)
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Turn a public dump into canonical papers; run again, it goes on where it stopped."""
+    from rich.console import Console
+
+    from specter_batch.papers import PaperColumns
+    from specter_batch.runtime import usable_cpus
+    from specter_jobs.dumps.formats import Format
+    from specter_jobs.dumps.ingest import IngestRequest
+    from specter_jobs.dumps.ingest import ingest as ingest_dump
+    from specter_jobs.dumps.tables import TableColumns
+
+    papers = PaperColumns(paper_id=paper_id_column, title=title_column, abstract=abstract_column, label=label_column)
+    request = IngestRequest(
+        format=Format(name=format_, columns=TableColumns(papers=papers, year=year_column)),
+        source=source,
+        out=out,
+        label=label,
+        years=_years(year),
+        workers=workers or usable_cpus(),
+    )
+    with interruptible("what is finished is kept, run the same command again to go on"):
+        result = ingest_dump(request, console=Console(stderr=True))
+    typer.echo(json.dumps(result.account) if as_json else _summary(result.account, out))
+    raise typer.Exit(result.exit_code)
+
+
+def _years(text: str | None) -> tuple[int | None, int | None] | None:
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d{4})|(\d{4})?:(\d{4})?", text.strip(), re.ASCII)
+    only, first, last = (int(part) if part else None for part in found.groups()) if found else (None, None, None)
+    if only is not None:
+        return only, only
+    if (first is None and last is None) or (first is not None and last is not None and first > last):
+        raise ConfigError(f"--year {text}: expected 2020, 2015:2020, 2020: or :2010")
+    return first, last
+
+
+def _summary(account: dict[str, Any], out: Path) -> str:
+    records, run, files = account["records"], account["this_run"], account["files"]
+    lines = [
+        f"{_some(records['read'], 'record')} in {_some(files['finished'], 'file')}: "
+        f"{_some(records['papers'], 'paper')}, {records['rejected']:,} rejected, "
+        f"{records['filtered']:,} filtered out, {_some(records['tombstones'], 'tombstone')}",
+    ]
+    if account["rejects_by_reason"]:
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in account["rejects_by_reason"].items())
+        lines.append(f"rejects: {reasons}")
+    if run["files"]:
+        speed = f", {run['mb_per_second']:,} MB/s" if run["mb_per_second"] else ""
+        read = (run["text_bytes"] or run["bytes"]) / 1e6
+        lines.append(f"{_some(run['files'], 'file')} read: {read:,.1f} MB in {run['seconds']:,} s{speed}")
+    else:
+        lines.append("nothing to read anew")
+    lines += [f"failed: {name}: {error}" for name, error in account["failed_files"].items()]
+    lines.append(f"papers: {out / 'papers'}   account: {out / 'ingest.json'}")
+    return "\n".join(lines)
+
+
+def _some(number: int, thing: str) -> str:
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"

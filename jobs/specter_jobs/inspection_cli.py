@@ -1,0 +1,38 @@
+"""The commands that look at a night without touching it: status and verify."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from specter_batch.options import AsJson
+
+NightFolder = Annotated[Path, typer.Argument(metavar="OUT", help="Output folder of a night.")]
+EXIT_DIFFERS = 1
+
+
+def status(out: NightFolder, as_json: AsJson = False) -> None:
+    """Show how far a night is: running, finished, or stopped before its end."""
+    from specter_jobs.status import night_status, status_text
+
+    found = night_status(out)
+    typer.echo(json.dumps(found) if as_json else status_text(found))
+
+
+def verify(out: NightFolder, as_json: AsJson = False) -> None:
+    """Check a night's counts, schemas and hashes; exit code 1 when anything differs."""
+    from specter_jobs.verify import verify_night
+
+    found = verify_night(out)
+    if as_json:
+        typer.echo(json.dumps(asdict(found) | {"verified": not found.differences}))
+    else:
+        for line in [*found.differences, *(f"note: {note}" for note in found.notes)]:
+            typer.echo(line)
+        typer.echo(
+            f"{found.rows:,} rows in {found.shards:,} shards, {found.files:,} files: "
+            + (f"{len(found.differences):,} differences" if found.differences else "all as the ledger says")
+        )
+    raise typer.Exit(EXIT_DIFFERS if found.differences else 0)

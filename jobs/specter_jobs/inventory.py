@@ -1,0 +1,62 @@
+"""What a night set out to do, written before it labels: the manifest of its input, for `status` and `verify`."""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from specter_batch.errors import ConfigError
+from specter_batch.files import write_text
+from specter_jobs.shards import Plan
+
+INVENTORY_FILE = "plan.json"
+
+
+class Inventory(BaseModel):
+    """`plan.json`.
+
+    Attributes:
+        root: Folder that the files are named relative to.
+        binding: Of the ledger entries that count.
+        files: Readable input files and their rows by the footer.
+        unreadable: Input files that are no papers, and why.
+        shards: Name -> rows.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    root: Path
+    binding: str
+    rows: int
+    files: dict[str, int]
+    unreadable: dict[str, str]
+    shards: dict[str, int]
+
+
+def write_inventory(out: Path, root: Path, plan: Plan, *, binding: str) -> None:
+    """Write `plan.json`."""
+    inventory = Inventory(
+        root=root.absolute(),
+        binding=binding,
+        rows=plan.rows,
+        files={file.name: file.rows for file in plan.files},
+        unreadable={file.name: file.error for file in plan.failed},
+        shards={shard.name: shard.rows for shard in plan.shards},
+    )
+    write_text(out / INVENTORY_FILE, inventory.model_dump_json(indent=1) + "\n")
+
+
+def read_inventory(out: Path) -> Inventory:
+    """Read `plan.json`.
+
+    Raises:
+        ConfigError: The folder is no output of this job.
+    """
+    file = out / INVENTORY_FILE
+    try:
+        return Inventory.model_validate_json(file.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        raise ConfigError(f"{out}: no night has begun to label here, there is no {INVENTORY_FILE}") from None
+    except ValidationError as error:
+        raise ConfigError(
+            f"{file}: not the plan of a night ({error.errors()[0]['msg']}); run the night again"
+        ) from error

@@ -1,0 +1,141 @@
+"""How far a night has come: a log line a shard, and `progress.json` for who asks from outside."""
+
+import logging
+import os
+import socket
+import time
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from specter_batch.files import write_text
+from specter_jobs.ledger import LedgerEntry
+from specter_jobs.logs import log
+
+PROGRESS_FILE = "progress.json"
+State = Literal["surveying", "labelling", "finished"]
+
+
+class Progress(BaseModel):
+    """`progress.json`.
+
+    Attributes:
+        shards_done: Those that were kept from an earlier run included, as in `rows_done`.
+        labelling_since: Seconds since the epoch; None while the input is surveyed.
+        papers: Labelled in this run.
+        failed: Shard or file name -> error.
+        exit_code: Of a finished night.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    state: State = "surveying"
+    process: str
+    started: float
+    updated: float
+    rows: int
+    rows_done: int = 0
+    rows_kept: int = 0
+    shards: int
+    shards_done: int = 0
+    labelling_since: float | None = None
+    papers: int = 0
+    failed: dict[str, str] = {}
+    exit_code: int | None = None
+
+
+class NightWatch:
+    """Follows one night from its first line to its last.
+
+    Args:
+        out: The output folder.
+        rows: Of the input.
+        shards: Of the plan.
+        unreadable: Input files that are no papers, and why.
+    """
+
+    def __init__(self, out: Path, *, rows: int, shards: int, unreadable: dict[str, str]) -> None:
+        self._file = out / PROGRESS_FILE
+        now = time.time()
+        process = f"process {os.getpid()} on {socket.gethostname()}"
+        self._progress = Progress(process=process, started=now, updated=now, rows=rows, shards=shards)
+        log("night started", rows=rows, shards=shards, out=str(out))
+        for name, error in unreadable.items():
+            self._note_failure(name, error)
+        self._write()
+
+    def labelling(self, kept: Iterable[LedgerEntry], failed: dict[str, str]) -> None:
+        """The input is surveyed: these shards were found done, and these cannot be read."""
+        progress = self._progress
+        progress.state, progress.labelling_since = "labelling", time.time()
+        for entry in kept:
+            progress.shards_done += 1
+            progress.rows_done += entry.rows
+        progress.rows_kept = progress.rows_done
+        log("survey finished", shards=progress.shards, shards_kept=progress.shards_done, shards_failed=len(failed))
+        for name, error in failed.items():
+            self._note_failure(name, error)
+        self._write()
+
+    def finished(self, entry: LedgerEntry) -> None:
+        """A shard is in the ledger."""
+        progress = self._progress
+        progress.shards_done += 1
+        progress.rows_done += entry.rows
+        progress.papers += entry.labels.rows - entry.reused
+        log(
+            "shard finished",
+            shard=entry.shard,
+            file=entry.file,
+            labelled=entry.labels.rows - entry.reused,
+            reused=entry.reused,
+            rejected=entry.rejected,
+            seconds=entry.seconds,
+            shards_done=progress.shards_done,
+            shards=progress.shards,
+        )
+        self._write()
+
+    def failed(self, name: str, error: str) -> None:
+        """A shard could not be labelled."""
+        self._note_failure(name, error)
+        self._write()
+
+    def ended(self, report: dict[str, Any], *, exit_code: int) -> None:
+        """All is written."""
+        progress = self._progress
+        progress.state, progress.exit_code, progress.failed = "finished", exit_code, dict(report["failed_shards"])
+        gates = [gate["name"] for gate in report["gates"] if not gate["passed"]]
+        level = logging.ERROR if exit_code else logging.INFO
+        seconds = round(time.time() - progress.started, 3)
+        rows, failures = report["rows"], report["shards"]["failed"]
+        log(
+            "night finished",
+            level=level,
+            exit_code=exit_code,
+            seconds=seconds,
+            rows=rows,
+            macro_f1=report["macro_f1"],
+            shards_failed=failures,
+            gates_failed=gates,
+        )
+        self._write()
+
+    def _note_failure(self, name: str, error: str) -> None:
+        self._progress.failed[name] = error
+        log("shard failed", level=logging.WARNING, shard=name, error=" ".join(error.split()))
+
+    def _write(self) -> None:
+        self._progress.updated = time.time()
+        try:
+            write_text(self._file, self._progress.model_dump_json(indent=2) + "\n")
+        except OSError as error:  # a night is not lost because nobody can be told how far it is
+            log("progress not written", level=logging.WARNING, error=str(error))
+
+
+def timestamp(seconds: float) -> str:
+    """Write seconds since the epoch as a UTC time."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")

@@ -1,0 +1,82 @@
+"""Where a night stands, seen from outside: of a job at work, a finished one, or one that was killed."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from specter_batch.errors import ConfigError
+from specter_jobs.lock import holder
+from specter_jobs.progress import PROGRESS_FILE, Progress, timestamp
+
+
+def night_status(out: Path) -> dict[str, Any]:
+    """Read a night's `progress.json` and its lock.
+
+    `state` is `surveying` or `labelling` while a job is at work, `finished` when one came to its end, and `stopped`
+    when it was killed or interrupted: then the same command goes on.
+
+    Raises:
+        ConfigError: The folder is no output of this job.
+    """
+    progress = _read(out)
+    by = holder(out)
+    state = progress.state if by or progress.state == "finished" else "stopped"
+    fresh = progress.rows_done - progress.rows_kept
+    until = progress.updated
+    if state == "labelling":
+        until = time.time()
+    since = progress.labelling_since
+    seconds = max(until - since, 1e-3) if since is not None else None
+    papers_per_second = round(progress.papers / seconds, 2) if seconds and progress.papers else None
+    left = progress.rows - progress.rows_done
+    eta = round(left * seconds / fresh) if seconds and fresh and state == "labelling" else None
+    return {
+        "state": state,
+        "holder": by,
+        "started": timestamp(progress.started),
+        "updated": timestamp(progress.updated),
+        "shards": {"planned": progress.shards, "done": progress.shards_done, "failed": len(progress.failed)},
+        "rows": {"in": progress.rows, "done": progress.rows_done},
+        "papers": progress.papers,
+        "papers_per_second": papers_per_second,
+        "eta_seconds": eta,
+        "failed": progress.failed,
+        "exit_code": progress.exit_code if state == "finished" else None,
+    }
+
+
+def status_text(status: dict[str, Any]) -> str:
+    """Say it in a few lines."""
+    shards, rows = status["shards"], status["rows"]
+    state = status["state"]
+    if state == "finished":
+        state += f" with exit code {status['exit_code']}"
+    elif state == "stopped":
+        state += " before its end; run the same command again to go on"
+    lines = [
+        state,
+        f"shards   {shards['done']:,} of {shards['planned']:,} done, {shards['failed']:,} failed",
+        f"rows     {rows['done']:,} of {rows['in']:,}",
+        f"started  {status['started']}, last heard of {status['updated']}",
+    ]
+    if status["papers_per_second"] is not None:
+        lines.append(f"speed    {status['papers_per_second']:,} papers/s")
+    if status["eta_seconds"] is not None:
+        minutes, seconds = divmod(status["eta_seconds"], 60)
+        lines.append(f"left     about {minutes // 60}:{minutes % 60:02d}:{seconds:02d}")
+    if status["holder"]:
+        lines.append(f"held by  {status['holder']}")
+    lines += [f"failed   {name}: {error}" for name, error in status["failed"].items()]
+    return "\n".join(lines)
+
+
+def _read(out: Path) -> Progress:
+    file = out / PROGRESS_FILE
+    try:
+        return Progress.model_validate_json(file.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        raise ConfigError(f"{out}: no night has started here, there is no {PROGRESS_FILE}") from None
+    except ValidationError as error:
+        raise ConfigError(f"{file}: not the progress of a night ({error.errors()[0]['msg']})") from error
