@@ -1,0 +1,1 @@
+"""Public paper dumps, each by its own reader, into canonical papers parquet."""

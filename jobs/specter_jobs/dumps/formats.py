@@ -1,0 +1,66 @@
+"""The formats by name, and the reader of each; a reader is imported when it is asked for."""
+
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import cast
+
+from specter_batch.errors import ConfigError
+from specter_jobs.dumps.names import FormatName
+from specter_jobs.dumps.records import DumpReader
+from specter_jobs.dumps.tables import TableColumns
+
+NO_LABEL = "none"
+_READERS: dict[FormatName, str] = {
+    "s2ag": "s2ag:S2agReader",
+    "s2orc": "s2orc:S2orcReader",
+    "openalex": "openalex:OpenalexReader",
+    "arxiv": "arxiv:ArxivReader",
+    "pubmed": "pubmed:PubmedReader",
+    "crossref": "crossref:CrossrefReader",
+    "scidocs": "scidocs:ScidocsReader",
+    "jsonl": "tables:JsonlReader",
+    "csv": "tables:CsvReader",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Format:
+    """A format as the user asked for it; made anew in every process.
+
+    Attributes:
+        name: One of `FormatName`.
+        columns: For `jsonl` and `csv`; other formats have names of their own.
+    """
+
+    name: FormatName
+    columns: TableColumns = field(default_factory=TableColumns)
+
+    @property
+    def joined(self) -> bool:
+        """Whether a paper is put together from several files, so that they are read in one piece."""
+        return self.name == "s2ag"
+
+    def reader(self) -> DumpReader:
+        """Make the reader."""
+        module, _, kind = _READERS[self.name].partition(":")
+        reader = getattr(import_module(f"specter_jobs.dumps.{module}"), kind)
+        return cast(DumpReader, reader(self.columns) if module == "tables" else reader())
+
+    def label(self, wanted: str | None) -> str | None:
+        """Return the field that becomes the label: the one asked for, or the format's own where it has one.
+
+        Raises:
+            ConfigError: The format has no such label, or the option does not go with it.
+        """
+        reader = self.reader()
+        if self.columns != TableColumns() and self.name not in ("jsonl", "csv"):
+            raise ConfigError(f"--*-column options are for jsonl and csv; {self.name} has its own field names")
+        if wanted is None:
+            return getattr(reader, "default_label", None)
+        if wanted == NO_LABEL:
+            return None
+        if wanted not in reader.label_choices:
+            choices = ", ".join((*reader.label_choices, NO_LABEL))
+            hint = "; name the column with --label-column" if self.name in ("jsonl", "csv") else ""
+            raise ConfigError(f"--label {wanted}: {self.name} has {choices}{hint}")
+        return wanted

@@ -1,0 +1,193 @@
+"""The ingest: a public dump in; canonical papers, rejects and an account of every record out, `_SUCCESS` last."""
+
+import shutil
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+from specter_batch.errors import ConfigError, PaperSchemaError
+from specter_batch.files import write_json, write_text
+from specter_jobs.dumps.account import account_of
+from specter_jobs.dumps.formats import Format
+from specter_jobs.dumps.inputs import find_dump, silent
+from specter_jobs.dumps.ledger import IngestLedger
+from specter_jobs.dumps.newest import already_taken, losers_by_unit, take_out, wanted_out
+from specter_jobs.dumps.pool import Outcome, Work, run_unit, run_units
+from specter_jobs.dumps.record_writer import INDEX, PAPERS, REJECTS, SCRATCH
+from specter_jobs.dumps.records import ReadOptions
+from specter_jobs.dumps.unit import IngestTask, IngestUnit
+from specter_jobs.interrupts import sigterm_interrupts
+from specter_jobs.ledger import binding_of
+from specter_jobs.lock import LOCK_FILE, locked
+
+SUCCESS_FILE, ACCOUNT_FILE = "_SUCCESS", "ingest.json"
+EXIT_FILES_FAILED = 3
+# Raised when the same dump and options give other output files than an earlier version did.
+OUTPUT_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class IngestRequest:
+    """What the user asked for.
+
+    Attributes:
+        format: The dump's format.
+        source: Its file, folder or glob.
+        out: Folder for papers, rejects, the account and the ledger.
+        label: The field that becomes the label, `none`, or None for the format's own.
+        years: First and last year wanted, each None where open.
+        workers: Files read at once.
+    """
+
+    format: Format
+    source: str
+    out: Path
+    label: str | None = None
+    years: tuple[int | None, int | None] | None = None
+    workers: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class IngestResult:
+    """How an ingest ended: the account that `ingest.json` holds, and 0 or `EXIT_FILES_FAILED`."""
+
+    account: dict[str, Any]
+    exit_code: int
+
+
+def ingest(request: IngestRequest, *, console: Console) -> IngestResult:
+    """Turn a dump into canonical papers.
+
+    Files that an earlier run finished, with the same content and options, are kept. A file that fails is reported and
+    costs no other.
+
+    Args:
+        request: What to do.
+        console: For progress; nothing is printed to standard output.
+
+    Raises:
+        SpecterBatchError: It could not start, or no file is of the format.
+        KeyboardInterrupt: On Ctrl-C or SIGTERM; what is finished is kept.
+    """
+    began = time.monotonic()
+    options = ReadOptions(label=request.format.label(request.label), years=request.years)
+    units = _units(request)
+    out = _claim(request.out)
+    task = IngestTask(format=request.format, options=options, out=out, binding=_binding(request.format, options))
+    with locked(out), sigterm_interrupts():
+        (out / SUCCESS_FILE).unlink(missing_ok=True)
+        for left in out.glob(f"{SCRATCH}*"):
+            shutil.rmtree(left)  # by a kill
+        ledger = IngestLedger(out, binding=task.binding)
+        fresh, failed = _read(units, task, ledger, workers=request.workers, console=console)
+        good = [unit for unit in units if unit.name not in failed]
+        if not good and all(outcome.wrong_format for outcome in failed.values()):
+            first = next(failed[unit.name].error for unit in units)
+            raise PaperSchemaError(f"{units[0].name}: {first}")
+        failed |= _resolve(good, task, ledger)
+        entries = [ledger.entries[unit.name] for unit in units if unit.name not in failed]
+        ledger.remove_strangers(entries)
+        errors = {unit.name: str(failed[unit.name].error) for unit in units if unit.name in failed}
+        account = _described(request, options) | account_of(
+            entries, errors, fresh=fresh, seconds=time.monotonic() - began
+        )
+        write_json(out / ACCOUNT_FILE, account)
+        if not errors:
+            write_text(out / SUCCESS_FILE, "")
+    return IngestResult(account=account, exit_code=EXIT_FILES_FAILED if errors else 0)
+
+
+def _units(request: IngestRequest) -> list[IngestUnit]:
+    root, paths = find_dump(request.source, request.format.reader().suffixes, what=request.format.name)
+    if request.format.joined:
+        return [IngestUnit(name=request.format.name, root=root, paths=tuple(paths))]
+    return [IngestUnit(name=path.relative_to(root).as_posix(), root=root, paths=(path,)) for path in paths]
+
+
+def _claim(out: Path) -> Path:
+    ours = (out / LOCK_FILE).exists() and (out / PAPERS).exists()
+    if out.exists() and not ours and any(out.iterdir()):
+        raise ConfigError(f"{out}: is not empty and is no output of an ingest; give another folder")
+    for kind in (PAPERS, REJECTS, INDEX):
+        (out / kind).mkdir(parents=True, exist_ok=True)
+    return out
+
+
+def _binding(format_: Format, options: ReadOptions) -> str:
+    return binding_of(
+        {
+            "output_version": OUTPUT_VERSION,
+            "format": format_.name,
+            "columns": format_.columns.candidates() if format_.name in ("jsonl", "csv") else None,
+            "label": options.label,
+            "years": options.years,
+        }
+    )
+
+
+def _read(
+    units: Sequence[IngestUnit], task: IngestTask, ledger: IngestLedger, *, workers: int, console: Console
+) -> tuple[set[str], dict[str, Outcome]]:
+    """Return the names of the units read anew, and the outcomes of those that failed."""
+    fresh: set[str] = set()
+    failed: dict[str, Outcome] = {}
+    work: list[Work] = []
+    for unit in units:
+        entry = ledger.finished(unit.name)
+        work.append((unit, entry.content if entry else None))
+    with _progress(console) as progress:
+        total = sum(path.stat().st_size for unit in units for path in unit.paths)
+        bar = progress.add_task(task.format.name, total=total)
+        for outcome in run_units(work, task, workers=workers, advance=lambda size: progress.update(bar, advance=size)):
+            if outcome.error is not None:
+                failed[outcome.unit.name] = outcome
+                if len(units) > 1:  # one file's failure is the result, and told as that
+                    progress.console.print(f"failed: {outcome.unit.name}: {outcome.error}", style="red", markup=False)
+            elif outcome.entry is not None:
+                ledger.commit(outcome.entry)
+                fresh.add(outcome.unit.name)
+    return fresh, failed
+
+
+def _resolve(units: Sequence[IngestUnit], task: IngestTask, ledger: IngestLedger) -> dict[str, Outcome]:
+    """Take superseded and deleted papers out; return the outcomes of units that failed in it."""
+    failed: dict[str, Outcome] = {}
+    scratch = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=task.out))
+    try:
+        entries = [ledger.entries[unit.name] for unit in units]
+        for unit, entry, losers in losers_by_unit(units, entries, out=task.out, scratch=scratch):
+            taken, wanted = already_taken(entry, out=task.out), wanted_out(losers)
+            if taken == wanted:
+                continue
+            ledger.reopen(entry)
+            if not taken.keys() <= wanted.keys():  # what took a paper out is gone itself: read the file again
+                outcome = run_unit(unit, task, None, silent)
+                if outcome.entry is None:
+                    failed[unit.name] = outcome
+                    continue
+                entry, taken = outcome.entry, {}
+            ledger.commit(take_out(unit, entry, losers, taken, out=task.out))
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return failed
+
+
+def _described(request: IngestRequest, options: ReadOptions) -> dict[str, Any]:
+    return {
+        "format": request.format.name,
+        "input": request.source,
+        "label": options.label,
+        "years": list(options.years) if options.years else None,
+        "workers": request.workers,
+    }
+
+
+def _progress(console: Console) -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    return Progress(*columns, TimeRemainingColumn(), console=console)

@@ -1,0 +1,117 @@
+"""The ingest's ledger: which input files are done, for which content and options; one line a file, written last."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from specter_jobs.dumps.record_writer import INDEX, PAPERS, REJECTS
+from specter_jobs.journal import append_entry, read_journal
+from specter_jobs.writer import OutputFile
+
+LEDGER_FILE = "ingest.jsonl"
+
+
+class IngestEntry(BaseModel):
+    """A finished input file: what it held, and what it was made into.
+
+    Attributes:
+        unit: The file's path below the input's root; of a join the format's name.
+        content: Hash of the bytes on disk; empty while its outputs are being rewritten.
+        binding: Hash of the options.
+        disk_bytes: On disk.
+        text_bytes: Decompressed.
+        records: Read.
+        filtered: Left out by `--year`.
+        filtered_without_year: Those of them whose year is not known.
+        tombstones: Records that only withdraw others.
+        rejects_by_reason: Of the listed rejects.
+        papers: Output files.
+        rejects: Output files.
+        index: Files of versions, where the format has versions.
+        seconds: Of reading and writing it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    unit: str
+    content: str
+    binding: str
+    disk_bytes: int
+    text_bytes: int
+    records: int
+    filtered: int
+    filtered_without_year: int
+    tombstones: int
+    rejects_by_reason: dict[str, int]
+    papers: list[OutputFile]
+    rejects: list[OutputFile]
+    index: list[OutputFile]
+    seconds: float
+
+    @property
+    def paper_rows(self) -> int:
+        """Papers written."""
+        return sum(file.rows for file in self.papers)
+
+    @property
+    def reject_rows(self) -> int:
+        """Records listed as rejects."""
+        return sum(file.rows for file in self.rejects)
+
+    @property
+    def accounted(self) -> int:
+        """Records whose fate is known; all of them, or something is wrong."""
+        return self.paper_rows + self.reject_rows + self.filtered + self.tombstones
+
+    @property
+    def outputs(self) -> list[OutputFile]:
+        """All output files."""
+        return [*self.papers, *self.rejects, *self.index]
+
+
+class IngestLedger:
+    """The append-only record in an output folder.
+
+    Args:
+        out: The output folder.
+        binding: Hash of the options; entries of other options do not count.
+    """
+
+    def __init__(self, out: Path, *, binding: str) -> None:
+        self._out = out
+        self._path = out / LEDGER_FILE
+        self.entries = {
+            entry.unit: entry for entry in read_journal(self._path, IngestEntry) if entry.binding == binding
+        }
+
+    def finished(self, unit: str) -> IngestEntry | None:
+        """Return the unit's entry if its outputs are there; whether its input is still the same is to be seen."""
+        entry = self.entries.get(unit)
+        if entry is None or not entry.content:
+            return None
+        return entry if all(_size(self._out / file.name) == file.size for file in entry.outputs) else None
+
+    def commit(self, entry: IngestEntry) -> None:
+        """Write a unit's line, after its files."""
+        append_entry(self._path, entry)
+        self.entries[entry.unit] = entry
+
+    def reopen(self, entry: IngestEntry) -> None:
+        """Take a unit's line back before its files are rewritten, so that a kill in between is seen."""
+        self.commit(entry.model_copy(update={"content": ""}))
+
+    def remove_strangers(self, entries: Iterable[IngestEntry]) -> None:
+        """Remove output files that belong to none of these entries: left by other options, inputs or a kill."""
+        known = {file.name for entry in entries for file in entry.outputs}
+        for kind in (PAPERS, REJECTS, INDEX):
+            for path in (self._out / kind).iterdir():
+                if path.relative_to(self._out).as_posix() not in known and path.suffix in (".parquet", ".partial"):
+                    path.unlink()
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return None

@@ -1,0 +1,179 @@
+"""One version of each paper: of a dump with versions the newest one wins, and tombstones take out what came before."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from specter_batch.files import written_whole
+from specter_jobs.dumps.ledger import IngestEntry
+from specter_jobs.dumps.record_sorter import Reason
+from specter_jobs.dumps.record_writer import REJECTS, RecordWriter, output_file
+from specter_jobs.dumps.unit import IngestUnit
+from specter_jobs.writer import OutputFile
+
+# duckdb spills to disk beyond this; the ids of all of PubMed fit.
+DUCKDB_MEMORY = "1GB"
+
+# A place is a record's position within all input: the file's number above, the position within the file below.
+_PLACE_BITS = 40
+_LOSERS = """
+    CREATE TABLE losers AS
+    WITH tombstones AS (SELECT paper_id, version, place FROM ids WHERE deleted),
+    withdrawn AS (
+        SELECT r.place, min(t.place) AS cause
+        FROM ids r JOIN tombstones t ON r.paper_id = t.paper_id
+        WHERE NOT r.deleted AND t.place > r.place AND (t.version = 0 OR t.version >= r.version)
+        GROUP BY r.place
+    ),
+    alive AS (SELECT * FROM ids ANTI JOIN withdrawn USING (place) WHERE NOT deleted),
+    newest AS (SELECT paper_id, max(row(version, place)) AS best FROM alive GROUP BY paper_id HAVING count(*) > 1)
+    SELECT ids.*, 'deleted' AS reason, cause FROM ids JOIN withdrawn USING (place) WHERE part IS NOT NULL
+    UNION ALL
+    SELECT alive.*, 'superseded' AS reason, best[2] AS cause FROM alive JOIN newest USING (paper_id)
+    WHERE place <> best[2] AND part IS NOT NULL
+    ORDER BY unit, position
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loser:
+    """A paper that is not to be in the output.
+
+    Attributes:
+        position: In its input file.
+        paper_id: Its id.
+        part: Its papers file, by number.
+        row: Its row there, before anything was taken out.
+        reason: `superseded` or `deleted`.
+        by: The file and position of what did it.
+    """
+
+    position: int
+    paper_id: str
+    part: int
+    row: int
+    reason: Reason
+    by: str
+
+
+Taken = dict[int, tuple[str, str]]  # position -> reason and detail
+
+
+def losers_by_unit(
+    units: Sequence[IngestUnit], entries: Sequence[IngestEntry], *, out: Path, scratch: Path
+) -> Iterator[tuple[IngestUnit, IngestEntry, list[Loser]]]:
+    """Yield each unit of a format with versions and its papers that are superseded or deleted.
+
+    A version is newer than another by its number, then by the order of the files, then within the file. A tombstone
+    takes out what stands before it, of its version and older ones.
+
+    Args:
+        units: In the order of the input.
+        entries: Theirs.
+        out: The output folder.
+        scratch: Folder for the table of ids; removed by the caller.
+    """
+    versioned = [number for number, entry in enumerate(entries) if entry.index]
+    if not versioned:
+        return
+    with duckdb.connect(str(scratch / "versions.duckdb")) as database:
+        database.execute(f"SET memory_limit = '{DUCKDB_MEMORY}'")
+        database.execute("SET preserve_insertion_order = false")  # keeping it costs memory, and places tell it anyway
+        database.execute(
+            "CREATE TABLE ids (paper_id VARCHAR, version BIGINT, deleted BOOLEAN, position BIGINT, part INTEGER, "
+            "row INTEGER, unit BIGINT, place BIGINT)"
+        )
+        for number in versioned:
+            files = [str(out / file.name) for file in entries[number].index]
+            database.execute(
+                "INSERT INTO ids SELECT *, $unit, ($unit::BIGINT << $bits::BIGINT) + position "
+                "FROM read_parquet($files)",
+                {"unit": number, "bits": _PLACE_BITS, "files": files},
+            )
+        database.execute(_LOSERS)
+        for number in versioned:
+            rows = database.execute(
+                "SELECT position, paper_id, part, row, reason, cause FROM losers WHERE unit = ? ORDER BY position",
+                [number],
+            ).fetchall()
+            yield units[number], entries[number], [_loser(row, units) for row in rows]
+
+
+def _loser(row: tuple[int, str, int, int, Reason, int], units: Sequence[IngestUnit]) -> Loser:
+    position, paper_id, part, in_part, reason, cause = row
+    place = f"{units[cause >> _PLACE_BITS].name} record {cause & ((1 << _PLACE_BITS) - 1)}"
+    return Loser(position=position, paper_id=paper_id, part=part, row=in_part, reason=reason, by=f"by {place}")
+
+
+def already_taken(entry: IngestEntry, *, out: Path) -> Taken:
+    """Return what an earlier run took out of a unit's papers."""
+    if not {"deleted", "superseded"} & entry.rejects_by_reason.keys():
+        return {}
+    rows = pa.concat_tables(pq.read_table(out / file.name) for file in entry.rejects).to_pylist()
+    return {
+        row["position"]: (row["reason"], row["detail"]) for row in rows if row["reason"] in ("deleted", "superseded")
+    }
+
+
+def wanted_out(losers: Sequence[Loser]) -> Taken:
+    """Return what is to be taken out, in the form of `already_taken`."""
+    return {loser.position: (loser.reason, loser.by) for loser in losers}
+
+
+def take_out(unit: IngestUnit, entry: IngestEntry, losers: Sequence[Loser], taken: Taken, *, out: Path) -> IngestEntry:
+    """Move losers from a unit's papers to its rejects; the same losers give the same bytes, in however many steps.
+
+    Args:
+        unit: Which.
+        entry: As its files are now.
+        losers: All that are to be out.
+        taken: Those of them that are out already.
+        out: The output folder.
+
+    Returns:
+        Its new line for the ledger.
+    """
+    papers = list(entry.papers)
+    for part in sorted({loser.part for loser in losers}):
+        of_part = [loser for loser in losers if loser.part == part]
+        gone = [loser.row for loser in of_part if loser.position in taken]
+        if len(gone) < len(of_part):
+            papers[part] = _without(papers[part], rows=[loser.row for loser in of_part], gone=gone, out=out)
+    listed = [row for file in entry.rejects for row in pq.read_table(out / file.name).to_pylist()]
+    listed = [row for row in listed if row["reason"] not in ("deleted", "superseded")]
+    reasons = {name: n for name, n in entry.rejects_by_reason.items() if name not in ("deleted", "superseded")}
+    for loser in losers:
+        listed.append(
+            {
+                "file": unit.name,
+                "position": loser.position,
+                "paper_id": loser.paper_id,
+                "reason": loser.reason,
+                "detail": loser.by,
+            }
+        )
+        reasons[loser.reason] = reasons.get(loser.reason, 0) + 1
+    listed.sort(key=lambda row: row["position"])
+    with RecordWriter(out, REJECTS, unit.output_name) as rejects:
+        for row in listed:
+            rejects.add(tuple(row.values()))
+    return entry.model_copy(
+        update={"papers": papers, "rejects": rejects.files, "rejects_by_reason": dict(sorted(reasons.items()))}
+    )
+
+
+def _without(file: OutputFile, *, rows: Sequence[int], gone: Sequence[int], out: Path) -> OutputFile:
+    """Write a papers file again without some rows, given by their numbers when nothing was out yet."""
+    path = out / file.name
+    keep, here = np.ones((2, file.rows + len(gone)), dtype=np.bool_)
+    keep[list(rows)] = False
+    here[list(gone)] = False
+    table = pq.read_table(path).filter(pa.array(keep[here])).combine_chunks()
+    with written_whole(path) as partial:
+        pq.write_table(table, partial, compression="zstd")
+    return output_file(out, path, rows=table.num_rows)

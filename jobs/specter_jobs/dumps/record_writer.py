@@ -1,0 +1,127 @@
+"""Rows of an input file into parquet files of bounded size, whole or absent, the same bytes for the same rows."""
+
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from specter_batch.bundle import file_sha256
+from specter_batch.files import written_whole
+from specter_batch.papers import PAPER_SCHEMA
+from specter_jobs.writer import OutputFile
+
+PAPERS, REJECTS, INDEX = "papers", "rejects", "_index"
+# How the names of temporary folders in the output folder begin.
+SCRATCH = "_scratch."
+
+DUMP_SCHEMA = pa.schema([*PAPER_SCHEMA, ("source", pa.string()), ("year", pa.int32())])
+DUMP_REJECT_SCHEMA = pa.schema(
+    [
+        ("file", pa.string()),
+        ("position", pa.int64()),
+        ("paper_id", pa.string()),
+        ("reason", pa.string()),
+        ("detail", pa.string()),
+    ]
+)
+# Where each version of a paper went: `part` and `row` of the papers file before anything was superseded, null for a
+# record that was no paper of its own, such as a tombstone.
+INDEX_SCHEMA = pa.schema(
+    [
+        ("paper_id", pa.string()),
+        ("version", pa.int64()),
+        ("deleted", pa.bool_()),
+        ("position", pa.int64()),
+        ("part", pa.int32()),
+        ("row", pa.int32()),
+    ]
+)
+SCHEMAS = {PAPERS: DUMP_SCHEMA, REJECTS: DUMP_REJECT_SCHEMA, INDEX: INDEX_SCHEMA}
+
+FILE_ROWS = 50_000
+# A row group is what is held in memory: cut by rows, or by text where the texts are long.
+GROUP_ROWS = 10_000
+GROUP_CHARACTERS = 32 << 20
+
+
+class RecordWriter:
+    """Writes one kind of rows of one input file as `OUT/KIND/NAME-00000.parquet` and so on.
+
+    Used as a context: when the block fails, all its files are removed.
+
+    Args:
+        out: The output folder.
+        kind: `PAPERS`, `REJECTS` or `INDEX`.
+        name: Of the input file, safe and unique.
+    """
+
+    def __init__(self, out: Path, kind: str, name: str) -> None:
+        self.files: list[OutputFile] = []
+        self.rows = 0
+        self._out, self._kind, self._name = out, kind, name
+        self._schema = SCHEMAS[kind]
+        self._rows: list[tuple[Any, ...]] = []
+        self._characters = 0
+        self._file = ExitStack()
+        self._parquet: pq.ParquetWriter | None = None
+        self._path = out
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """The part and row that the next row will have."""
+        return divmod(self.rows, FILE_ROWS)
+
+    def add(self, row: tuple[Any, ...], *, characters: int = 0) -> None:
+        """Add a row in the order of the schema; `characters` is the size of its texts."""
+        self._rows.append(row)
+        self.rows += 1
+        self._characters += characters
+        if len(self._rows) >= GROUP_ROWS or self._characters >= GROUP_CHARACTERS or self.rows % FILE_ROWS == 0:
+            self._write_group()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self._write_group()
+            self._finish()
+            return
+        try:
+            self._file.__exit__(kind, error, trace)
+        finally:
+            for file in self.files:
+                (self._out / file.name).unlink(missing_ok=True)
+
+    def _write_group(self) -> None:
+        if not self._rows:
+            return
+        if self._parquet is None:
+            self._path = self._out / self._kind / f"{self._name}-{len(self.files):05d}.parquet"
+            partial = self._file.enter_context(written_whole(self._path))
+            self._parquet = self._file.enter_context(pq.ParquetWriter(partial, self._schema, compression="zstd"))
+        values = zip(*self._rows, strict=True)
+        columns = [pa.array(column, field.type) for column, field in zip(values, self._schema, strict=True)]
+        self._parquet.write_table(pa.table(columns, schema=self._schema))
+        self._rows, self._characters = [], 0
+        if self.rows % FILE_ROWS == 0:
+            self._finish()
+
+    def _finish(self) -> None:
+        if self._parquet is None:
+            return
+        self._parquet = None
+        self._file.close()
+        rows = (self.rows - 1) % FILE_ROWS + 1
+        self.files.append(output_file(self._out, self._path, rows=rows))
+
+
+def output_file(out: Path, path: Path, *, rows: int) -> OutputFile:
+    """Describe a finished file as the ledger remembers it."""
+    name = path.relative_to(out).as_posix()
+    return OutputFile(name=name, rows=rows, size=path.stat().st_size, sha256=file_sha256(path))

@@ -1,0 +1,45 @@
+"""SPECTER and SciDocs metadata: one JSON object, paper id -> paper."""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, BinaryIO
+
+from specter_batch.errors import PaperSchemaError
+from specter_jobs.dumps.json_lines import parsed
+from specter_jobs.dumps.json_scan import JsonScanner
+from specter_jobs.dumps.json_values import as_id, as_text, as_year, require_keys
+from specter_jobs.dumps.records import MalformedRecord, PaperRecord, ReadOptions
+
+
+class ScidocsReader:
+    """Reads `paper_metadata_*.json` and SPECTER's `metadata.json`, streaming.
+
+    Labels lie in files of their own (`mag/train.csv`, `mesh/train.csv`), so there are none to choose.
+    """
+
+    name = "scidocs"
+    suffixes = (".json",)
+    label_choices: tuple[str, ...] = ()
+
+    def read(self, stream: BinaryIO, options: ReadOptions) -> Iterator[PaperRecord | MalformedRecord]:
+        """Read the members of the object in file order; positions count them from 1."""
+        del options  # no labels, and the driver filters the years
+        scanner = JsonScanner(stream)
+        if not scanner.peek():
+            return
+        for position, key in enumerate(scanner.members(), start=1):
+            yield parsed(partial(_paper, key), position, scanner.value(), id_field="paper_id")
+        if scanner.peek():
+            raise PaperSchemaError("more follows the metadata object; expected one JSON object, paper id -> paper")
+
+
+def _paper(key: str, position: int, value: Any) -> PaperRecord:
+    record = require_keys(value, ("title",))
+    return PaperRecord(
+        # The key is what the label files and the training splits refer to.
+        paper_id=as_id(key, "paper id") or as_id(record.get("paper_id"), "paper_id"),
+        title=as_text(record["title"], "title"),
+        abstract=as_text(record.get("abstract"), "abstract"),
+        year=as_year(record.get("year")),
+        position=position,
+    )
