@@ -3,6 +3,7 @@
 No sentence is from a real paper. The same seed gives the same bytes.
 """
 
+import json
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -123,6 +124,8 @@ def make_papers(*, n_papers: int = 1500, seed: int = 321) -> pa.Table:
 def write_sample(folder: Path, *, n_papers: int = 1500, seed: int = 321) -> SamplePaths:
     """Write `train.parquet`, `val.parquet` and the folder `night`, whose files hold `NIGHT_DIRT` besides clean papers.
 
+    `dump.jsonl` holds the validation papers once more, as a dump that `ingest` reads.
+
     Args:
         folder: Made when missing; files of an earlier sample are overwritten.
         n_papers: Clean papers: 60 % to train, 15 % to val, the rest to the night.
@@ -150,6 +153,7 @@ def write_sample(folder: Path, *, n_papers: int = 1500, seed: int = 321) -> Samp
     paths.night.mkdir(parents=True, exist_ok=True)
     pq.write_table(_table(train), paths.train)
     pq.write_table(_table(val), paths.val)
+    (folder / "dump.jsonl").write_text("".join(f"{json.dumps(paper)}\n" for paper in val), encoding="utf-8")
     _write_night(paths.night, _night_files(clean, train, papers, rng))
     return paths
 

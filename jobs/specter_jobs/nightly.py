@@ -1,16 +1,12 @@
 """The night: plan, survey, label what is not done yet, account for every row, report, and `_SUCCESS` last."""
 
 import logging
-import platform
 import shutil
-import socket
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +24,10 @@ from specter_jobs.gates import judge
 from specter_jobs.html import night_html
 from specter_jobs.interrupts import sigterm_interrupts
 from specter_jobs.inventory import write_inventory
-from specter_jobs.ledger import LEDGER_FILE, Ledger, LedgerEntry, binding_of
+from specter_jobs.ledger import Ledger, LedgerEntry, binding_of
 from specter_jobs.lock import LOCK_FILE, locked
 from specter_jobs.logs import log
+from specter_jobs.manifest import Fresh, night_manifest
 from specter_jobs.metrics_file import prepare_metrics_file, write_metrics
 from specter_jobs.pipeline import LabelledShard, ShardPipeline
 from specter_jobs.progress import NightWatch
@@ -108,7 +105,7 @@ def run_night(config: NightConfig, *, console: Console) -> NightResult:
         report["gates"] = [asdict(gate) for gate in gates]
         kept = all(gate.passed for gate in gates)
         exit_code = EXIT_SHARDS_FAILED if failed else 0 if kept else EXIT_GATES_FAILED
-        manifest = _manifest(config, bundle, classifier, report, started=started, fresh=fresh)
+        manifest = night_manifest(config, bundle, classifier, report, started=started, fresh=fresh)
         write_json(out / REPORT_FILE, report)
         write_text(out / REPORT_MARKDOWN, night_markdown(report))
         write_text(out / REPORT_HTML, night_html(report, manifest, ordered))
@@ -134,7 +131,9 @@ def _previous_report(config: NightConfig) -> dict[str, Any] | None:
 
 
 def _claim(out: Path) -> Path:
-    if out.exists() and not (out / LOCK_FILE).exists() and any(out.iterdir()):
+    # The two folders alone are what a kill between here and the lock leaves.
+    strangers = out.is_dir() and {path.name for path in out.iterdir()} - {LABELS, REJECTS}
+    if strangers and not (out / LOCK_FILE).exists():
         raise ConfigError(f"{out}: is not empty and is no output of this job; give another folder")
     for kind in (LABELS, REJECTS):
         (out / kind).mkdir(parents=True, exist_ok=True)
@@ -196,7 +195,7 @@ def _label(
     config: NightConfig,
     progress: Progress,
     watch: NightWatch,
-) -> tuple[dict[str, LedgerEntry], dict[str, str], "Fresh"]:
+) -> tuple[dict[str, LedgerEntry], dict[str, str], Fresh]:
     """Return the finished shards by name, the failed ones' errors, and what this run itself labelled."""
     entries: dict[str, LedgerEntry] = {}
     failed: dict[str, str] = {}
@@ -239,15 +238,6 @@ def _label(
     return entries, failed, Fresh(shards=len(pending), papers=papers, seconds=seconds)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Fresh:
-    """What this run labelled itself, as against what it found done."""
-
-    shards: int
-    papers: int
-    seconds: float
-
-
 def _check_accounting(surveyed: SurveyedShard, labelled: LabelledShard) -> None:
     """Law 1: every row of the shard is labelled or rejected."""
     accounted = labelled.labels.num_rows + labelled.rejects.num_rows
@@ -256,48 +246,6 @@ def _check_accounting(surveyed: SurveyedShard, labelled: LabelledShard) -> None:
             f"{surveyed.shard.name}: {accounted} rows labelled or rejected of {surveyed.shard.rows}; "
             "the shard was dropped, please report this"
         )
-
-
-def _manifest(
-    config: NightConfig,
-    bundle: ModelBundle,
-    classifier: OnnxClassifier,
-    report: dict[str, Any],
-    *,
-    started: float,
-    fresh: Fresh,
-) -> dict[str, Any]:
-    finished = time.time()
-    packages = ("specter-batch", "onnxruntime-gpu", "onnxruntime", "tokenizers", "pyarrow", "duckdb", "numpy")
-    return {
-        "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
-        "finished": datetime.fromtimestamp(finished, UTC).isoformat(timespec="seconds"),
-        "seconds": round(finished - started, 3),
-        "host": socket.gethostname(),
-        "config": config.model_dump(mode="json"),
-        "bundle": {"path": str(bundle.path), "fingerprint": bundle.fingerprint, "encoder": bundle.manifest.encoder},
-        "device": {"asked": config.device, "workers": classifier.workers, **classifier.describe()},
-        "rows": report["rows"],
-        "shards": report["shards"],
-        "this_run": {
-            "shards": fresh.shards,
-            "papers": fresh.papers,
-            "seconds": round(fresh.seconds, 3),
-            "papers_per_second": round(fresh.papers / fresh.seconds, 2) if fresh.papers else None,
-        },
-        "ledger": LEDGER_FILE,
-        "versions": {"python": platform.python_version()} | _versions(packages),
-    }
-
-
-def _versions(packages: Sequence[str]) -> dict[str, str]:
-    found = {}
-    for name in packages:
-        try:
-            found[name] = version(name)
-        except ModuleNotFoundError:
-            continue
-    return found
 
 
 def _progress(console: Console) -> Progress:

@@ -212,12 +212,14 @@ class ShardPipeline:
         copies = dict(prepared.copies)
         for name in sorted(set(copies.values()) - {prepared.shard.name}):
             file = self._label_file(name)
-            if file is not None:  # else that shard failed, and the model is asked again: it says the same
-                rows = [position for position, owner in copies.items() if owner == name]
-                labelled = pq.read_table(file)
-                found = pc.index_in(pa.array([hashes[row] for row in rows]), labelled["text_hash"].combine_chunks())
-                _fill(answers, np.array(rows), labelled.take(found))
-                copies = {position: owner for position, owner in copies.items() if owner != name}
+            if file is None:
+                continue  # that shard failed; the model is asked again and says the same
+            labelled = pq.read_table(file)
+            rows = np.array([position for position, owner in copies.items() if owner == name])
+            found = pc.index_in(pa.array([hashes[row] for row in rows]), labelled["text_hash"].combine_chunks())
+            there = found.is_valid().to_numpy(zero_copy_only=False)  # not all are, if the file is of an earlier try
+            _fill(answers, rows[there], labelled.take(found.drop_null()))
+            copies = {position: owner for position, owner in copies.items() if position not in set(rows[there])}
         own_copies = [position for position, owner in copies.items() if owner == prepared.shard.name]
         to_run = sorted(set(prepared.token_ids) - set(prepared.copies) | (set(copies) - set(own_copies)))
         predictions = self._classifier.predict([prepared.token_ids[position] for position in to_run])

@@ -13,21 +13,14 @@ import pyarrow.parquet as pq
 import torch
 from datasets import Dataset
 from scipy.optimize import minimize_scalar
-from torch import nn
 from transformers import (
-    AutoConfig,
-    AutoTokenizer,
-    BertConfig,
-    BertModel,
     DataCollatorWithPadding,
     EarlyStoppingCallback,
     EvalPrediction,
-    PreTrainedTokenizerBase,
     Trainer,
     TrainingArguments,
     set_seed,
 )
-from transformers.modeling_outputs import SequenceClassifierOutput
 from transformers.trainer_utils import get_last_checkpoint
 
 from specter_batch.bundle import REFERENCE_FILE, SEEN_TEXTS_FILE, TOKENIZER_FILE
@@ -40,7 +33,8 @@ from specter_batch.papers import TEXT_TEMPLATE
 from specter_batch.runtime import Predictions
 from specter_batch.training.config import TrainConfig
 from specter_batch.training.data import LabelledPapers
-from specter_batch.training.model import SpecterClassifierConfig, SpecterForSequenceClassification
+from specter_batch.training.encoder import load_encoder
+from specter_batch.training.optimisation import make_loss, make_optimizer
 from specter_batch.training.run import CALIBRATION_FILE, RUN_FILE, RunRecord, TrainingRun
 
 # What a run was asked to do; a second start on the same folder goes on only if it asks for the same.
@@ -87,9 +81,9 @@ def train(config: TrainConfig, *, train_papers: LabelledPapers, val_papers: Labe
         eval_dataset=_dataset(encoder, val_papers, val_ids),
         data_collator=DataCollatorWithPadding(tokenizer),
         compute_metrics=_metrics_of(labels),
-        compute_loss_func=_loss_of(config, train_ids, n_labels=len(labels)),
+        compute_loss_func=make_loss(config, train_ids, n_labels=len(labels)),
         callbacks=[EarlyStoppingCallback(config.early_stopping_patience)],
-        optimizers=(_optimizer(model, config), None),
+        optimizers=(make_optimizer(model, config), None),
     )
     trainer.train(resume_from_checkpoint=_last_whole_checkpoint(out / CHECKPOINTS))
 
@@ -139,49 +133,6 @@ def choose_labels(config: TrainConfig, papers: LabelledPapers) -> LabelSet:
     if config.labels == "auto":
         return LabelSet.from_values(papers.papers["label"].unique().to_pylist())
     return {"mesh": MESH, "mag": MAG}[config.labels]
-
-
-def load_encoder(
-    config: TrainConfig, labels: LabelSet
-) -> tuple[SpecterForSequenceClassification, PreTrainedTokenizerBase, int]:
-    """Load a BERT-type encoder under a new head.
-
-    Returns:
-        The model, its tokenizer, and the text length that it can take.
-
-    Raises:
-        ConfigError: The encoder is not there, not whole, or no BERT.
-    """
-    try:
-        base = AutoConfig.from_pretrained(config.encoder)
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"--encoder {config.encoder}: neither a folder with a config.json nor a model the hub could give "
-            f"({str(error).splitlines()[0]})"
-        ) from error
-    if not isinstance(base, BertConfig):
-        raise ConfigError(f"--encoder {config.encoder}: expected a BERT-type encoder, got {base.model_type}")
-    names = {"id2label": dict(enumerate(labels)), "label2id": {name: i for i, name in enumerate(labels)}}
-    inherited = {key: value for key, value in base.to_diff_dict().items() if key not in ("model_type", "architectures")}
-    classifier = SpecterClassifierConfig(
-        **{**inherited, **names, "pooling": config.pooling, "head": config.head.model_dump(mode="json")}
-    )
-    model = SpecterForSequenceClassification(classifier)
-    try:
-        # The encoder alone: were it a run, its head would know other labels.
-        pretrained, loading = BertModel.from_pretrained(
-            config.encoder, add_pooling_layer=config.pooling == "pooler", output_loading_info=True
-        )
-        tokenizer = AutoTokenizer.from_pretrained(config.encoder, use_fast=True)
-    except (OSError, ValueError, TypeError) as error:  # TypeError: no tokenizer file at all
-        raise ConfigError(
-            f"--encoder {config.encoder}: its weights or its tokenizer cannot be loaded ({str(error).splitlines()[0]})"
-        ) from error
-    missing = [key for key in loading["missing_keys"] if not key.startswith("pooler.")]
-    if missing:
-        raise ConfigError(f"--encoder {config.encoder}: its weights lack {len(missing)} tensors, {missing[0]} first")
-    model.bert.load_state_dict(pretrained.state_dict())
-    return model, tokenizer, min(config.max_length, base.max_position_embeddings)
 
 
 def fit_temperature(logits: np.ndarray[Any, np.dtype[np.float64]], true: Ints) -> float:
@@ -279,48 +230,6 @@ def _without_lone_paper(dataset: Dataset, config: TrainConfig) -> Dataset:
     """Leave the last paper out where it would be a batch of its own: batch norm finds no variance in one paper."""
     lone = config.head.batch_norm and len(dataset) % config.batch_size == 1
     return dataset.select(range(len(dataset) - 1)) if lone else dataset
-
-
-def _optimizer(model: SpecterForSequenceClassification, config: TrainConfig) -> torch.optim.Optimizer:
-    """Make AdamW with the head's own learning rate, and no decay on biases and norms (Devlin et al. 2019)."""
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-    for name, parameter in model.named_parameters():
-        groups.setdefault((name.startswith("head."), parameter.ndim > 1), []).append(parameter)
-    head_rate = config.head_learning_rate or config.learning_rate
-    return torch.optim.AdamW(
-        [
-            {
-                "params": parameters,
-                "lr": head_rate if in_head else config.learning_rate,
-                "weight_decay": config.weight_decay if is_matrix else 0.0,
-            }
-            for (in_head, is_matrix), parameters in groups.items()
-        ],
-        lr=config.learning_rate,
-    )
-
-
-def _loss_of(config: TrainConfig, train_ids: Ints, *, n_labels: int) -> Callable[..., torch.Tensor]:
-    weights: torch.Tensor | None = None
-    if config.class_weights:
-        counts = np.maximum(np.bincount(train_ids, minlength=n_labels), 1)
-        weights = torch.tensor(len(train_ids) / (n_labels * counts), dtype=torch.float32)
-
-    def loss(
-        outputs: SequenceClassifierOutput, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int | None = None
-    ) -> torch.Tensor:
-        logits = outputs["logits"].float()
-        total = nn.functional.cross_entropy(
-            logits,
-            labels,
-            weight=None if weights is None else weights.to(logits.device),
-            label_smoothing=config.label_smoothing,
-            reduction="sum",
-        )
-        # The count covers all accumulated batches, so that accumulation equals one large batch.
-        return total / (len(labels) if num_items_in_batch is None else num_items_in_batch)
-
-    return loss
 
 
 def _metrics_of(labels: LabelSet) -> Callable[[EvalPrediction], dict[str, float]]:

@@ -4,8 +4,10 @@ from typing import Any
 import pytest
 
 from papers_on_disk import RunNight, label_bytes, paper, read_all, write_dump
-from specter_batch.errors import ConfigError
+from specter_batch.errors import ConfigError, ShardError
 from specter_batch.runtime import OnnxClassifier
+from specter_jobs.pipeline import PreparedShard, ShardPipeline
+from specter_jobs.survey import SurveyedShard
 
 
 @pytest.fixture
@@ -114,3 +116,27 @@ def test_a_reusing_night_is_the_same_whole_and_resumed(night: RunNight, tmp_path
     ledger.write_bytes(b"".join(ledger.read_bytes().splitlines(keepends=True)[:2]))
     assert night(dump, out=tmp_path / "two", reuse=[tmp_path / "one"], shard_rows=6).manifest["this_run"]["shards"] == 3
     assert label_bytes(tmp_path / "two") == whole
+
+
+def test_a_copy_whose_first_was_in_a_failed_shard_is_asked_of_the_model(
+    night: RunNight, tmp_path: Path, asked: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    same = {"title": "Outcomes of one and the same trial", "abstract": paper(0)["abstract"]}
+    dump = write_dump(tmp_path / "in/a.parquet", [paper(1, **same), paper(2), paper(3, **same), paper(4)])
+    night(dump, out=tmp_path / "whole", shard_rows=2)
+    assert asked == [2, 1]
+    asked.clear()
+    prepare = ShardPipeline.prepare
+
+    def fail_first(self: ShardPipeline, surveyed: SurveyedShard) -> PreparedShard:
+        if surveyed.number == 0:
+            raise ShardError("the disk is on fire")
+        return prepare(self, surveyed)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ShardPipeline, "prepare", fail_first)
+        broken = night(dump, out=tmp_path / "broken", shard_rows=2)
+    assert broken.exit_code == 3
+    assert asked == [2]
+    night(dump, out=tmp_path / "broken", shard_rows=2)
+    assert label_bytes(tmp_path / "broken") == label_bytes(tmp_path / "whole")

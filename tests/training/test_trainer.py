@@ -17,8 +17,9 @@ from specter_batch.metrics import softmax
 from specter_batch.sample import SamplePaths
 from specter_batch.training.config import TrainConfig
 from specter_batch.training.data import LabelledPapers, read_labelled
+from specter_batch.training.optimisation import make_loss, make_optimizer
 from specter_batch.training.run import RUN_FILE, TrainingRun
-from specter_batch.training.trainer import CHECKPOINTS, _loss_of, _optimizer, choose_labels, fit_temperature, train
+from specter_batch.training.trainer import CHECKPOINTS, choose_labels, fit_temperature, train
 
 
 @pytest.fixture(scope="module")
@@ -308,7 +309,7 @@ def test_class_weights_make_a_rare_class_count_as_much_as_a_common_one(short: Tr
     logits, true = torch.zeros(100, 2), torch.tensor(train_ids)
     logits[:, 0] = 2.0
     losses = {
-        weighted: _loss_of(short.model_copy(update={"class_weights": weighted}), train_ids, n_labels=2)(
+        weighted: make_loss(short.model_copy(update={"class_weights": weighted}), train_ids, n_labels=2)(
             {"logits": logits}, true
         )
         for weighted in (False, True)
@@ -321,7 +322,7 @@ def test_class_weights_make_a_rare_class_count_as_much_as_a_common_one(short: Tr
 def test_accumulated_batches_add_up_to_the_loss_of_one_large_batch(short: TrainConfig) -> None:
     torch.manual_seed(0)
     logits, true = torch.randn(12, 3), torch.randint(0, 3, (12,))
-    loss = _loss_of(short, true.numpy(), n_labels=3)
+    loss = make_loss(short, true.numpy(), n_labels=3)
     parts = [loss({"logits": logits[rows]}, true[rows], 12) for rows in (slice(0, 8), slice(8, 12))]
     torch.testing.assert_close(sum(parts), loss({"logits": logits}, true))
 
@@ -333,7 +334,7 @@ def test_the_head_has_its_own_learning_rate_and_only_matrices_decay(tiny_run: Tr
     config = short.model_copy(update={"head_learning_rate": 0.5, "weight_decay": 0.25})
     settings = {
         parameter: (group["lr"], group["weight_decay"])
-        for group in _optimizer(model, config).param_groups
+        for group in make_optimizer(model, config).param_groups
         for parameter in group["params"]
     }
     for name, parameter in model.named_parameters():

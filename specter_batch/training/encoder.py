@@ -1,0 +1,51 @@
+"""Loading a pretrained encoder, from the hub or a folder, under a new head."""
+
+from transformers import AutoConfig, AutoTokenizer, BertConfig, BertModel, PreTrainedTokenizerBase
+
+from specter_batch.errors import ConfigError
+from specter_batch.labels import LabelSet
+from specter_batch.training.config import TrainConfig
+from specter_batch.training.model import SpecterClassifierConfig, SpecterForSequenceClassification
+
+
+def load_encoder(
+    config: TrainConfig, labels: LabelSet
+) -> tuple[SpecterForSequenceClassification, PreTrainedTokenizerBase, int]:
+    """Load a BERT-type encoder under a new head.
+
+    Returns:
+        The model, its tokenizer, and the text length that it can take.
+
+    Raises:
+        ConfigError: The encoder is not there, not whole, or no BERT.
+    """
+    try:
+        base = AutoConfig.from_pretrained(config.encoder)
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"--encoder {config.encoder}: neither a folder with a config.json nor a model the hub could give "
+            f"({str(error).splitlines()[0]})"
+        ) from error
+    if not isinstance(base, BertConfig):
+        raise ConfigError(f"--encoder {config.encoder}: expected a BERT-type encoder, got {base.model_type}")
+    names = {"id2label": dict(enumerate(labels)), "label2id": {name: i for i, name in enumerate(labels)}}
+    inherited = {key: value for key, value in base.to_diff_dict().items() if key not in ("model_type", "architectures")}
+    classifier = SpecterClassifierConfig(
+        **{**inherited, **names, "pooling": config.pooling, "head": config.head.model_dump(mode="json")}
+    )
+    model = SpecterForSequenceClassification(classifier)
+    try:
+        # The encoder alone: were it a run, its head would know other labels.
+        pretrained, loading = BertModel.from_pretrained(
+            config.encoder, add_pooling_layer=config.pooling == "pooler", output_loading_info=True
+        )
+        tokenizer = AutoTokenizer.from_pretrained(config.encoder, use_fast=True)
+    except (OSError, ValueError, TypeError) as error:  # TypeError: no tokenizer file at all
+        raise ConfigError(
+            f"--encoder {config.encoder}: its weights or its tokenizer cannot be loaded ({str(error).splitlines()[0]})"
+        ) from error
+    missing = [key for key in loading["missing_keys"] if not key.startswith("pooler.")]
+    if missing:
+        raise ConfigError(f"--encoder {config.encoder}: its weights lack {len(missing)} tensors, {missing[0]} first")
+    model.bert.load_state_dict(pretrained.state_dict())
+    return model, tokenizer, min(config.max_length, base.max_position_embeddings)
