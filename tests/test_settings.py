@@ -10,6 +10,7 @@ from specter_batch.settings import Settings
 
 class Head(Settings):
     sizes: tuple[int, ...] = ()
+    dropout: float = 0.1
 
 
 class Example(Settings):
@@ -42,7 +43,7 @@ def test_a_flag_wins_over_the_file(toml: Path) -> None:
         "pooling": "mean",
         "encoder": "Ångström",
         "shuffle": True,
-        "head": {"sizes": (8, 4)},
+        "head": {"sizes": (8, 4), "dropout": 0.1},
     }
 
 
@@ -64,11 +65,24 @@ def test_an_unknown_key_is_refused_with_the_known_ones(tmp_path: Path) -> None:
     assert message.endswith("known settings: epochs, pooling, encoder, shuffle, head")
 
 
-def test_an_unknown_key_in_a_table_is_named_with_its_table(tmp_path: Path) -> None:
+def test_an_unknown_key_in_a_table_is_named_with_its_table_and_the_keys_known_there(tmp_path: Path) -> None:
     file = tmp_path / "a.toml"
     file.write_text("[head]\nwidth = 5\n")
-    with pytest.raises(ConfigError, match=r"a\.toml: head\.width: "):
+    with pytest.raises(ConfigError, match=r"a\.toml: head\.width: .*known settings: sizes, dropout$"):
         Example.load(file, {})
+
+
+def test_flags_of_a_table_win_key_by_key(toml: Path) -> None:
+    assert Example.load(toml, {"head": {"sizes": None, "dropout": 0.3}}).head == Head(sizes=(8, 4), dropout=0.3)
+    assert Example.load(toml, {"head": {"sizes": (2,), "dropout": None}}).head == Head(sizes=(2,))
+    assert Example.load(None, {"head": {"sizes": None, "dropout": 0.3}}).head == Head(dropout=0.3)
+
+
+def test_a_table_that_is_none_is_refused_whatever_the_flags(tmp_path: Path) -> None:
+    file = tmp_path / "a.toml"
+    file.write_text("head = 5\n")
+    with pytest.raises(ConfigError, match=r"a\.toml: head: "):
+        Example.load(file, {"head": {"dropout": 0.3}})
 
 
 @pytest.mark.parametrize(

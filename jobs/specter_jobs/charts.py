@@ -9,12 +9,13 @@ from typing import Any
 
 from markupsafe import Markup
 
-# Of the page's 12 px type: wide enough for most letters, so that names do not run into a picture.
-LETTER = 6.4
-MAX_NAME = 34
+from specter_jobs.svg import LETTER, Plot, nice_ticks, picture, shortened, text
+
 # Beyond this a name a row is too small to read; the table of confusions names the pairs instead.
 MAX_NAMED_LABELS = 40
 MAX_COUNTED_LABELS = 20
+# In a matrix too large for names only the cells from this share of their row say what they are: the page stays small.
+TITLED_SHARE = 0.05
 
 
 def bar(share: float, *, marks: Mapping[str, float] | None = None, kind: str = "now") -> Markup:
@@ -46,24 +47,24 @@ def heat_map(confusion: Sequence[Sequence[int]], labels: Sequence[str]) -> Marku
                 parts.append(_cell(i, j, count, papers, labels, cell=cell, left=left, top=top))
     for i, name in enumerate(names):
         middle = (i + 0.5) * cell
-        parts.append(_text(left - 6, top + middle + 4, name, anchor="end", title=labels[i]))
+        parts.append(text(left - 6, top + middle + 4, name, anchor="end", title=labels[i]))
         x, y = left + middle + 3, top - 6
         turned = Markup(' transform="rotate(-45 {:.1f} {:.1f})"').format(x, y)
-        parts.append(_text(x, y, name, title=labels[i], more=turned))
+        parts.append(text(x, y, name, title=labels[i], more=turned))
     if not named:
-        parts.append(_text(left, 12, "predicted →"))
+        parts.append(text(left, 12, "predicted →"))
         turned = Markup(' transform="rotate(90 8 {:.1f})"').format(top)
-        parts.append(_text(8, top, "true →", more=turned))
+        parts.append(text(8, top, "true →", more=turned))
     frame = Markup('<rect class="frame" x="{:.1f}" y="{:.1f}" width="{}" height="{}"/>').format(
         left, top, n * cell, n * cell
     )
     width, height = left + n * cell + max(right, 4), top + n * cell + 4
-    return _svg(width, height, [frame, *parts], "Confusion matrix")
+    return picture(width, height, [frame, *parts], "Confusion matrix")
 
 
 def reliability(bins: Sequence[Mapping[str, Any]]) -> Markup:
     """Draw accuracy over mean score by bin, with 95 % intervals of Wilson 1927; the diagonal is perfect calibration."""
-    plot = _Plot(width=420, height=340, x_range=(0, 1), y_range=(0, 1))
+    plot = Plot(width=420, height=340, x_range=(0, 1), y_range=(0, 1))
     parts = plot.axes("mean score", "accuracy", x_ticks=_FIFTHS, y_ticks=_FIFTHS)
     parts.append(plot.line([(0, 0), (1, 1)], "diagonal"))
     filled = [one for one in bins if one["papers"]]
@@ -90,7 +91,7 @@ def histogram(shares: Sequence[float], others: Mapping[str, Sequence[float]]) ->
     n = len(shares)
     highest = max([*shares, *(share for other in others.values() for share in other), 0.0]) or 1.0
     ticks = nice_ticks(highest)
-    plot = _Plot(width=420, height=340, x_range=(0, 1), y_range=(0, ticks[-1]))
+    plot = Plot(width=420, height=340, x_range=(0, 1), y_range=(0, ticks[-1]))
     digits = 0 if ticks[1] >= 0.01 else 1
     parts = plot.axes(
         "score", "share of papers", x_ticks=_FIFTHS, y_ticks=[(tick, f"{tick:.{digits}%}") for tick in ticks]
@@ -115,21 +116,13 @@ def timeline(spans: Sequence[tuple[float, float, float]]) -> Markup:
     ticks = nice_ticks(max((rate for _, _, rate in spans), default=1.0) or 1.0)
     unit, name = (3600, "hours") if end > 2 * 3600 else (60, "minutes") if end > 120 else (1, "seconds")
     x_ticks = [(tick * unit, f"{tick:g}") for tick in nice_ticks(end / unit) if tick * unit <= end]
-    plot = _Plot(width=1030, height=240, x_range=(0, end), y_range=(0, ticks[-1]))
+    plot = Plot(width=1030, height=240, x_range=(0, end), y_range=(0, ticks[-1]))
     parts = plot.axes(f"{name} of labelling", "papers/s", x_ticks=x_ticks, y_ticks=[(t, f"{t:,g}") for t in ticks])
     steps = [point for start, stop, rate in spans for point in ((start, rate), (stop, rate))]
     if steps:
         parts.append(plot.line([(steps[0][0], 0), *steps, (steps[-1][0], 0)], "area"))
         parts.append(plot.line(steps, "curve"))
     return plot.svg(parts, "Papers per second over time")
-
-
-def nice_ticks(highest: float) -> list[float]:
-    """Return 0 and up to six round numbers above it, the last at or above `highest`."""
-    rough = highest / 4
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= rough * 0.999)
-    return [round(i * step, 12) for i in range(math.ceil(highest / step - 1e-9) + 1)]
 
 
 def wilson(share: float, n: int, *, z: float = 1.96) -> tuple[float, float]:
@@ -139,50 +132,7 @@ def wilson(share: float, n: int, *, z: float = 1.96) -> tuple[float, float]:
     return max(middle - reach, 0.0), min(middle + reach, 1.0)
 
 
-def shortened(name: str) -> str:
-    """Cut a name that would push the picture aside; its title tells it in full."""
-    return name if len(name) <= MAX_NAME else name[: MAX_NAME - 1].rstrip() + "…"
-
-
 _FIFTHS = [(i / 5, f"{i / 5:.1f}") for i in range(6)]
-
-
-class _Plot:
-    """A rectangle with axes; data coordinates in, pixels out."""
-
-    LEFT, TOP, RIGHT, BOTTOM = 62, 12, 14, 44
-
-    def __init__(self, *, width: int, height: int, x_range: tuple[float, float], y_range: tuple[float, float]) -> None:
-        self._width, self._height = width, height
-        self._x, self._y = x_range, y_range
-
-    def at(self, x: float, y: float) -> tuple[float, float]:
-        across = (x - self._x[0]) / (self._x[1] - self._x[0])
-        up = (y - self._y[0]) / (self._y[1] - self._y[0])
-        wide, high = self._width - self.LEFT - self.RIGHT, self._height - self.TOP - self.BOTTOM
-        return self.LEFT + across * wide, self.TOP + (1 - up) * high
-
-    def axes(
-        self, x_name: str, y_name: str, *, x_ticks: Sequence[tuple[float, str]], y_ticks: Sequence[tuple[float, str]]
-    ) -> list[Markup]:
-        parts = []
-        for value, name in y_ticks:
-            parts.append(self.line([(self._x[0], value), (self._x[1], value)], "grid"))
-            parts.append(_text(self.LEFT - 8, self.at(0, value)[1] + 4, name, anchor="end"))
-        floor = self._height - self.BOTTOM
-        parts += [_text(self.at(value, 0)[0], floor + 18, name, anchor="middle") for value, name in x_ticks]
-        middle = (self.LEFT + self._width - self.RIGHT) / 2
-        parts.append(_text(middle, self._height - 6, x_name, anchor="middle", kind="axis"))
-        turned = Markup(' transform="rotate(-90 14 {})"').format((self.TOP + floor) / 2)
-        parts.append(_text(14, (self.TOP + floor) / 2, y_name, anchor="middle", kind="axis", more=turned))
-        return parts
-
-    def line(self, points: Sequence[tuple[float, float]], kind: str) -> Markup:
-        told = " ".join("{:.1f},{:.1f}".format(*self.at(x, y)) for x, y in points)
-        return Markup('<polyline class="{}" points="{}"/>').format(kind, told)
-
-    def svg(self, parts: Sequence[Markup], about: str) -> Markup:
-        return _svg(self._width, self._height, parts, about)
 
 
 def _cell(
@@ -191,34 +141,16 @@ def _cell(
     share = count / papers
     strength = 0.08 + 0.92 * share**0.7  # a few in a hundred should be seen
     x, y, gap = left + j * cell, top + i * cell, 1 if cell > 8 else 0
-    about = f"{labels[i]} → {labels[j]}: {count:,} of {papers:,} ({share:.0%})"
+    about = Markup("")
+    if len(labels) <= MAX_NAMED_LABELS or share >= TITLED_SHARE:
+        about = Markup("<title>{} → {}: {:,} of {:,} ({:.0%})</title>").format(
+            labels[i], labels[j], count, papers, share
+        )
     square = Markup(
-        '<rect class="{}" x="{:.1f}" y="{:.1f}" width="{}" height="{}" fill-opacity="{:.2f}"><title>{}</title></rect>'
+        '<rect class="{}" x="{:.1f}" y="{:.1f}" width="{}" height="{}" fill-opacity="{:.2f}">{}</rect>'
     ).format("hit" if i == j else "miss", x, y, cell - gap, cell - gap, strength, about)
     if len(labels) > MAX_COUNTED_LABELS:
         return square
     told = f"{count}" if count < 10_000 else f"{count / 1000:.0f}k"
     kind = "count strong" if strength > 0.55 else "count"
-    return square + _text(x + (cell - gap) / 2, y + cell / 2 + 4, told, anchor="middle", kind=kind)
-
-
-def _text(
-    x: float,
-    y: float,
-    text: str,
-    *,
-    anchor: str = "start",
-    kind: str = "",
-    title: str | None = None,
-    more: Markup = Markup(""),  # noqa: B008 - a Markup cannot be changed
-) -> Markup:
-    about = Markup("<title>{}</title>").format(title) if title is not None and title != text else Markup("")
-    return Markup('<text x="{:.1f}" y="{:.1f}" text-anchor="{}" class="{}"{}>{}{}</text>').format(
-        x, y, anchor, kind, more, about, text
-    )
-
-
-def _svg(width: float, height: float, parts: Sequence[Markup], about: str) -> Markup:
-    return Markup(
-        '<svg class="chart" role="img" aria-label="{}" viewBox="0 0 {:.0f} {:.0f}" style="max-width:{:.0f}px">{}</svg>'
-    ).format(about, width, height, width, Markup("").join(parts))
+    return square + text(x + (cell - gap) / 2, y + cell / 2 + 4, told, anchor="middle", kind=kind)

@@ -116,7 +116,8 @@ def _compare(report: Report, base: Report, *, papers: int, rejected: float | Non
     """Compare label shares over the labels of both sides: one that only one side knows has no papers on the other."""
     names = list(dict.fromkeys([*report["label_papers"], *base["label_shares"]]))
     found = np.array([report["label_papers"].get(name, 0) for name in names], dtype=np.float64)
-    expected = np.array([base["label_shares"].get(name, 0.0) for name in names], dtype=np.float64) * papers
+    shares = np.array([base["label_shares"].get(name, 0.0) for name in names], dtype=np.float64)
+    expected = np.round(shares * papers)  # they were counts once
     both = found.sum() > 0 and expected.sum() > 0
     return {
         "papers": papers,

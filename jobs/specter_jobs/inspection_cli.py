@@ -11,6 +11,8 @@ from specter_batch.options import AsJson
 
 NightFolder = Annotated[Path, typer.Argument(metavar="OUT", help="Output folder of a night.")]
 EXIT_DIFFERS = 1
+# An interrupted night of a large dump lacks thousands of shards; the first few tell the story.
+MAX_SHOWN = 20
 
 
 def status(out: NightFolder, as_json: AsJson = False) -> None:
@@ -29,7 +31,10 @@ def verify(out: NightFolder, as_json: AsJson = False) -> None:
     if as_json:
         typer.echo(json.dumps(asdict(found) | {"verified": not found.differences}))
     else:
-        for line in [*found.differences, *(f"note: {note}" for note in found.notes)]:
+        more = len(found.differences) - MAX_SHOWN
+        lines = list(found.differences[:MAX_SHOWN])
+        lines += [f"… and {more:,} more; --json lists all"] if more > 0 else []
+        for line in [*lines, *(f"note: {note}" for note in found.notes)]:
             typer.echo(line)
         typer.echo(
             f"{found.rows:,} rows in {found.shards:,} shards, {found.files:,} files: "

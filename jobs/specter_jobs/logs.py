@@ -45,7 +45,8 @@ class _TerminalHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         fields = getattr(record, "fields", {})
         told = "; ".join(f"{name} {value}" for name, value in fields.items())
-        self._console.print(f"[yellow]{escape(record.getMessage())}[/]{escape(f': {told}' if told else '')}")
+        line = f"[yellow]{escape(record.getMessage())}[/]{escape(f': {told}' if told else '')}"
+        self._console.print(line, highlight=False)
 
 
 @contextmanager

@@ -16,6 +16,8 @@ from specter_jobs.ledger import LedgerEntry
 from specter_jobs.logs import log
 
 PROGRESS_FILE = "progress.json"
+# Small shards come faster than anyone asks, and each writing waits for the disk.
+SECONDS_BETWEEN_WRITES = 0.5
 State = Literal["surveying", "labelling", "finished"]
 
 
@@ -97,7 +99,8 @@ class NightWatch:
             shards_done=progress.shards_done,
             shards=progress.shards,
         )
-        self._write()
+        if time.time() - progress.updated >= SECONDS_BETWEEN_WRITES:
+            self._write()
 
     def failed(self, name: str, error: str) -> None:
         """A shard could not be labelled."""

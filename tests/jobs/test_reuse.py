@@ -97,6 +97,11 @@ def test_a_folder_that_is_no_night_is_a_clear_error(night: RunNight, tmp_path: P
         night(write_dump(tmp_path / "in/a.parquet", [paper(1)]), reuse=[tmp_path])
 
 
+def test_a_night_that_never_ran_costs_time_and_nothing_else(night: RunNight, tmp_path: Path) -> None:
+    dump = write_dump(tmp_path / "in/a.parquet", [paper(1)])
+    assert night(dump, reuse=[tmp_path / "nights/2026-02-30"]).report["rows"]["labelled"] == 1
+
+
 def test_a_language_that_is_refused_today_is_not_reused(night: RunNight, tmp_path: Path) -> None:
     german = paper(
         1, title="Ergebnisse der Studie über die Behandlung", abstract="Die Patienten wurden untersucht. " * 9

@@ -1,0 +1,92 @@
+"""The ground that the report's pictures are drawn on: text, axes and the frame of an inline SVG.
+
+What comes from data passes through `Markup.format`, which escapes it.
+"""
+
+import math
+from collections.abc import Sequence
+
+from markupsafe import Markup
+
+# Of the page's 12 px type: wide enough for most letters, so that names do not run into a picture.
+LETTER = 6.4
+MAX_NAME = 34
+
+
+def nice_ticks(highest: float) -> list[float]:
+    """Return 0 and up to six round numbers above it, the last at or above `highest`."""
+    rough = highest / 4
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= rough * 0.999)
+    return [round(i * step, 12) for i in range(math.ceil(highest / step - 1e-9) + 1)]
+
+
+def shortened(name: str) -> str:
+    """Cut a name that would push the picture aside; its title tells it in full."""
+    return name if len(name) <= MAX_NAME else name[: MAX_NAME - 1].rstrip() + "…"
+
+
+class Plot:
+    """A rectangle with axes; data coordinates in, pixels out."""
+
+    LEFT, TOP, RIGHT, BOTTOM = 62, 12, 14, 44
+
+    def __init__(self, *, width: int, height: int, x_range: tuple[float, float], y_range: tuple[float, float]) -> None:
+        self._width, self._height = width, height
+        self._x, self._y = x_range, y_range
+
+    def at(self, x: float, y: float) -> tuple[float, float]:
+        """Return the pixels of a point."""
+        across = (x - self._x[0]) / (self._x[1] - self._x[0])
+        up = (y - self._y[0]) / (self._y[1] - self._y[0])
+        wide, high = self._width - self.LEFT - self.RIGHT, self._height - self.TOP - self.BOTTOM
+        return self.LEFT + across * wide, self.TOP + (1 - up) * high
+
+    def axes(
+        self, x_name: str, y_name: str, *, x_ticks: Sequence[tuple[float, str]], y_ticks: Sequence[tuple[float, str]]
+    ) -> list[Markup]:
+        """Draw grid lines, ticks (value, name) and names of the axes."""
+        parts = []
+        for value, name in y_ticks:
+            parts.append(self.line([(self._x[0], value), (self._x[1], value)], "grid"))
+            parts.append(text(self.LEFT - 8, self.at(0, value)[1] + 4, name, anchor="end"))
+        floor = self._height - self.BOTTOM
+        parts += [text(self.at(value, 0)[0], floor + 18, name, anchor="middle") for value, name in x_ticks]
+        middle = (self.LEFT + self._width - self.RIGHT) / 2
+        parts.append(text(middle, self._height - 6, x_name, anchor="middle", kind="axis"))
+        turned = Markup(' transform="rotate(-90 14 {})"').format((self.TOP + floor) / 2)
+        parts.append(text(14, (self.TOP + floor) / 2, y_name, anchor="middle", kind="axis", more=turned))
+        return parts
+
+    def line(self, points: Sequence[tuple[float, float]], kind: str) -> Markup:
+        """Draw a line through points."""
+        told = " ".join("{:.1f},{:.1f}".format(*self.at(x, y)) for x, y in points)
+        return Markup('<polyline class="{}" points="{}"/>').format(kind, told)
+
+    def svg(self, parts: Sequence[Markup], about: str) -> Markup:
+        """Frame what was drawn."""
+        return picture(self._width, self._height, parts, about)
+
+
+def text(
+    x: float,
+    y: float,
+    text: str,
+    *,
+    anchor: str = "start",
+    kind: str = "",
+    title: str | None = None,
+    more: Markup = Markup(""),  # noqa: B008 - a Markup cannot be changed
+) -> Markup:
+    """Draw text at a point; `title` tells it in full where it was shortened."""
+    about = Markup("<title>{}</title>").format(title) if title is not None and title != text else Markup("")
+    return Markup('<text x="{:.1f}" y="{:.1f}" text-anchor="{}" class="{}"{}>{}{}</text>').format(
+        x, y, anchor, kind, more, about, text
+    )
+
+
+def picture(width: float, height: float, parts: Sequence[Markup], about: str) -> Markup:
+    """Frame parts as one picture that scales with the page."""
+    return Markup(
+        '<svg class="chart" role="img" aria-label="{}" viewBox="0 0 {:.0f} {:.0f}" style="max-width:{:.0f}px">{}</svg>'
+    ).format(about, width, height, width, Markup("").join(parts))

@@ -1,0 +1,156 @@
+import re
+from xml.etree import ElementTree
+
+import pytest
+
+from specter_jobs import charts
+from specter_jobs.svg import MAX_NAME, nice_ticks
+
+
+def elements(svg: str, name: str, kind: str = "") -> list[ElementTree.Element]:
+    found = ElementTree.fromstring(svg).iter(name)  # noqa: S314 - of our own making
+    return [element for element in found if kind in element.get("class", "").split() or not kind]
+
+
+def points(svg: str, kind: str) -> list[list[tuple[float, float]]]:
+    lines = elements(svg, "polyline", kind)
+    return [[tuple(map(float, pair.split(","))) for pair in line.get("points", "").split()] for line in lines]  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("highest", "expected"),
+    [(1, [0, 0.25, 0.5, 0.75, 1]), (0.37, [0, 0.1, 0.2, 0.3, 0.4]), (4100, [0, 2000, 4000, 6000]), (3e-5, None)],
+)
+def test_ticks_are_round_and_reach_the_highest_value(highest: float, expected: list[float] | None) -> None:
+    ticks = nice_ticks(highest)
+    assert ticks[0] == 0
+    assert ticks[-2] < highest <= ticks[-1]
+    assert len(ticks) <= 7
+    assert expected is None or ticks == pytest.approx(expected)
+
+
+def test_the_interval_is_wilsons() -> None:
+    # As in Newcombe 1998, table I: 81 of 263.
+    assert charts.wilson(81 / 263, 263) == pytest.approx((0.2553, 0.3662), abs=1e-4)
+    assert charts.wilson(0, 10)[0] == 0
+    assert charts.wilson(1, 10)[1] == pytest.approx(1)
+
+
+@pytest.mark.parametrize(("share", "width"), [(0.25, "25.00%"), (1.7, "100.00%"), (-1, "0.00%")])
+def test_a_bar_is_as_long_as_its_share_and_stays_in_its_cell(share: float, width: str) -> None:
+    (rect,) = elements(charts.bar(share, kind="f1"), "rect", "f1")
+    assert rect.get("width") == width
+
+
+def test_marks_of_a_bar_stand_at_their_shares() -> None:
+    lines = elements(charts.bar(0.5, marks={"reference": 0.25, "previous": 0.75}), "line")
+    assert [(line.get("class"), line.get("x1")) for line in lines] == [
+        ("mark reference", "25.00%"),
+        ("mark previous", "75.00%"),
+    ]
+
+
+def test_a_heat_map_has_a_cell_for_every_pair_that_occurs() -> None:
+    svg = charts.heat_map([[8, 2], [0, 5]], ["art", "law"])
+    titles = [rect[0].text for rect in elements(svg, "rect") if len(rect)]
+    assert titles == ["art → art: 8 of 10 (80%)", "art → law: 2 of 10 (20%)", "law → law: 5 of 5 (100%)"]
+    hits = [float(rect.get("fill-opacity", "")) for rect in elements(svg, "rect", "hit")]
+    (miss,) = elements(svg, "rect", "miss")
+    assert hits[1] == 1 > hits[0] > float(miss.get("fill-opacity", "")) > 0
+
+
+def test_the_cells_of_a_heat_map_stand_in_the_row_of_the_true_label() -> None:
+    svg = charts.heat_map([[0, 3], [0, 0]], ["art", "law"])
+    (cell,), (frame,) = elements(svg, "rect", "miss"), elements(svg, "rect", "frame")
+    assert cell.get("y") == frame.get("y")
+    assert float(cell.get("x", "")) > float(frame.get("x", ""))
+
+
+def test_counts_and_names_leave_a_heat_map_that_is_too_large_for_them() -> None:
+    def of(n: int) -> str:
+        return charts.heat_map([[int(i == j) for j in range(n)] for i in range(n)], [f"label {i}" for i in range(n)])
+
+    assert len(elements(of(20), "text", "count")) == 20
+    assert (len(elements(of(40), "text", "count")), of(40).count(">label 39<")) == (0, 2)
+    large = of(162)
+    assert "<title>label 161 → label 161: 1 of 1 (100%)</title>" in large
+    assert len(elements(large, "rect", "hit")) == 162
+    assert [text.text for text in elements(large, "text")] == ["predicted →", "true →"]
+
+
+def test_rare_confusions_of_many_labels_are_drawn_without_words() -> None:
+    n = charts.MAX_NAMED_LABELS + 1
+    confusion = [[99 if i == j else 0 for j in range(n)] for i in range(n)]
+    confusion[0][1] = 1
+    svg = charts.heat_map(confusion, [f"label {i}" for i in range(n)])
+    (rare,) = elements(svg, "rect", "miss")
+    assert len(rare) == 0
+    assert svg.count("<title>") == n
+
+
+def test_a_long_name_is_cut_and_told_in_full_by_its_title() -> None:
+    name = "Category of an exceedingly long and winding name"
+    svg = charts.heat_map([[1]], [name])
+    shown = elements(svg, "text")[1]
+    assert shown[0].text == name
+    assert (shown[0].tail or "").endswith("…")
+    assert len(shown[0].tail or "") <= MAX_NAME
+
+
+def test_names_are_escaped_in_texts_and_titles() -> None:
+    svg = charts.heat_map([[1, 1], [0, 1]], ["<b>&", 'say "no"'])
+    assert "<b>" not in svg
+    assert any(rect[0].text == '<b>& → say "no": 1 of 2 (50%)' for rect in elements(svg, "rect") if len(rect))
+
+
+def test_a_reliability_curve_has_a_point_for_every_bin_with_papers() -> None:
+    bins = [
+        {"papers": 0, "accuracy": None, "mean_score": None},
+        {"papers": 4, "accuracy": 0.5, "mean_score": 0.5},
+        {"papers": 100, "accuracy": 1.0, "mean_score": 0.9},
+    ]
+    svg = charts.reliability(bins)
+    few, many = elements(svg, "circle")
+    assert [few[0].text, many[0].text] == [
+        "4 papers: mean score 0.500, accuracy 0.500",
+        "100 papers: mean score 0.900, accuracy 1.000",
+    ]
+    assert float(few.get("r", "")) < float(many.get("r", ""))
+    ((few_low, few_high), (many_low, many_high)) = points(svg, "whisker")
+    assert few_low[1] - few_high[1] > many_low[1] - many_high[1] > 0
+
+
+def test_calibrated_scores_lie_on_the_diagonal() -> None:
+    bins = [{"papers": 10, "accuracy": x, "mean_score": x} for x in (0.2, 0.6, 1.0)]
+    svg = charts.reliability(bins)
+    ((start, end),) = points(svg, "diagonal")
+    slope = (end[1] - start[1]) / (end[0] - start[0])
+    (curve,) = points(svg, "curve")
+    for x, y in curve:
+        assert y == pytest.approx(start[1] + slope * (x - start[0]), abs=0.2)
+
+
+def test_a_histogram_has_a_bar_for_every_bin_and_steps_for_the_others() -> None:
+    svg = charts.histogram([0.1, 0.4, 0.5], {"reference": [0.5, 0.5, 0.0]})
+    heights = [float(rect.get("height", "")) for rect in elements(svg, "rect", "now")]
+    assert heights[1] / heights[0] == pytest.approx(4, rel=0.02)
+    (steps,) = points(svg, "reference")
+    assert len(steps) == 6
+    assert steps[0][1] == steps[3][1] < steps[4][1]
+
+
+def test_a_timeline_shows_each_span_at_its_rate() -> None:
+    svg = charts.timeline([(0, 10, 30.0), (10, 20, 60.0)])
+    (curve,) = points(svg, "curve")
+    assert curve[0][1] == curve[1][1] > curve[2][1] == curve[3][1]
+    assert curve[1][0] == curve[2][0]
+
+
+@pytest.mark.parametrize(("end", "unit"), [(50, "seconds"), (600, "minutes"), (5 * 3600, "hours")])
+def test_a_timeline_counts_in_the_unit_that_suits_it(end: float, unit: str) -> None:
+    svg = charts.timeline([(0, end, 30.0)])
+    assert re.search(rf">{unit} of labelling<", svg)
+
+
+def test_a_timeline_of_no_speed_at_all_is_drawn() -> None:
+    assert elements(charts.timeline([(0, 10, 0.0)]), "polyline", "curve")

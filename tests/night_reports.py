@@ -1,0 +1,119 @@
+"""Reports of made-up nights, for what is drawn, judged and told of them."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from specter_batch.labels import LabelSet
+from specter_batch.metrics import N_SCORE_BINS, score_bins
+from specter_batch.scores import Scores
+from specter_jobs.drift import drift_report
+from specter_jobs.gates import GateLimits, judge
+from specter_jobs.ledger import LedgerEntry
+from specter_jobs.writer import OutputFile
+
+REJECTS = {"duplicate_id": 3, "not_english": 7}
+
+
+def report_of(
+    labels: Sequence[str] = ("art", "law", "music"),
+    *,
+    papers: int = 200,
+    scored: int = 100,
+    failed_shards: dict[str, str] | None = None,
+    previous: dict[str, Any] | None = None,
+    gates: GateLimits | None = None,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Return `report.json` of a night in which about four of five labels are right."""
+    rng = np.random.default_rng(seed)
+    names = LabelSet(names=tuple(labels))
+    true = rng.integers(0, len(names), papers)
+    predicted = np.where(rng.random(papers) < 0.8, true, rng.integers(0, len(names), papers))
+    scores = rng.beta(5, 2, papers)
+    tallies = Scores.count(
+        true[:scored], predicted[:scored], scores[:scored], seen=np.zeros(scored, np.bool_), n_labels=len(names)
+    )
+    counts = np.bincount(predicted, minlength=len(names))
+    failed = failed_shards or {}
+    report: dict[str, Any] = {
+        **tallies.as_report(names),
+        "unknown_labels": 0,
+        "rows": {
+            "in": papers + sum(REJECTS.values()) + 50 * len(failed),
+            "labelled": papers,
+            "reused": 0,
+            "rejected": sum(REJECTS.values()),
+            "failed": 50 * len(failed),
+        },
+        "rejects_by_reason": dict(REJECTS),
+        "label_papers": {name: int(counts[i]) for i, name in enumerate(names)},
+        "label_shares": {name: float(counts[i] / max(papers, 1)) for i, name in enumerate(names)},
+        "score_histogram": (np.bincount(score_bins(scores), minlength=N_SCORE_BINS) / max(papers, 1)).tolist(),
+        "mean_score": float(scores.mean()) if papers else None,
+        "shards": {"planned": 2 + len(failed), "finished": 2, "failed": len(failed)},
+        "failed_shards": failed,
+        "files": 2,
+        "bundle": "f" * 64,
+    }
+    report["drift"] = drift_report(report, reference=reference_of(labels), previous=previous)
+    report["gates"] = [asdict(gate) for gate in judge(gates or GateLimits(), report)]
+    return report
+
+
+def reference_of(labels: Sequence[str]) -> dict[str, Any]:
+    """Return a bundle's `reference.json` with even shares."""
+    return {
+        "papers": 300,
+        "label_shares": {name: 1 / len(labels) for name in labels},
+        "score_histogram": [1 / N_SCORE_BINS] * N_SCORE_BINS,
+        "mean_score": 0.7,
+    }
+
+
+def manifest_of(report: dict[str, Any]) -> dict[str, Any]:
+    """Return a `manifest.json` of the night."""
+    return {
+        "started": "2026-11-22T02:00:00+00:00",
+        "finished": "2026-11-22T02:10:00+00:00",
+        "seconds": 600.0,
+        "host": "batch",
+        "config": {"date": "2026-11-22", "dump": "papers", "previous": None},
+        "bundle": {"path": "bundle", "fingerprint": "f" * 64, "encoder": "allenai/specter"},
+        "device": {
+            "asked": "auto",
+            "device": "cpu",
+            "provider": "CPUExecutionProvider",
+            "graph": "model_int8.onnx",
+            "workers": 2,
+        },
+        "rows": report["rows"],
+        "shards": report["shards"],
+        "this_run": {"shards": 2, "papers": 200, "seconds": 50.0, "papers_per_second": 4.0},
+        "versions": {"python": "3.12.0"},
+    }
+
+
+def entry_of(number: int, *, file: str = "a.parquet", papers: int = 100, seconds: float = 20.0) -> LedgerEntry:
+    """Return the ledger entry of a finished shard."""
+    return LedgerEntry(
+        shard=f"a-{number}",
+        file=file,
+        start=100 * number,
+        rows=100,
+        content="",
+        binding="",
+        model="",
+        labels=OutputFile(name=f"labels/a-{number}.parquet", rows=papers, size=1, sha256=""),
+        reused=0,
+        rejects=None,
+        rejects_by_reason={},
+        scores={},
+        unknown_labels=0,
+        label_papers=[],
+        bin_papers=[],
+        score_sum=0.0,
+        seconds=seconds,
+    )
