@@ -15,6 +15,7 @@ from specter_batch.options import (
     TitleColumn,
     interruptible,
 )
+from specter_jobs.dumps.names import FormatName
 from specter_jobs.inspection_cli import status, verify
 
 
@@ -29,6 +30,10 @@ def classify(
     dump: Annotated[str, typer.Argument(metavar="DUMP", help="Papers: parquet file, folder or glob.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for labels, rejects and reports.")],
     bundle: Annotated[Path | None, typer.Option(help="Model bundle.")] = None,
+    format_: Annotated[
+        FormatName | None,
+        typer.Option("--format", help="Format of a public dump that is not parquet yet.", show_default=False),
+    ] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.  [default: auto]")] = None,
     precision: Annotated[
         Literal["fp32", "fp16", "int8"] | None, typer.Option(help="Graph to run instead of the device's own choice.")
@@ -87,6 +92,7 @@ def classify(
             "dump": dump,
             "out": out,
             "bundle": bundle,
+            "format": format_,
             "device": device,
             "precision": precision,
             "workers": workers,

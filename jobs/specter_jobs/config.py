@@ -9,6 +9,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from specter_batch.bundle import Precision
 from specter_batch.papers import PaperColumns
 from specter_batch.settings import Settings
+from specter_jobs.dumps.names import FormatName
 from specter_jobs.gates import GateLimits
 
 
@@ -26,6 +27,7 @@ class NightConfig(Settings):
         dump: Parquet file, folder or glob of papers.
         out: Folder for labels, rejects, reports and the ledger.
         bundle: Model bundle.
+        format: Of a public dump that is not parquet yet; it is ingested into `ingested/` of the output first.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         precision: Run this graph instead of the device's own choice.
         workers: Papers labelled at once on a CPU; the usable cores when None.
@@ -44,6 +46,7 @@ class NightConfig(Settings):
     dump: str
     out: Path
     bundle: Path
+    format: FormatName | None = None
     device: str = "auto"
     precision: Precision | None = None
     workers: int | None = Field(default=None, ge=1)

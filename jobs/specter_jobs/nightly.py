@@ -20,6 +20,7 @@ from specter_batch.papers import find_parquet
 from specter_batch.runtime import Device, OnnxClassifier
 from specter_jobs.config import NightConfig
 from specter_jobs.drift import drift_report, read_previous
+from specter_jobs.from_dump import INGESTED, night_input
 from specter_jobs.gates import judge
 from specter_jobs.html import night_html
 from specter_jobs.interrupts import sigterm_interrupts
@@ -69,10 +70,13 @@ def run_night(config: NightConfig, *, console: Console) -> NightResult:
         KeyboardInterrupt: On Ctrl-C or SIGTERM; what is finished is kept.
     """
     started = time.time()
-    root, paths = find_parquet(config.dump)
     bundle = ModelBundle.open(config.bundle)
     device = Device.parse(config.device)
-    plan = plan_shards(root, paths, columns=config.columns, shard_rows=config.shard_rows)
+    if config.format is not None:
+        _claim(config.out)
+    source = night_input(config, console=console)
+    root, paths = find_parquet(source.dump)
+    plan = plan_shards(root, paths, columns=source.columns, shard_rows=config.shard_rows)
     if len(plan.failed) > config.max_failed_shards:
         first = plan.failed[0].error
         raise PaperSchemaError(f"{len(plan.failed)} of {len(paths)} files cannot be read as papers; the first: {first}")
@@ -82,7 +86,7 @@ def run_night(config: NightConfig, *, console: Console) -> NightResult:
     out = _claim(config.out)
     with locked(out), sigterm_interrupts():
         (out / SUCCESS_FILE).unlink(missing_ok=True)
-        unreadable = {file.name: file.error for file in plan.failed}
+        unreadable = {**source.failed, **{file.name: file.error for file in plan.failed}}
         watch = NightWatch(out, rows=plan.rows, shards=len(plan.shards), unreadable=unreadable)
         classifier = OnnxClassifier(bundle, device=device, precision=config.precision, workers=config.workers)
         try:
@@ -131,8 +135,8 @@ def _previous_report(config: NightConfig) -> dict[str, Any] | None:
 
 
 def _claim(out: Path) -> Path:
-    # The two folders alone are what a kill between here and the lock leaves.
-    strangers = out.is_dir() and {path.name for path in out.iterdir()} - {LABELS, REJECTS}
+    # These alone are what a kill between here and the lock leaves.
+    strangers = out.is_dir() and {path.name for path in out.iterdir()} - {LABELS, REJECTS, INGESTED}
     if strangers and not (out / LOCK_FILE).exists():
         raise ConfigError(f"{out}: is not empty and is no output of this job; give another folder")
     for kind in (LABELS, REJECTS):

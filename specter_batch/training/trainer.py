@@ -3,6 +3,7 @@
 import json
 import platform
 import shutil
+import sys
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -208,6 +209,7 @@ def _arguments(config: TrainConfig, out: Path) -> TrainingArguments:
         restore_callback_states_from_checkpoint=True,  # early stopping goes on counting
         metric_for_best_model="macro_f1",
         logging_steps=20,
+        disable_tqdm=not sys.stderr.isatty(),  # in a log file a bar is a thousand lines
         report_to="none",
         label_names=["labels"],
         dataloader_pin_memory=torch.cuda.is_available(),

@@ -22,19 +22,16 @@ def joined_records(
     Raises:
         PaperSchemaError: One of the two kinds of files is not there.
     """
-    from specter_jobs.dumps.s2ag import join_s2ag
+    from specter_jobs.dumps.s2ag import join_s2ag, split_s2ag
 
-    papers = [path for path in paths if _kind(path.relative_to(root)) == "papers"]
-    abstracts = [path for path in paths if _kind(path.relative_to(root)) == "abstracts"]
-    if not papers or not abstracts:
-        raise PaperSchemaError(
-            f"{root}: {len(papers)} papers and {len(abstracts)} abstracts files; expected a folder that holds both, "
-            "told apart by their names or folders (papers/… and abstracts/…)"
-        )
+    try:
+        papers, abstracts = split_s2ag(paths)
+    except PaperSchemaError as error:
+        raise PaperSchemaError(f"{root}: {error}") from error
     contents = [content_of(path, advance) for path in paths]
     scratch = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=out))
     try:
-        yield join_s2ag(papers, abstracts, scratch, options)
+        yield join_s2ag(papers, abstracts, scratch, options, count)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     count.content = joined_content(contents)
@@ -44,14 +41,3 @@ def joined_records(
 def joined_content(contents: Sequence[str]) -> str:
     """Return the hash of all files of a join, by theirs."""
     return hashlib.blake2b(":".join(contents).encode(), digest_size=16).hexdigest()
-
-
-def _kind(path: Path) -> str | None:
-    """Tell papers from abstracts by the file's name, or by the nearest folder that says it."""
-    for part in reversed(path.parts):
-        name = part.lower()
-        if "abstract" in name:
-            return "abstracts"
-        if "paper" in name:
-            return "papers" if "paper-id" not in name and "paper_id" not in name else None
-    return None

@@ -73,7 +73,7 @@ def split_s2ag(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
 
 
 def join_s2ag(
-    papers: Sequence[Path], abstracts: Sequence[Path], scratch: Path, options: ReadOptions
+    papers: Sequence[Path], abstracts: Sequence[Path], scratch: Path, options: ReadOptions, count: InputCount
 ) -> Iterator[PaperRecord | MalformedRecord]:
     """Yield all papers by ascending corpusid, then the malformed lines of both datasets.
 
@@ -86,6 +86,7 @@ def join_s2ag(
         abstracts: Files of the `abstracts` dataset.
         scratch: An existing folder with room for all texts; removed by the caller.
         options: `label` is one of `S2agReader.label_choices`.
+        count: Its `text_bytes` grow by those of every file.
 
     Raises:
         ShardError: A file breaks off. Nothing is yielded then: its papers would lose their abstracts unnoticed.
@@ -94,12 +95,14 @@ def join_s2ag(
     buckets = _Buckets(scratch)
     for number, path in enumerate(files):
         is_paper = number >= len(abstracts)
+        of_file = InputCount()
         try:
-            with opened(path, InputCount(), lambda _: None) as stream:
+            with opened(path, of_file, lambda _: None) as stream:
                 for line, value in json_values(stream):
                     buckets.add(_row(value, number, line, is_paper=is_paper, source=options.label))
         except OSError as error:
             raise ShardError(f"{path}: breaks off ({error}); fetch it again and rerun") from error
+        count.text_bytes += of_file.text_bytes
     abstract_of: tuple[int, str | None] = (-1, None)
     for row in buckets.sorted_rows():
         corpusid, is_paper, abstract, problem = row[0], row[1], row[5], row[8]

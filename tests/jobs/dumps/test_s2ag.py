@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from specter_batch.errors import PaperSchemaError, ShardError
+from specter_jobs.dumps.inputs import InputCount
 from specter_jobs.dumps.records import MalformedRecord, PaperRecord, ReadOptions
 from specter_jobs.dumps.s2ag import S2agReader, join_s2ag, split_s2ag
 
@@ -31,7 +32,7 @@ def write(path: Path, lines: list[Any]) -> Path:
 def join(tmp_path: Path, papers: list[Path], abstracts: list[Path], label: str | None = None) -> list[Any]:
     scratch = tmp_path / "scratch"
     scratch.mkdir(exist_ok=True)
-    found = list(join_s2ag(papers, abstracts, scratch, ReadOptions(label=label)))
+    found = list(join_s2ag(papers, abstracts, scratch, ReadOptions(label=label), InputCount()))
     assert list(scratch.iterdir()) == []
     return found
 

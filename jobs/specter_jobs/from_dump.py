@@ -1,0 +1,49 @@
+"""A night straight from a public dump: `ingest` first, into the night's own folder."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from rich.console import Console
+
+from specter_batch.papers import PaperColumns
+from specter_batch.runtime import usable_cpus
+from specter_jobs.config import NightConfig
+from specter_jobs.dumps.formats import Format
+from specter_jobs.dumps.ingest import IngestRequest, ingest
+from specter_jobs.dumps.record_writer import PAPERS
+from specter_jobs.dumps.tables import TableColumns
+
+INGESTED = "ingested"
+
+
+@dataclass(frozen=True, kw_only=True)
+class NightInput:
+    """Where the night's papers are.
+
+    Attributes:
+        dump: Parquet file, folder or glob.
+        columns: Its column names.
+        failed: Files of the dump that could not be read -> error.
+    """
+
+    dump: str
+    columns: PaperColumns
+    failed: Mapping[str, str]
+
+
+def night_input(config: NightConfig, *, console: Console) -> NightInput:
+    """Return the parquet to label; a dump of another format is made into parquet below the output folder first.
+
+    The job reads its input twice and goes on at any row after a kill. Parquet gives both for next to nothing; to parse
+    a dump twice would cost more than the parquet does, so the dump is parsed once and the parquet kept.
+
+    Raises:
+        SpecterBatchError: The dump is not of the format.
+    """
+    if config.format is None:
+        return NightInput(dump=config.dump, columns=config.columns, failed={})
+    out = config.out / INGESTED
+    format_ = Format(name=config.format, columns=TableColumns(papers=config.columns, year=None))
+    request = IngestRequest(format=format_, source=config.dump, out=out, workers=usable_cpus())
+    account = ingest(request, console=console).account
+    return NightInput(dump=str(out / PAPERS), columns=PaperColumns(), failed=account["failed_files"])

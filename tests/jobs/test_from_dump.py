@@ -1,0 +1,51 @@
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+from papers_on_disk import RunNight, label_bytes, paper, read_all
+from specter_batch.errors import ConfigError, PaperSchemaError
+
+
+def write_lines(path: Path, numbers: range) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(paper(number)) + "\n" for number in numbers))
+    return path
+
+
+def test_a_dump_is_labelled_in_one_command_and_goes_on_after_a_kill(night: RunNight, tmp_path: Path) -> None:
+    dump = write_lines(tmp_path / "in/a.jsonl", range(12))
+    report = night(dump, format="jsonl", shard_rows=5).report
+    assert report["rows"]["labelled"] == 12
+    whole = label_bytes(tmp_path / "out")
+    ledger = tmp_path / "out/ledger.jsonl"
+    ledger.write_bytes(ledger.read_bytes().splitlines(keepends=True)[0])
+    assert night(dump, format="jsonl", shard_rows=5).manifest["this_run"]["shards"] == 2
+    assert label_bytes(tmp_path / "out") == whole
+
+
+def test_a_broken_file_of_the_dump_fails_and_the_others_are_labelled(night: RunNight, tmp_path: Path) -> None:
+    write_lines(tmp_path / "in/a.jsonl", range(3))
+    lines = "".join(json.dumps(paper(number)) + "\n" for number in range(100, 400)).encode()
+    (tmp_path / "in/b.jsonl.gz").write_bytes(gzip.compress(lines)[:-200])
+    result = night(tmp_path / "in", format="jsonl")
+    assert result.exit_code == 3
+    assert list(result.report["failed_shards"]) == ["b.jsonl.gz"]
+    assert {row["paper_id"] for row in read_all(tmp_path / "out/labels")} == {"p0", "p1", "p2"}
+
+
+def test_a_dump_of_another_format_and_an_unknown_format_are_clear_errors(night: RunNight, tmp_path: Path) -> None:
+    dump = write_lines(tmp_path / "in/a.jsonl", range(3))
+    with pytest.raises(PaperSchemaError):
+        night(dump, format="arxiv")
+    with pytest.raises(ConfigError, match="format"):
+        night(dump, format="bibtex")
+
+
+def test_a_folder_of_something_else_is_not_written_to(night: RunNight, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/thesis.tex").touch()
+    with pytest.raises(ConfigError, match="is no output of this job"):
+        night(write_lines(tmp_path / "in/a.jsonl", range(3)), format="jsonl")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["thesis.tex"]
