@@ -3,7 +3,7 @@
 import hashlib
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -87,7 +87,33 @@ def _check_type(field: pa.Field, *, canonical: str, where: str) -> None:
 def find_parquet(source: str | Path) -> tuple[Path, list[Path]]:
     """List the parquet files of a file, a folder (recursively) or a glob, in a fixed order.
 
-    Names that begin with `_` or `.` are not data (`_SUCCESS`, checksums, temporary folders) and are passed over.
+    Returns:
+        The folder that the files are named relative to, and the sorted files.
+
+    Raises:
+        PaperSchemaError: Nothing is there.
+    """
+    return find_files(
+        source,
+        wanted=lambda name: name.lower().endswith((".parquet", ".pq")),
+        what="parquet files",
+        looked_for="*.parquet and *.pq",
+    )
+
+
+def find_files(
+    source: str | Path, *, wanted: Callable[[str], bool], what: str, looked_for: str
+) -> tuple[Path, list[Path]]:
+    """List the data files of a file, a folder (recursively) or a glob, in a fixed order.
+
+    Names that begin with `_` or `.` are not data (`_SUCCESS`, checksums, temporary folders) and are passed over. A file
+    named outright is taken whatever its name.
+
+    Args:
+        source: Where to look.
+        wanted: Tells by a file's name whether it is data.
+        what: Such files, for the message.
+        looked_for: Their names, for the message.
 
     Returns:
         The folder that the files are named relative to, and the sorted files.
@@ -98,16 +124,14 @@ def find_parquet(source: str | Path) -> tuple[Path, list[Path]]:
     path = Path(source)
     if path.is_file():
         return path.parent, [path]
-    if path.is_dir():
-        root, pattern = path, "**/*"
-    else:
+    root, pattern = path, "**/*"
+    if not path.is_dir():
         parts = path.parts
         magic = next((i for i, part in enumerate(parts) if re.search(r"[*?\[]", part)), None)
         if magic is None:
             raise PaperSchemaError(f"{source}: no such file or folder")
         root, pattern = Path(*parts[:magic]), str(Path(*parts[magic:]))
         pattern += "/*" if parts[-1] == "**" else ""
-    suffixes = (".parquet", ".pq")
     try:
         found = list(root.glob(pattern))
     except ValueError as error:
@@ -115,12 +139,12 @@ def find_parquet(source: str | Path) -> tuple[Path, list[Path]]:
     files = sorted(
         file
         for file in found
-        if file.suffix.lower() in suffixes
+        if wanted(file.name)
         and not any(part.startswith(("_", ".")) for part in file.relative_to(root).parts)
         and file.is_file()
     )
     if not files:
-        raise PaperSchemaError(f"{source}: no parquet files found (looked for *{' and *'.join(suffixes)})")
+        raise PaperSchemaError(f"{source}: no {what} found (looked for {looked_for})")
     return root, files
 
 

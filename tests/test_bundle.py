@@ -167,7 +167,9 @@ def test_a_graph_that_the_bundle_lacks_is_said_to_be_missing(tiny_bundle: Path) 
 def test_only_an_int8_graph_has_a_deferral_margin(tiny_bundle: Path) -> None:
     bundle = ModelBundle.open(tiny_bundle)
     assert bundle.graph_for("cpu", "fp32").deferral_margin is None
-    assert (bundle.graph_for("cpu", "int8").deferral_margin or -1) >= 0
+    margin = bundle.graph_for("cpu", "int8").deferral_margin
+    assert margin is not None
+    assert margin >= 0
 
 
 def test_the_bundle_carries_what_the_run_kept(tiny_bundle: Path, tiny_run: TrainingRun) -> None:

@@ -285,12 +285,13 @@ def test_batch_norm_bears_a_last_batch_of_one_paper(
     short: TrainConfig, train_papers: LabelledPapers, val_papers: LabelledPapers, tmp_path: Path
 ) -> None:
     config = TrainConfig.load(None, short.model_dump() | {"head": {"hidden_sizes": (8,), "batch_norm": True}})
-    train(
+    run = train(
         config,
         train_papers=few(train_papers, 2 * config.batch_size + 1),
         val_papers=few(val_papers, 8),
         out=tmp_path / "run",
     )
+    assert load_file(run.path / "model.safetensors")["head.2.num_batches_tracked"] == 2 * config.epochs
 
 
 def test_an_mlp_head_with_batch_norm_trains(

@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any, BinaryIO, cast
 import pyarrow as pa
 
 from specter_batch.errors import PaperSchemaError
+from specter_batch.papers import find_files
 
 READ_BYTES = 1 << 20
 # By their first bytes, not by their name: a server may have unpacked a .gz on the way.
@@ -24,8 +24,6 @@ Advance = Callable[[int], None]
 def find_dump(source: str | Path, suffixes: tuple[str, ...], *, what: str) -> tuple[Path, list[Path]]:
     """List the files of a dump: one file, a folder (recursively) or a glob, in a fixed order.
 
-    Names that begin with `_` or `.` are not data. A file named outright is taken whatever its ending.
-
     Args:
         source: Where to look.
         suffixes: Endings before the compression's; an empty one stands for a bare `part_000.gz`.
@@ -37,26 +35,13 @@ def find_dump(source: str | Path, suffixes: tuple[str, ...], *, what: str) -> tu
     Raises:
         PaperSchemaError: Nothing is there.
     """
-    path = Path(source)
-    if path.is_file():
-        return path.parent, [path]
-    root, pattern = path, "**/*"
-    if not path.is_dir():
-        magic = next((i for i, part in enumerate(path.parts) if re.search(r"[*?\[]", part)), None)
-        if magic is None:
-            raise PaperSchemaError(f"{source}: no such file or folder")
-        root, pattern = Path(*path.parts[:magic]), str(Path(*path.parts[magic:]))
-    files = sorted(
-        file
-        for file in root.glob(pattern)
-        if _has_suffix(file.name, suffixes)
-        and not any(part.startswith(("_", ".")) for part in file.relative_to(root).parts)
-        and file.is_file()
+    endings = " or ".join(f"*{suffix}" for suffix in suffixes if suffix)
+    return find_files(
+        source,
+        wanted=lambda name: _has_suffix(name, suffixes),
+        what=f"{what} files",
+        looked_for=f"{endings}, plain or .gz, .bz2, .zst",
     )
-    if not files:
-        endings = " or ".join(f"*{suffix}" for suffix in suffixes if suffix)
-        raise PaperSchemaError(f"{source}: no {what} files found (looked for {endings}, plain or .gz, .bz2, .zst)")
-    return root, files
 
 
 def _has_suffix(name: str, suffixes: tuple[str, ...]) -> bool:
