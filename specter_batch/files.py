@@ -21,8 +21,10 @@ def written_whole(path: Path) -> Iterator[Path]:
             os.fsync(stream.fileno())
         partial.replace(path)
         _sync_folder(path.parent)
-    except BaseException:
+    except BaseException as error:
         partial.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+            error.filename = str(path)  # a full disk does not say where
         raise
 
 

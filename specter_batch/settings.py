@@ -36,6 +36,10 @@ class Settings(BaseModel):
         except ValidationError as error:
             first = error.errors()[0]
             key = ".".join(str(part) for part in first["loc"])
+            if first["type"] == "missing":
+                raise ConfigError(
+                    f"{key} is missing; give --{key.replace('_', '-')}, or {key} in a --config"
+                ) from error
             known = f"; known settings: {', '.join(_keys(cls, first['loc']))}"
             hint = known if first["type"] == "extra_forbidden" else ""
             raise ConfigError(f"{file or 'settings'}: {key}: {first['msg']}{hint}") from error

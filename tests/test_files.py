@@ -1,4 +1,6 @@
+import errno
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -99,3 +101,11 @@ def test_what_json_cannot_hold_is_an_error_and_keeps_the_old_content(old: Path, 
         write_json(old, {"score": value})
     assert old.read_text() == "old"
     assert names(old) == ["labels.parquet"]
+
+
+def test_an_error_of_the_disk_names_the_file(tmp_path: Path) -> None:
+    with (
+        pytest.raises(OSError, match=r"No space left on device.*report\.json"),
+        written_whole(tmp_path / "report.json"),
+    ):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -116,3 +116,13 @@ def test_a_file_that_is_no_toml_is_refused(tmp_path: Path, content: bytes) -> No
 def test_settings_cannot_be_changed_afterwards() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         Example().epochs = 5
+
+
+def test_a_missing_setting_names_its_flag() -> None:
+    class Needy(Settings):
+        model_bundle: str
+
+    with pytest.raises(
+        ConfigError, match=r"model_bundle is missing; give --model-bundle, or model_bundle in a --config"
+    ):
+        Needy.load(None, {})
