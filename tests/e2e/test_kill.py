@@ -10,7 +10,7 @@ from pathlib import Path
 from papers_on_disk import label_bytes
 from specter_batch.sample import SamplePaths
 
-KILLS = 12
+KILLS = 25
 
 
 def command(dump: Path, out: Path, bundle: Path) -> list[str]:

@@ -36,6 +36,7 @@ class PubmedReader:
     name = "pubmed"
     suffixes = (".xml",)
     label_choices = ("mesh",)
+    default_label = "mesh"
 
     def read(self, stream: BinaryIO, options: ReadOptions) -> Iterator[PaperRecord | MalformedRecord]:
         """Yield the citations and deletions in file order.
