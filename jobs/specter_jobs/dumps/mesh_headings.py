@@ -2,8 +2,8 @@
 
 The class names of SciDocs are also those that Feldman et al. 2019 (https://doi.org/10.1001/jamanetworkopen.2019.6700,
 code at https://github.com/allenai/pubmedextract) gave to groups of causes of the Global Burden of Disease study; that
-SciDocs took them from there is likely, and nowhere said. Their table of descriptors is not part of SciDocs' release, so this one is our
-own: descriptors whose meaning is a class, and the common narrower ones.
+SciDocs took them from there is likely, and nowhere said. Their table of descriptors is not part of SciDocs' release, so
+this one is our own: descriptors whose meaning is a class, and the common narrower ones.
 
 Limits: it holds the frequent descriptors, not the thousands of MeSH's disease trees, so a citation may get no label
 where an expert would give one. A disease that MeSH's trees put under two classes (stroke, dementia), or that joins two
