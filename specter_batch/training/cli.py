@@ -1,6 +1,8 @@
 """The training layer's commands: train, evaluate, demo."""
 
+import contextlib
 import json
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -77,7 +79,9 @@ def train(
             "seed": seed,
         },
     )
-    with interruptible("run the same command again to go on from the last finished epoch"):
+    advice = "run the same command again to go on from the last finished epoch"
+    # The Trainer prints its progress; standard output is for the result alone.
+    with interruptible(advice), contextlib.redirect_stdout(sys.stderr):
         run = run_training(
             settings, train_papers=read_labelled(train_papers, columns), val_papers=read_labelled(val, columns), out=out
         )
