@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from specter_batch.encoding import TextEncoder
 from specter_batch.errors import BundleError, FingerprintError
 from specter_batch.labels import LabelSet
+from specter_batch.papers import check_template
 
 FORMAT_VERSION = 1
 MANIFEST_FILE = "bundle.json"
@@ -106,9 +107,11 @@ class ModelBundle:
         Raises:
             BundleError: It is missing, incomplete, of a newer format, or its parity gate is missing or failed.
             FingerprintError: A file differs from the one the bundle was built with.
+        ConfigError: Its text template does not name title and abstract once each.
         """
         folder = Path(path)
         manifest = _read_manifest(folder)
+        check_template(manifest.text_template)
         _check_files(folder, manifest)
         for graph in manifest.graphs:
             if not graph.parity.passed:

@@ -92,7 +92,7 @@ def score(classifier: Classifier, labelled: LabelledPapers, model: ModelBundle |
     texts = labelled.texts(model.text_template)
     logits = classifier.logits(model.text_encoder().encode(texts))
     predictions = Predictions.from_logits(logits, temperature=model.temperature)
-    seen = seen_in_training(labelled.texts(), model.seen_texts())
+    seen = seen_in_training(texts, model.seen_texts())
     scores = Scores.count(true, predictions.label_id, predictions.score, seen=seen, n_labels=len(model.labels))
     return scores.as_report(model.labels)
 
