@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 DEMO   ?= demo
+SCIDOCS ?= scidocs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint export wheel-trial clean
+.PHONY: help setup demo scidocs test lint export wheel-trial clean
 
 help: ## Print the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +25,17 @@ demo: setup ## Walk the whole road on synthetic papers: train, export, classify,
 	rm -rf $(DEMO)
 	$(BIN)/specter-batch demo $(DEMO)
 
+# Only what prepare-scidocs reads: the bucket holds the other, larger tasks of SciDocs too.
+scidocs: setup ## Fetch SciDocs with aws and make it ready to train on (SCIDOCS=folder).
+	@command -v aws > /dev/null || { \
+		echo "aws not found: install the AWS CLI (pip install awscli; no account is needed), then make scidocs again" >&2; exit 1; }
+	aws s3 sync --no-sign-request s3://ai2-s2-research-public/specter/scidocs/ $(SCIDOCS)/raw \
+		--exclude '*' --include paper_metadata_mag_mesh.json --include 'mag/*.csv' --include 'mesh/*.csv' || { \
+		echo "SciDocs was not fetched, see above: check the network and any proxy, then make scidocs again" >&2; exit 1; }
+	@if test -e $(SCIDOCS)/papers/scidocs.json; then \
+		echo "$(SCIDOCS)/papers is there already; remove it to prepare it anew"; \
+	else $(BIN)/specter-batch prepare-scidocs $(SCIDOCS)/raw $(SCIDOCS)/papers; fi
+
 test: setup ## Run every test.
 	$(BIN)/pytest
 
@@ -40,5 +52,5 @@ export: setup ## Build a bundle of all recipes: make export RUN=folder BUNDLE=fo
 wheel-trial: setup ## Install the built wheel into an empty environment and classify the demo's night with it.
 	PYTHON=$(PYTHON) BUILD_PYTHON=$(BIN)/python DEMO=$(DEMO) .ci/wheel-trial
 
-clean: ## Remove everything that make made.
+clean: ## Remove everything that make made, but for SciDocs.
 	rm -rf $(VENV) $(DEMO) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
+from specter_batch.json_scan import JsonScanner
 from specter_jobs.dumps.json_lines import parsed, read_json_lines
-from specter_jobs.dumps.json_scan import JsonScanner
 from specter_jobs.dumps.json_values import FieldError, as_id, as_text, as_year, require_keys
 from specter_jobs.dumps.markup import fragment_text
 from specter_jobs.dumps.records import MalformedRecord, PaperRecord, ReadOptions, WrongFormatError

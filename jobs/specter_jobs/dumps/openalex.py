@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Any, BinaryIO
 
+from specter_batch.json_scan import JsonScanner
 from specter_jobs.dumps.json_lines import MAX_LINE_BYTES, json_values, loads, parsed
-from specter_jobs.dumps.json_scan import JsonScanner
 from specter_jobs.dumps.json_values import FieldError, as_id, as_text, as_year, require_keys
 from specter_jobs.dumps.records import MalformedRecord, PaperRecord, ReadOptions
 

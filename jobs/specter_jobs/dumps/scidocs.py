@@ -5,8 +5,8 @@ from functools import partial
 from typing import Any, BinaryIO
 
 from specter_batch.errors import PaperSchemaError
+from specter_batch.json_scan import JsonScanner
 from specter_jobs.dumps.json_lines import parsed
-from specter_jobs.dumps.json_scan import JsonScanner
 from specter_jobs.dumps.json_values import as_id, as_text, as_year, require_keys
 from specter_jobs.dumps.records import MalformedRecord, PaperRecord, ReadOptions
 

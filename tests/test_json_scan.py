@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from specter_batch import json_scan
 from specter_batch.errors import PaperSchemaError
-from specter_jobs.dumps import json_scan
-from specter_jobs.dumps.json_scan import JsonScanner
+from specter_batch.json_scan import JsonScanner
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
