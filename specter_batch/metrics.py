@@ -1,5 +1,6 @@
 """F1 and calibration from sums that can be added up shard by shard."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +32,36 @@ def margins(logits: npt.NDArray[Any]) -> Floats:
 def score_bins(scores: Floats) -> Ints:
     """Return the calibration bin, 0 to `N_SCORE_BINS - 1`, of each score in [0, 1]."""
     return np.clip((scores * N_SCORE_BINS).astype(np.int64), 0, N_SCORE_BINS - 1)
+
+
+def macro_f1(true_positives: npt.NDArray[Any], support: npt.NDArray[Any], predicted: npt.NDArray[Any]) -> Floats:
+    """Return the mean F1 `(...)` over the labels that occur among the true or the predicted ones; 0 where none does.
+
+    Args:
+        true_positives: `(..., n_labels)` papers labelled right, by label.
+        support: `(..., n_labels)` papers by true label.
+        predicted: `(..., n_labels)` papers by predicted label.
+    """
+    occurs = (support + predicted) > 0
+    return _ratio(_ratio(2 * true_positives, support + predicted).sum(axis=-1), occurs.sum(axis=-1))
+
+
+def top_k_accuracy(logits: npt.NDArray[Any], true: Ints, *, k: int) -> float:
+    """Return the share of papers whose true label is among the `k` with the highest logits `(n, n_labels)`.
+
+    Among equal logits the label with the lower id comes first, as it does where a label is predicted.
+    """
+    own = np.take_along_axis(logits, true[:, None], axis=1)
+    earlier = np.arange(logits.shape[1]) < true[:, None]
+    rank = ((logits > own) | ((logits == own) & earlier)).sum(axis=1)
+    return float((rank < k).mean())
+
+
+def wilson(share: float, n: int, *, z: float = 1.96) -> tuple[float, float]:
+    """Return the 95 % score interval of a share of n (E. B. Wilson, 1927)."""
+    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+    reach = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return max(middle - reach, 0.0), min(middle + reach, 1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,14 +171,13 @@ class F1Report:
         support, predicted = confusion.sum(axis=1), confusion.sum(axis=0)
         papers = int(confusion.sum())
         f1 = _ratio(2 * true_positives, support + predicted)
-        occurs = (support + predicted) > 0
         accuracy = float(true_positives.sum() / papers) if papers else 0.0
         gaps = np.abs(tally.bin_correct - tally.bin_score)
         precision, recall = _ratio(true_positives, predicted), _ratio(true_positives, support)
         return cls(
             papers=papers,
             accuracy=accuracy,
-            macro_f1=float(f1[occurs].mean()) if papers else 0.0,
+            macro_f1=float(macro_f1(true_positives, support, predicted)),
             micro_f1=accuracy,  # with one label a paper, every miss is one false positive and one false negative
             weighted_f1=float((f1 * support).sum() / papers) if papers else 0.0,
             expected_calibration_error=float(gaps.sum() / papers) if papers else 0.0,

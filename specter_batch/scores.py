@@ -78,6 +78,8 @@ class Scores:
             "scored_papers": unseen.papers,
             "seen_in_training": seen,
             "macro_f1_with_seen": everything.macro_f1 if everything.papers else None,
+            "weighted_f1_with_seen": everything.weighted_f1 if everything.papers else None,
+            "accuracy_with_seen": everything.accuracy if everything.papers else None,
             "per_label": [asdict(label) for label in unseen.per_label],
             "confusion": [list(row) for row in unseen.confusion],
             "reliability": self.unseen.reliability(),
@@ -88,34 +90,45 @@ class Scores:
 def scores_markdown(report: dict[str, Any]) -> str:
     """Render the scores' part of a report as Markdown."""
     if report["macro_f1"] is None:
+        return headline_markdown(report)
+    figures = (
+        f"Micro F1 {report['micro_f1']:.4f}, weighted F1 {report['weighted_f1']:.4f}, accuracy "
+        f"{report['accuracy']:.4f}, expected calibration error {report['expected_calibration_error']:.4f}.\n"
+    )
+    return "\n".join((headline_markdown(report), figures, label_tables_markdown(report)))
+
+
+def headline_markdown(report: dict[str, Any], *, interval: str = "") -> str:
+    """Say the macro F1, its interval where there is one, and what was left out of it."""
+    if report["macro_f1"] is None:
         seen = report["seen_in_training"]
         return f"No unseen paper had a label, so there is no F1 ({seen} labelled papers were in the training data).\n"
+    return (
+        f"**Macro F1 {report['macro_f1']:.4f}**{interval} over {report['scored_papers']:,} labelled papers that were "
+        f"not in the training data; {report['seen_in_training']:,} that were are left out "
+        f"(macro F1 with them {report['macro_f1_with_seen']:.4f}).\n"
+    )
+
+
+def label_tables_markdown(report: dict[str, Any]) -> str:
+    """Render the table of the labels and the confusion matrix."""
+    numbers = range(len(report["labels"]))
     lines = [
-        f"**Macro F1 {report['macro_f1']:.4f}** over {report['scored_papers']:,} labelled papers that were not in the "
-        f"training data; {report['seen_in_training']:,} that were are left out "
-        f"(macro F1 with them {report['macro_f1_with_seen']:.4f}).",
-        "",
-        f"Micro F1 {report['micro_f1']:.4f}, weighted F1 {report['weighted_f1']:.4f}, accuracy "
-        f"{report['accuracy']:.4f}, expected calibration error {report['expected_calibration_error']:.4f}.",
-        "",
         "| label | F1 | precision | recall | papers | predicted |",
         "|---|---:|---:|---:|---:|---:|",
-    ]
-    lines += [
-        f"| {row['label']} | {row['f1']:.4f} | {row['precision']:.4f} | {row['recall']:.4f} "
-        f"| {row['support']:,} | {row['predicted']:,} |"
-        for row in report["per_label"]
-    ]
-    numbers = range(len(report["labels"]))
-    lines += [
+        *(
+            f"| {row['label']} | {row['f1']:.4f} | {row['precision']:.4f} | {row['recall']:.4f} "
+            f"| {row['support']:,} | {row['predicted']:,} |"
+            for row in report["per_label"]
+        ),
         "",
         "Confusion matrix: a row per true label, a column per predicted one, in the order of the table.",
         "",
         "| true \\ predicted |" + "".join(f" {i} |" for i in numbers),
         "|---|" + "---:|" * len(report["labels"]),
-    ]
-    lines += [
-        f"| {i} {name} |" + "".join(f" {cell or '·'} |" for cell in report["confusion"][i])
-        for i, name in enumerate(report["labels"])
+        *(
+            f"| {i} {name} |" + "".join(f" {cell or '·'} |" for cell in report["confusion"][i])
+            for i, name in enumerate(report["labels"])
+        ),
     ]
     return "\n".join(lines) + "\n"

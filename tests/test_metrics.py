@@ -5,10 +5,26 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, precision_recall_fscore_support
+from sklearn.metrics import (
+    accuracy_score,
+    confusion_matrix,
+    f1_score,
+    precision_recall_fscore_support,
+    top_k_accuracy_score,
+)
 
 from specter_batch.labels import LabelSet
-from specter_batch.metrics import N_SCORE_BINS, F1Report, Tally, margins, score_bins, softmax
+from specter_batch.metrics import (
+    N_SCORE_BINS,
+    F1Report,
+    Tally,
+    macro_f1,
+    margins,
+    score_bins,
+    softmax,
+    top_k_accuracy,
+    wilson,
+)
 
 LABELS = LabelSet(names=("a", "b", "c", "d", "e"))
 N_LABELS = len(LABELS)
@@ -82,6 +98,17 @@ def test_a_label_that_was_only_predicted_counts_as_zero_in_the_macro_f1() -> Non
     assert found.weighted_f1 == pytest.approx(2 / 3)
 
 
+def test_the_macro_f1_of_many_counts_at_once_is_that_of_each() -> None:
+    tallies = [
+        count([(0, 0, 1.0), (1, 2, 1.0)]).confusion,
+        count([(3, 3, 1.0), (3, 4, 1.0)]).confusion,
+        count([]).confusion,
+    ]
+    counts = np.array([[np.diag(one), one.sum(axis=1), one.sum(axis=0)] for one in tallies])
+    expected = [1 / 3, (2 / 3 + 0) / 2, 0]
+    assert macro_f1(counts[:, 0], counts[:, 1], counts[:, 2]).tolist() == pytest.approx(expected)
+
+
 def test_a_report_of_no_papers_is_all_zeros() -> None:
     found = report([])
     assert (found.papers, found.accuracy, found.macro_f1, found.micro_f1, found.weighted_f1) == (0, 0, 0, 0, 0)
@@ -129,6 +156,33 @@ def test_every_score_has_a_bin(score: float) -> None:
     found = int(score_bins(np.array([score]))[0])
     assert 0 <= found < N_SCORE_BINS
     assert found / N_SCORE_BINS - 1e-9 <= score <= (found + 1) / N_SCORE_BINS + 1e-9
+
+
+# Top labels
+
+
+@pytest.mark.parametrize("k", [1, 3, N_LABELS])
+def test_the_top_k_accuracy_is_that_of_scikit_learn(k: int) -> None:
+    true = np.random.default_rng(2).integers(0, N_LABELS, 50)
+    theirs = top_k_accuracy_score(true, logits(50), k=k, labels=range(N_LABELS)) if k < N_LABELS else 1.0
+    assert top_k_accuracy(logits(50), true, k=k) == pytest.approx(theirs)
+
+
+def test_the_top_label_of_a_tie_is_the_one_that_is_predicted() -> None:
+    tied = np.zeros((N_LABELS, N_LABELS), dtype=np.float32)
+    everyone = np.arange(N_LABELS)
+    assert top_k_accuracy(tied, everyone, k=1) == np.mean(tied.argmax(axis=1) == everyone) == 1 / N_LABELS
+    assert top_k_accuracy(tied, everyone, k=3) == 3 / N_LABELS
+
+
+# Shares
+
+
+def test_the_interval_is_wilsons() -> None:
+    # As in Newcombe 1998, table I: 81 of 263.
+    assert wilson(81 / 263, 263) == pytest.approx((0.2553, 0.3662), abs=1e-4)
+    assert wilson(0, 10)[0] == 0
+    assert wilson(1, 10)[1] == pytest.approx(1)
 
 
 # Tallies

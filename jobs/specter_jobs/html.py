@@ -4,15 +4,16 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from jinja2 import Template
 
-from specter_jobs import charts
+from specter_batch.report import charts
+from specter_batch.report.page import label_rows, page_environment, top_confusions
 from specter_jobs.drift import PSI_LARGE, PSI_NOTABLE
 from specter_jobs.gates import describe_gate, failed_gates, number
 from specter_jobs.ledger import LedgerEntry
+from specter_jobs.timeline import timeline
 
 N_SLOWEST = 10
-N_CONFUSIONS = 15
 # More steps than these cannot be told apart in a picture of 900 pixels.
 MAX_SPANS = 300
 
@@ -32,11 +33,11 @@ def night_html(report: Mapping[str, Any], manifest: Mapping[str, Any], entries: 
         sides={name: side for name, side in report["drift"].items() if side is not None},
         verdict=_verdict(report),
         labels=_label_rows(report),
-        confusions=_top_confusions(report),
+        confusions=top_confusions(report),
         heat_map=charts.heat_map(report["confusion"], report["labels"]) if scored else None,
         reliability=charts.reliability(report["reliability"]) if scored else None,
         histogram=_histogram(report),
-        timeline=charts.timeline(_spans(entries)) if entries else None,
+        timeline=timeline(_spans(entries)) if entries else None,
         slowest=sorted(entries, key=lambda entry: -entry.seconds)[:N_SLOWEST],
         most_rejects=max(report["rejects_by_reason"].values(), default=0),
     )
@@ -44,26 +45,8 @@ def night_html(report: Mapping[str, Any], manifest: Mapping[str, Any], entries: 
 
 @cache
 def _template() -> Template:
-    environment = Environment(
-        loader=PackageLoader("specter_jobs"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "count": lambda value: f"{value:,}",
-        "four": lambda value: "–" if value is None else f"{value:.4f}",
-        "signed": lambda value: "–" if value is None else f"{value:+.4f}",
-        "percent": lambda value: "–" if value is None else f"{value:.1%}",
-        "number": number,
-    }
-    environment.globals |= {
-        "bar": charts.bar,
-        "describe_gate": describe_gate,
-        "psi_notable": PSI_NOTABLE,
-        "psi_large": PSI_LARGE,
-    }
+    environment = page_environment("specter_jobs", filters={"number": number})
+    environment.globals |= {"describe_gate": describe_gate, "psi_notable": PSI_NOTABLE, "psi_large": PSI_LARGE}
     return environment.get_template("report.html.j2")
 
 
@@ -84,7 +67,7 @@ def _label_rows(report: Mapping[str, Any]) -> list[dict[str, Any]]:
     everything = [*report["label_shares"].values(), *(share for side in sides.values() for share in side.values())]
     most = max(everything, default=0.0) or 1.0
     rows = []
-    for scores in report["per_label"]:
+    for scores in label_rows(report):
         name = scores["label"]
         share = report["label_shares"][name]
         others = {side: shares.get(name) for side, shares in sides.items()}
@@ -96,22 +79,9 @@ def _label_rows(report: Mapping[str, Any]) -> list[dict[str, Any]]:
                 "share": share,
                 "others": others,
                 "share_bar": charts.bar(share / most, marks=marks),
-                "f1_bar": charts.bar(scores["f1"], kind="f1"),
-                "occurs": scores["support"] + scores["predicted"] > 0,
             }
         )
     return sorted(rows, key=lambda row: -row["papers"])
-
-
-def _top_confusions(report: Mapping[str, Any]) -> list[dict[str, Any]]:
-    labels = report["labels"]
-    pairs = [
-        {"true": labels[i], "predicted": labels[j], "papers": count, "share": count / sum(row)}
-        for i, row in enumerate(report["confusion"])
-        for j, count in enumerate(row)
-        if count and i != j
-    ]
-    return sorted(pairs, key=lambda pair: -pair["papers"])[:N_CONFUSIONS]
 
 
 def _histogram(report: Mapping[str, Any]) -> Any:

@@ -1,22 +1,32 @@
 """Scores of a run or a bundle on labelled papers, with those it was trained on kept apart."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
 
+from specter_batch import __version__
 from specter_batch.bundle import MANIFEST_FILE, ModelBundle
 from specter_batch.encoding import TokenIds, pad_batch, plan_batches
-from specter_batch.files import write_json, write_text
+from specter_batch.errors import SpecterBatchError
+from specter_batch.metrics import Ints
 from specter_batch.papers import PaperColumns
 from specter_batch.runtime import Device, Logits, OnnxClassifier, Predictions
-from specter_batch.scores import Scores, scores_markdown, seen_in_training
+from specter_batch.scores import seen_in_training
 from specter_batch.training.data import LabelledPapers, read_labelled
+from specter_batch.training.figures import EvaluationSettings, figures
 from specter_batch.training.run import TrainingRun
 
 # Padded tokens held at once by the Torch model; on a CPU small batches of equal length are the fastest.
 TORCH_MAX_TOKENS = 4096
+
+
+class LeakError(SpecterBatchError):
+    """Papers of a test were in the model's training data."""
 
 
 class Classifier(Protocol):
@@ -58,47 +68,128 @@ class TorchClassifier:
         return found
 
 
-def evaluate(model: Path, papers: Path, *, device: str = "auto", columns: PaperColumns | None = None) -> dict[str, Any]:
-    """Score a run folder (in Torch) or a bundle (in ONNX Runtime) on labelled papers.
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What a model made of labelled papers.
 
-    Returns:
-        The fields of `report.json`.
+    Attributes:
+        report: `report.json`.
+        predictions: A row per paper, in file order: `paper_id`, `label` (the true one), `predicted`, `score`, and
+            `seen`: whether it was trained on.
+    """
+
+    report: dict[str, Any]
+    predictions: pa.Table
+
+    def refuse_leaks(self) -> None:
+        """Let only a test pass that shares no text with the training data.
+
+        Raises:
+            LeakError: It does share texts.
+        """
+        seen, papers = self.report["seen_in_training"], len(self.predictions)
+        if seen:
+            raise LeakError(
+                f"{self.report['papers']}: expected no paper of the training data of {self.report['model']}, got "
+                f"{seen:,} of {papers:,}, by a hash of the text without case and punctuation; take them out of the "
+                "test (with --out, the column seen of predictions.parquet marks them)"
+            )
+
+
+def evaluate(
+    model: Path,
+    papers: Path,
+    *,
+    device: str = "auto",
+    columns: PaperColumns | None = None,
+    settings: EvaluationSettings | None = None,
+) -> Evaluation:
+    """Score a run folder (in Torch) or a bundle (in ONNX Runtime) on labelled papers.
 
     Raises:
         BundleError: The folder is neither a run nor a bundle.
         LabelError: A paper's label is not one of the model's.
     """
     labelled = read_labelled(papers, columns)
-    classifier: OnnxClassifier | TorchClassifier
     if (model / MANIFEST_FILE).exists():
         bundle = ModelBundle.open(model)
-        classifier = OnnxClassifier(bundle, device=Device.parse(device))
-        scores = score(classifier, labelled, bundle)
+        made_from, fingerprint = bundle.manifest.training, bundle.fingerprint
+        onnx = OnnxClassifier(bundle, device=Device.parse(device))
+        answers, ran = _Answers.of(onnx, labelled, bundle), onnx.describe()
+        onnx.close()
     else:
         run = TrainingRun.open(model)
-        classifier = TorchClassifier(run)
-        scores = score(classifier, labelled, run)
-    return scores | {
+        made_from, fingerprint = run.record.training, None
+        torch = TorchClassifier(run)
+        answers, ran = _Answers.of(torch, labelled, run), torch.describe()
+    sha256 = labelled.content_sha256()
+    report = answers.figures(settings) | {
         "model": str(model),
+        "fingerprint": fingerprint,
         "papers": str(papers),
+        "papers_sha256": sha256,
+        # The best epoch and the temperature were chosen on these, so they flatter the model.
+        "is_validation_data": sha256 == made_from.get("validation_sha256"),
         "dropped": dict(labelled.dropped),
-        **classifier.describe(),
+        **ran,
+        "version": __version__,
     }
+    return Evaluation(report=report, predictions=answers.table(labelled))
 
 
-def score(classifier: Classifier, labelled: LabelledPapers, model: ModelBundle | TrainingRun) -> dict[str, Any]:
-    """Label papers and compare with their true labels."""
-    true = labelled.label_ids(model.labels)
-    texts = labelled.texts(model.text_template)
-    logits = classifier.logits(model.text_encoder().encode(texts))
-    predictions = Predictions.from_logits(logits, temperature=model.temperature)
-    seen = seen_in_training(texts, model.seen_texts())
-    scores = Scores.count(true, predictions.label_id, predictions.score, seen=seen, n_labels=len(model.labels))
-    return scores.as_report(model.labels)
+def score(
+    classifier: Classifier,
+    labelled: LabelledPapers,
+    model: ModelBundle | TrainingRun,
+    settings: EvaluationSettings | None = None,
+) -> dict[str, Any]:
+    """Label papers and compare with their true labels.
+
+    Returns:
+        The figures of `report.json`, without what it says of model and papers.
+    """
+    return _Answers.of(classifier, labelled, model).figures(settings)
 
 
-def write_evaluation(report: dict[str, Any], out: Path) -> None:
-    """Write `report.json` and `report.md` into a folder."""
-    out.mkdir(parents=True, exist_ok=True)
-    write_json(out / "report.json", report)
-    write_text(out / "report.md", f"# Evaluation of {report['model']}\n\n{scores_markdown(report)}")
+@dataclass(frozen=True, kw_only=True)
+class _Answers:
+    """Logits `(n, n_labels)` of papers, their true label ids `(n,)` and whether they were trained on `(n,)`."""
+
+    model: ModelBundle | TrainingRun
+    logits: Logits
+    true: Ints
+    seen: npt.NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, classifier: Classifier, labelled: LabelledPapers, model: ModelBundle | TrainingRun) -> "_Answers":
+        true = labelled.label_ids(model.labels)
+        texts = labelled.texts(model.text_template)
+        return cls(
+            model=model,
+            logits=classifier.logits(model.text_encoder().encode(texts)),
+            true=true,
+            seen=seen_in_training(texts, model.seen_texts()),
+        )
+
+    def figures(self, settings: EvaluationSettings | None) -> dict[str, Any]:
+        return figures(
+            self.logits,
+            self.true,
+            seen=self.seen,
+            temperature=self.model.temperature,
+            labels=self.model.labels,
+            settings=settings or EvaluationSettings(),
+        )
+
+    def table(self, labelled: LabelledPapers) -> pa.Table:
+        predictions = Predictions.from_logits(self.logits, temperature=self.model.temperature)
+        names = pa.array(self.model.labels.names)
+        return pa.table(
+            {
+                "paper_id": labelled.papers["paper_id"],
+                "label": names.take(pa.array(self.true)),
+                "predicted": names.take(pa.array(predictions.label_id)),
+                "score": predictions.score,
+                "seen": self.seen,
+            }
+        )

@@ -12,8 +12,20 @@ from specter_batch.options import AbstractColumn, AsJson, DeviceName, LabelColum
 def evaluate(
     model: Annotated[Path, typer.Argument(metavar="RUN_OR_BUNDLE", help="Run folder (Torch) or bundle (ONNX).")],
     papers: Annotated[Path, typer.Argument(metavar="TEST", help="Labelled papers: parquet, folder or glob.")],
-    out: Annotated[Path | None, typer.Option(help="Folder for report.json and report.md.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for report.json, report.md, report.html and predictions.parquet.")
+    ] = None,
     device: DeviceName = "auto",
+    precision: Annotated[
+        float | None, typer.Option(help="Find the score threshold that reaches this precision.", min=0.0, max=1.0)
+    ] = None,
+    strict_leaks: Annotated[
+        bool, typer.Option("--strict-leaks", help="Fail when a text of TEST was in the training data.")
+    ] = False,
+    batch_mean_size: Annotated[
+        int, typer.Option(help="Papers in a batch of the older per-batch F1, told for comparison.", min=1)
+    ] = 32,
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.", min=0)] = 0,
     paper_id_column: PaperIdColumn = None,
     title_column: TitleColumn = None,
     abstract_column: AbstractColumn = None,
@@ -22,12 +34,17 @@ def evaluate(
 ) -> None:
     """Score a run or a bundle on labelled papers, those it was trained on kept apart."""
     from specter_batch.papers import PaperColumns
-    from specter_batch.scores import scores_markdown
     from specter_batch.training.evaluation import evaluate as run_evaluation
-    from specter_batch.training.evaluation import write_evaluation
+    from specter_batch.training.evaluation_report import claim_folder, evaluation_markdown, write_evaluation
+    from specter_batch.training.figures import EvaluationSettings
 
     columns = PaperColumns(paper_id=paper_id_column, title=title_column, abstract=abstract_column, label=label_column)
-    report = run_evaluation(model, papers, device=device, columns=columns)
+    settings = EvaluationSettings(precision=precision, batch_mean_size=batch_mean_size, seed=seed)
     if out is not None:
-        write_evaluation(report, out)
-    typer.echo(json.dumps(report) if as_json else scores_markdown(report))
+        claim_folder(out)
+    evaluation = run_evaluation(model, papers, device=device, columns=columns, settings=settings)
+    if out is not None:
+        write_evaluation(evaluation, out)
+    typer.echo(json.dumps(evaluation.report) if as_json else evaluation_markdown(evaluation.report))
+    if strict_leaks:
+        evaluation.refuse_leaks()

@@ -1,11 +1,10 @@
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 import pytest
 
+from drawings import assert_asks_for_nothing, assert_readable_in_dark_and_light, text_of
 from night_reports import entry_of, manifest_of, report_of
 from papers_on_disk import RunNight
 from specter_batch.sample import SamplePaths
@@ -13,49 +12,13 @@ from specter_jobs.gates import GateLimits
 from specter_jobs.html import MAX_SPANS, N_SLOWEST, night_html
 from specter_jobs.ledger import LedgerEntry
 
-VOID = {"meta", "link", "br", "img", "input", "hr"}
 EVIL = "<script>alert('x')</script>"
 MANY = tuple(f"Class number {i}" for i in range(162))
-
-
-class Page(HTMLParser):
-    """Collects text by section, and refuses a page whose tags do not match."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[str] = []
-        self.attributes: list[tuple[str, str | None]] = []
-        self.text: list[str] = []
-        self.feed(page)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes += attrs
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes += attrs
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if "style" not in self.open:
-            self.text.append(data)
 
 
 def html_of(entries: list[LedgerEntry] | None = None, **of: Any) -> str:
     report = report_of(**of)
     return night_html(report, manifest_of(report), [entry_of(0), entry_of(1)] if entries is None else entries)
-
-
-def text_of(page: str) -> str:
-    return " ".join(" ".join(Page(page).text).split())
 
 
 @pytest.mark.parametrize(
@@ -71,24 +34,11 @@ def text_of(page: str) -> str:
     ids=["plain", "previous", "nothing scored", "nothing at all", "162 classes", "hostile names"],
 )
 def test_the_page_is_whole_and_asks_for_nothing(of: dict[str, Any]) -> None:
-    page = html_of(**of)
-    parsed = Page(page)
-    assert not {"script", "link", "img", "iframe", "object", "base"} & set(parsed.tags)
-    names = {name for name, _ in parsed.attributes}
-    assert not {"src", "href", "srcset", "xlink:href"} & names
-    assert not [name for name in names if name.startswith("on")]
-    assert "url(" not in page
-    assert "@import" not in page
-    for svg in re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL):
-        ElementTree.fromstring(svg)  # noqa: S314 - of our own making
+    assert_asks_for_nothing(html_of(**of))
 
 
 def test_the_page_is_readable_in_dark_and_light() -> None:
-    page = html_of()
-    light, _, dark = page.partition("prefers-color-scheme: dark")
-    defined = set(re.findall(r"(--[a-z0-9]+):", light))
-    assert set(re.findall(r"(--[a-z0-9]+):", dark)) == defined
-    assert set(re.findall(r"var\((--[a-z0-9]+)\)", page)) <= defined
+    assert_readable_in_dark_and_light(html_of())
 
 
 def test_names_from_data_are_shown_as_text() -> None:
@@ -156,6 +106,29 @@ def test_the_slowest_shards_are_listed_slowest_first() -> None:
     rows = re.findall(r"a\.parquet ([\d,]+) 100 ([\d.]+) ([\d.]+)", text_of(html_of(entries=entries)))
     assert rows[0] == ("2,900", "39.0", "2.6")
     assert len(rows) == N_SLOWEST
+
+
+def test_the_page_tells_how_long_the_model_waited_on_the_whole_and_by_shard() -> None:
+    text = text_of(html_of())
+    assert "In this run the model waited 12.5% of the time" in text
+    assert "a.parquet 0 100 20.0 5.0 25.0%" in text
+
+
+def test_papers_without_abstract_stand_beside_all_papers() -> None:
+    report = report_of(labels=(EVIL, "law", "music"))
+    report["title_only"] = {
+        "papers": 4,
+        "mean_score": 0.4321,
+        "label_papers": {EVIL: 1, "law": 3, "music": 0},
+        "label_shares": {EVIL: 0.25, "law": 0.75, "music": 0.0},
+        "macro_f1": 0.6543,
+        "accuracy": 0.5,
+        "scored_papers": 2,
+        "seen_in_training": 0,
+    }
+    text = text_of(night_html(report, manifest_of(report), [entry_of(0)]))
+    assert f"mean score 0.4321 (all papers {report['mean_score']:.4f}), macro F1 0.6543 over 2" in text
+    assert f"{EVIL} 1 25.0% {report['label_shares'][EVIL]:.1%}" in text
 
 
 def test_more_shards_than_the_picture_has_room_for_are_drawn_together() -> None:

@@ -1,8 +1,8 @@
-import json
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import accuracy_score, f1_score
@@ -12,7 +12,7 @@ from specter_batch.errors import BundleError, LabelError
 from specter_batch.runtime import Device, OnnxClassifier
 from specter_batch.sample import SamplePaths
 from specter_batch.training.data import read_labelled
-from specter_batch.training.evaluation import TorchClassifier, evaluate, score, write_evaluation
+from specter_batch.training.evaluation import LeakError, TorchClassifier, evaluate, score
 from specter_batch.training.run import TrainingRun
 
 
@@ -29,7 +29,7 @@ def leaky(sample_paths: SamplePaths, tmp_path_factory: pytest.TempPathFactory) -
 def test_papers_of_the_training_data_are_counted_and_left_out(
     tiny_run: TrainingRun, sample_paths: SamplePaths, leaky: Path
 ) -> None:
-    clean, mixed = evaluate(tiny_run.path, sample_paths.val), evaluate(tiny_run.path, leaky)
+    clean, mixed = evaluate(tiny_run.path, sample_paths.val).report, evaluate(tiny_run.path, leaky).report
     assert (clean["seen_in_training"], mixed["seen_in_training"]) == (0, 7)
     assert mixed["scored_papers"] == clean["scored_papers"] == sample_paths.n_val
     assert mixed["macro_f1"] == clean["macro_f1"]
@@ -37,14 +37,14 @@ def test_papers_of_the_training_data_are_counted_and_left_out(
 
 
 def test_training_papers_alone_give_no_score(tiny_run: TrainingRun, sample_paths: SamplePaths) -> None:
-    report = evaluate(tiny_run.path, sample_paths.train)
+    report = evaluate(tiny_run.path, sample_paths.train).report
     assert report["macro_f1"] is None
     assert report["seen_in_training"] == sample_paths.n_train
     assert report["macro_f1_with_seen"] > 0.5
 
 
 def test_the_scores_are_those_of_scikit_learn(tiny_run: TrainingRun, sample_paths: SamplePaths) -> None:
-    report = evaluate(tiny_run.path, sample_paths.val)
+    report = evaluate(tiny_run.path, sample_paths.val).report
     papers = read_labelled(sample_paths.val)
     logits = TorchClassifier(tiny_run).logits(tiny_run.text_encoder().encode(papers.texts()))
     true, predicted = papers.label_ids(tiny_run.labels), logits.argmax(axis=1)
@@ -55,7 +55,7 @@ def test_the_scores_are_those_of_scikit_learn(tiny_run: TrainingRun, sample_path
 
 
 def test_the_score_is_the_one_that_training_reported(tiny_run: TrainingRun, sample_paths: SamplePaths) -> None:
-    report = evaluate(tiny_run.path, sample_paths.val)
+    report = evaluate(tiny_run.path, sample_paths.val).report
     found = tiny_run.record.training["validation"]
     assert report["macro_f1"] == pytest.approx(found["macro_f1"])
     assert report["expected_calibration_error"] == pytest.approx(found["expected_calibration_error"], abs=1e-4)
@@ -76,7 +76,7 @@ def test_a_run_and_its_fp32_graph_give_the_same_labels(
 
 
 def test_a_run_and_its_bundle_score_alike(tiny_run: TrainingRun, tiny_bundle: Path, sample_paths: SamplePaths) -> None:
-    run, bundle = (evaluate(model, sample_paths.val, device="cpu") for model in (tiny_run.path, tiny_bundle))
+    run, bundle = (evaluate(model, sample_paths.val, device="cpu").report for model in (tiny_run.path, tiny_bundle))
     assert bundle["graph"] == "model_int8.onnx"
     assert run["provider"] == "torch"
     moved = np.abs(np.array(run["confusion"]) - np.array(bundle["confusion"])).sum() / 2
@@ -104,12 +104,44 @@ def test_labels_that_the_model_does_not_know_are_refused(
         evaluate(tiny_run.path, tmp_path / "a.parquet")
 
 
-def test_a_written_evaluation_says_the_same_in_json_and_in_words(
-    tiny_run: TrainingRun, leaky: Path, tmp_path: Path
+def test_a_test_that_holds_training_papers_is_refused_with_their_number(
+    tiny_run: TrainingRun, sample_paths: SamplePaths, leaky: Path
 ) -> None:
-    report = evaluate(tiny_run.path, leaky)
-    write_evaluation(report, tmp_path / "deep" / "out")
-    assert json.loads((tmp_path / "deep" / "out" / "report.json").read_text()) == report
-    words = (tmp_path / "deep" / "out" / "report.md").read_text()
-    assert f"**Macro F1 {report['macro_f1']:.4f}**" in words
-    assert all(label in words for label in tiny_run.labels)
+    evaluate(tiny_run.path, sample_paths.val).refuse_leaks()
+    with pytest.raises(LeakError, match=rf"test\.parquet: .* got 7 of {sample_paths.n_val + 7}"):
+        evaluate(tiny_run.path, leaky).refuse_leaks()
+
+
+def test_every_paper_has_its_row_of_predictions_in_file_order(
+    tiny_run: TrainingRun, sample_paths: SamplePaths, leaky: Path
+) -> None:
+    evaluation = evaluate(tiny_run.path, leaky)
+    found, papers = evaluation.predictions, read_labelled(leaky).papers
+    assert found.column_names == ["paper_id", "label", "predicted", "score", "seen"]
+    assert found["paper_id"].to_pylist() == papers["paper_id"].to_pylist()
+    assert found["label"].to_pylist() == papers["label"].to_pylist()
+    assert found["seen"].to_pylist() == [False] * sample_paths.n_val + [True] * 7
+    unseen = found.filter(pc.invert(found["seen"]))
+    right = pc.equal(unseen["label"], unseen["predicted"]).to_numpy()
+    assert right.mean() == evaluation.report["accuracy"]
+
+
+def test_labels_given_as_ids_are_told_by_name(tiny_run: TrainingRun, sample_paths: SamplePaths, tmp_path: Path) -> None:
+    table = pq.read_table(sample_paths.val).slice(0, 3)
+    ids = [str(tiny_run.labels.id_of(name)) for name in table["label"].to_pylist()]
+    pq.write_table(table.set_column(3, "label", pa.array(ids)), tmp_path / "ids.parquet")
+    assert evaluate(tiny_run.path, tmp_path / "ids.parquet").predictions["label"] == table["label"]
+
+
+def test_the_papers_that_the_best_epoch_was_chosen_on_are_known_again(
+    tiny_run: TrainingRun, tiny_bundle: Path, sample_paths: SamplePaths, leaky: Path
+) -> None:
+    for model in (tiny_run.path, tiny_bundle):
+        assert evaluate(model, sample_paths.val, device="cpu").report["is_validation_data"] is True
+    assert evaluate(tiny_run.path, leaky).report["is_validation_data"] is False
+
+
+def test_a_bundle_is_told_by_its_fingerprint(tiny_bundle: Path, sample_paths: SamplePaths) -> None:
+    report = evaluate(tiny_bundle, sample_paths.val, device="cpu").report
+    assert report["fingerprint"] == ModelBundle.open(tiny_bundle).fingerprint
+    assert report["papers_sha256"] == read_labelled(sample_paths.val).content_sha256()

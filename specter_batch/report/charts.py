@@ -1,4 +1,4 @@
-"""The report's pictures, as inline SVG: no script, no file beside the page, colours from the page's own style.
+"""The pages' pictures, as inline SVG: no script, no file beside the page, colours from the page's own style.
 
 What comes from data passes through `Markup.format`, which escapes it.
 """
@@ -9,7 +9,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from specter_jobs.svg import LETTER, Plot, nice_ticks, picture, shortened, text
+from specter_batch.metrics import wilson
+from specter_batch.report.svg import LETTER, Plot, nice_ticks, picture, shortened, text
 
 # Beyond this a name a row is too small to read; the table of confusions names the pairs instead.
 MAX_NAMED_LABELS = 40
@@ -77,12 +78,7 @@ def reliability(bins: Sequence[Mapping[str, Any]]) -> Markup:
     for one in filled:
         radius = 2.5 + 4.5 * math.sqrt(one["papers"] / most)
         about = f"{one['papers']:,} papers: mean score {one['mean_score']:.3f}, accuracy {one['accuracy']:.3f}"
-        x, y = plot.at(one["mean_score"], one["accuracy"])
-        parts.append(
-            Markup('<circle class="now" cx="{:.1f}" cy="{:.1f}" r="{:.1f}"><title>{}</title></circle>').format(
-                x, y, radius, about
-            )
-        )
+        parts.append(plot.dot(one["mean_score"], one["accuracy"], kind="now", radius=radius, title=about))
     return plot.svg(parts, "Reliability diagram")
 
 
@@ -110,26 +106,29 @@ def histogram(shares: Sequence[float], others: Mapping[str, Sequence[float]]) ->
     return plot.svg(parts, "Score histogram")
 
 
-def timeline(spans: Sequence[tuple[float, float, float]]) -> Markup:
-    """Draw papers per second over seconds: `(start, end, rate)` one after the other."""
-    end = max((span[1] for span in spans), default=1.0) or 1.0
-    ticks = nice_ticks(max((rate for _, _, rate in spans), default=1.0) or 1.0)
-    unit, name = (3600, "hours") if end > 2 * 3600 else (60, "minutes") if end > 120 else (1, "seconds")
-    x_ticks = [(tick * unit, f"{tick:g}") for tick in nice_ticks(end / unit) if tick * unit <= end]
-    plot = Plot(width=1030, height=240, x_range=(0, end), y_range=(0, ticks[-1]))
-    parts = plot.axes(f"{name} of labelling", "papers/s", x_ticks=x_ticks, y_ticks=[(t, f"{t:,g}") for t in ticks])
-    steps = [point for start, stop, rate in spans for point in ((start, rate), (stop, rate))]
-    if steps:
-        parts.append(plot.line([(steps[0][0], 0), *steps, (steps[-1][0], 0)], "area"))
-        parts.append(plot.line(steps, "curve"))
-    return plot.svg(parts, "Papers per second over time")
+def risk_coverage(points: Sequence[Mapping[str, float]], *, chosen: float | None) -> Markup:
+    """Draw the share of wrong labels over the share of papers kept, the surest first.
 
-
-def wilson(share: float, n: int, *, z: float = 1.96) -> tuple[float, float]:
-    """Return the 95 % score interval of a share of n (E. B. Wilson, 1927)."""
-    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
-    reach = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return max(middle - reach, 0.0), min(middle + reach, 1.0)
+    Args:
+        points: `coverage`, `risk` and `threshold` of each, the last with all papers.
+        chosen: Coverage of the threshold that was asked for, marked by an upright line.
+    """
+    error_rate = points[-1]["risk"]
+    ticks = nice_ticks(max([point["risk"] for point in points]) or 0.01)
+    plot = Plot(width=420, height=340, x_range=(0, 1), y_range=(0, ticks[-1]))
+    digits = 0 if ticks[1] >= 0.01 else 1
+    y_ticks = [(tick, f"{tick:.{digits}%}") for tick in ticks]
+    parts = plot.axes("coverage: share of papers kept", "risk: share of them wrong", x_ticks=_FIFTHS, y_ticks=y_ticks)
+    parts.append(plot.line([(0, error_rate), (1, error_rate)], "diagonal"))
+    if chosen:
+        parts.append(plot.line([(chosen, 0), (chosen, ticks[-1])], "chosen"))
+    line = [(point["coverage"], point["risk"]) for point in points]
+    parts.append(plot.line([(line[0][0], 0), *line, (1, 0)], "area"))
+    parts.append(plot.line(line, "curve"))
+    for point in points:
+        about = f"score at least {point['threshold']:.4f}: {point['coverage']:.0%} kept, {point['risk']:.2%} wrong"
+        parts.append(plot.dot(point["coverage"], point["risk"], kind="tip", radius=4, title=about))
+    return plot.svg(parts, "Risk-coverage curve")
 
 
 _FIFTHS = [(i / 5, f"{i / 5:.1f}") for i in range(6)]

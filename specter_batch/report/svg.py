@@ -1,4 +1,4 @@
-"""The ground that the report's pictures are drawn on: text, axes and the frame of an inline SVG.
+"""The ground that the pages' pictures are drawn on: text, axes and the frame of an inline SVG.
 
 What comes from data passes through `Markup.format`, which escapes it.
 """
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 # Of the page's 12 px type: wide enough for most letters, so that names do not run into a picture.
-LETTER = 6.4
+LETTER = 7.2
 MAX_NAME = 34
 
 
@@ -18,7 +18,15 @@ def nice_ticks(highest: float) -> list[float]:
     rough = highest / 4
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= rough * 0.999)
-    return [round(i * step, 12) for i in range(math.ceil(highest / step - 1e-9) + 1)]
+    return [float(f"{i * step:.12g}") for i in range(math.ceil(highest / step - 1e-9) + 1)]
+
+
+def ticks_around(lowest: float, highest: float) -> list[float]:
+    """Return round numbers a step apart, the first at or below `lowest`, the last at or above `highest`."""
+    steps = nice_ticks(max(highest - lowest, 1e-6 * max(abs(highest), 1.0)))
+    step = steps[1]
+    first = math.floor(lowest / step + 1e-9)
+    return [float(f"{i * step:.12g}") for i in range(first, max(math.ceil(highest / step - 1e-9), first + 1) + 1)]
 
 
 def shortened(name: str) -> str:
@@ -27,20 +35,22 @@ def shortened(name: str) -> str:
 
 
 class Plot:
-    """A rectangle with axes; data coordinates in, pixels out."""
+    """A rectangle with axes; data coordinates in, pixels out. `top` is the room above it."""
 
-    LEFT, TOP, RIGHT, BOTTOM = 62, 12, 14, 44
+    LEFT, RIGHT, BOTTOM = 62, 14, 44
 
-    def __init__(self, *, width: int, height: int, x_range: tuple[float, float], y_range: tuple[float, float]) -> None:
-        self._width, self._height = width, height
+    def __init__(
+        self, *, width: int, height: int, x_range: tuple[float, float], y_range: tuple[float, float], top: int = 12
+    ) -> None:
+        self._width, self._height, self._top = width, height, top
         self._x, self._y = x_range, y_range
 
     def at(self, x: float, y: float) -> tuple[float, float]:
         """Return the pixels of a point."""
         across = (x - self._x[0]) / (self._x[1] - self._x[0])
         up = (y - self._y[0]) / (self._y[1] - self._y[0])
-        wide, high = self._width - self.LEFT - self.RIGHT, self._height - self.TOP - self.BOTTOM
-        return self.LEFT + across * wide, self.TOP + (1 - up) * high
+        wide, high = self._width - self.LEFT - self.RIGHT, self._height - self._top - self.BOTTOM
+        return self.LEFT + across * wide, self._top + (1 - up) * high
 
     def axes(
         self, x_name: str, y_name: str, *, x_ticks: Sequence[tuple[float, str]], y_ticks: Sequence[tuple[float, str]]
@@ -54,14 +64,21 @@ class Plot:
         parts += [text(self.at(value, 0)[0], floor + 18, name, anchor="middle") for value, name in x_ticks]
         middle = (self.LEFT + self._width - self.RIGHT) / 2
         parts.append(text(middle, self._height - 6, x_name, anchor="middle", kind="axis"))
-        turned = Markup(' transform="rotate(-90 14 {})"').format((self.TOP + floor) / 2)
-        parts.append(text(14, (self.TOP + floor) / 2, y_name, anchor="middle", kind="axis", more=turned))
+        turned = Markup(' transform="rotate(-90 14 {})"').format((self._top + floor) / 2)
+        parts.append(text(14, (self._top + floor) / 2, y_name, anchor="middle", kind="axis", more=turned))
         return parts
 
     def line(self, points: Sequence[tuple[float, float]], kind: str) -> Markup:
         """Draw a line through points."""
         told = " ".join("{:.1f},{:.1f}".format(*self.at(x, y)) for x, y in points)
         return Markup('<polyline class="{}" points="{}"/>').format(kind, told)
+
+    def dot(self, x: float, y: float, *, kind: str, radius: float, title: str) -> Markup:
+        """Draw a point that tells of itself."""
+        across, down = self.at(x, y)
+        return Markup('<circle class="{}" cx="{:.1f}" cy="{:.1f}" r="{:.1f}"><title>{}</title></circle>').format(
+            kind, across, down, radius, title
+        )
 
     def svg(self, parts: Sequence[Markup], about: str) -> Markup:
         """Frame what was drawn."""

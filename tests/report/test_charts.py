@@ -1,20 +1,8 @@
-import re
-from xml.etree import ElementTree
-
 import pytest
 
-from specter_jobs import charts
-from specter_jobs.svg import MAX_NAME, nice_ticks
-
-
-def elements(svg: str, name: str, kind: str = "") -> list[ElementTree.Element]:
-    found = ElementTree.fromstring(svg).iter(name)  # noqa: S314 - of our own making
-    return [element for element in found if kind in element.get("class", "").split() or not kind]
-
-
-def points(svg: str, kind: str) -> list[list[tuple[float, float]]]:
-    lines = elements(svg, "polyline", kind)
-    return [[tuple(map(float, pair.split(","))) for pair in line.get("points", "").split()] for line in lines]  # type: ignore[misc]
+from drawings import elements, points
+from specter_batch.report import charts
+from specter_batch.report.svg import MAX_NAME, nice_ticks, ticks_around
 
 
 @pytest.mark.parametrize(
@@ -29,11 +17,13 @@ def test_ticks_are_round_and_reach_the_highest_value(highest: float, expected: l
     assert expected is None or ticks == pytest.approx(expected)
 
 
-def test_the_interval_is_wilsons() -> None:
-    # As in Newcombe 1998, table I: 81 of 263.
-    assert charts.wilson(81 / 263, 263) == pytest.approx((0.2553, 0.3662), abs=1e-4)
-    assert charts.wilson(0, 10)[0] == 0
-    assert charts.wilson(1, 10)[1] == pytest.approx(1)
+@pytest.mark.parametrize(("lowest", "highest"), [(0.652, 0.694), (0.7, 0.7), (0.0, 1.0), (0.31, 0.3100001)])
+def test_ticks_around_a_range_hold_it_closely(lowest: float, highest: float) -> None:
+    ticks = ticks_around(lowest, highest)
+    assert ticks[0] <= lowest
+    assert ticks[-1] >= highest
+    assert 2 <= len(ticks) <= 8
+    assert len(ticks) == 2 or ticks[-2] < highest
 
 
 @pytest.mark.parametrize(("share", "width"), [(0.25, "25.00%"), (1.7, "100.00%"), (-1, "0.00%")])
@@ -139,18 +129,28 @@ def test_a_histogram_has_a_bar_for_every_bin_and_steps_for_the_others() -> None:
     assert steps[0][1] == steps[3][1] < steps[4][1]
 
 
-def test_a_timeline_shows_each_span_at_its_rate() -> None:
-    svg = charts.timeline([(0, 10, 30.0), (10, 20, 60.0)])
-    (curve,) = points(svg, "curve")
-    assert curve[0][1] == curve[1][1] > curve[2][1] == curve[3][1]
-    assert curve[1][0] == curve[2][0]
+# Risk and coverage
+
+CURVE = [
+    {"coverage": 0.5, "risk": 0.0, "threshold": 0.9},
+    {"coverage": 1.0, "risk": 0.2, "threshold": 0.4},
+]
 
 
-@pytest.mark.parametrize(("end", "unit"), [(50, "seconds"), (600, "minutes"), (5 * 3600, "hours")])
-def test_a_timeline_counts_in_the_unit_that_suits_it(end: float, unit: str) -> None:
-    svg = charts.timeline([(0, end, 30.0)])
-    assert re.search(rf">{unit} of labelling<", svg)
+def test_a_risk_coverage_curve_goes_through_its_points_which_tell_their_thresholds() -> None:
+    svg = charts.risk_coverage(CURVE, chosen=None)
+    (curve,), (level,) = points(svg, "curve"), points(svg, "diagonal")
+    assert curve[0][1] > curve[1][1] == level[0][1]
+    told = [dot[0].text for dot in elements(svg, "circle")]
+    assert told == ["score at least 0.9000: 50% kept, 0.00% wrong", "score at least 0.4000: 100% kept, 20.00% wrong"]
 
 
-def test_a_timeline_of_no_speed_at_all_is_drawn() -> None:
-    assert elements(charts.timeline([(0, 10, 0.0)]), "polyline", "curve")
+def test_the_chosen_threshold_stands_upright_at_its_coverage() -> None:
+    ((foot, top),) = points(charts.risk_coverage(CURVE, chosen=0.5), "chosen")
+    (curve,) = points(charts.risk_coverage(CURVE, chosen=0.5), "curve")
+    assert foot[0] == top[0] == curve[0][0]
+    assert points(charts.risk_coverage(CURVE, chosen=0.0), "chosen") == []
+
+
+def test_a_curve_without_errors_is_drawn() -> None:
+    assert points(charts.risk_coverage([{"coverage": 1.0, "risk": 0.0, "threshold": 0.9}], chosen=1.0), "curve")

@@ -1,0 +1,59 @@
+"""What every page shares: its templates, how figures are written, and the rows of its tables of labels."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+
+from specter_batch.report import charts
+
+N_CONFUSIONS = 15
+
+
+def page_environment(
+    package: str | None = None, *, filters: Mapping[str, Callable[..., str]] | None = None
+) -> Environment:
+    """Make the environment of a page's template, with every value from data escaped.
+
+    Args:
+        package: Whose folder `templates` is looked into before this one's.
+        filters: The page's own ways to write a figure, beside the shared ones.
+    """
+    shared = PackageLoader("specter_batch.report")
+    environment = Environment(
+        loader=ChoiceLoader([PackageLoader(package), shared]) if package else shared,
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {
+        "count": lambda value: f"{value:,}",
+        "four": lambda value: "–" if value is None else f"{value:.4f}",
+        "signed": lambda value: "–" if value is None else f"{value:+.4f}",
+        "percent": lambda value: "–" if value is None else f"{value:.1%}",
+        **(filters or {}),
+    }
+    environment.globals |= {"bar": charts.bar}
+    return environment
+
+
+def label_rows(report: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the rows of the table of F1 by label: the scores of each, its bar, and whether it occurs at all."""
+    return [
+        row | {"f1_bar": charts.bar(row["f1"], kind="f1"), "occurs": row["support"] + row["predicted"] > 0}
+        for row in report["per_label"]
+    ]
+
+
+def top_confusions(report: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the pairs of labels that are taken for one another most often, as rows of a table."""
+    labels = report["labels"]
+    pairs = [
+        {"true": labels[i], "predicted": labels[j], "papers": count, "share": count / sum(row)}
+        for i, row in enumerate(report["confusion"])
+        for j, count in enumerate(row)
+        if count and i != j
+    ]
+    return sorted(pairs, key=lambda pair: -pair["papers"])[:N_CONFUSIONS]

@@ -1,0 +1,129 @@
+"""An evaluation as files: JSON first, Markdown and a page as views of it, and the label of each paper."""
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from jinja2 import Template
+
+from specter_batch.errors import ConfigError
+from specter_batch.files import write_json, write_text, written_whole
+from specter_batch.report import charts
+from specter_batch.report.page import label_rows, page_environment, top_confusions
+from specter_batch.scores import headline_markdown, label_tables_markdown
+from specter_batch.training.evaluation import Evaluation
+
+PREDICTIONS_FILE = "predictions.parquet"
+VALIDATION_WARNING = (
+    "These are the papers that the model's best epoch and temperature were chosen on: the figures flatter it."
+)
+
+
+def claim_folder(out: Path) -> None:
+    """Make the folder of an evaluation's files, before the work begins.
+
+    Raises:
+        ConfigError: It holds something else, such as a run or a night with reports of their own.
+    """
+    if out.exists() and not (out / PREDICTIONS_FILE).exists() and any(out.iterdir()):
+        raise ConfigError(f"{out}: is not empty and holds no evaluation; give another --out")
+    out.mkdir(parents=True, exist_ok=True)
+
+
+def write_evaluation(evaluation: Evaluation, out: Path) -> None:
+    """Write `predictions.parquet`, `report.json`, `report.md` and `report.html` into a folder from `claim_folder`."""
+    with written_whole(out / PREDICTIONS_FILE) as partial:
+        pq.write_table(evaluation.predictions, partial)
+    write_json(out / "report.json", evaluation.report)
+    write_text(out / "report.md", evaluation_markdown(evaluation.report))
+    write_text(out / "report.html", evaluation_html(evaluation.report))
+
+
+def evaluation_markdown(report: Mapping[str, Any]) -> str:
+    """Render `report.md`."""
+    title = f"# Evaluation of {report['model']} on {report['papers']}"
+    warning = [VALIDATION_WARNING + "\n"] if report["is_validation_data"] else []
+    if report["macro_f1"] is None:
+        return "\n".join((title, "", *warning, headline_markdown(dict(report))))
+    found = report["macro_f1_interval"]
+    interval = f" ({100 * found['level']:.0f} % bootstrap interval {found['low']:.4f} to {found['high']:.4f})"
+    return "\n".join(
+        (
+            title,
+            "",
+            headline_markdown(dict(report), interval=interval),
+            *warning,
+            _figures_markdown(report),
+            label_tables_markdown(dict(report)),
+        )
+    )
+
+
+def _figures_markdown(report: Mapping[str, Any]) -> str:
+    interval, point, batches = report["macro_f1_interval"], report["operating_point"], report["batch_mean_macro_f1"]
+    lines = [
+        "| figure | value |",
+        "|---|---:|",
+        f"| accuracy (the same as micro F1) | {report['accuracy']:.4f} |",
+        f"| top-3 accuracy | {report['top3_accuracy']:.4f} |",
+        f"| weighted F1 | {report['weighted_f1']:.4f} |",
+        f"| expected calibration error | {report['expected_calibration_error']:.4f} |",
+        f"| … without the temperature of {report['temperature']:.4f} "
+        f"| {report['uncalibrated']['expected_calibration_error']:.4f} |",
+        f"| area under the risk-coverage curve | {report['risk_coverage']['area']:.4f} |",
+        f"| macro F1 with papers seen in training | {report['macro_f1_with_seen']:.4f} |",
+        f"| accuracy with papers seen in training | {report['accuracy_with_seen']:.4f} |",
+        "",
+        f"The interval is the percentile bootstrap over papers: {interval['resamples']:,} resamples, seed "
+        f"{interval['seed']}.",
+        "",
+    ]
+    if point is not None:
+        lines += [f"Threshold for a precision of {point['precision']:g}: {point['told']}", ""]
+    lines += [
+        f"Mean of per-batch macro F1, batches of {batches['batch_size']} in file order: {batches['mean']:.4f}. "
+        f"{batches['note']}",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def evaluation_html(report: Mapping[str, Any]) -> str:
+    """Render `report.html`."""
+    scored = report["scored_papers"] > 0
+    curve, point = report["risk_coverage"], report["operating_point"]
+    return _template().render(
+        report=report,
+        verdict=_verdict(report),
+        labels=sorted(label_rows(report), key=lambda row: -row["support"]),
+        confusions=top_confusions(report),
+        heat_map=charts.heat_map(report["confusion"], report["labels"]) if scored else None,
+        before=charts.reliability(report["uncalibrated"]["reliability"]) if scored else None,
+        after=charts.reliability(report["reliability"]) if scored else None,
+        histogram=charts.histogram(_score_shares(report), {}) if scored else None,
+        curve=charts.risk_coverage(curve["points"], chosen=point["coverage"] if point else None) if curve else None,
+    )
+
+
+@cache
+def _template() -> Template:
+    return page_environment().get_template("evaluation.html.j2")
+
+
+def _verdict(report: Mapping[str, Any]) -> dict[str, str]:
+    """Say in one line whether the figures may be believed."""
+    seen, scored = report["seen_in_training"], report["scored_papers"]
+    if not scored:
+        return {"kind": "bad", "text": f"All {seen:,} papers were in the training data, so there is no score"}
+    told = [VALIDATION_WARNING] if report["is_validation_data"] else []
+    if seen:
+        told.append(f"{seen:,} of {seen + scored:,} papers were in the training data: the headline leaves them out.")
+    if told:
+        return {"kind": "warn", "text": " ".join(told)}
+    return {"kind": "good", "text": f"None of the {scored:,} papers was in the training data"}
+
+
+def _score_shares(report: Mapping[str, Any]) -> list[float]:
+    return [one["papers"] / report["scored_papers"] for one in report["reliability"]]
