@@ -73,7 +73,9 @@ def tiny_config(tiny_encoder: Path) -> "TrainConfig":
     from specter_batch.training.config import TrainConfig
 
     # A hundred times the rate that a pretrained encoder bears: this one starts from nothing.
-    return TrainConfig(encoder=str(tiny_encoder), epochs=4, learning_rate=5e-3, calibration_papers=200)
+    return TrainConfig(
+        encoder=str(tiny_encoder), epochs=4, learning_rate=5e-3, precision="fp32", calibration_papers=200
+    )
 
 
 @pytest.fixture(scope="session")

@@ -1,11 +1,19 @@
 """Loading a pretrained encoder, from the hub or a folder, under a new head."""
 
+import json
+from pathlib import Path
+
 from transformers import AutoConfig, AutoTokenizer, BertConfig, BertModel, PreTrainedTokenizerBase
+from transformers.utils import logging
+from transformers.utils.hub import cached_file
 
 from specter_batch.errors import ConfigError
 from specter_batch.labels import LabelSet
 from specter_batch.training.config import TrainConfig
-from specter_batch.training.model import SpecterClassifierConfig, SpecterForSequenceClassification
+from specter_batch.training.model import Pooling, SpecterClassifierConfig, SpecterForSequenceClassification
+
+# Where sentence-transformers says how its encoders pool.
+POOLING_FILE = "1_Pooling/config.json"
 
 
 def load_encoder(
@@ -28,16 +36,18 @@ def load_encoder(
         ) from error
     if not isinstance(base, BertConfig):
         raise ConfigError(f"--encoder {config.encoder}: expected a BERT-type encoder, got {base.model_type}")
+    pooling = encoders_own_pooling(config.encoder) if config.pooling == "auto" else config.pooling
     names = {"id2label": dict(enumerate(labels)), "label2id": {name: i for i, name in enumerate(labels)}}
     inherited = {key: value for key, value in base.to_diff_dict().items() if key not in ("model_type", "architectures")}
     classifier = SpecterClassifierConfig(
-        **{**inherited, **names, "pooling": config.pooling, "head": config.head.model_dump(mode="json")}
+        **{**inherited, **names, "pooling": pooling, "head": config.head.model_dump(mode="json", exclude_none=True)}
     )
     model = SpecterForSequenceClassification(classifier)
+    logging.set_verbosity_error()  # what is missing is looked at below; that the pooler is not used is no news
     try:
         # The encoder alone: were it a run, its head would know other labels.
         pretrained, loading = BertModel.from_pretrained(
-            config.encoder, add_pooling_layer=config.pooling == "pooler", output_loading_info=True
+            config.encoder, add_pooling_layer=pooling == "pooler", output_loading_info=True
         )
         tokenizer = AutoTokenizer.from_pretrained(config.encoder, use_fast=True)
     except (OSError, ValueError, TypeError) as error:  # TypeError: no tokenizer file at all
@@ -49,3 +59,11 @@ def load_encoder(
         raise ConfigError(f"--encoder {config.encoder}: its weights lack {len(missing)} tensors, {missing[0]} first")
     model.bert.load_state_dict(pretrained.state_dict())
     return model, tokenizer, min(config.max_length, base.max_position_embeddings)
+
+
+def encoders_own_pooling(encoder: str) -> Pooling:
+    """Return the pooling that an encoder was made for: its sentence-transformers one, else `cls`, SPECTER's own."""
+    file = cached_file(encoder, POOLING_FILE, _raise_exceptions_for_missing_entries=False)
+    if file is None:
+        return "cls"
+    return "mean" if json.loads(Path(file).read_bytes()).get("pooling_mode_mean_tokens") else "cls"

@@ -26,7 +26,7 @@ class SpecterClassifierConfig(BertConfig):
     def __init__(self, pooling: Pooling = "cls", head: dict[str, Any] | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.pooling = pooling
-        self.head = HeadConfig.model_validate(head or {}).model_dump(mode="json")
+        self.head = HeadConfig.model_validate(head or {}).model_dump(mode="json", exclude_none=True)
 
 
 AutoConfig.register(SpecterClassifierConfig.model_type, SpecterClassifierConfig)
@@ -49,9 +49,19 @@ class SpecterForSequenceClassification(BertPreTrainedModel):
     def _init_weights(self, module: nn.Module) -> None:
         # Called for each module that a checkpoint does not hold; the head is started as a whole.
         if module is self.head:
-            initialise_head(self.head, HeadConfig.model_validate(self.config.head))
+            initialise_head(self.head)
         elif not any(module is layer for layer in self.head):
             super()._init_weights(module)
+
+    def set_head(self, head: nn.Sequential) -> None:
+        """Put a head of one's own, weights and all, on the encoder.
+
+        Raises:
+            ConfigError: A layer of it cannot be saved and loaded again, or its widths do not fit.
+        """
+        config = HeadConfig.of(head)
+        build_head(config, hidden_size=self.config.hidden_size, n_labels=self.config.num_labels)
+        self.head, self.config.head = head, config.model_dump(mode="json", exclude_none=True)
 
     def forward(
         self,

@@ -1,5 +1,6 @@
 """What the steps minimise, and how."""
 
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -11,38 +12,47 @@ from specter_batch.metrics import Ints
 from specter_batch.training.config import TrainConfig
 from specter_batch.training.model import SpecterForSequenceClassification
 
+SGD_MOMENTUM = 0.9
+
+_LAYER = re.compile(r"bert\.encoder\.layer\.(\d+)\.")
+
 
 def make_optimizer(model: SpecterForSequenceClassification, config: TrainConfig) -> torch.optim.Optimizer:
-    """Make AdamW with the head's own learning rate, and no decay on biases and norms (Devlin et al. 2019)."""
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    """Make the optimizer: each depth has its own rate, biases and norms do not decay (Devlin et al. 2019)."""
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
-        groups.setdefault((name.startswith("head."), parameter.ndim > 1), []).append(parameter)
-    head_rate = config.head_learning_rate or config.learning_rate
-    return torch.optim.AdamW(
-        [
-            {
-                "params": parameters,
-                "lr": head_rate if in_head else config.learning_rate,
-                "weight_decay": config.weight_decay if is_matrix else 0.0,
-            }
-            for (in_head, is_matrix), parameters in groups.items()
-        ],
-        lr=config.learning_rate,
-    )
+        rate = learning_rate_of(name, config, n_layers=model.config.num_hidden_layers)
+        groups.setdefault((rate, parameter.ndim > 1), []).append(parameter)
+    settings = [
+        {"params": parameters, "lr": rate, "weight_decay": config.weight_decay if is_matrix else 0.0}
+        for (rate, is_matrix), parameters in groups.items()
+    ]
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(settings, lr=config.learning_rate, momentum=SGD_MOMENTUM)
+    return torch.optim.AdamW(settings, lr=config.learning_rate)
+
+
+def learning_rate_of(parameter: str, config: TrainConfig, *, n_layers: int) -> float:
+    """Return a parameter's peak rate: the head's, or the encoder's times `layer_decay` per layer below the top."""
+    if parameter.startswith("head."):
+        return config.head_learning_rate
+    layer = _LAYER.match(parameter)
+    if layer is not None:
+        below_the_top = n_layers - 1 - int(layer[1])
+    else:
+        below_the_top = n_layers if parameter.startswith("bert.embeddings.") else 0  # else the pooler, on top
+    return float(config.learning_rate * config.layer_decay**below_the_top)
 
 
 def make_loss(config: TrainConfig, train_ids: Ints, *, n_labels: int) -> Callable[..., torch.Tensor]:
     """Make the cross entropy that the Trainer calls with outputs, labels and their count.
 
     Args:
-        config: Label smoothing, and whether to weigh classes by the inverse of their share.
+        config: Label smoothing and class weights.
         train_ids: `(n_papers,)` label ids of the training papers.
         n_labels: Of the label set.
     """
-    weights: torch.Tensor | None = None
-    if config.class_weights:
-        counts = np.maximum(np.bincount(train_ids, minlength=n_labels), 1)
-        weights = torch.tensor(len(train_ids) / (n_labels * counts), dtype=torch.float32)
+    weights = class_weights(config, train_ids, n_labels=n_labels)
 
     def loss(
         outputs: SequenceClassifierOutput, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int | None = None
@@ -51,7 +61,7 @@ def make_loss(config: TrainConfig, train_ids: Ints, *, n_labels: int) -> Callabl
         total = nn.functional.cross_entropy(
             logits,
             labels,
-            weight=None if weights is None else weights.to(logits.device),
+            weight=weights.to(logits.device),
             label_smoothing=config.label_smoothing,
             reduction="sum",
         )
@@ -59,3 +69,11 @@ def make_loss(config: TrainConfig, train_ids: Ints, *, n_labels: int) -> Callabl
         return total / (len(labels) if num_items_in_batch is None else num_items_in_batch)
 
     return loss
+
+
+def class_weights(config: TrainConfig, train_ids: Ints, *, n_labels: int) -> torch.Tensor:
+    """Return `(n_labels,)` float32 weights whose mean over the training papers is 1."""
+    power = {"none": 0.0, "sqrt": 0.5, "balanced": 1.0}[config.class_weights]
+    counts = np.bincount(train_ids, minlength=n_labels)
+    weights = np.maximum(counts, 1) ** -power
+    return torch.tensor(weights * len(train_ids) / (weights * counts).sum(), dtype=torch.float32)

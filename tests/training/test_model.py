@@ -118,3 +118,14 @@ def test_the_configuration_keeps_pooling_and_head(tmp_path: Path) -> None:
     read = SpecterClassifierConfig.from_pretrained(tmp_path)
     assert read.pooling == "mean"
     assert HeadConfig.model_validate(read.head) == head
+
+
+def test_a_head_of_ones_own_is_saved_and_loaded(tiny_encoder: Path, tmp_path: Path) -> None:
+    model = classifier(tiny_encoder)
+    size = model.config.hidden_size
+    model.set_head(nn.Sequential(nn.Linear(size, 12), nn.LeakyReLU(0.3), nn.BatchNorm1d(12), nn.Linear(12, 5)))
+    model.eval().save_pretrained(tmp_path)
+    again = SpecterForSequenceClassification.from_pretrained(tmp_path).eval()
+    assert again.head[1].negative_slope == 0.3
+    with torch.inference_mode():
+        assert torch.equal(again(*batch()).logits, model(*batch()).logits)

@@ -2,24 +2,23 @@ import dataclasses
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch import nn
-from transformers import EarlyStoppingCallback
+from transformers import EarlyStoppingCallback, get_scheduler
 
 from specter_batch.errors import ConfigError, LabelError
 from specter_batch.labels import MAG, MESH
-from specter_batch.metrics import softmax
 from specter_batch.sample import SamplePaths
+from specter_batch.training.arguments import CHECKPOINTS, make_arguments
 from specter_batch.training.config import TrainConfig
 from specter_batch.training.data import LabelledPapers, read_labelled
-from specter_batch.training.optimisation import make_loss, make_optimizer
+from specter_batch.training.heads import HEAD_PRESETS
 from specter_batch.training.run import RUN_FILE, TrainingRun
-from specter_batch.training.trainer import CHECKPOINTS, choose_labels, fit_temperature, train
+from specter_batch.training.trainer import choose_labels, train
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +44,11 @@ def few(papers: LabelledPapers, n_papers: int) -> LabelledPapers:
 def relabelled(papers: LabelledPapers, labels: list[str]) -> LabelledPapers:
     table = papers.papers.slice(0, len(labels))
     return dataclasses.replace(papers, papers=table.set_column(3, "label", pa.array(labels)))
+
+
+def epochs(training: dict[str, Any]) -> list[float]:
+    """Return the validation macro F1 of each epoch."""
+    return [entry["eval_macro_f1"] for entry in training["log"] if "eval_macro_f1" in entry]
 
 
 class Killed(BaseException):
@@ -87,7 +91,7 @@ def test_training_learns_the_sample(tiny_run: TrainingRun) -> None:
 
 def test_the_best_epoch_is_kept(tiny_run: TrainingRun) -> None:
     training = tiny_run.record.training
-    assert training["validation"]["macro_f1"] == max(epoch["eval_macro_f1"] for epoch in training["history"])
+    assert training["validation"]["macro_f1"] == max(epochs(training))
 
 
 @pytest.mark.parametrize("epochs_done", [1, 3])
@@ -105,9 +109,9 @@ def test_a_killed_run_started_again_ends_with_the_same_weights(
         train(tiny_config, train_papers=train_papers, val_papers=val_papers, out=out)
     assert not (out / RUN_FILE).exists()
     with pytest.MonkeyPatch.context() as patch:
-        epochs = count_epochs(patch)
+        begun = count_epochs(patch)
         run = train(tiny_config, train_papers=train_papers, val_papers=val_papers, out=out)
-    assert len(epochs) == tiny_config.epochs - epochs_done
+    assert len(begun) == tiny_config.epochs - epochs_done
     assert_same_weights(run, tiny_run)
     assert run.temperature == tiny_run.temperature
     assert not (out / CHECKPOINTS).exists()
@@ -133,14 +137,16 @@ def test_a_killed_run_stops_as_early_as_an_undisturbed_one(
 ) -> None:
     papers = {"train_papers": few(train_papers, 48), "val_papers": few(val_papers, 20)}
     # At this rate nothing is learned, so no epoch is better than the first.
-    config = short.model_copy(update={"epochs": 6, "learning_rate": 1e-12, "early_stopping_patience": 2})
+    config = short.model_copy(
+        update={"epochs": 6, "learning_rate": 1e-12, "head_learning_rate": 1e-12, "early_stopping_patience": 2}
+    )
     whole = train(config, **papers, out=tmp_path / "whole")
-    assert len(whole.record.training["history"]) == 3
+    assert len(epochs(whole.record.training)) == 3
     out = tmp_path / "run"
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
         kill_after_checkpoint(2, patch)
         train(config, **papers, out=out)
-    assert len(train(config, **papers, out=out).record.training["history"]) == 3
+    assert len(epochs(train(config, **papers, out=out).record.training)) == 3
 
 
 def test_a_finished_run_folder_is_refused(
@@ -284,7 +290,8 @@ def test_a_mistyped_encoder_does_not_block_the_folder(
 def test_batch_norm_bears_a_last_batch_of_one_paper(
     short: TrainConfig, train_papers: LabelledPapers, val_papers: LabelledPapers, tmp_path: Path
 ) -> None:
-    config = TrainConfig.load(None, short.model_dump() | {"head": {"hidden_sizes": (8,), "batch_norm": True}})
+    head = {"hidden_sizes": (8,), "batch_norm": True}
+    config = TrainConfig.load(None, short.model_dump() | {"head": head, "warm_start": False})
     run = train(
         config,
         train_papers=few(train_papers, 2 * config.batch_size + 1),
@@ -301,71 +308,104 @@ def test_an_mlp_head_with_batch_norm_trains(
     config = TrainConfig.load(None, short.model_dump() | {"head": head, "pooling": "mean"})
     run = train(config, train_papers=few(train_papers, 48), val_papers=few(val_papers, 20), out=tmp_path)
     assert run.record.head == {**head, "hidden_sizes": [16, 8]}
-    weights = load_file(run.path / "model.safetensors")
-    assert weights["head.2.num_batches_tracked"] == 3
 
 
-def test_class_weights_make_a_rare_class_count_as_much_as_a_common_one(short: TrainConfig) -> None:
-    train_ids = np.array([0] * 90 + [1] * 10)
-    logits, true = torch.zeros(100, 2), torch.tensor(train_ids)
-    logits[:, 0] = 2.0
-    losses = {
-        weighted: make_loss(short.model_copy(update={"class_weights": weighted}), train_ids, n_labels=2)(
-            {"logits": logits}, true
-        )
-        for weighted in (False, True)
+def test_a_frozen_encoder_is_left_as_it_was(
+    short: TrainConfig, tiny_encoder: Path, train_papers: LabelledPapers, val_papers: LabelledPapers, tmp_path: Path
+) -> None:
+    config = short.model_copy(update={"freeze_encoder": True, "pooling": "mean", "head": HEAD_PRESETS["ch2"]})
+    run = train(config, train_papers=train_papers, val_papers=val_papers, out=tmp_path)
+    weights, before = load_file(run.path / "model.safetensors"), load_file(tiny_encoder / "model.safetensors")
+    for name, tensor in weights.items():
+        if name.startswith("bert."):
+            assert torch.equal(tensor, before[name.removeprefix("bert.")]), name
+    assert run.record.training["validation"]["macro_f1"] > 0.3
+    assert run.record.training["log"] == []
+
+
+def test_the_head_is_warm_before_the_first_step(
+    short: TrainConfig, train_papers: LabelledPapers, val_papers: LabelledPapers, tmp_path: Path
+) -> None:
+    still = {"learning_rate": 1e-12, "head_learning_rate": 1e-12}  # fine-tuning adds nothing
+    scores = {
+        warm: train(
+            short.model_copy(update={**still, "pooling": "mean", "warm_start": warm}),
+            train_papers=train_papers,
+            val_papers=val_papers,
+            out=tmp_path / str(warm),
+        ).record.training["validation"]["macro_f1"]
+        for warm in (True, False)
     }
-    torch.testing.assert_close(losses[False], nn.functional.cross_entropy(logits, true))
-    each = nn.functional.cross_entropy(logits, true, reduction="none")
-    torch.testing.assert_close(losses[True], (each[:90].mean() + each[90:].mean()) / 2)
+    assert scores[True] > scores[False] + 0.2
 
 
-def test_accumulated_batches_add_up_to_the_loss_of_one_large_batch(short: TrainConfig) -> None:
-    torch.manual_seed(0)
-    logits, true = torch.randn(12, 3), torch.randint(0, 3, (12,))
-    loss = make_loss(short, true.numpy(), n_labels=3)
-    parts = [loss({"logits": logits[rows]}, true[rows], 12) for rows in (slice(0, 8), slice(8, 12))]
-    torch.testing.assert_close(sum(parts), loss({"logits": logits}, true))
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"optimizer": "sgd", "learning_rate": 0.1, "schedule": "cosine", "layer_decay": 0.8},
+        {"schedule": "cyclic", "cycles": 2, "class_weights": "balanced", "label_smoothing": 0.1},
+        {"precision": "bf16", "gradient_checkpointing": True, "gradient_accumulation_steps": 2},
+        {"class_weights": "none", "warm_start": False, "pooling": "pooler", "warmup_ratio": 0.0},
+    ],
+)
+def test_a_run_of_other_settings_learns_and_records_them(
+    tiny_config: TrainConfig,
+    train_papers: LabelledPapers,
+    val_papers: LabelledPapers,
+    tmp_path: Path,
+    settings: dict[str, Any],
+) -> None:
+    config = TrainConfig.load(None, tiny_config.model_dump() | {"max_length": 64, "epochs": 3} | settings)
+    run = train(config, train_papers=train_papers, val_papers=val_papers, out=tmp_path)
+    losses = [entry["eval_loss"] for entry in run.record.training["log"] if "eval_loss" in entry]
+    assert losses[-1] < losses[0]
+    assert run.record.training["settings"] == config.model_dump(mode="json")
+    assert settings.items() <= run.record.training["settings"].items()
 
 
-def test_the_head_has_its_own_learning_rate_and_only_matrices_decay(tiny_run: TrainingRun, short: TrainConfig) -> None:
-    from specter_batch.training.model import SpecterForSequenceClassification
-
-    model = SpecterForSequenceClassification.from_pretrained(tiny_run.path)
-    config = short.model_copy(update={"head_learning_rate": 0.5, "weight_decay": 0.25})
-    settings = {
-        parameter: (group["lr"], group["weight_decay"])
-        for group in make_optimizer(model, config).param_groups
-        for parameter in group["params"]
-    }
-    for name, parameter in model.named_parameters():
-        rate = 0.5 if name.startswith("head.") else config.learning_rate
-        decays = parameter.ndim > 1
-        assert settings[parameter] == (rate, 0.25 if decays else 0.0), name
-
-
-@pytest.mark.parametrize("temperature", [0.3, 1.0, 4.0])
-def test_a_known_temperature_is_recovered(temperature: float) -> None:
-    generator = np.random.default_rng(0)
-    logits = generator.normal(scale=2.0 * temperature, size=(20_000, 5))
-    probabilities = softmax(logits, temperature=temperature)
-    true = (probabilities.cumsum(axis=1) < generator.random((20_000, 1))).sum(axis=1)
-    assert fit_temperature(logits, true) == pytest.approx(temperature, rel=0.05)
+def test_cyclic_rates_rise_again_to_the_peak(
+    short: TrainConfig, train_papers: LabelledPapers, val_papers: LabelledPapers, tmp_path: Path
+) -> None:
+    arguments = make_arguments(
+        short.model_copy(update={"schedule": "cyclic", "cycles": 2, "warmup_ratio": 0.0}), tmp_path
+    )
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([parameter], lr=1.0)
+    schedule = get_scheduler(
+        arguments.lr_scheduler_type, optimizer, 0, 20, scheduler_specific_kwargs=arguments.lr_scheduler_kwargs
+    )
+    rates = []
+    for _ in range(20):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    assert rates[0] == rates[10] == 1.0
+    assert rates[9] < 0.1
+    assert rates[19] < 0.1
 
 
-@pytest.mark.parametrize("confidence", [0.2, 1.0, 10.0])
-def test_the_fitted_temperature_never_makes_the_labels_less_likely(confidence: float) -> None:
-    generator = np.random.default_rng(1)
-    true = generator.integers(0, 4, size=500)
-    logits = confidence * (generator.normal(size=(500, 4)) + 1.5 * np.eye(4)[true])
+def test_a_class_with_one_paper_trains(
+    short: TrainConfig, train_papers: LabelledPapers, val_papers: LabelledPapers, tmp_path: Path
+) -> None:
+    run = train(
+        short,
+        train_papers=relabelled(train_papers, ["rare", *["asthma", "stroke"] * 12]),
+        val_papers=relabelled(val_papers, ["asthma", "stroke"] * 4),
+        out=tmp_path,
+    )
+    assert "rare" in run.labels
 
-    def negative_log_likelihood(temperature: float) -> float:
-        return float(-np.log(softmax(logits, temperature=temperature)[np.arange(500), true]).mean())
 
-    fitted = fit_temperature(logits, true)
-    assert negative_log_likelihood(fitted) <= negative_log_likelihood(1.0) + 1e-9
+def test_a_validation_paper_that_was_trained_on_is_left_out_of_its_score(
+    short: TrainConfig, train_papers: LabelledPapers, val_papers: LabelledPapers, tmp_path: Path
+) -> None:
+    both = pa.concat_tables([few(train_papers, 5).papers, few(val_papers, 20).papers])
+    leaky = dataclasses.replace(val_papers, papers=both)
+    run = train(short, train_papers=train_papers, val_papers=leaky, out=tmp_path)
+    found = run.record.training["validation"]
+    assert (found["scored_papers"], found["seen_in_training"]) == (20, 5)
 
 
-def test_a_faultless_model_gets_a_finite_temperature() -> None:
-    true = np.arange(8) % 4
-    assert 0.05 <= fit_temperature(9.0 * np.eye(4)[true], true) < 1.0
+def test_a_run_has_a_page_and_curves(tiny_run: TrainingRun) -> None:
+    assert "macro F1" in (tiny_run.path / "report.html").read_text()
+    assert (tiny_run.path / "training_curves.svg").read_text().startswith("<svg")

@@ -1,0 +1,188 @@
+"""The frozen baseline: does fine-tuning beat the pretrained encoder's embeddings under a linear SVM?"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from specter_batch.bootstrap import macro_f1_interval
+from specter_batch.bundle import SEEN_TEXTS_FILE, load_seen_texts
+from specter_batch.errors import ConfigError
+from specter_batch.files import write_json, write_text
+from specter_batch.labels import LabelSet
+from specter_batch.metrics import macro_f1
+from specter_batch.papers import PaperColumns
+from specter_batch.scores import seen_in_training
+from specter_batch.training.data import LabelledPapers, read_labelled
+from specter_batch.training.embedding_cache import EmbeddingCache
+from specter_batch.training.embeddings import Embedder
+from specter_batch.training.evaluation import Evaluation, evaluate
+from specter_batch.training.linear_svm import fit_linear_svm
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Answers:
+    """What one method made of the test papers.
+
+    Attributes:
+        method: For the table.
+        true: `(n_papers,)` label names, as the method's label set calls them.
+        predicted: `(n_papers,)` label names.
+    """
+
+    method: str
+    true: Sequence[str]
+    predicted: Sequence[str]
+
+    @classmethod
+    def of(cls, evaluation: Evaluation) -> "_Answers":
+        true, predicted = (evaluation.predictions[name].to_pylist() for name in ("label", "predicted"))
+        return cls(method=f"fine-tuned {evaluation.report['model']}", true=true, predicted=predicted)
+
+    def scores(self, rows: npt.NDArray[np.bool_], *, seed: int) -> dict[str, Any]:
+        """Return the method's line of the table over the papers at `rows`, `(n_papers,)` bool."""
+        true, predicted = np.array(self.true)[rows], np.array(self.predicted)[rows]
+        names, ids = np.unique(np.concatenate([true, predicted]), return_inverse=True)
+        n_labels = len(names)
+        cells = np.bincount(ids[: len(true)] * n_labels + ids[len(true) :], minlength=n_labels * n_labels)
+        confusion = cells.reshape(n_labels, n_labels)
+        right = np.diag(confusion)
+        interval = macro_f1_interval(confusion, seed=seed)
+        return {
+            "method": self.method,
+            "macro_f1": float(macro_f1(right, confusion.sum(axis=1), confusion.sum(axis=0))),
+            "macro_f1_interval": None if interval is None else asdict(interval),
+            "accuracy": float(right.sum() / len(true)),
+            "papers": len(true),
+        }
+
+
+def baseline(
+    train: Path,
+    test: Path,
+    *,
+    embedder: Embedder,
+    cache: EmbeddingCache,
+    models: Sequence[Path] = (),
+    device: str = "auto",
+    columns: PaperColumns | None = None,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Score a linear SVM on frozen embeddings, and fine-tuned models beside it on the same papers.
+
+    Only test papers count that no method has met: neither in TRAIN nor in the training data of a model.
+
+    Args:
+        train: Labelled papers to fit the SVM on.
+        test: Labelled papers to score.
+        embedder: The frozen encoder.
+        cache: Where its embeddings are kept.
+        models: Runs and bundles.
+        device: Where bundles run.
+        columns: Of both files.
+        seed: Of the SVM's solver and of the bootstrap.
+
+    Returns:
+        The fields of `baseline.json`.
+
+    Raises:
+        ConfigError: No test paper is left to score.
+        LabelError: A test paper's label is not in TRAIN or not one of a model's, or TRAIN has too few papers.
+    """
+    fitted, scored = read_labelled(train, columns), read_labelled(test, columns)
+    # Before the SVM, so that a wrong folder does not cost its search.
+    evaluations = [evaluate(model, test, device=device, columns=columns) for model in models]
+    in_train = _met_by_svm(fitted, scored, embedder)
+    met = np.logical_or.reduce([in_train, *(one.predictions["seen"].to_numpy() for one in evaluations)])
+    if met.all():
+        raise ConfigError(
+            f"{test}: all {len(scored):,} papers stand in {train} or in a model's training data; give unseen papers"
+        )
+    svm, facts = _svm_answers(fitted, scored, embedder=embedder, cache=cache, seed=seed)
+    chosen_on_test = [one.report["model"] for one in evaluations if one.report["is_validation_data"]]
+    return {
+        "train": str(train),
+        "test": str(test),
+        "train_papers": len(fitted),
+        "test_papers": len(scored),
+        "seen_in_train": int(in_train.sum()),
+        "seen_by_models_alone": int((met & ~in_train).sum()),
+        "dropped": {"train": dict(fitted.dropped), "test": dict(scored.dropped)},
+        "seed": seed,
+        **facts,
+        "notes": [
+            *facts["notes"],
+            *(f"TEST is the validation data of {name}: its best epoch was chosen on these" for name in chosen_on_test),
+        ],
+        "methods": [answers.scores(~met, seed=seed) for answers in (svm, *map(_Answers.of, evaluations))],
+    }
+
+
+def _met_by_svm(train: LabelledPapers, test: LabelledPapers, embedder: Embedder) -> npt.NDArray[np.bool_]:
+    """Return `(n_papers,)` bool: the test paper stands in TRAIN, or the encoder is a run that was trained on it."""
+    met = seen_in_training(test.texts(), train.seen_hashes())
+    if (Path(embedder.name) / SEEN_TEXTS_FILE).is_file():
+        met |= seen_in_training(test.texts(embedder.text_template), load_seen_texts(Path(embedder.name)))
+    return met
+
+
+def _svm_answers(
+    train: LabelledPapers, test: LabelledPapers, *, embedder: Embedder, cache: EmbeddingCache, seed: int
+) -> tuple[_Answers, dict[str, Any]]:
+    """Fit the SVM and label the test papers; return its answers and how it was come by."""
+    labels = LabelSet.from_values(train.papers["label"].unique().to_pylist())
+    train_ids, test_ids = train.label_ids(labels), test.label_ids(labels)
+    train_texts, test_texts = train.texts(embedder.text_template), test.texts(embedder.text_template)
+    svm = fit_linear_svm(cache.embed(embedder, train_texts), train_ids, label_names=labels.names, seed=seed)
+    predicted = svm.predict(cache.embed(embedder, test_texts))
+    answers = _Answers(
+        method=f"frozen {embedder.name}, {embedder.pooling} pooling, linear SVM",
+        true=[labels.names[i] for i in test_ids],
+        predicted=[labels.names[i] for i in predicted],
+    )
+    facts = {
+        "encoder": embedder.name,
+        "pooling": embedder.pooling,
+        "max_length": embedder.text_encoder.max_length,
+        "hidden_size": embedder.hidden_size,
+        "c": svm.c,
+        "folds": svm.folds,
+        "cross_validation_accuracy": svm.cross_validation_accuracy,
+        "embeddings_from_cache": cache.hits,
+        "notes": [*svm.notes, *cache.problems],
+    }
+    return answers, facts
+
+
+def baseline_markdown(report: dict[str, Any]) -> str:
+    """Render the report as Markdown."""
+    lines = [
+        "| method | macro F1 | 95 % interval | accuracy | papers |",
+        "|---|---:|---|---:|---:|",
+    ]
+    for row in report["methods"]:
+        low, high = row["macro_f1_interval"]["low"], row["macro_f1_interval"]["high"]
+        lines.append(
+            f"| {row['method']} | {row['macro_f1']:.4f} | {low:.4f} to {high:.4f} | {row['accuracy']:.4f} "
+            f"| {row['papers']:,} |"
+        )
+    lines += [
+        "",
+        f"Of {report['test_papers']:,} test papers {report['seen_in_train']:,} stand in the training papers and "
+        f"{report['seen_by_models_alone']:,} more in the training data of a model; they are left out. The SVM was "
+        f"fitted on {report['train_papers']:,} papers with C = {report['c']:g}, the best of {report['folds']}-fold "
+        f"cross-validation there (accuracy {report['cross_validation_accuracy']:.4f}). Embeddings: "
+        f"{report['hidden_size']} numbers of at most {report['max_length']} tokens.",
+    ]
+    lines += ["", *(f"- {note}" for note in report["notes"])] if report["notes"] else []
+    return "\n".join(lines) + "\n"
+
+
+def write_baseline(report: dict[str, Any], out: Path) -> None:
+    """Write `baseline.json` and `baseline.md` into a folder."""
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(out / "baseline.json", report)
+    write_text(out / "baseline.md", f"# Frozen baseline on {report['test']}\n\n{baseline_markdown(report)}")

@@ -1,0 +1,129 @@
+"""Which run a folder belongs to, where an unfinished one goes on, and how an interrupted one stops."""
+
+import json
+import shutil
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_utils import get_last_checkpoint
+
+from specter_batch.errors import ConfigError, SpecterBatchError
+from specter_batch.files import write_json
+from specter_batch.training.run import RUN_FILE
+
+# What a run was asked to do; a second start on the same folder goes on only if it asks for the same.
+REQUEST_FILE = "training.json"
+
+
+def claim_folder(out: Path, request: dict[str, Any]) -> None:
+    """Make a run folder, or take up the unfinished run of the same request in it.
+
+    Raises:
+        ConfigError: The folder holds something else.
+    """
+    file = out / REQUEST_FILE
+    if (out / RUN_FILE).exists():
+        raise ConfigError(f"{out}: holds a finished run; give another --out, or remove the folder")
+    if file.exists():
+        if json.loads(file.read_text()) != request:
+            raise ConfigError(f"{out}: holds an unfinished run with other settings or papers; give another --out")
+    elif out.exists() and any(not path.name.endswith(".partial") for path in out.iterdir()):
+        raise ConfigError(f"{out}: is not empty and holds no training run; give another --out")
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(file, request)
+
+
+def remove_broken_checkpoints(folder: Path) -> None:
+    """Remove the checkpoints that a kill or a full disk left half-written."""
+    for checkpoint in folder.glob("checkpoint-*"):
+        try:
+            json.loads((checkpoint / "trainer_state.json").read_text())  # what the Trainer writes last
+        except (OSError, ValueError):
+            shutil.rmtree(checkpoint)
+
+
+def last_checkpoint(folder: Path) -> str | None:
+    """Return the newest checkpoint, if any."""
+    return get_last_checkpoint(str(folder)) if folder.is_dir() else None
+
+
+@contextmanager
+def checkpoints_fit(folder: Path) -> Iterator[None]:
+    """Say in one line that a checkpoint could not be written; the last whole one stays.
+
+    Raises:
+        SpecterBatchError: So.
+    """
+    try:
+        yield
+    except (OSError, SafetensorError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "PytorchStreamWriter" not in str(error):
+            raise
+        reason = str(error).splitlines()[0]
+        raise SpecterBatchError(
+            f"{folder}: a checkpoint could not be written ({reason}); make room and run the same command again to go "
+            "on from the last whole one"
+        ) from error
+
+
+class SaveWhenInterrupted(TrainerCallback):
+    """At the first Ctrl-C or SIGTERM the running step is finished and saved; a second one ends the process at once."""
+
+    def __init__(self) -> None:
+        self.interrupted = False
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Catch the signals; what was caught is raised as `KeyboardInterrupt` when all is saved."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self._interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        if self.interrupted:
+            raise KeyboardInterrupt
+
+    def _interrupt(self, *_: object) -> None:
+        if self.interrupted:
+            raise KeyboardInterrupt
+        self.interrupted = True
+        sys.stderr.write("interrupted: the running step is finished and saved; once more ends at once\n")
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
+        """Save and stop; at an epoch's last step the epoch is evaluated first, as it would have been."""
+        self._agree(args)
+        steps_per_epoch = state.max_steps // args.num_train_epochs
+        if self.interrupted and state.global_step % steps_per_epoch:
+            control.should_save = control.should_training_stop = True
+
+    def on_epoch_end(
+        self,
+        args: TrainingArguments,  # noqa: ARG002 - the Trainer gives it
+        state: TrainerState,  # noqa: ARG002
+        control: TrainerControl,
+        **_: object,
+    ) -> None:
+        """Leave out the evaluation of an epoch that was broken off."""
+        if self.interrupted:
+            whole = not control.should_training_stop
+            control.should_evaluate = control.should_save = whole
+            control.should_training_stop = True
+
+    def _agree(self, args: TrainingArguments) -> None:
+        """Under torchrun let all processes stop at the same step, or one would wait for the others for ever."""
+        if args.world_size > 1:
+            flag = torch.tensor(int(self.interrupted), device=args.device)
+            torch.distributed.all_reduce(flag, op=torch.distributed.ReduceOp.MAX)
+            self.interrupted = bool(flag.item())
