@@ -66,8 +66,8 @@ def inspect(
             f"{graph.parity.label_flips} flips"
         )
     validation = manifest.training.get("validation")
-    if isinstance(validation, dict):
-        typer.echo(f"validation   macro F1 {validation.get('macro_f1'):.4f}")
+    if isinstance(validation, dict) and validation.get("macro_f1") is not None:
+        typer.echo(f"validation   macro F1 {validation['macro_f1']:.4f}")
 
 
 def build_app() -> typer.Typer:

@@ -4,6 +4,7 @@
     ├── ConfigError          a setting, flag or configuration file is wrong
     ├── PaperSchemaError     an input of papers cannot be read as papers
     ├── LabelError           a label is not in the label set, or the set itself is wrong
+    ├── LeakError            papers of a test were in the model's training data
     ├── BundleError          a model bundle or run folder is missing, incomplete or of another format
     │   └── FingerprintError its files are not the files it was built with
     ├── ProviderError        the device asked for cannot run the model
@@ -28,6 +29,10 @@ class PaperSchemaError(SpecterBatchError):
 
 class LabelError(SpecterBatchError):
     """A label is not in the label set, or the set itself is wrong."""
+
+
+class LeakError(SpecterBatchError):
+    """Papers of a test were in the model's training data."""
 
 
 class BundleError(SpecterBatchError):

@@ -5,6 +5,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -78,10 +79,13 @@ def _check_type(field: pa.Field, *, canonical: str, where: str) -> None:
         or pa.types.is_large_binary(kind)
         or pa.types.is_null(kind)
     )
+    whole = pa.types.is_integer(kind) or (pa.types.is_decimal(kind) and kind.scale == 0 and not in_dictionary)
     whole_numbers_too = canonical in ("paper_id", "label")
-    if not (textual or (whole_numbers_too and pa.types.is_integer(kind))):
+    if not (textual or (whole_numbers_too and whole)):
         expected = "text or whole numbers" if whole_numbers_too else "text"
-        raise PaperSchemaError(f"{where}: column {field.name} should hold {expected}, got {field.type}")
+        floats = whole_numbers_too and pa.types.is_floating(kind)  # what pandas makes of numbers with gaps
+        hint = "; write it as text or, from pandas, as Int64" if floats else ""
+        raise PaperSchemaError(f"{where}: column {field.name} should hold {expected}, got {field.type}{hint}")
 
 
 def find_parquet(source: str | Path) -> tuple[Path, list[Path]]:
@@ -233,7 +237,7 @@ def _as_text(array: pa.Array) -> tuple[pa.Array, npt.NDArray[np.bool_]]:
     valid = np.zeros(len(array), dtype=np.bool_)
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
-    if pa.types.is_integer(array.type) or pa.types.is_null(array.type):
+    if pa.types.is_integer(array.type) or pa.types.is_decimal(array.type) or pa.types.is_null(array.type):
         return array.cast(pa.string()), valid
     raw = array.cast(pa.large_binary())
     try:
@@ -259,11 +263,18 @@ def check_template(template: str) -> str:
 
 def paper_text(title: str | None, abstract: str | None, template: str = TEXT_TEMPLATE) -> str:
     """Join a title and an abstract into the one text that the tokenizer reads; a missing part is empty."""
-    head, middle, tail = re.split(r"\{(?:title|abstract)\}", template)
+    head, middle, tail, abstract_first = _parts(template)
     first, second = (title or "").strip(), (abstract or "").strip()
-    if template.index("{abstract}") < template.index("{title}"):
+    if abstract_first:
         first, second = second, first
     return f"{head}{first}{middle}{second}{tail}"
+
+
+@cache
+def _parts(template: str) -> tuple[str, str, str, bool]:
+    """Return what stands before, between and after the two parts, and whether the abstract comes first."""
+    head, middle, tail = re.split(r"\{(?:title|abstract)\}", template)
+    return head, middle, tail, template.index("{abstract}") < template.index("{title}")
 
 
 def text_hash(text: str) -> str:

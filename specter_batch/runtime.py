@@ -1,7 +1,9 @@
 """ONNX Runtime sessions: the one place that makes them, loud about the device they run on."""
 
 import ctypes
+import logging
 import os
+import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,8 +20,19 @@ from specter_batch.metrics import margins, softmax
 
 Logits = npt.NDArray[np.float32]
 
+logger = logging.getLogger(__name__)
+
 # Papers of 256 tokens: 64 in a batch. Larger batches gain nothing on the cards that serve BERT-base.
 CUDA_MAX_TOKENS = 16_384
+
+# How ONNX Runtime says that a card's memory is full: its arena cannot grow, a call of CUDA fails, or a library cannot
+# get its workspace. There is no error type or code for it (https://github.com/microsoft/onnxruntime/issues/16307).
+_OUT_OF_MEMORY = re.compile(
+    r"Failed to allocate memory for requested buffer"
+    r"|Available memory of \d+ is smaller than requested bytes"
+    r"|out of memory"
+    r"|CU(BLAS|DNN)_STATUS_ALLOC_FAILED"
+)
 
 _INTEGERS = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
 
@@ -113,7 +126,7 @@ class Graph:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        options.log_severity_level = 3  # its warnings speak of graph internals; what matters is checked below
+        options.log_severity_level = 4  # its warnings speak of graph internals, and its errors are raised as well
         wanted = PROVIDERS[device.kind]
         if device.kind == "cuda":
             onnxruntime.preload_dlls()  # CUDA and cuDNN from the nvidia-* wheels, when they are installed
@@ -179,7 +192,13 @@ class OnnxClassifier:
 
     On a CPU every paper is one call on one thread, and the calls run on all cores: nothing is padded and a label
     depends on its paper alone. Papers that the int8 graph finds a close call (`deferral_margin`) are asked of
-    fp32. On CUDA papers of similar length are batched under a token budget.
+    fp32.
+
+    On CUDA papers of similar length are batched under a token budget, `max_batch_tokens`. Where the card's memory does
+    not hold a batch, the budget is halved for the rest of the session and the batch is cut anew. CUDA picks its kernels
+    by the shape of a batch, so logits of the same paper in another batch may differ by rounding, within what the
+    export's parity gate allows: the same papers under the same budget get the same scores, and under another budget the
+    same labels but for near-ties.
 
     Args:
         bundle: The opened bundle.
@@ -203,20 +222,29 @@ class OnnxClassifier:
             reference = bundle.graph_for(device.kind, "fp32")
             self._reference = Graph(bundle.path / reference.file, device=device, threads=1)
         self.provider = self._graph.provider
+        self.max_batch_tokens = CUDA_MAX_TOKENS if device.kind == "cuda" else None
+        self._max_length = bundle.manifest.max_length
         self._pool = ThreadPoolExecutor(self.workers, thread_name_prefix="classify")
 
     def logits(self, token_ids: Sequence[TokenIds]) -> Logits:
         """Return `(n, n_labels)` float32 for the papers' token ids, in input order."""
         found = np.zeros((len(token_ids), self._n_labels), dtype=np.float32)
-        lengths = [len(ids) for ids in token_ids]
-        if self.device.kind == "cpu":
-            order = longest_first(lengths)
+        order = longest_first([len(ids) for ids in token_ids])
+        if self.max_batch_tokens is None:
             papers = (token_ids[row] for row in order)
             for row, logits in zip(order, self._pool.map(self._single, papers), strict=True):
                 found[row] = logits
-        else:
-            for rows in plan_batches(lengths, max_tokens=CUDA_MAX_TOKENS):
-                found[rows] = self._graph.logits(pad_batch(token_ids, rows))
+            return found
+        while len(order):
+            done = 0
+            for rows in plan_batches([len(token_ids[row]) for row in order], max_tokens=self.max_batch_tokens):
+                batch = pad_batch(token_ids, order[rows])
+                batch_logits = self._fitting(batch)
+                if batch_logits is None:
+                    break
+                found[batch.row] = batch_logits
+                done += len(rows)
+            order = order[done:]
         return found
 
     def predict(self, token_ids: Sequence[TokenIds]) -> Predictions:
@@ -230,6 +258,29 @@ class OnnxClassifier:
     def close(self) -> None:
         """Stop the worker threads."""
         self._pool.shutdown(cancel_futures=True)
+
+    def _fitting(self, batch: EncodedBatch) -> Logits | None:
+        """Return a batch's logits; None when the card's memory does not hold it, and the budget is halved then.
+
+        Raises:
+            ProviderError: The batch is one paper, which cannot be halved.
+        """
+        try:
+            return self._graph.logits(batch)
+        except Exception as error:  # onnxruntime's exceptions share no base class but this
+            if not _OUT_OF_MEMORY.search(str(error)):
+                raise
+            papers, seq_len = batch.input_ids.shape
+            if papers == 1:
+                raise ProviderError(
+                    f"the memory of {self.device} does not hold one paper of {seq_len} tokens (the bundle's max_length "
+                    f"is {self._max_length}): {error}; see nvidia-smi for what else is on the card, use a bundle of a "
+                    "smaller max_length, or run with --device cpu"
+                ) from error
+            self.max_batch_tokens = papers * seq_len // 2  # of what did not fit: it may have been less than the budget
+            figures = {"device": str(self.device), "papers": papers, "max_batch_tokens": self.max_batch_tokens}
+            logger.warning("out of memory, smaller batches from now on", extra={"fields": figures})
+            return None
 
     def _single(self, ids: TokenIds) -> Logits:
         batch = pad_batch([ids], np.zeros(1, dtype=np.int64))

@@ -43,6 +43,7 @@ def load_encoder(
         **{**inherited, **names, "pooling": pooling, "head": config.head.model_dump(mode="json", exclude_none=True)}
     )
     model = SpecterForSequenceClassification(classifier)
+    verbosity = logging.get_verbosity()
     logging.set_verbosity_error()  # what is missing is looked at below; that the pooler is not used is no news
     try:
         # The encoder alone: were it a run, its head would know other labels.
@@ -54,6 +55,8 @@ def load_encoder(
         raise ConfigError(
             f"--encoder {config.encoder}: its weights or its tokenizer cannot be loaded ({str(error).splitlines()[0]})"
         ) from error
+    finally:
+        logging.set_verbosity(verbosity)
     missing = [key for key in loading["missing_keys"] if not key.startswith("pooler.")]
     if missing:
         raise ConfigError(f"--encoder {config.encoder}: its weights lack {len(missing)} tensors, {missing[0]} first")

@@ -12,7 +12,7 @@ import pyarrow as pa
 from specter_batch import __version__
 from specter_batch.bundle import MANIFEST_FILE, ModelBundle
 from specter_batch.encoding import TokenIds, pad_batch, plan_batches
-from specter_batch.errors import SpecterBatchError
+from specter_batch.errors import LeakError
 from specter_batch.metrics import Ints
 from specter_batch.papers import PaperColumns
 from specter_batch.runtime import Device, Logits, OnnxClassifier, Predictions
@@ -23,10 +23,6 @@ from specter_batch.training.run import TrainingRun
 
 # Padded tokens held at once by the Torch model; on a CPU small batches of equal length are the fastest.
 TORCH_MAX_TOKENS = 4096
-
-
-class LeakError(SpecterBatchError):
-    """Papers of a test were in the model's training data."""
 
 
 class Classifier(Protocol):
