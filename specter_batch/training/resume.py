@@ -56,11 +56,11 @@ def last_checkpoint(folder: Path) -> str | None:
 
 
 @contextmanager
-def checkpoints_fit(folder: Path) -> Iterator[None]:
-    """Say in one line that a checkpoint could not be written; the last whole one stays.
+def saving(folder: Path) -> Iterator[None]:
+    """Say in one line that weights could not be written; the last whole checkpoint stays.
 
     Raises:
-        SpecterBatchError: So.
+        SpecterBatchError: The disk is full or cannot be written.
     """
     try:
         yield
@@ -69,8 +69,8 @@ def checkpoints_fit(folder: Path) -> Iterator[None]:
             raise
         reason = str(error).splitlines()[0]
         raise SpecterBatchError(
-            f"{folder}: a checkpoint could not be written ({reason}); make room and run the same command again to go "
-            "on from the last whole one"
+            f"{folder}: the weights could not be written ({reason}); make room and run the same command again to go "
+            "on from the last whole checkpoint"
         ) from error
 
 

@@ -1,0 +1,107 @@
+"""What training leaves in the run folder beside the tokenizer."""
+
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from specter_batch.bundle import REFERENCE_FILE, SEEN_TEXTS_FILE
+from specter_batch.files import write_json, written_whole
+from specter_batch.labels import LabelSet
+from specter_batch.metrics import N_SCORE_BINS, score_bins
+from specter_batch.papers import TEXT_TEMPLATE
+from specter_batch.runtime import Logits, Predictions
+from specter_batch.scores import seen_in_training
+from specter_batch.training.calibration import fit_temperature
+from specter_batch.training.config import TrainConfig
+from specter_batch.training.data import LabelledPapers
+from specter_batch.training.figures import EvaluationSettings, figures
+from specter_batch.training.model import SpecterForSequenceClassification
+from specter_batch.training.resume import saving
+from specter_batch.training.run import CALIBRATION_FILE, RUN_FILE, RunRecord
+from specter_batch.training.run_report import write_run_report
+
+
+def write_run(
+    out: Path,
+    model: SpecterForSequenceClassification,
+    config: TrainConfig,
+    *,
+    train_papers: LabelledPapers,
+    val_papers: LabelledPapers,
+    val_logits: Logits,
+    labels: LabelSet,
+    max_length: int,
+    facts: dict[str, Any],
+) -> None:
+    """Write weights, calibration papers, drift reference, seen texts and, when all that is there, the record.
+
+    Args:
+        out: The run folder.
+        model: With the weights to keep.
+        config: What was asked.
+        train_papers: Trained on.
+        val_papers: Chosen on.
+        val_logits: `(n_val_papers, n_labels)`; the temperature is fitted to these.
+        labels: In the order of the logits.
+        max_length: Most tokens of a paper.
+        facts: What else to record of the training.
+    """
+    val_ids, seen_texts = val_papers.label_ids(labels), train_papers.seen_hashes()
+    temperature = fit_temperature(val_logits.astype(np.float64), val_ids)
+    with saving(out):
+        model.save_pretrained(out)
+        np.save(out / SEEN_TEXTS_FILE, seen_texts)
+        _write_calibration(out, config, train_papers)
+    predictions = Predictions.from_logits(val_logits, temperature=temperature)
+    write_json(out / REFERENCE_FILE, _reference(predictions, labels))
+    packages = ("specter-batch", "torch", "transformers", "tokenizers", "numpy")
+    record = RunRecord(
+        encoder=config.encoder,
+        labels=labels.names,
+        text_template=TEXT_TEMPLATE,
+        max_length=max_length,
+        pooling=model.config.pooling,
+        head=model.config.head,
+        temperature=temperature,
+        training={
+            **facts,
+            "train_papers": len(train_papers),
+            "validation_papers": len(val_papers),
+            "dropped": {"train": dict(train_papers.dropped), "validation": dict(val_papers.dropped)},
+            "validation": figures(
+                val_logits,
+                val_ids,
+                seen=seen_in_training(val_papers.texts(), seen_texts),
+                temperature=temperature,
+                labels=labels,
+                settings=EvaluationSettings(),
+            ),
+            "versions": {"python": platform.python_version()} | {name: version(name) for name in packages},
+        },
+    )
+    write_json(out / RUN_FILE, record.model_dump(mode="json"))
+    write_run_report(out)
+
+
+def _write_calibration(out: Path, config: TrainConfig, papers: LabelledPapers) -> None:
+    generator = np.random.default_rng(config.seed)
+    size = min(config.calibration_papers, len(papers))
+    rows = np.sort(generator.choice(len(papers), size=size, replace=False))
+    with written_whole(out / CALIBRATION_FILE) as partial:
+        pq.write_table(papers.papers.take(rows), partial)
+
+
+def _reference(predictions: Predictions, labels: LabelSet) -> dict[str, Any]:
+    n_papers = len(predictions.label_id)
+    counts = np.bincount(predictions.label_id, minlength=len(labels))
+    histogram = np.bincount(score_bins(predictions.score), minlength=N_SCORE_BINS)
+    return {
+        "papers": n_papers,
+        "label_shares": {name: float(counts[i] / n_papers) for i, name in enumerate(labels)},
+        "score_histogram": (histogram / n_papers).tolist(),
+        "mean_score": float(predictions.score.mean()),
+    }
