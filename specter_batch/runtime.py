@@ -3,6 +3,7 @@
 import ctypes
 import logging
 import os
+import platform
 import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -107,6 +108,21 @@ def usable_cpus() -> int:
     return cores
 
 
+def int8_saturates() -> bool:
+    """Say whether ONNX Runtime's fast int8 kernels on this CPU hold sums of products in 16 bits, which saturate.
+
+    Those of x86-64 do without VNNI (https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html). A
+    CPU that cannot be asked is taken for one of them, which costs speed and never a label.
+    """
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        return False
+    try:
+        flags = Path("/proc/cpuinfo").read_text().split()
+    except OSError:
+        return True
+    return not {"avx512_vnni", "avx_vnni"} & set(flags)
+
+
 class Graph:
     """One ONNX graph in a session on one device.
 
@@ -134,6 +150,9 @@ class Graph:
             options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
             providers: list[Any] = [(wanted, {"device_id": device.index})]
         else:
+            if int8_saturates():
+                # Weights of 8 bits then run on slower kernels that add in 32 bits: the same labels as anywhere else.
+                options.add_session_config_entry("session.x64quantprecision", "1")
             providers = [wanted]
         try:
             self._session = onnxruntime.InferenceSession(str(file), options, providers=providers)

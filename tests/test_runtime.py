@@ -3,17 +3,21 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
+from onnxruntime.capi.onnxruntime_pybind11_state import EPFail, Fail, RuntimeException
 
+from small_card import OUT_OF_MEMORY, SmallCard
 from specter_batch import runtime
 from specter_batch.bundle import BundleManifest, GraphEntry, GraphParity, ModelBundle
 from specter_batch.encoding import TokenIds, pad_batch
 from specter_batch.errors import BundleError, ConfigError, ProviderError
-from specter_batch.runtime import Device, Graph, OnnxClassifier, Predictions, cuda_problem, usable_cpus
+from specter_batch.runtime import Device, Graph, OnnxClassifier, Predictions, cuda_problem, int8_saturates, usable_cpus
 
 CPU = Device(kind="cpu")
 HAS_CUDA = cuda_problem(0) is None
@@ -134,6 +138,23 @@ def test_a_quota_that_cannot_be_read_is_no_quota(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(os, "sched_getaffinity", lambda *_: set(range(8)), raising=False)
     monkeypatch.setattr(Path, "read_text", lambda *_: cpu_max)
     assert usable_cpus() == 8
+
+
+@pytest.mark.parametrize(
+    ("machine", "flags", "expected"),
+    [
+        ("x86_64", "avx2 avx512_vnni", False),
+        ("x86_64", "avx2 avx_vnni", False),
+        ("AMD64", "avx2 avx512bw", True),
+        ("aarch64", "asimd", False),
+    ],
+)
+def test_int8_saturates_on_x86_without_vnni(
+    monkeypatch: pytest.MonkeyPatch, machine: str, flags: str, expected: bool
+) -> None:
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    monkeypatch.setattr(Path, "read_text", lambda *_: f"model name : a CPU\nflags : {flags}\n")
+    assert int8_saturates() is expected
 
 
 # Graphs
@@ -315,6 +336,95 @@ def test_the_cores_at_hand_set_the_number_of_workers(make_bundle: MakeBundle, mo
     monkeypatch.setattr(runtime, "usable_cpus", lambda: 3)
     classifier = OnnxClassifier(make_bundle(), device=CPU)
     assert classifier.workers == 3
+    classifier.close()
+
+
+# A card without enough memory: the graph runs on the CPU, and feeds above a size fail as they do on CUDA
+
+# As onnxruntime words them: its arena cannot grow, or may not; CUDA fails; a library finds no room to work in.
+NO_MEMORY = [
+    (RuntimeException, OUT_OF_MEMORY),
+    (
+        RuntimeException,
+        "[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : BFCArena::AllocateRawInternal Available memory of 1024 is "
+        "smaller than requested bytes of 4096",
+    ),
+    (
+        Fail,
+        "[ONNXRuntimeError] : 1 : FAIL : CUDA failure 2: out of memory ; GPU=0 ; expr=cudaMalloc(&p, size);",
+    ),
+    (Fail, "[ONNXRuntimeError] : 1 : FAIL : CUBLAS failure 3: CUBLAS_STATUS_ALLOC_FAILED ; GPU=0"),
+    (EPFail, "[ONNXRuntimeError] : 11 : EP_FAIL : CUDNN failure 4: CUDNN_STATUS_ALLOC_FAILED ; GPU=0"),
+]
+
+
+def on_small_card(bundle: ModelBundle, tokens: int, failure: Exception) -> tuple[OnnxClassifier, SmallCard]:
+    classifier = OnnxClassifier(bundle, device=CPU, workers=1)
+    card = SmallCard(classifier._graph._session, tokens, failure)
+    classifier._graph._session = card
+    classifier.device, classifier.max_batch_tokens = Device(kind="cuda"), runtime.CUDA_MAX_TOKENS
+    return classifier, card
+
+
+MANY = [np.arange(1, 2 + i % 7) for i in range(50)]
+ALL_TOKENS = 50 * 7  # every paper in one batch, padded
+
+
+@pytest.mark.parametrize(("kind", "message"), NO_MEMORY, ids=lambda value: str(value)[-30:])
+def test_a_batch_that_does_not_fit_is_cut_in_half_and_no_paper_is_lost(
+    make_bundle: MakeBundle, kind: type[Exception], message: str
+) -> None:
+    classifier, _ = on_small_card(make_bundle(), 100, kind(message))
+    assert classifier.logits(MANY).tolist() == [[ids.sum(), len(ids)] for ids in MANY]
+    classifier.close()
+
+
+def test_the_smaller_budget_is_kept_and_logged_once_a_halving(
+    make_bundle: MakeBundle, caplog: pytest.LogCaptureFixture
+) -> None:
+    classifier, card = on_small_card(make_bundle(), 100, RuntimeException(OUT_OF_MEMORY))
+    classifier.logits(MANY)
+    # 350 and 175 tokens do not fit, 87 do.
+    assert classifier.max_batch_tokens == ALL_TOKENS // 4
+    assert [record.message for record in caplog.records] == ["out of memory, smaller batches from now on"] * 2
+    assert caplog.records[-1].fields == {"device": "cuda:0", "papers": 25, "max_batch_tokens": 87}  # type: ignore[attr-defined]
+    card.fed.clear()
+    classifier.logits(MANY)
+    assert max(papers * seq_len for papers, seq_len in card.fed) <= 87
+    assert len(caplog.records) == 2
+    classifier.close()
+
+
+def test_memory_that_runs_short_later_costs_only_the_batch_at_hand(make_bundle: MakeBundle) -> None:
+    classifier, card = on_small_card(make_bundle(), 40, RuntimeException(OUT_OF_MEMORY))
+    classifier.max_batch_tokens = 40
+    fits = card._session.run
+
+    def shrink(outputs: Any, feed: dict[str, TokenIds]) -> Any:
+        card._tokens = 20 if len(card.fed) > 4 else 40
+        return fits(outputs, feed)
+
+    card._session = SimpleNamespace(run=shrink)
+    assert classifier.logits(MANY).tolist() == [[ids.sum(), len(ids)] for ids in MANY]
+    papers = sum(rows for rows, seq_len in card.fed if rows * seq_len <= 20) + sum(rows for rows, _ in card.fed[:5])
+    assert (classifier.max_batch_tokens, papers) == (39 // 2, len(MANY))  # 13 papers of 3 tokens failed
+    classifier.close()
+
+
+def test_a_paper_that_does_not_fit_alone_is_an_error_that_names_its_length(make_bundle: MakeBundle) -> None:
+    classifier, card = on_small_card(make_bundle(), 5, RuntimeException(OUT_OF_MEMORY))
+    with pytest.raises(ProviderError, match=r"not hold one paper of 7 tokens .*max_length is 8.*--device cpu"):
+        classifier.logits(MANY)
+    assert card.fed[-1] == (1, 7)
+    classifier.close()
+
+
+def test_any_other_failure_is_not_taken_for_a_lack_of_memory(make_bundle: MakeBundle) -> None:
+    failure = Fail("[ONNXRuntimeError] : 1 : FAIL : CUDA failure 700: an illegal memory access was encountered")
+    classifier, card = on_small_card(make_bundle(), 100, failure)
+    with pytest.raises(Fail, match="illegal memory access"):
+        classifier.logits(MANY)
+    assert len(card.fed) == 1
     classifier.close()
 
 

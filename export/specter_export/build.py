@@ -5,7 +5,6 @@ import json
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -29,36 +28,20 @@ from specter_batch.bundle import (
     file_sha256,
 )
 from specter_batch.encoding import TokenIds
-from specter_batch.errors import BundleError, ConfigError, ParityError
+from specter_batch.errors import ConfigError, ParityError
 from specter_batch.files import write_json
-from specter_batch.metrics import Ints
 from specter_batch.papers import paper_text
-from specter_batch.runtime import Device, Graph, Logits, cuda_problem, usable_cpus
+from specter_batch.runtime import Device, Graph, cuda_problem
 from specter_batch.training.data import read_labelled
-from specter_batch.training.evaluation import TorchClassifier
 from specter_batch.training.run import TrainingRun
+from specter_export.gate import Gate, gate_papers
 from specter_export.graph import export_reference
 from specter_export.optimize import GraphShape, optimize_fp16
-from specter_export.parity import NO_LABEL, ParityReport, check_graph, logits_alone, trap_texts
+from specter_export.parity import ParityReport, logits_alone
 from specter_export.quantize import fit_deferral_margin, quantize
-from specter_export.recipe import REFERENCE_RECIPE, Recipe, Tolerances, load_recipe
+from specter_export.recipe import REFERENCE_RECIPE, Recipe, load_recipe
 
 TOKENIZER_FILES = (TOKENIZER_FILE, "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
-
-
-@dataclass(frozen=True, kw_only=True)
-class GatePapers:
-    """Papers that graphs are compared on.
-
-    Attributes:
-        token_ids: Trap texts first, then the papers.
-        expected: Torch's logits `(n, n_labels)`.
-        true: `(n,)` label ids, `NO_LABEL` where there is none.
-    """
-
-    token_ids: list[TokenIds]
-    expected: Logits
-    true: Ints
 
 
 def build_bundle(
@@ -66,9 +49,9 @@ def build_bundle(
 ) -> dict[str, ParityReport]:
     """Export a run and write the bundle if every graph passes its parity gate.
 
-    The deferral margin is fitted on half of the run's calibration papers (training papers); the gate asks the other
-    half, or `papers`. Either way `parity.json` is written: into the bundle, or, when a graph failed, into `out` if no
-    bundle stands there and beside it if one does.
+    int8 is fitted (its smoothing, its deferral margin) on half of the run's calibration papers (training papers); the
+    gate asks the other half, or `papers`. Either way `parity.json` is written: into the bundle, or, when a graph
+    failed, into `out` if no bundle stands there and beside it if one does.
 
     Args:
         run: What training left.
@@ -92,21 +75,18 @@ def build_bundle(
         folder.mkdir()
         export_reference(run, folder / reference_recipe.file, opset=reference_recipe.opset)
         fitting, checking = _calibration_halves(run)
-        gate = gate_papers(run, read_labelled(papers).papers if papers else checking)
-        reference = Graph(folder / reference_recipe.file, device=Device(kind="cpu"), threads=usable_cpus())
+        fitting_ids = _token_ids(run, fitting)
+        gate = Gate.open(
+            gate_papers(run, read_labelled(papers).papers if papers else checking), folder / reference_recipe.file
+        )
         reports = {
-            reference_recipe.file: check_graph(
-                reference,
-                file=reference_recipe.file,
-                token_ids=gate.token_ids,
-                expected=gate.expected,
-                true=gate.true,
-                tolerances=reference_recipe.tolerances,
+            reference_recipe.file: gate.judge(
+                gate.reference, file=reference_recipe.file, precision="fp32", tolerances=reference_recipe.tolerances
             )
         }
         for recipe in others:
-            reports[recipe.file] = _build_graph(recipe, folder, run, reference, fitting, gate)
-        write_json(folder / PARITY_FILE, _parity_json(reports, papers=papers, gate=gate))
+            reports[recipe.file] = _build_graph(recipe, folder, run, fitting_ids, gate)
+        write_json(folder / PARITY_FILE, _parity_json(reports, papers=papers, gate=gate, fitting=fitting_ids))
         failed = [f"{name}: {reason}" for name, report in reports.items() for reason in report.failures]
         if failed:
             kept = _keep_failed_report(folder / PARITY_FILE, out)
@@ -119,82 +99,37 @@ def build_bundle(
     return reports
 
 
-def check_bundle(bundle: ModelBundle, run: TrainingRun, papers: Path) -> dict[str, ParityReport]:
-    """Run the parity gate again, over a bundle's graphs and any papers.
-
-    Raises:
-        BundleError: The bundle was not exported from a run with these labels.
-    """
-    if tuple(bundle.labels) != tuple(run.labels):
-        raise BundleError(f"{bundle.path} and {run.path} have different labels; give the run it was exported from")
-    gate = gate_papers(run, read_labelled(papers).papers)
-    device = Device(kind="cpu")
-    reference = Graph(bundle.path / bundle.graph_for("cpu", "fp32").file, device=device, threads=usable_cpus())
-    reports = {}
-    for entry in bundle.manifest.graphs:
-        graph = reference if entry.precision == "fp32" else Graph(bundle.path / entry.file, device=device, threads=1)
-        reports[entry.file] = check_graph(
-            graph,
-            file=entry.file,
-            token_ids=gate.token_ids,
-            expected=gate.expected,
-            true=gate.true,
-            tolerances=Tolerances.model_validate(entry.parity.tolerances),
-            reference=reference,
-            deferral_margin=entry.deferral_margin,
-        )
-    return reports
-
-
-def gate_papers(run: TrainingRun, table: pa.Table) -> GatePapers:
-    """Put the trap texts before the papers, and ask Torch of all."""
-    texts = trap_texts(run.text_template)
-    true = [NO_LABEL] * len(texts)
-    for row in table.to_pylist():
-        texts.append(paper_text(row["title"], row["abstract"], run.text_template))
-        found = run.labels.find(row["label"]) if row["label"] else None
-        true.append(NO_LABEL if found is None else found)
-    token_ids = run.text_encoder().encode(texts)
-    return GatePapers(
-        token_ids=token_ids, expected=TorchClassifier(run).logits(token_ids), true=np.array(true, dtype=np.int64)
-    )
-
-
 def _calibration_halves(run: TrainingRun) -> tuple[pa.Table, pa.Table]:
     table = run.calibration_papers()
     rows = np.arange(table.num_rows)
     return table.take(rows[::2]), table.take(rows[1::2])
 
 
+def _token_ids(run: TrainingRun, table: pa.Table) -> list[TokenIds]:
+    texts = [paper_text(row["title"], row["abstract"], run.text_template) for row in table.to_pylist()]
+    return run.text_encoder().encode(texts)
+
+
 def _build_graph(
-    recipe: Recipe, folder: Path, run: TrainingRun, reference: Graph, fitting: pa.Table, gate: GatePapers
+    recipe: Recipe, folder: Path, run: TrainingRun, fitting: Sequence[TokenIds], gate: Gate
 ) -> ParityReport:
-    source, file = folder / "model.onnx", folder / recipe.file
+    file = folder / recipe.file
     # Without a card fp16 is checked on the CPU, which rounds to fp16 between operators and computes them in fp32.
     on_cuda = recipe.device == "cuda" and cuda_problem(0) is None
     margin = None
     if recipe.precision == "int8":
-        quantize(source, file, settings=recipe.quantization)
+        quantize(gate.reference_file, file, settings=recipe.quantization, token_ids=fitting)
     else:
-        optimize_fp16(source, file, shape=_graph_shape(run))
+        optimize_fp16(gate.reference_file, file, shape=_graph_shape(run))
     graph = Graph(file, device=Device(kind="cuda" if on_cuda else "cpu"), threads=1)
     if recipe.precision == "int8" and recipe.tolerances.max_label_flips is not None:
-        texts = [paper_text(row["title"], row["abstract"], run.text_template) for row in fitting.to_pylist()]
-        token_ids = run.text_encoder().encode(texts)
         margin = fit_deferral_margin(
-            logits_alone(graph, token_ids),
-            logits_alone(reference, token_ids),
+            logits_alone(graph, fitting),
+            logits_alone(gate.reference, fitting),
             max_label_flips=recipe.tolerances.max_label_flips,
         )
-    return check_graph(
-        graph,
-        file=recipe.file,
-        token_ids=gate.token_ids,
-        expected=gate.expected,
-        true=gate.true,
-        tolerances=recipe.tolerances,
-        reference=reference,
-        deferral_margin=margin,
+    return gate.judge(
+        graph, file=recipe.file, precision=recipe.precision, tolerances=recipe.tolerances, deferral_margin=margin
     )
 
 
@@ -207,6 +142,11 @@ def _graph_shape(run: TrainingRun) -> GraphShape:
         cls_only=run.record.pooling != "mean",
         gelu=config["hidden_act"] == "gelu",
     )
+
+
+def _provenance(run: TrainingRun) -> dict[str, Any]:
+    """Return what the run recorded of its training, but for the log of its steps."""
+    return {name: value for name, value in run.record.training.items() if name != "log"}
 
 
 def _entry(folder: Path, recipe: Recipe, report: ParityReport) -> GraphEntry:
@@ -228,15 +168,23 @@ def _entry(folder: Path, recipe: Recipe, report: ParityReport) -> GraphEntry:
     )
 
 
-def _parity_json(reports: dict[str, ParityReport], *, papers: Path | None, gate: GatePapers) -> dict[str, Any]:
+def _parity_json(
+    reports: dict[str, ParityReport], *, papers: Path | None, gate: Gate, fitting: Sequence[TokenIds]
+) -> dict[str, Any]:
     return {
-        "papers": len(gate.token_ids),
+        "papers": len(gate.papers.token_ids),
         "source": "labelled papers given"
         if papers
         else "calibration papers of the run that the margin was not fitted on",
-        "papers_sha256": hashlib.sha256(b"".join(ids.tobytes() for ids in gate.token_ids)).hexdigest(),
+        "papers_sha256": _sha256(gate.papers.token_ids),
+        "fitting_papers": len(fitting),
+        "fitting_papers_sha256": _sha256(fitting),
         "graphs": {name: report.as_json() for name, report in reports.items()},
     }
+
+
+def _sha256(token_ids: Sequence[TokenIds]) -> str:
+    return hashlib.sha256(b"".join(ids.tobytes() for ids in token_ids)).hexdigest()
 
 
 def _keep_failed_report(parity: Path, out: Path) -> Path:
@@ -274,7 +222,7 @@ def _write_manifest(run: TrainingRun, folder: Path, graphs: Sequence[GraphEntry]
         temperature=run.record.temperature,
         graphs=tuple(graphs),
         files=files,
-        training=run.record.training | {"export_versions": {name: _version_of(name) for name in packages}},
+        training=_provenance(run) | {"export_versions": {name: _version_of(name) for name in packages}},
     )
     sealed = manifest.model_copy(update={"fingerprint": manifest.expected_fingerprint()})
     write_json(folder / MANIFEST_FILE, sealed.model_dump(mode="json"))

@@ -60,7 +60,7 @@ def parity(
 
     opened, training_run = ModelBundle.open(bundle), TrainingRun.open(against)
 
-    from specter_export.build import check_bundle  # seconds of imports: only now that there is something to check
+    from specter_export.gate import check_bundle  # seconds of imports: only now that there is something to check
 
     reports = check_bundle(opened, training_run, papers)
     _print(reports, as_json=as_json)

@@ -36,6 +36,25 @@ def trap_texts(template: str) -> list[str]:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GatePapers:
+    """Papers that graphs are compared on.
+
+    Attributes:
+        token_ids: Of mixed lengths.
+        expected: Torch's logits `(n, n_labels)`.
+        true: `(n,)` label ids, `NO_LABEL` where a paper has none.
+    """
+
+    token_ids: list[TokenIds]
+    expected: Logits
+    true: Ints
+
+    def longest(self, count: int) -> list[TokenIds]:
+        """Return the token ids of the longest papers."""
+        return sorted(self.token_ids, key=len)[-count:]
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModeParity:
     """One way of asking a graph, against Torch.
 
@@ -56,6 +75,7 @@ class ParityReport:
 
     Attributes:
         macro_f1: Of Torch and of the graph, when the papers have labels.
+        largest_value: fp16 only: what any operator of the fp32 graph gives at most on the longest papers.
         failures: Why it may not go into a bundle; empty when it passed.
     """
 
@@ -65,6 +85,7 @@ class ParityReport:
     deferral_margin: float | None
     deferred_papers: int
     failures: tuple[str, ...]
+    largest_value: float | None = None
 
     @property
     def passed(self) -> bool:
@@ -98,10 +119,8 @@ def check_graph(
     graph: Graph,
     *,
     file: str,
-    token_ids: Sequence[TokenIds],
-    expected: Logits,
+    papers: GatePapers,
     tolerances: Tolerances,
-    true: Ints,
     reference: Graph | None = None,
     deferral_margin: float | None = None,
 ) -> ParityReport:
@@ -110,13 +129,12 @@ def check_graph(
     Args:
         graph: The graph in question.
         file: Its name in the bundle.
-        token_ids: Of the papers, mixed lengths.
-        expected: Torch's logits `(n, n_labels)`.
+        papers: To ask, and what Torch says of them.
         tolerances: Of the graph's recipe.
-        true: `(n,)` label ids, `NO_LABEL` where a paper has none.
         reference: The fp32 graph, for a graph with a deferral margin.
         deferral_margin: Papers under it are asked of the reference.
     """
+    token_ids, expected = papers.token_ids, papers.expected
     alone = logits_alone(graph, token_ids)
     deferred = np.zeros(len(token_ids), dtype=np.bool_)
     if reference is not None and deferral_margin:
@@ -136,7 +154,7 @@ def check_graph(
     return ParityReport(
         file=file,
         modes=modes,
-        macro_f1=_macro_f1(true, {"torch": expected, "graph": alone}),
+        macro_f1=_macro_f1(papers.true, {"torch": expected, "graph": alone}),
         deferral_margin=deferral_margin,
         deferred_papers=int(deferred.sum()),
         failures=tuple(_failures(modes, tolerances)),

@@ -17,10 +17,13 @@ class Quantization(Settings):
 
     Attributes:
         per_channel: One scale per output channel instead of one per weight.
-        reduce_range: Keep weights within 7 bits, for CPUs without VNNI.
+        smoothing: How far the loudness of activation channels moves into the weights first, from 0 to 1
+            (`specter_export.smooth`); not at all when None.
+        reduce_range: Keep weights within 7 bits: the fast kernels of x86-64 CPUs without VNNI are exact with these.
     """
 
     per_channel: bool = True
+    smoothing: float | None = Field(default=None, ge=0, le=1)
     reduce_range: bool = False
 
 

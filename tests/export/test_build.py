@@ -16,7 +16,8 @@ from specter_batch.runtime import Device, OnnxClassifier
 from specter_batch.sample import SamplePaths
 from specter_batch.training.data import read_labelled
 from specter_batch.training.run import TrainingRun
-from specter_export.build import build_bundle, check_bundle
+from specter_export.build import build_bundle
+from specter_export.gate import check_bundle
 from specter_export.graph import export_reference
 from specter_export.optimize import GraphShape, optimize_fp16
 from specter_export.recipe import DEFAULT_RECIPES, REFERENCE_RECIPE, Recipe, Tolerances, load_recipe

@@ -7,7 +7,7 @@ from specter_batch.encoding import EncodedBatch, TokenIds
 from specter_batch.papers import TEXT_TEMPLATE
 from specter_batch.runtime import Logits
 from specter_batch.training.run import TrainingRun
-from specter_export.parity import NO_LABEL, ParityReport, check_graph, compare, logits_alone, trap_texts
+from specter_export.parity import NO_LABEL, GatePapers, ParityReport, check_graph, compare, logits_alone, trap_texts
 from specter_export.recipe import Tolerances
 
 N_LABELS = 3
@@ -64,10 +64,12 @@ def check(
     return check_graph(
         FakeGraph(of_batch),
         file="model.onnx",
-        token_ids=token_ids,
-        expected=expected,
+        papers=GatePapers(
+            token_ids=token_ids,
+            expected=expected,
+            true=np.full(len(token_ids), NO_LABEL) if true is None else true,
+        ),
         tolerances=tolerances,
-        true=np.full(len(token_ids), NO_LABEL) if true is None else true,
         reference=FakeGraph(honest),
         deferral_margin=margin,
     )

@@ -4,15 +4,21 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from specter_batch.bundle import ModelBundle
+from specter_batch.encoding import TokenIds
 from specter_batch.metrics import margins
 from specter_batch.runtime import Logits
+from specter_batch.sample import make_papers
 from specter_export.quantize import fit_deferral_margin, float_matmuls, quantize
-from specter_export.recipe import Quantization
+from specter_export.recipe import Quantization, load_recipe
+
+SHIPPED = load_recipe("cpu-int8").quantization
 
 
 def logits_of(n_labels: int) -> st.SearchStrategy[tuple[Logits, Logits]]:
@@ -84,31 +90,63 @@ def test_what_is_added_to_all_logits_of_a_paper_does_not_matter(logits: tuple[Lo
     assert fit_deferral_margin(int8 + np.float32(shift), fp32, max_label_flips=0.1) == pytest.approx(margin, abs=1e-4)
 
 
-def test_quantizing_writes_the_int8_graph_and_nothing_else(tiny_bundle: Path, tmp_path: Path) -> None:
+def operators(file: Path) -> Counter[str]:
+    return Counter(node.op_type for node in onnx.load(file).graph.node)
+
+
+@pytest.fixture(scope="module")
+def token_ids(tiny_bundle: Path) -> list[TokenIds]:
+    texts = [f"{row['title']}[SEP]{row['abstract']}" for row in make_papers(n_papers=40, seed=3).to_pylist()]
+    return ModelBundle.open(tiny_bundle).text_encoder().encode(texts)
+
+
+def test_quantizing_writes_the_int8_graph_and_nothing_else(
+    tiny_bundle: Path, token_ids: list[TokenIds], tmp_path: Path
+) -> None:
     (tmp_path / "out").mkdir()
     # Beside a tokenizer, as in the bundle, Optimum copies that too.
     reference = Path(shutil.copy(tiny_bundle / "model.onnx", tmp_path))
-    quantize(reference, tmp_path / "out" / "model_int8.onnx", settings=Quantization())
+    quantize(reference, tmp_path / "out" / "model_int8.onnx", settings=SHIPPED, token_ids=token_ids)
     assert [file.name for file in (tmp_path / "out").iterdir()] == ["model_int8.onnx"]
-    kinds = {node.op_type for node in onnx.load(tmp_path / "out" / "model_int8.onnx").graph.node}
-    assert "MatMulInteger" in kinds or "DynamicQuantizeMatMul" in kinds
+    assert [file.name for file in tmp_path.iterdir() if file.is_file()] == ["model.onnx"]
+    assert reference.read_bytes() == (tiny_bundle / "model.onnx").read_bytes()
+    assert operators(tmp_path / "out" / "model_int8.onnx")["MatMulInteger"] == 6 + 2
 
 
-def test_per_channel_gives_each_output_its_own_scale(tiny_bundle: Path, tmp_path: Path) -> None:
+def test_per_channel_gives_each_output_its_own_scale(
+    tiny_bundle: Path, token_ids: list[TokenIds], tmp_path: Path
+) -> None:
     sizes = {}
     for per_channel in (True, False):
         file = tmp_path / f"{per_channel}.onnx"
-        quantize(tiny_bundle / "model.onnx", file, settings=Quantization(per_channel=per_channel))
+        settings = Quantization(per_channel=per_channel)
+        quantize(tiny_bundle / "model.onnx", file, settings=settings, token_ids=token_ids)
         scales = [tensor for tensor in onnx.load(file).graph.initializer if tensor.name.endswith("_scale")]
         sizes[per_channel] = max((int(np.prod(tensor.dims)) for tensor in scales), default=0)
     assert sizes[False] <= 1 < sizes[True]
 
 
 def test_what_int8_would_cost_accuracy_for_nothing_stays_fp32(tiny_bundle: Path) -> None:
-    reference = tiny_bundle / "model.onnx"
-    kept = float_matmuls(reference)
+    kept = float_matmuls(onnx.load(tiny_bundle / "model.onnx"))
     # Two layers: two products of activations in each, four linear layers of the last that see [CLS] alone, the head.
     assert len(kept) == 2 * 2 + 4 + 1
-    operators = Counter(node.op_type for node in onnx.load(tiny_bundle / "model_int8.onnx").graph.node)
-    assert operators["MatMulInteger"] == 6 + 2
-    assert operators["MatMul"] == len(kept)
+    found = operators(tiny_bundle / "model_int8.onnx")
+    assert found["MatMulInteger"] == 6 + 2
+    assert found["MatMul"] == len(kept)
+
+
+def test_no_addition_stands_right_before_a_layer_norm(tiny_bundle: Path) -> None:
+    graph = onnx.load(tiny_bundle / "model_int8.onnx").graph
+    made_by = {node.output[0]: node.op_type for node in graph.node}
+    norms = [node for node in graph.node if node.op_type == "LayerNormalization"]
+    # Two in each of two layers, and that of the embeddings.
+    assert [made_by[node.input[0]] for node in norms] == ["Sum"] * 5
+
+
+def test_onnx_runtime_fuses_no_addition_with_a_layer_norm(tiny_bundle: Path, tmp_path: Path) -> None:
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+    onnxruntime.InferenceSession(tiny_bundle / "model_int8.onnx", options, providers=["CPUExecutionProvider"])
+    found = operators(tmp_path / "optimized.onnx")
+    assert found["LayerNormalization"] == 5
+    assert not found["SkipLayerNormalization"]

@@ -52,6 +52,7 @@ def test_a_missing_file_is_a_config_error(tmp_path: Path) -> None:
         (f"bits = 4\n{RECIPE}", "bits"),
         (f"{RECIPE}max_flips = 0.1\n", "tolerances.max_flips"),
         (f"{RECIPE}[quantization]\nper_tensor = true\n", "quantization.per_tensor"),
+        (f"{RECIPE}[quantization]\nsmoothing = 1.5\n", "quantization.smoothing"),
         (RECIPE.replace("int8", "int4"), "precision"),
         (RECIPE.replace("18", "11"), "opset"),
         (RECIPE.replace("0.01", "1.5"), "tolerances.max_label_flips"),

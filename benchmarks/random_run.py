@@ -1,0 +1,65 @@
+"""A run folder of BERT-base with random weights, to time graphs of its shape: its labels mean nothing.
+
+Usage: python benchmarks/random_run.py VOCABULARY PAPERS RUN
+       specter-batch export RUN BUNDLE --recipe RUN/int8.toml
+
+VOCABULARY is BERT's `vocab.txt`. The recipe lets every label flip, so that no paper is deferred.
+"""
+
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+from transformers import BertTokenizerFast
+
+from specter_batch.bundle import REFERENCE_FILE, SEEN_TEXTS_FILE
+from specter_batch.files import write_json, write_text
+from specter_batch.papers import TEXT_TEMPLATE
+from specter_batch.training.data import read_labelled
+from specter_batch.training.model import SpecterClassifierConfig, SpecterForSequenceClassification
+from specter_batch.training.run import CALIBRATION_FILE, RUN_FILE, RunRecord
+from specter_export.recipe import load_recipe
+
+MAX_LENGTH = 512
+CALIBRATION_PAPERS = 32
+
+
+def main(vocabulary: str, papers: str, out: str) -> None:
+    """Write the run and the recipe."""
+    folder = Path(out)
+    folder.mkdir(parents=True)
+    shutil.copyfile(vocabulary, folder / "vocab.txt")
+    tokenizer = BertTokenizerFast(vocab_file=str(folder / "vocab.txt"), model_max_length=MAX_LENGTH)
+    tokenizer.save_pretrained(folder)
+    labelled = read_labelled(papers)
+    labels = tuple(sorted(set(labelled.papers["label"].to_pylist())))
+    torch.manual_seed(0)
+    config = SpecterClassifierConfig(vocab_size=len(tokenizer), id2label=dict(enumerate(labels)))
+    SpecterForSequenceClassification(config).save_pretrained(folder)
+    pq.write_table(labelled.papers.slice(0, CALIBRATION_PAPERS), folder / CALIBRATION_FILE)
+    np.save(folder / SEEN_TEXTS_FILE, np.zeros(0, dtype=np.uint64))
+    write_json(folder / REFERENCE_FILE, {})
+    recipe = load_recipe("cpu-int8")
+    write_text(
+        folder / "int8.toml",
+        f'precision = "int8"\ndevice = "cpu"\nopset = {recipe.opset}\n'
+        f"[quantization]\nsmoothing = {recipe.quantization.smoothing}\n[tolerances]\nmax_label_flips = 1.0\n",
+    )
+    record = RunRecord(
+        encoder="random weights",
+        labels=labels,
+        text_template=TEXT_TEMPLATE,
+        max_length=MAX_LENGTH,
+        pooling=config.pooling,
+        head=config.head,
+        temperature=1.0,
+        training={},
+    )
+    write_json(folder / RUN_FILE, record.model_dump(mode="json"))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,114 @@
+"""The gate before a bundle: every graph against Torch on the same papers, and fp16's range."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pyarrow as pa
+
+from specter_batch.bundle import ModelBundle, Precision
+from specter_batch.errors import BundleError
+from specter_batch.papers import paper_text
+from specter_batch.runtime import Device, Graph, usable_cpus
+from specter_batch.training.data import read_labelled
+from specter_batch.training.evaluation import TorchClassifier
+from specter_batch.training.run import TrainingRun
+from specter_export.parity import NO_LABEL, GatePapers, ParityReport, check_graph, trap_texts
+from specter_export.probe import largest_value
+from specter_export.recipe import Tolerances
+
+FP16_MAX = float(np.finfo(np.float16).max)
+# Values grow with the length of a paper, if with anything.
+LONGEST_PAPERS = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gate:
+    """What the graphs of one bundle are measured with.
+
+    Attributes:
+        papers: To ask, with Torch's logits.
+        reference_file: The fp32 graph's file.
+        reference: The fp32 graph.
+    """
+
+    papers: GatePapers
+    reference_file: Path
+    reference: Graph
+
+    @classmethod
+    def open(cls, papers: GatePapers, reference_file: Path) -> "Gate":
+        """Put a bundle's fp32 graph beside the papers."""
+        reference = Graph(reference_file, device=Device(kind="cpu"), threads=usable_cpus())
+        return cls(papers=papers, reference_file=reference_file, reference=reference)
+
+    def judge(
+        self,
+        graph: Graph,
+        *,
+        file: str,
+        precision: Precision,
+        tolerances: Tolerances,
+        deferral_margin: float | None = None,
+    ) -> ParityReport:
+        """Compare a graph with Torch; for fp16 also see that no value of the model is too large for it.
+
+        Infinity may leave the logits finite, and kernels differ in what they keep in fp16: so the fp32 graph's values
+        are looked at, those inside fused attention included.
+        """
+        report = check_graph(
+            graph,
+            file=file,
+            papers=self.papers,
+            tolerances=tolerances,
+            reference=self.reference,
+            deferral_margin=deferral_margin,
+        )
+        if precision != "fp16":
+            return report
+        name, value = largest_value(onnx.load(str(self.reference_file)), self.papers.longest(LONGEST_PAPERS))
+        overflow = (
+            f"{name} gives a value of {value:.3g}, fp16 holds {FP16_MAX:,.0f} at most; leave fp16 out of the recipes, "
+            "CUDA then runs the fp32 graph"
+        )
+        failures = report.failures if value <= FP16_MAX else (*report.failures, overflow)
+        return replace(report, largest_value=value, failures=failures)
+
+
+def gate_papers(run: TrainingRun, table: pa.Table) -> GatePapers:
+    """Put the trap texts before the papers, and ask Torch of all."""
+    texts = trap_texts(run.text_template)
+    true = [NO_LABEL] * len(texts)
+    for row in table.to_pylist():
+        texts.append(paper_text(row["title"], row["abstract"], run.text_template))
+        found = run.labels.find(row["label"]) if row["label"] else None
+        true.append(NO_LABEL if found is None else found)
+    token_ids = run.text_encoder().encode(texts)
+    return GatePapers(
+        token_ids=token_ids, expected=TorchClassifier(run).logits(token_ids), true=np.array(true, dtype=np.int64)
+    )
+
+
+def check_bundle(bundle: ModelBundle, run: TrainingRun, papers: Path) -> dict[str, ParityReport]:
+    """Run the parity gate again, over a bundle's graphs and any papers.
+
+    Raises:
+        BundleError: The bundle was not exported from a run with these labels.
+    """
+    if tuple(bundle.labels) != tuple(run.labels):
+        raise BundleError(f"{bundle.path} and {run.path} have different labels; give the run it was exported from")
+    reference_file = bundle.path / bundle.graph_for("cpu", "fp32").file
+    gate = Gate.open(gate_papers(run, read_labelled(papers).papers), reference_file)
+    reports = {}
+    for entry in bundle.manifest.graphs:
+        fp32 = entry.precision == "fp32"
+        graph = gate.reference if fp32 else Graph(bundle.path / entry.file, device=Device(kind="cpu"), threads=1)
+        reports[entry.file] = gate.judge(
+            graph,
+            file=entry.file,
+            precision=entry.precision,
+            tolerances=Tolerances.model_validate(entry.parity.tolerances),
+            deferral_margin=entry.deferral_margin,
+        )
+    return reports
