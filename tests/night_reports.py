@@ -53,6 +53,7 @@ def report_of(
         "label_shares": {name: float(counts[i] / max(papers, 1)) for i, name in enumerate(names)},
         "score_histogram": (np.bincount(score_bins(scores), minlength=N_SCORE_BINS) / max(papers, 1)).tolist(),
         "mean_score": float(scores.mean()) if papers else None,
+        "title_only": None,
         "shards": {"planned": 2 + len(failed), "finished": 2, "failed": len(failed)},
         "failed_shards": failed,
         "files": 2,
@@ -88,10 +89,11 @@ def manifest_of(report: dict[str, Any]) -> dict[str, Any]:
             "provider": "CPUExecutionProvider",
             "graph": "model_int8.onnx",
             "workers": 2,
+            "max_batch_tokens": None,
         },
         "rows": report["rows"],
         "shards": report["shards"],
-        "this_run": {"shards": 2, "papers": 200, "seconds": 50.0, "papers_per_second": 4.0},
+        "this_run": {"shards": 2, "papers": 200, "seconds": 50.0, "papers_per_second": 4.0, "model_wait_share": 0.125},
         "versions": {"python": "3.12.0"},
     }
 
@@ -116,4 +118,5 @@ def entry_of(number: int, *, file: str = "a.parquet", papers: int = 100, seconds
         bin_papers=[],
         score_sum=0.0,
         seconds=seconds,
+        model_seconds=0.75 * seconds,
     )

@@ -1,4 +1,5 @@
 import unicodedata
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +135,9 @@ def test_every_kind_of_text_is_accepted_in_every_column(kind: pa.DataType, colum
 
 
 @pytest.mark.parametrize("column", ["paper_id", "label"])
-@pytest.mark.parametrize("kind", [pa.int64(), pa.uint8(), pa.dictionary(pa.int8(), pa.int32())], ids=str)
+@pytest.mark.parametrize(
+    "kind", [pa.int64(), pa.uint8(), pa.dictionary(pa.int8(), pa.int32()), pa.decimal128(38, 0)], ids=str
+)
 def test_whole_numbers_are_accepted_as_ids_and_labels(column: str, kind: pa.DataType) -> None:
     schema = pa.schema([(name, kind if name == column else pa.string()) for name in PAPER_SCHEMA.names])
     assert PaperColumns().resolve(schema, where="here")[column] == column
@@ -143,7 +146,9 @@ def test_whole_numbers_are_accepted_as_ids_and_labels(column: str, kind: pa.Data
 @pytest.mark.parametrize(
     ("column", "kind", "expected"),
     [
-        ("paper_id", pa.float64(), "text or whole numbers, got double"),
+        ("paper_id", pa.float64(), "text or whole numbers, got double; write it as text or, from pandas, as Int64"),
+        ("paper_id", pa.decimal128(20, 2), r"text or whole numbers, got decimal128\(20, 2\)"),
+        ("title", pa.decimal128(20, 0), r"text, got decimal128\(20, 0\)"),
         ("label", pa.list_(pa.string()), "text or whole numbers, got list"),
         ("label", pa.bool_(), "text or whole numbers, got bool"),
         ("title", pa.int64(), "text, got int64"),
@@ -223,6 +228,11 @@ def test_a_sliced_batch_keeps_flags_on_its_own_rows() -> None:
 def test_integer_ids_become_their_digits(values: list[int | None], kind: pa.DataType) -> None:
     batch = as_papers(papers_table(paper_id=pa.array(values, kind)))
     assert batch.table["paper_id"].to_pylist() == [None if value is None else str(value) for value in values]
+
+
+def test_decimals_without_a_fraction_become_their_digits() -> None:
+    ids = pa.array([Decimal(7), None, Decimal(10**30)], pa.decimal128(38, 0))
+    assert as_papers(papers_table(paper_id=ids)).table["paper_id"].to_pylist() == ["7", None, str(10**30)]
 
 
 def test_integer_labels_in_a_dictionary_become_their_digits() -> None:

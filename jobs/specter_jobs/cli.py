@@ -46,6 +46,9 @@ def classify(
     missing_abstract: Annotated[
         Literal["reject", "title_only"] | None, typer.Option(help="What to do without an abstract.  [default: reject]")
     ] = None,
+    min_characters: Annotated[
+        int | None, typer.Option(help="Reject papers with a shorter title and abstract together.  [default: 0]")
+    ] = None,
     probabilities: Annotated[
         bool | None, typer.Option("--probabilities/--no-probabilities", help="Write all labels' probabilities.")
     ] = None,
@@ -99,6 +102,7 @@ def classify(
             "shard_rows": shard_rows,
             "language": language,
             "missing_abstract": missing_abstract,
+            "min_characters": min_characters,
             "probabilities": probabilities,
             "max_failed_shards": max_failed_shards,
             "reuse": reuse or None,
@@ -139,7 +143,8 @@ def _summary(report: dict[str, Any], manifest: dict[str, Any], out: Path) -> str
         f"{rows['in']:,} rows: {rows['labelled']:,} labelled, {rows['reused']:,} reused, "
         f"{rows['rejected']:,} rejected, {rows['failed']:,} failed",
         f"on {device['device']} ({device['provider']}, {device['graph']}), "
-        f"{run['papers']:,} papers in this run, {run['papers_per_second'] or 0:,} papers/s",
+        f"{run['papers']:,} papers in this run, {run['papers_per_second'] or 0:,} papers/s"
+        + ("" if run["model_wait_share"] is None else f", the model waited {run['model_wait_share']:.0%} of the time"),
     ]
     lines += [f"failed: {name}: {error}" for name, error in report["failed_shards"].items()]
     lines += [f"gate {describe_gate(gate)}" for gate in failed_gates(report)]

@@ -34,6 +34,8 @@ class NightConfig(Settings):
         shard_rows: Rows of a shard. A kill costs at most the shard it hits; a smaller shard costs more files.
         language: `en` rejects papers that are not English; `any` takes all and asks nobody.
         missing_abstract: `reject` the paper, or label it by `title_only`.
+        min_characters: Reject a paper whose title and abstract together have fewer; 0 takes all. Characters, for words
+            are not parted by spaces in every language.
         probabilities: Write the probabilities of all labels too.
         max_failed_shards: Stop when more shards than this have failed.
         reuse: Output folders of earlier nights; a text labelled there by the same model is not labelled again.
@@ -53,6 +55,7 @@ class NightConfig(Settings):
     shard_rows: int = Field(default=5000, ge=1)
     language: Literal["en", "any"] = "en"
     missing_abstract: Literal["reject", "title_only"] = "reject"
+    min_characters: int = Field(default=0, ge=0)
     probabilities: bool = False
     max_failed_shards: int = Field(default=100, ge=0)
     reuse: tuple[Path, ...] = ()

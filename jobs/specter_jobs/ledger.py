@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from specter_batch.scores import Scores
 from specter_jobs.journal import append_entry, read_journal
 from specter_jobs.pipeline import LabelledShard
+from specter_jobs.slices import PaperSlice
 from specter_jobs.survey import SurveyedShard
 from specter_jobs.writer import LABELS, REJECTS, OutputFile, write_output
 
@@ -38,12 +39,20 @@ class LedgerEntry(BaseModel):
     label_papers: list[int]
     bin_papers: list[int]
     score_sum: float
+    title_only: PaperSlice | None = None
     seconds: float
+    model_seconds: float = 0.0
 
     @property
     def rejected(self) -> int:
         """Rows that were not labelled."""
         return sum(self.rejects_by_reason.values())
+
+    @property
+    def model_wait_share(self) -> float | None:
+        """Share of the shard's time in which the model was not at work; None when it had nothing to do."""
+        asked = self.labels.rows > self.reused
+        return max(1 - self.model_seconds / self.seconds, 0.0) if asked and self.seconds else None
 
     def tallies(self) -> Scores:
         """Return the shard's scores."""
@@ -102,7 +111,9 @@ class Ledger:
             label_papers=labelled.label_papers.tolist(),
             bin_papers=labelled.bin_papers.tolist(),
             score_sum=labelled.score_sum,
+            title_only=labelled.title_only,
             seconds=round(seconds, 3),
+            model_seconds=round(labelled.model_seconds, 3),
         )
         append_entry(self._path, entry)
         self._entries[entry.shard] = entry

@@ -13,6 +13,7 @@ from rich.markup import escape
 from specter_batch.errors import SpecterBatchError
 
 logger = logging.getLogger("specter_jobs")
+_LOGGERS = (logger, logging.getLogger("specter_batch"))  # the core tells of a card that runs out of memory
 
 
 def log(event: str, *, level: int = logging.INFO, **fields: Any) -> None:
@@ -57,10 +58,11 @@ def logging_to(console: Console) -> Iterator[None]:
     else:
         handler = logging.StreamHandler(console.file)
         handler.setFormatter(JsonFormatter())
-    before = logger.level, logger.propagate
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
+    before = [(one.level, one.propagate) for one in _LOGGERS]
+    for one in _LOGGERS:
+        one.addHandler(handler)
+        one.setLevel(logging.INFO)
+        one.propagate = False
     try:
         yield
     except (SpecterBatchError, OSError) as error:
@@ -71,5 +73,6 @@ def logging_to(console: Console) -> Iterator[None]:
         log("night interrupted", level=logging.INFO)
         raise
     finally:
-        logger.removeHandler(handler)
-        logger.level, logger.propagate = before
+        for one, (level, propagate) in zip(_LOGGERS, before, strict=True):
+            one.removeHandler(handler)
+            one.level, one.propagate = level, propagate

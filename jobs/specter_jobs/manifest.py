@@ -17,11 +17,22 @@ from specter_jobs.ledger import LEDGER_FILE
 
 @dataclass(frozen=True, kw_only=True)
 class Fresh:
-    """What this run labelled itself, as against what it found done."""
+    """What this run labelled itself, as against what it found done.
+
+    Attributes:
+        seconds: Of labelling, the survey left out.
+        model_seconds: Of these, those in which the model was at work.
+    """
 
     shards: int
     papers: int
     seconds: float
+    model_seconds: float
+
+    @property
+    def model_wait_share(self) -> float | None:
+        """Share of the time in which the model had nothing to do; None when it was not asked at all."""
+        return max(1 - self.model_seconds / self.seconds, 0.0) if self.papers else None
 
 
 def night_manifest(
@@ -52,7 +63,12 @@ def night_manifest(
         "host": socket.gethostname(),
         "config": config.model_dump(mode="json"),
         "bundle": {"path": str(bundle.path), "fingerprint": bundle.fingerprint, "encoder": bundle.manifest.encoder},
-        "device": {"asked": config.device, "workers": classifier.workers, **classifier.describe()},
+        "device": {
+            "asked": config.device,
+            "workers": classifier.workers,
+            "max_batch_tokens": classifier.max_batch_tokens,  # CUDA only; less than at the start where memory was short
+            **classifier.describe(),
+        },
         "rows": report["rows"],
         "shards": report["shards"],
         "this_run": {
@@ -60,6 +76,7 @@ def night_manifest(
             "papers": fresh.papers,
             "seconds": round(fresh.seconds, 3),
             "papers_per_second": round(fresh.papers / fresh.seconds, 2) if fresh.papers else None,
+            "model_wait_share": None if fresh.model_wait_share is None else round(fresh.model_wait_share, 4),
         },
         "ledger": LEDGER_FILE,
         "versions": {"python": platform.python_version()} | _versions(packages),

@@ -64,6 +64,8 @@ def night_metrics(
     yield "rejects", "Rejected rows by reason.", [({"reason": name}, count) for name, count in reasons.items()]
     yield "shards", "Shards by state.", [({"state": name}, count) for name, count in shards.items()]
     yield "papers_per_second", "Papers labelled a second in this run.", [({}, run["papers_per_second"])]
+    waited: Samples = [({}, run["model_wait_share"])]
+    yield "model_wait_share", "Share of the labelling time in which the model was not at work.", waited
     yield "seconds", "Seconds from start to end.", [({}, manifest["seconds"])]
     yield "macro_f1", "Macro F1 over labelled papers that were not trained on.", [({}, report["macro_f1"])]
     yield "mean_score", "Mean calibrated score of the labels.", [({}, report["mean_score"])]

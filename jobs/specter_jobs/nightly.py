@@ -162,6 +162,7 @@ def _binding(config: NightConfig, model: str) -> str:
             "model": model,
             "language": config.language,
             "missing_abstract": config.missing_abstract,
+            "min_characters": config.min_characters,
             "probabilities": config.probabilities,
         }
     )
@@ -218,7 +219,7 @@ def _label(
     watch.labelling(entries.values(), failed)
     began = time.monotonic()
     last = began
-    papers = 0
+    papers, model_seconds = 0, 0.0
     for shard, outcome in pipeline.run(pending):
         now = time.monotonic()
         if isinstance(outcome, ShardError):
@@ -228,6 +229,7 @@ def _label(
                 _check_accounting(shard, outcome)
                 entries[shard.shard.name] = ledger.commit(shard, outcome, seconds=now - last)
                 papers += outcome.labels.num_rows - outcome.reused
+                model_seconds += outcome.model_seconds
                 watch.finished(entries[shard.shard.name])
             except (ShardError, OSError) as error:
                 failed[shard.shard.name] = str(error)
@@ -239,7 +241,8 @@ def _label(
             log(f"stopping: more than {config.max_failed_shards} shards failed", level=logging.ERROR)
             break
     seconds = time.monotonic() - began
-    return entries, failed, Fresh(shards=len(pending), papers=papers, seconds=seconds)
+    fresh = Fresh(shards=len(pending), papers=papers, seconds=seconds, model_seconds=model_seconds)
+    return entries, failed, fresh
 
 
 def _check_accounting(surveyed: SurveyedShard, labelled: LabelledShard) -> None:

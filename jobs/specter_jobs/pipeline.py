@@ -1,8 +1,11 @@
-"""One shard's way from rows to labels: prepared ahead on one thread while the model works on the shard before."""
+"""A shard's way from rows to labels: the next ones are screened and tokenized while the model is at work."""
 
+import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -14,35 +17,26 @@ import pyarrow.parquet as pq
 from specter_batch.bundle import ModelBundle
 from specter_batch.encoding import TokenIds
 from specter_batch.errors import ShardError
-from specter_batch.language import EnglishFilter
 from specter_batch.metrics import N_SCORE_BINS, score_bins
-from specter_batch.papers import PaperBatch, paper_text, text_hash
+from specter_batch.papers import is_blank
 from specter_batch.runtime import OnnxClassifier, Predictions
-from specter_batch.scores import Scores, seen_in_training
+from specter_batch.scores import Scores
 from specter_jobs.config import NightConfig
-from specter_jobs.rejects import screen_columns
-from specter_jobs.shards import Shard, ShardReader
-from specter_jobs.survey import Survey, SurveyedShard, content_hash
+from specter_jobs.prepare import ScreenedShard, ShardPreparer
+from specter_jobs.rejects import Mask
+from specter_jobs.slices import PaperSlice
+from specter_jobs.survey import Survey, SurveyedShard
+
+# One is screened, one tokenized, while the model works on a third: Python's own code in the first leaves a core to the
+# tokenizer in the second. More would only hold more papers in memory.
+SHARDS_AHEAD = 2
 
 
 @dataclass(frozen=True, kw_only=True)
 class PreparedShard:
-    """A shard read, screened and tokenized.
+    """A screened shard and the token ids, by position, of the papers that no earlier night has labelled."""
 
-    Attributes:
-        rejects: `REJECT_SCHEMA`.
-        papers: The usable papers, `PAPER_SCHEMA`, in input order; the other fields go with them by position.
-        known: `row, label_id, score` (and `probabilities`) of papers labelled in an earlier night; `row` is a position.
-        copies: Position -> name of the shard in which the same text stands earlier tonight.
-        token_ids: By position, of the papers that are not known.
-    """
-
-    shard: Shard
-    rejects: pa.Table
-    papers: pa.Table
-    texts: list[str]
-    known: pa.Table
-    copies: dict[int, str]
+    screened: ScreenedShard
     token_ids: dict[int, TokenIds]
 
 
@@ -58,6 +52,8 @@ class LabelledShard:
         label_papers: `(n_labels,)` int64: papers by predicted label.
         bin_papers: `(N_SCORE_BINS,)` int64: papers by score.
         score_sum: Of all papers.
+        title_only: Sums over the papers without abstract; None when there are none.
+        model_seconds: How long the model was at work.
     """
 
     labels: pa.Table
@@ -68,6 +64,8 @@ class LabelledShard:
     label_papers: npt.NDArray[np.int64]
     bin_papers: npt.NDArray[np.int64]
     score_sum: float
+    title_only: PaperSlice | None
+    model_seconds: float
 
 
 class ShardPipeline:
@@ -90,127 +88,100 @@ class ShardPipeline:
         survey: Survey,
         label_file: Callable[[str], Path | None],
     ) -> None:
-        self._survey = survey
+        self._preparer = ShardPreparer(bundle, config, survey=survey)
         self._label_file = label_file
         self._labels = bundle.labels
-        self._template = bundle.text_template
         self._classifier = classifier
-        self._encoder = bundle.text_encoder()
-        self._seen_texts = bundle.seen_texts()
-        self._config = config
-        self._english = EnglishFilter() if config.language == "en" else None
-        self._reader = ShardReader()
+        self._probabilities = config.probabilities
 
     def run(self, shards: Sequence[SurveyedShard]) -> Iterator[tuple[SurveyedShard, LabelledShard | ShardError]]:
-        """Yield each shard with its outcome, in order; one shard is prepared ahead of the model."""
-        with ThreadPoolExecutor(1, thread_name_prefix="prepare") as ahead:
-            pending = iter(shards)
-            current = next(pending, None)
-            coming = None if current is None else ahead.submit(self.prepare, current)
+        """Yield each shard with its outcome, in order."""
+        with (
+            ThreadPoolExecutor(1, thread_name_prefix="screen") as screening,
+            ThreadPoolExecutor(1, thread_name_prefix="tokenize") as tokenizing,
+        ):
+            submitted = (
+                (shard, tokenizing.submit(self._tokenize, screening.submit(self._preparer.screen, shard)))
+                for shard in shards
+            )
+            ahead = deque(islice(submitted, SHARDS_AHEAD))
             try:
-                while current is not None and coming is not None:
-                    following = next(pending, None)
-                    prepared, coming = coming, None if following is None else ahead.submit(self.prepare, following)
+                while ahead:
+                    shard, coming = ahead.popleft()
+                    ahead.extend(islice(submitted, 1))
                     try:
-                        yield current, self.label(prepared.result())
+                        yield shard, self.label(coming.result())
                     except ShardError as error:
-                        yield current, error
+                        yield shard, error
                     except Exception as error:
                         # One shard's trouble, whatever it is, must not cost the others their night.
-                        yield current, ShardError(f"{current.shard.name}: {type(error).__name__}: {error}")
-                    current = following
+                        yield shard, ShardError(f"{shard.shard.name}: {type(error).__name__}: {error}")
             finally:
-                ahead.shutdown(cancel_futures=True)
-
-    def prepare(self, surveyed: SurveyedShard) -> PreparedShard:
-        """Read a shard, reject what cannot be labelled and tokenize what must be.
-
-        Raises:
-            ShardError: It cannot be read, or is no longer what the survey saw.
-        """
-        shard = surveyed.shard
-        papers = self._reader.read(shard)
-        if content_hash(papers) != surveyed.rows_hash:
-            raise ShardError(f"{shard.file.path}: changed while the job ran; leave it alone and rerun")
-        decisions = self._survey.decisions(surveyed.number)
-        screening = screen_columns(papers, missing_abstract=self._config.missing_abstract)
-        screening.reject_rows(decisions.duplicates, "duplicate_id")
-        if self._english is not None:
-            screening.reject_rows(self._foreign_languages(self._english, papers, screening.usable), "not_english")
-        usable = papers.table.filter(pa.array(screening.usable))
-        pairs = zip(usable["title"].to_pylist(), usable["abstract"].to_pylist(), strict=True)
-        texts = [paper_text(title, abstract, self._template) for title, abstract in pairs]
-
-        # From rows of the shard to positions among the usable ones; what is not English is nobody's copy either.
-        position = np.cumsum(screening.usable) - 1
-        known = decisions.known.filter(pa.array(screening.usable[decisions.known["row"].to_numpy()]))
-        known_at = position[known["row"].to_numpy()]
-        unknown = np.setdiff1d(np.arange(len(texts)), known_at).tolist()
-        return PreparedShard(
-            shard=shard,
-            rejects=screening.table(shard, papers),
-            papers=usable,
-            texts=texts,
-            known=known.set_column(known.column_names.index("row"), "row", pa.array(known_at, pa.int64())),
-            copies={int(position[row]): name for row, name in decisions.copies.items() if screening.usable[row]},
-            token_ids=dict(zip(unknown, self._encoder.encode([texts[i] for i in unknown]), strict=True)),
-        )
+                screening.shutdown(wait=False, cancel_futures=True)
+                tokenizing.shutdown(wait=False, cancel_futures=True)
 
     def label(self, prepared: PreparedShard) -> LabelledShard:
         """Run the model over what is not known of a prepared shard."""
-        labels = self._labels
-        hashes = [text_hash(text) for text in prepared.texts]
-        answers = self._answers(prepared, hashes)
-        reused = np.zeros(len(hashes), dtype=np.bool_)
-        reused[prepared.known["row"].to_numpy()] = True
-        reused[list(prepared.copies)] = True
+        labels, screened, truth = self._labels, prepared.screened, prepared.screened.truth
+        answers, model_seconds = self._answers(prepared)
+        reused = np.zeros(len(screened.hashes), dtype=np.bool_)
+        reused[screened.known["row"].to_numpy()] = True
+        reused[list(screened.copies)] = True
         columns = {
-            "paper_id": prepared.papers["paper_id"],
+            "paper_id": screened.papers["paper_id"],
             "label": pa.array(labels.names, pa.string()).take(pa.array(answers.label_id)),
             "label_id": pa.array(answers.label_id, pa.int32()),
             "score": pa.array(answers.score, pa.float64()),
-            "text_hash": pa.array(hashes, pa.string()),
+            "text_hash": pa.array(screened.hashes, pa.string()),
             "reused": pa.array(reused),
         }
-        if self._config.probabilities:
+        if self._probabilities:
             flat = pa.array(answers.probabilities.astype(np.float32).ravel())
             columns["probabilities"] = pa.FixedSizeListArray.from_arrays(flat, len(labels))
 
-        values = prepared.papers["label"].to_pylist()
-        true_ids = [None if value is None or not value.strip() else labels.find(value) for value in values]
-        labelled = np.array([true is not None for true in true_ids], dtype=np.bool_)
-        true = np.array([true for true in true_ids if true is not None], dtype=np.int64)
-        scored_texts = [text for text, known in zip(prepared.texts, labelled, strict=True) if known]
+        def scores_of(papers: Mask) -> Scores:
+            chosen = papers[truth.scored]
+            return Scores.count(
+                truth.label_id[chosen],
+                answers.label_id[truth.scored & papers],
+                answers.score[truth.scored & papers],
+                seen=truth.seen[chosen],
+                n_labels=len(labels),
+            )
+
+        title_only = is_blank(screened.papers["abstract"])
         return LabelledShard(
             labels=pa.table(columns),
             reused=int(reused.sum()),
-            rejects=prepared.rejects,
-            scores=Scores.count(
-                true,
-                answers.label_id[labelled],
-                answers.score[labelled],
-                seen=seen_in_training(scored_texts, self._seen_texts),
-                n_labels=len(labels),
-            ),
-            unknown_labels=sum(
-                value is not None and bool(value.strip()) and true is None
-                for value, true in zip(values, true_ids, strict=True)
-            ),
+            rejects=screened.rejects,
+            scores=scores_of(np.ones_like(title_only)),
+            unknown_labels=truth.unknown,
             label_papers=np.bincount(answers.label_id, minlength=len(labels)),
             bin_papers=np.bincount(score_bins(answers.score), minlength=N_SCORE_BINS),
             score_sum=float(answers.score.sum()),
+            title_only=PaperSlice.of(answers, title_only, scores_of(title_only)) if title_only.any() else None,
+            model_seconds=model_seconds,
         )
 
-    def _answers(self, prepared: PreparedShard, hashes: list[str]) -> Predictions:
-        """Gather every paper's prediction: from earlier nights, from the model, and from equal texts of tonight."""
+    def _tokenize(self, coming: Future[ScreenedShard]) -> PreparedShard:
+        screened = coming.result()
+        return PreparedShard(screened=screened, token_ids=self._preparer.tokenize(screened))
+
+    def _answers(self, prepared: PreparedShard) -> tuple[Predictions, float]:
+        """Gather every paper's prediction: from earlier nights, from the model, and from equal texts of tonight.
+
+        Returns:
+            The predictions, and the seconds that the model was at work.
+        """
+        screened, hashes = prepared.screened, prepared.screened.hashes
         answers = Predictions(
             label_id=np.zeros(len(hashes), np.int64),
             score=np.zeros(len(hashes)),
             probabilities=np.zeros((len(hashes), len(self._labels))),
         )
-        _fill(answers, prepared.known["row"].to_numpy(), prepared.known)
-        copies = dict(prepared.copies)
-        for name in sorted(set(copies.values()) - {prepared.shard.name}):
+        _fill(answers, screened.known["row"].to_numpy(), screened.known)
+        copies = dict(screened.copies)
+        for name in sorted(set(copies.values()) - {screened.shard.name}):
             file = self._label_file(name)
             if file is None:
                 continue  # that shard failed; the model is asked again and says the same
@@ -220,9 +191,11 @@ class ShardPipeline:
             there = found.is_valid().to_numpy(zero_copy_only=False)  # not all are, if the file is of an earlier try
             _fill(answers, rows[there], labelled.take(found.drop_null()))
             copies = {position: owner for position, owner in copies.items() if position not in set(rows[there])}
-        own_copies = [position for position, owner in copies.items() if owner == prepared.shard.name]
-        to_run = sorted(set(prepared.token_ids) - set(prepared.copies) | (set(copies) - set(own_copies)))
+        own_copies = [position for position, owner in copies.items() if owner == screened.shard.name]
+        to_run = sorted(set(prepared.token_ids) - set(screened.copies) | (set(copies) - set(own_copies)))
+        began = time.monotonic()
         predictions = self._classifier.predict([prepared.token_ids[position] for position in to_run])
+        model_seconds = time.monotonic() - began
         answers.label_id[to_run] = predictions.label_id
         answers.score[to_run] = predictions.score
         answers.probabilities[to_run] = predictions.probabilities
@@ -232,18 +205,7 @@ class ShardPipeline:
             answers.label_id[position] = answers.label_id[source]
             answers.score[position] = answers.score[source]
             answers.probabilities[position] = answers.probabilities[source]
-        return answers
-
-    @staticmethod
-    def _foreign_languages(english: EnglishFilter, papers: PaperBatch, usable: npt.NDArray[np.bool_]) -> dict[int, str]:
-        """Return the language of each usable row that is not English."""
-        titles, abstracts = papers.table["title"].to_pylist(), papers.table["abstract"].to_pylist()
-        found: dict[int, str] = {}
-        for row in np.flatnonzero(usable).tolist():
-            language = english.language(f"{titles[row]} {abstracts[row] or ''}")
-            if language != "en":
-                found[row] = language
-        return found
+        return answers, model_seconds
 
 
 def _fill(answers: Predictions, rows: npt.NDArray[np.int64], labelled: pa.Table) -> None:

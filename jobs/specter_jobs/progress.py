@@ -28,6 +28,8 @@ class Progress(BaseModel):
         shards_done: Those that were kept from an earlier run included, as in `rows_done`.
         labelling_since: Seconds since the epoch; None while the input is surveyed.
         papers: Labelled in this run.
+        shard_seconds: That the shards of this run took.
+        model_seconds: Of these, those in which the model was at work.
         failed: Shard or file name -> error.
         exit_code: Of a finished night.
     """
@@ -45,6 +47,8 @@ class Progress(BaseModel):
     shards_done: int = 0
     labelling_since: float | None = None
     papers: int = 0
+    shard_seconds: float = 0.0
+    model_seconds: float = 0.0
     failed: dict[str, str] = {}
     exit_code: int | None = None
 
@@ -88,6 +92,8 @@ class NightWatch:
         progress.shards_done += 1
         progress.rows_done += entry.rows
         progress.papers += entry.labels.rows - entry.reused
+        progress.shard_seconds += entry.seconds
+        progress.model_seconds += entry.model_seconds
         log(
             "shard finished",
             shard=entry.shard,
@@ -96,6 +102,7 @@ class NightWatch:
             reused=entry.reused,
             rejected=entry.rejected,
             seconds=entry.seconds,
+            model_seconds=entry.model_seconds,
             shards_done=progress.shards_done,
             shards=progress.shards,
         )

@@ -7,12 +7,14 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from specter_batch.papers import PaperBatch, is_blank
+from specter_jobs.config import NightConfig
 from specter_jobs.shards import Shard
 
 Reason = Literal[
-    "invalid_unicode", "null_id", "missing_title", "missing_abstract", "duplicate_id", "not_english"
+    "invalid_unicode", "null_id", "missing_title", "missing_abstract", "too_short", "duplicate_id", "not_english"
 ]  # in the order they are looked for: a row is rejected once, for the first
 
 REJECT_SCHEMA = pa.schema(
@@ -73,12 +75,30 @@ class Screening:
         )
 
 
-def screen_columns(papers: PaperBatch, *, missing_abstract: Literal["reject", "title_only"]) -> Screening:
-    """Reject the rows whose id, title or abstract is not there or not text."""
+def screen_columns(papers: PaperBatch, config: NightConfig) -> Screening:
+    """Reject the rows whose id, title or abstract is not there, not text, or too little of it."""
     screening = Screening(usable=np.ones(len(papers), dtype=np.bool_))
     screening.reject(papers.invalid_unicode, "invalid_unicode")
-    screening.reject(is_blank(papers.table["paper_id"]), "null_id")
-    screening.reject(is_blank(papers.table["title"]), "missing_title")
-    if missing_abstract == "reject":
-        screening.reject(is_blank(papers.table["abstract"]), "missing_abstract")
+    screening.reject_rows(_blanks(papers.table["paper_id"]), "null_id")
+    screening.reject_rows(_blanks(papers.table["title"]), "missing_title")
+    if config.missing_abstract == "reject":
+        screening.reject_rows(_blanks(papers.table["abstract"]), "missing_abstract")
+    if config.min_characters:
+        characters = _characters(papers.table["title"]) + _characters(papers.table["abstract"])
+        short = np.flatnonzero(characters < config.min_characters).tolist()
+        screening.reject_rows({row: f"{characters[row]} characters" for row in short}, "too_short")
     return screening
+
+
+def _blanks(column: pa.ChunkedArray) -> dict[int, str]:
+    """Return the rows without a value, and what stands there instead: null, empty or white space."""
+    rows = np.flatnonzero(is_blank(column))
+    values = column.take(pa.array(rows)).to_pylist()
+    told = ("null" if value is None else "white space" if value else "empty" for value in values)
+    return dict(zip(rows.tolist(), told, strict=True))
+
+
+def _characters(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:
+    """Return `(n_papers,)` the characters of each value, without white space at its ends."""
+    lengths = pc.fill_null(pc.utf8_length(pc.utf8_trim_whitespace(column)), 0)
+    return np.asarray(lengths.to_numpy(), dtype=np.int64)

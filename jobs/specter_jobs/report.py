@@ -39,6 +39,7 @@ def night_report(
     with_label = sum(entry.labels.rows for entry in entries)
     reused = sum(entry.reused for entry in entries)
     label_papers = np.sum([np.zeros(len(labels), np.int64), *(np.array(e.label_papers) for e in entries)], axis=0)
+    slices = [entry.title_only for entry in entries if entry.title_only is not None]
     bin_papers = np.sum([np.zeros(N_SCORE_BINS, np.int64), *(np.array(e.bin_papers) for e in entries)], axis=0)
     return {
         **scores.as_report(labels),
@@ -55,6 +56,7 @@ def night_report(
         "label_shares": {name: float(label_papers[i] / max(with_label, 1)) for i, name in enumerate(labels)},
         "score_histogram": (bin_papers / max(with_label, 1)).tolist(),
         "mean_score": sum(entry.score_sum for entry in entries) / with_label if with_label else None,
+        "title_only": reduce(add, slices).as_report(labels) if slices else None,
         "shards": {"planned": len(plan.shards), "finished": len(entries), "failed": len(failed_shards)},
         "failed_shards": failed_shards,
         "files": len(plan.files) + len(plan.failed),
@@ -91,6 +93,8 @@ def night_markdown(report: dict[str, Any]) -> str:
     ]
     if report["mean_score"] is not None:
         lines += ["", f"Mean score {report['mean_score']:.4f}."]
+    if report["title_only"] is not None:
+        lines += ["", "## Papers without abstract", "", title_only_markdown(report)]
     lines += ["", "## Drift", "", drift_markdown(report["drift"])]
     lines += ["## Rejects", ""]
     if report["rejects_by_reason"]:
@@ -99,3 +103,18 @@ def night_markdown(report: dict[str, Any]) -> str:
     else:
         lines += ["None."]
     return "\n".join(lines) + "\n"
+
+
+def title_only_markdown(report: dict[str, Any]) -> str:
+    """Render what is known of the papers that were labelled by their title alone, beside all papers."""
+    part = report["title_only"]
+    lines = [f"{part['papers']:,} papers were labelled by their title alone: mean score {part['mean_score']:.4f}."]
+    if part["macro_f1"] is not None:
+        lines[0] += f" **Macro F1 {part['macro_f1']:.4f}**, accuracy {part['accuracy']:.4f}, over "
+        lines[0] += f"{part['scored_papers']:,} of them that have a true label and were not in the training data."
+    lines += ["", "| label | papers | share | of all papers |", "|---|---:|---:|---:|"]
+    lines += [
+        f"| {name} | {papers:,} | {part['label_shares'][name]:.2%} | {report['label_shares'][name]:.2%} |"
+        for name, papers in part["label_papers"].items()
+    ]
+    return "\n".join(lines)

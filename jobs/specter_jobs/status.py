@@ -30,6 +30,7 @@ def night_status(out: Path) -> dict[str, Any]:
     since = progress.labelling_since
     seconds = max(until - since, 1e-3) if since is not None else None
     papers_per_second = round(progress.papers / seconds, 2) if seconds and progress.papers else None
+    waited = max(1 - progress.model_seconds / progress.shard_seconds, 0.0) if progress.shard_seconds else None
     left = progress.rows - progress.rows_done
     eta = round(left * seconds / fresh) if seconds and fresh and state == "labelling" else None
     return {
@@ -41,6 +42,7 @@ def night_status(out: Path) -> dict[str, Any]:
         "rows": {"in": progress.rows, "done": progress.rows_done},
         "papers": progress.papers,
         "papers_per_second": papers_per_second,
+        "model_wait_share": round(waited, 4) if waited is not None and progress.papers else None,
         "eta_seconds": eta,
         "failed": progress.failed,
         "exit_code": progress.exit_code if state == "finished" else None,
@@ -62,7 +64,9 @@ def status_text(status: dict[str, Any]) -> str:
         f"started  {status['started']}, last heard of {status['updated']}",
     ]
     if status["papers_per_second"] is not None:
-        lines.append(f"speed    {status['papers_per_second']:,} papers/s")
+        waited = status["model_wait_share"]
+        told = "" if waited is None else f", the model waited {waited:.0%} of the time"
+        lines.append(f"speed    {status['papers_per_second']:,} papers/s{told}")
     if status["eta_seconds"] is not None:
         minutes, seconds = divmod(status["eta_seconds"], 60)
         lines.append(f"left     about {minutes // 60}:{minutes % 60:02d}:{seconds:02d}")

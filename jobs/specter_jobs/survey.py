@@ -168,7 +168,7 @@ class Survey:
                 hashes.append("")
             else:
                 hashes.append(content_hash(papers))
-                usable = screen_columns(papers, missing_abstract=config.missing_abstract).usable
+                usable = screen_columns(papers, config).usable
                 self._database.from_arrow(_row_table(papers, usable, template, number)).insert_into("rows")
             advance(shard.rows)
         return hashes, errors

@@ -28,6 +28,17 @@ def test_events_are_json_lines_with_time_level_and_fields() -> None:
     assert line == {"level": "warning", "event": "shard failed", "shard": "a\n1", "rows": 3, "where": "x"}
 
 
+def test_warnings_of_the_core_are_told_beside_those_of_the_job() -> None:
+    stream = StringIO()
+    core = logging.getLogger("specter_batch.runtime")
+    with logging_to(Console(file=stream)):
+        core.warning("out of memory, smaller batches from now on", extra={"fields": {"max_batch_tokens": 87}})
+    core.debug("not told")
+    (line,) = lines_of(stream.getvalue())
+    assert (line["event"], line["max_batch_tokens"]) == ("out of memory, smaller batches from now on", 87)
+    assert logging.getLogger("specter_batch").handlers == []
+
+
 def test_a_terminal_gets_warnings_only_and_as_words() -> None:
     stream = StringIO()
     with logging_to(Console(file=stream, force_terminal=True, no_color=True, width=200)):

@@ -52,6 +52,7 @@ def test_speed_scores_drift_and_gates_are_told() -> None:
     report = report_of(previous=report_of(seed=4), gates=GateLimits(min_rows=1, max_reject_rate=0))
     found = told(report, exit_code=4)
     assert (found["specter_batch_papers_per_second"], found["specter_batch_seconds"]) == (4, 600)
+    assert found["specter_batch_model_wait_share"] == 0.125
     assert found["specter_batch_macro_f1"] == pytest.approx(report["macro_f1"])
     assert found['specter_batch_psi{against="previous"}'] == pytest.approx(report["drift"]["previous"]["psi"])
     assert found['specter_batch_gate_passed{gate="min_rows"}'] == 1

@@ -233,6 +233,7 @@ def test_the_manifest_says_what_really_ran(night: RunNight, tmp_path: Path, tiny
         "provider": "CPUExecutionProvider",
         "graph": "model_int8.onnx",
         "workers": manifest["device"]["workers"],
+        "max_batch_tokens": None,
     }
     assert manifest["bundle"]["fingerprint"] == ModelBundle.open(tiny_bundle).fingerprint
     assert manifest["versions"]["tokenizers"]

@@ -24,6 +24,7 @@ def test_the_file_follows_the_night_from_survey_to_end(tmp_path: Path) -> None:
     found = progress(tmp_path)
     assert (found["state"], found["exit_code"], found["failed"]) == ("finished", 3, {"a-3": "is gone"})
     assert (found["shards_done"], found["rows_done"], found["papers"]) == (3, 300, 90)
+    assert (found["shard_seconds"], found["model_seconds"]) == (20, 15)
 
 
 def test_small_shards_do_not_wait_for_the_disk_each(tmp_path: Path) -> None:

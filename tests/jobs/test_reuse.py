@@ -6,7 +6,7 @@ import pytest
 from papers_on_disk import RunNight, label_bytes, paper, read_all, write_dump
 from specter_batch.errors import ConfigError, ShardError
 from specter_batch.runtime import OnnxClassifier
-from specter_jobs.pipeline import PreparedShard, ShardPipeline
+from specter_jobs.prepare import ScreenedShard, ShardPreparer
 from specter_jobs.survey import SurveyedShard
 
 
@@ -131,15 +131,15 @@ def test_a_copy_whose_first_was_in_a_failed_shard_is_asked_of_the_model(
     night(dump, out=tmp_path / "whole", shard_rows=2)
     assert asked == [2, 1]
     asked.clear()
-    prepare = ShardPipeline.prepare
+    screen = ShardPreparer.screen
 
-    def fail_first(self: ShardPipeline, surveyed: SurveyedShard) -> PreparedShard:
+    def fail_first(self: ShardPreparer, surveyed: SurveyedShard) -> ScreenedShard:
         if surveyed.number == 0:
             raise ShardError("the disk is on fire")
-        return prepare(self, surveyed)
+        return screen(self, surveyed)
 
     with monkeypatch.context() as patch:
-        patch.setattr(ShardPipeline, "prepare", fail_first)
+        patch.setattr(ShardPreparer, "screen", fail_first)
         broken = night(dump, out=tmp_path / "broken", shard_rows=2)
     assert broken.exit_code == 3
     assert asked == [2]

@@ -32,6 +32,8 @@ def write_progress(out: Path, **changes: Any) -> None:
         "shards_done": 4,
         "labelling_since": now - 50,
         "papers": 150,
+        "shard_seconds": 40.0,
+        "model_seconds": 30.0,
     }
     out.mkdir(exist_ok=True)
     (out / PROGRESS_FILE).write_text(json.dumps(values | changes))
@@ -72,6 +74,7 @@ def test_a_running_night_tells_speed_time_left_and_who_is_at_work(tmp_path: Path
         assert status["holder"].startswith("process ")
     # 200 rows and 150 papers in 50 seconds, 600 rows to go.
     assert status["papers_per_second"] == pytest.approx(3.0, rel=0.05)
+    assert status["model_wait_share"] == 0.25
     assert status["eta_seconds"] == pytest.approx(150, rel=0.05)
 
 
@@ -83,10 +86,12 @@ def test_a_night_without_a_job_at_work_has_stopped(tmp_path: Path) -> None:
 
 
 def test_a_survey_has_no_speed_yet(tmp_path: Path) -> None:
-    write_progress(tmp_path, state="surveying", labelling_since=None, rows_done=0, rows_kept=0, shards_done=0, papers=0)
+    nothing = {"rows_done": 0, "rows_kept": 0, "shards_done": 0, "papers": 0, "shard_seconds": 0, "model_seconds": 0}
+    write_progress(tmp_path, state="surveying", labelling_since=None, **nothing)
     with locked(tmp_path):
         status = night_status(tmp_path)
     assert (status["state"], status["papers_per_second"], status["eta_seconds"]) == ("surveying", None, None)
+    assert status["model_wait_share"] is None
 
 
 def test_the_text_tells_all_that_is_known(tmp_path: Path) -> None:
@@ -94,7 +99,7 @@ def test_the_text_tells_all_that_is_known(tmp_path: Path) -> None:
     with locked(tmp_path):
         lines = status_text(night_status(tmp_path) | {"eta_seconds": 3725, "papers_per_second": 3.5}).splitlines()
     assert lines[:3] == ["labelling", "shards   4 of 10 done, 1 failed", "rows     400 of 1,000"]
-    assert lines[4:6] == ["speed    3.5 papers/s", "left     about 1:02:05"]
+    assert lines[4:6] == ["speed    3.5 papers/s, the model waited 25% of the time", "left     about 1:02:05"]
     assert lines[6].startswith("held by  process ")
     assert lines[7] == "failed   a: is empty"
 

@@ -1,0 +1,120 @@
+"""How fast the nightly job is when the model costs nothing: the ceiling that all but the model sets.
+
+Usage: python benchmarks/ceiling.py DUMP [BUNDLE] [SHARD_ROWS]
+
+The real job runs from parquet to parquet, with the bundle's own tokenizer (default: `bundles/sample`, of the demo; a
+bundle with SPECTER's vocabulary tokenizes slower), and only the session is replaced by one that answers zeros. Papers
+a second are told over the whole night, the survey included. Stages overlap and share the cores, so they add up to more
+than the whole; CPU seconds say what a busy machine hides (those of the tokenizer's own threads stand in the sum alone).
+"""
+
+import os
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from specter_batch.encoding import TextEncoder, TokenIds
+from specter_batch.language import EnglishFilter
+from specter_batch.runtime import Logits, OnnxClassifier, usable_cpus
+from specter_jobs import prepare, survey
+from specter_jobs.config import NightConfig
+from specter_jobs.ledger import Ledger
+from specter_jobs.nightly import run_night
+from specter_jobs.pipeline import ShardPipeline
+from specter_jobs.shards import ShardReader
+from specter_jobs.survey import Survey
+
+# What is timed: a stage, and the functions whose calls it is the sum of.
+STAGES: dict[str, list[tuple[Any, str]]] = {
+    "survey": [(Survey, "__init__")],
+    "read, in both passes": [(ShardReader, "read")],
+    "hash, in both passes": [(survey, "content_hash"), (prepare, "content_hash"), (survey, "text_hash")],
+    "language": [(EnglishFilter, "language")],
+    "screen, with read, hash and language": [(prepare.ShardPreparer, "screen")],
+    "tokenize": [(TextEncoder, "encode")],
+    "label": [(ShardPipeline, "label")],
+    "write": [(Ledger, "commit")],
+}
+
+
+ENCODE = TextEncoder.encode
+
+
+def zeros(classifier: OnnxClassifier, token_ids: Sequence[TokenIds]) -> Logits:
+    """Stand in for the session: return zeros `(n, n_labels)`."""
+    return np.zeros((len(token_ids), classifier._n_labels), dtype=np.float32)
+
+
+def remembered_texts() -> list[tuple[TextEncoder, Sequence[str]]]:
+    """Return a list that grows by what the job gives its tokenizer."""
+    given: list[tuple[TextEncoder, Sequence[str]]] = []
+    timed = TextEncoder.encode
+
+    def remembering(self: TextEncoder, texts: Sequence[str]) -> list[TokenIds]:
+        given.append((self, texts))
+        return timed(self, texts)
+
+    TextEncoder.encode = remembering  # type: ignore[method-assign]
+    return given
+
+
+def main(dump: str, bundle: str = "bundles/sample", shard_rows: str = "5000") -> None:
+    """Run a night and print papers a second and what each stage took."""
+    clocks = {stage: Clock() for stage in STAGES}
+    for stage, calls in STAGES.items():
+        for owner, name in calls:
+            setattr(owner, name, clocks[stage].timing(getattr(owner, name)))
+    texts = remembered_texts()
+    OnnxClassifier.logits = zeros  # type: ignore[method-assign, assignment]
+    with tempfile.TemporaryDirectory() as folder:
+        settings: dict[str, Any] = {"dump": dump, "bundle": bundle, "device": "cpu", "shard_rows": int(shard_rows)}
+        config = NightConfig.load(None, settings | {"out": Path(folder) / "night"})
+        load, cpu, began = os.getloadavg()[0], time.process_time(), time.perf_counter()
+        result = run_night(config, console=Console(file=StringIO()))
+        whole, cpu = time.perf_counter() - began, time.process_time() - cpu
+    if result.exit_code:
+        sys.exit(f"the night failed: {result.report['failed_shards']}")
+    rows = result.report["rows"]["in"]
+    print(f"{rows:,} papers in {whole:.2f} s: {rows / whole:,.0f} papers/s on {usable_cpus()} cores")
+    print(f"{cpu:.2f} CPU seconds: {rows / cpu:,.0f} papers a CPU second; load before the run {load:.1f}")
+    began = time.perf_counter()
+    for encoder, given in texts:
+        ENCODE(encoder, given)
+    print(f"the tokenizer alone, right after it: {rows / (time.perf_counter() - began):,.0f} papers/s\n")
+    print("| stage | seconds | papers/s | CPU seconds of its thread |\n|---|---:|---:|---:|")
+    for stage, clock in clocks.items():
+        print(f"| {stage} | {clock.wall:.2f} | {rows / max(clock.wall, 1e-9):,.0f} | {clock.cpu:.2f} |")
+
+
+class Clock:
+    """Adds up what calls take, on the wall and in their own threads."""
+
+    def __init__(self) -> None:
+        self.wall = self.cpu = 0.0
+        self._lock = threading.Lock()
+
+    def timing(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        """Wrap a function or method."""
+
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            wall, cpu = time.perf_counter(), time.thread_time()
+            try:
+                return call(*args, **kwargs)
+            finally:
+                with self._lock:
+                    self.wall += time.perf_counter() - wall
+                    self.cpu += time.thread_time() - cpu
+
+        return timed
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,142 @@
+"""All that can be done of a shard before the model is asked: read, screen, look up what is known, tokenize."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from specter_batch.bundle import ModelBundle
+from specter_batch.encoding import TokenIds
+from specter_batch.errors import ShardError
+from specter_batch.labels import LabelSet
+from specter_batch.language import EnglishFilter
+from specter_batch.papers import PaperBatch, paper_text, text_hash
+from specter_batch.scores import seen_in_training
+from specter_jobs.config import NightConfig
+from specter_jobs.rejects import Mask, screen_columns
+from specter_jobs.shards import Shard, ShardReader
+from specter_jobs.survey import Survey, SurveyedShard, content_hash
+
+
+@dataclass(frozen=True, kw_only=True)
+class Truth:
+    """The true labels that came with a shard's usable papers.
+
+    Attributes:
+        scored: `(n_papers,)` bool: the paper has a true label that the model knows.
+        label_id: `(n_scored,)` int64: that label.
+        seen: `(n_scored,)` bool: the model was trained on the paper.
+        unknown: Papers whose true label is not one of the model's; they are not scored.
+    """
+
+    scored: Mask
+    label_id: npt.NDArray[np.int64]
+    seen: Mask
+    unknown: int
+
+    @classmethod
+    def of(
+        cls, values: list[str | None], texts: list[str], *, labels: LabelSet, seen_texts: npt.NDArray[np.uint64]
+    ) -> "Truth":
+        """Look up the papers' true labels `values`, None or blank where there is none."""
+        found = [labels.find(value) if value and value.strip() else None for value in values]
+        scored = np.array([label is not None for label in found], dtype=np.bool_)
+        return cls(
+            scored=scored,
+            label_id=np.array([label for label in found if label is not None], dtype=np.int64),
+            seen=seen_in_training([texts[i] for i in np.flatnonzero(scored)], seen_texts),
+            unknown=sum(bool(value and value.strip()) for value in values) - int(scored.sum()),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScreenedShard:
+    """A shard read and screened.
+
+    Attributes:
+        rejects: `REJECT_SCHEMA`.
+        papers: The usable papers, `PAPER_SCHEMA`, in input order; the other fields go with them by position.
+        hashes: Of the texts.
+        known: `row, label_id, score` (and `probabilities`) of papers labelled in an earlier night; `row` is a position.
+        copies: Position -> name of the shard in which the same text stands earlier tonight.
+    """
+
+    shard: Shard
+    rejects: pa.Table
+    papers: pa.Table
+    texts: list[str]
+    hashes: list[str]
+    truth: Truth
+    known: pa.Table
+    copies: dict[int, str]
+
+
+class ShardPreparer:
+    """Prepares shards, in order, for one bundle.
+
+    Args:
+        bundle: The opened bundle.
+        config: Of the night.
+        survey: What was decided of each shard.
+    """
+
+    def __init__(self, bundle: ModelBundle, config: NightConfig, *, survey: Survey) -> None:
+        self._survey = survey
+        self._config = config
+        self._labels = bundle.labels
+        self._template = bundle.text_template
+        self._seen_texts = bundle.seen_texts()
+        self._encoder = bundle.text_encoder()
+        self._english = EnglishFilter() if config.language == "en" else None
+        self._reader = ShardReader()
+
+    def screen(self, surveyed: SurveyedShard) -> ScreenedShard:
+        """Read a shard and reject what cannot be labelled.
+
+        Raises:
+            ShardError: It cannot be read, or is no longer what the survey saw.
+        """
+        shard = surveyed.shard
+        papers = self._reader.read(shard)
+        if content_hash(papers) != surveyed.rows_hash:
+            raise ShardError(f"{shard.file.path}: changed while the job ran; leave it alone and rerun")
+        decisions = self._survey.decisions(surveyed.number)
+        screening = screen_columns(papers, self._config)
+        screening.reject_rows(decisions.duplicates, "duplicate_id")
+        if self._english is not None:
+            screening.reject_rows(_foreign_languages(self._english, papers, screening.usable), "not_english")
+        usable = papers.table.filter(pa.array(screening.usable))
+        pairs = zip(usable["title"].to_pylist(), usable["abstract"].to_pylist(), strict=True)
+        texts = [paper_text(title, abstract, self._template) for title, abstract in pairs]
+
+        # From rows of the shard to positions among the usable ones; what is not English is nobody's copy either.
+        position = np.cumsum(screening.usable) - 1
+        known = decisions.known.filter(pa.array(screening.usable[decisions.known["row"].to_numpy()]))
+        known_at = pa.array(position[known["row"].to_numpy()], pa.int64())
+        return ScreenedShard(
+            shard=shard,
+            rejects=screening.table(shard, papers),
+            papers=usable,
+            texts=texts,
+            hashes=[text_hash(text) for text in texts],
+            truth=Truth.of(usable["label"].to_pylist(), texts, labels=self._labels, seen_texts=self._seen_texts),
+            known=known.set_column(known.column_names.index("row"), "row", known_at),
+            copies={int(position[row]): name for row, name in decisions.copies.items() if screening.usable[row]},
+        )
+
+    def tokenize(self, screened: ScreenedShard) -> dict[int, TokenIds]:
+        """Return the token ids, by position, of the papers that no earlier night has labelled."""
+        unknown = np.setdiff1d(np.arange(len(screened.texts)), screened.known["row"].to_numpy()).tolist()
+        return dict(zip(unknown, self._encoder.encode([screened.texts[i] for i in unknown]), strict=True))
+
+
+def _foreign_languages(english: EnglishFilter, papers: PaperBatch, usable: Mask) -> dict[int, str]:
+    """Return the language of each usable row that is not English."""
+    titles, abstracts = papers.table["title"].to_pylist(), papers.table["abstract"].to_pylist()
+    found: dict[int, str] = {}
+    for row in np.flatnonzero(usable).tolist():
+        language = english.language(f"{titles[row]} {abstracts[row] or ''}")
+        if language != "en":
+            found[row] = language
+    return found
