@@ -6,7 +6,7 @@ DEMO   ?= demo
 SCIDOCS ?= scidocs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo scidocs test lint export wheel-trial clean
+.PHONY: help setup demo scidocs test lint docs export wheel-trial clean
 
 help: ## Print the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,10 @@ lint: setup ## Check style, types and the arrows between the packages.
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Not --quiet, which keeps --strict from seeing warnings. The notice switched off is mkdocs-material's, of its end of life.
+docs: setup ## Build the documentation into site/; every warning fails.
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 export: setup ## Build a bundle of all recipes: make export RUN=folder BUNDLE=folder.
 	@test -n "$(RUN)" -a -n "$(BUNDLE)" || { echo "usage: make export RUN=folder BUNDLE=folder"; exit 2; }
 	$(BIN)/specter-batch export $(RUN) $(BUNDLE) $(foreach recipe,$(wildcard export/recipes/*.toml),--recipe $(recipe))
@@ -53,4 +57,4 @@ wheel-trial: setup ## Install the built wheel into an empty environment and clas
 	PYTHON=$(PYTHON) BUILD_PYTHON=$(BIN)/python DEMO=$(DEMO) .ci/wheel-trial
 
 clean: ## Remove everything that make made, but for SciDocs.
-	rm -rf $(VENV) $(DEMO) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(DEMO) site build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,0 +1,213 @@
+"""Every command that README and docs show runs as it stands there, or at least is one that exists."""
+
+import ast
+import multiprocessing
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from functools import cache
+from html.parser import HTMLParser
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import pytest
+import yaml
+from typer.main import get_command
+
+from specter_batch.bundle import BundleManifest, GraphEntry, GraphParity
+from specter_batch.cli import build_app, main
+from specter_batch.sample import write_sample
+
+ROOT = Path(__file__).parents[2]
+README = "README.md"
+PAGES = [README, *sorted(str(page.relative_to(ROOT)) for page in (ROOT / "docs").rglob("*.md"))]
+# A block, its language in front; those of `bash` run here, in the order of the page.
+BLOCK = re.compile(r"^( *)```(\w*)[^\n]*\n(.*?)^\1```", flags=re.DOTALL | re.MULTILINE)
+# What a shell may have in front of our command, and behind it.
+OURS = re.compile(r"(?<![\w.'-])specter-batch +(?=[a-z])([^|&;\n`]*)|-m specter_batch +([^|&;\n`]*)")
+
+
+def blocks(page: str) -> list[tuple[str, str]]:
+    """Return the language and the text of each block, lines that end in a backslash joined to the next."""
+    found = BLOCK.findall((ROOT / page).read_text())
+    return [(language, dedent(text).replace("\\\n", " ")) for _, language, text in found]
+
+
+def commands(page: str) -> list[str]:
+    """Return the lines of the blocks that run here."""
+    lines = [line for language, text in blocks(page) if language == "bash" for line in text.splitlines()]
+    return [line.partition(" #")[0].strip() for line in lines if line.strip() and not line.startswith("#")]
+
+
+@cache
+def our_commands() -> dict[str, Any]:
+    return dict(get_command(build_app()).commands)  # type: ignore[attr-defined]
+
+
+def run_ours(line: str, folder: Path, output: Path) -> None:
+    """Run one command in this process, which has nothing else to do."""
+    with output.open("w") as stream:
+        os.dup2(stream.fileno(), 1)
+        os.dup2(stream.fileno(), 2)
+    os.chdir(folder)
+    sys.argv = shlex.split(line)
+    main()
+
+
+@pytest.fixture(scope="module")
+def processes() -> ForkServerContext:
+    """Return what starts processes that have torch imported: each command is a new one, and waits for no import."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["specter_batch.training.trainer", "specter_export.build", "specter_jobs.nightly"])
+    return context
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if commands(page)])
+def test_every_command_runs_as_it_stands(
+    page: str,
+    processes: ForkServerContext,
+    tiny_encoder: Path,
+    tmp_path: Path,
+) -> None:
+    # What `make demo` leaves behind, with a smaller encoder.
+    write_sample(tmp_path / "demo/papers", n_papers=300)
+    shutil.copytree(tiny_encoder, tmp_path / "demo/encoder")
+    shutil.copytree(ROOT / "jobs/configs", tmp_path / "jobs/configs")
+    for line in commands(page):
+        if line.startswith("make "):  # whether there is such a target is asked below
+            continue
+        assert line.startswith("specter-batch "), f"{page}: cannot run here, so it is no bash: {line}"
+        output = tmp_path / "output.txt"
+        process = processes.Process(target=run_ours, args=(line, tmp_path, output))
+        process.start()
+        process.join()
+        assert process.exitcode == 0, f"{page}: {line}\n{output.read_text()[-2000:]}"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_shown_is_one_that_exists(page: str) -> None:
+    shown = [
+        (line, "".join(found))
+        for language, text in blocks(page)
+        if language in {"bash", "sh", "text", ""}
+        for line in text.splitlines()
+        for found in OURS.findall(line.partition(" #")[0])
+    ]
+    for line, words in shown:
+        name, *arguments = shlex.split(words)
+        assert name in our_commands(), f"{page}: no command {name}: {line}"
+        # Parses and runs nothing; fails on unknown options, wrong choices and arguments too many or too few.
+        our_commands()[name].make_context(name, [part for part in arguments if part != "…"])
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_named_in_a_sentence_is_one_that_exists(page: str) -> None:
+    for words in re.findall(r"`specter-batch ([a-z][^`]*)`", BLOCK.sub("", (ROOT / page).read_text())):
+        name, *arguments = words.split()
+        assert name in our_commands(), f"{page}: {words}"
+        options = {option for parameter in our_commands()[name].params for option in options_of(parameter)}
+        assert {word.partition("=")[0] for word in arguments if word.startswith("--")} <= options, f"{page}: {words}"
+
+
+def test_make_targets_that_are_shown_exist() -> None:
+    targets = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    used = {
+        found
+        for page in PAGES
+        for language, text in blocks(page)
+        if language in {"bash", "sh"}
+        for found in re.findall(r"^make ([a-z-]+)", text, flags=re.MULTILINE)
+    }
+    assert {"demo", "test", "scidocs"} <= used <= targets
+
+
+def test_every_command_stands_in_the_readme() -> None:
+    readme = (ROOT / README).read_text()
+    names = our_commands()
+    assert {name for name in names if f"specter-batch {name}" not in readme and f"make {name}" not in readme} == set()
+
+
+def options_of(parameter: Any) -> list[str]:
+    """Return the names of an option as they are typed; of an argument its metavar."""
+    names = [*parameter.opts, *parameter.secondary_opts]
+    return names if parameter.param_type_name == "option" else [parameter.metavar]
+
+
+class Page(HTMLParser):
+    """The words of a page, and what a browser fetches to show it."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.words = ""
+        self.fetched: list[str] = []
+        self.feed(text)
+
+    def handle_data(self, data: str) -> None:
+        self.words += data
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag != "a":
+            self.fetched += [value for name, value in attrs if name in {"src", "href", "srcset"} and value]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of the built site."""
+    out = tmp_path_factory.mktemp("docs") / "site"
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(out)]
+    built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr
+    return out
+
+
+def test_every_command_has_a_page_with_each_of_its_options(site: Path) -> None:
+    assert {page.stem for page in (site / "commands").glob("*.html")} == {"index", *our_commands()}
+    for name, command in our_commands().items():
+        words = Page((site / f"commands/{name}.html").read_text()).words
+        assert command.help in words
+        for parameter in command.params:
+            for option in options_of(parameter):
+                assert option in words, f"{name}: {option}"
+            assert " ".join(parameter.help.split()) in " ".join(words.split()), f"{name}: {parameter.help}"
+
+
+def test_the_site_fetches_nothing_from_elsewhere(site: Path) -> None:
+    pages = list(site.rglob("*.html"))
+    assert len(pages) > 30
+    for page in pages:
+        away = [target for target in Page(page.read_text()).fetched if re.match(r"\w*:?//", target)]
+        assert away == [], page
+    for style in site.rglob("*.css"):
+        assert re.findall(r"url\([\"']?https?:", style.read_text()) == [], style
+
+
+def test_a_file_of_the_repository_that_a_page_links_to_is_shown(site: Path) -> None:
+    shown = Page((site / "source/jobs/configs/nightly.toml.html").read_text()).words
+    assert (ROOT / "jobs/configs/nightly.toml").read_text() in shown
+    assert "source/jobs/configs/nightly.toml.html" in (site / "tutorial.html").read_text()
+
+
+def test_every_field_of_the_bundle_is_told() -> None:
+    page = (ROOT / "docs/bundle.md").read_text()
+    fields = {name for model in (BundleManifest, GraphEntry, GraphParity) for name in model.model_fields}
+    assert {name for name in fields if f"`{name}`" not in page} == set()
+
+
+def test_every_benchmark_is_told_with_how_to_run_it() -> None:
+    page = (ROOT / "docs/benchmarks.md").read_text()
+    for script in sorted((ROOT / "benchmarks").glob("*.py")):
+        run = "Usage: " in (ast.get_docstring(ast.parse(script.read_text())) or "")
+        told = f"python benchmarks/{script.name} " if run else f"`{script.name}`"
+        assert told in page, script.name
+
+
+def test_the_workflow_runs_what_ci_runs_with_every_python_we_claim() -> None:
+    job = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]["ci"]
+    assert job["steps"][-1]["run"] == ".ci/run"
+    claimed = re.findall(r'Python :: (3\.\d+)"', (ROOT / "pyproject.toml").read_text())
+    assert job["strategy"]["matrix"]["python"] == claimed
