@@ -25,6 +25,8 @@ def make_arguments(config: TrainConfig, out: Path) -> TrainingArguments:
         ConfigError: The machine cannot do what is asked.
     """
     precision = resolve_precision(config)
+    # TrainingArguments leaves its precision here, and a later fp32 run of the same process would take it over.
+    os.environ["ACCELERATE_MIXED_PRECISION"] = "no" if precision == "fp32" else precision
     report_to = _tracker(config, out)
     return TrainingArguments(
         output_dir=str(out / CHECKPOINTS),

@@ -76,3 +76,9 @@ def test_wandb_without_a_key_stays_offline(monkeypatch: pytest.MonkeyPatch, tmp_
     assert (os.environ["WANDB_MODE"], os.environ["WANDB_DIR"]) == ("offline", str(tmp_path / "run"))
     monkeypatch.delenv("WANDB_MODE")
     monkeypatch.delenv("WANDB_DIR")
+
+
+def test_an_fp32_run_after_a_bf16_one_is_fp32(tmp_path: Path) -> None:
+    for precision, expected in (("bf16", "bf16"), ("fp32", "no")):
+        make_arguments(TrainConfig(precision=precision), tmp_path)
+        assert os.environ["ACCELERATE_MIXED_PRECISION"] == expected
