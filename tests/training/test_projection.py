@@ -1,6 +1,7 @@
 import json
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from typer.testing import CliRunner
 from specter_batch.cli import build_app
 from specter_batch.errors import BundleError, ConfigError
 from specter_batch.sample import SamplePaths
+from specter_batch.training.embeddings import Embedder, Embeddings
 from specter_batch.training.projection import project, same_label_neighbours
 from specter_batch.training.projection_figure import COLOURS, MARKERS, Panel, _legible, _style, draw
 from specter_batch.training.run import TrainingRun
@@ -111,10 +113,19 @@ def test_another_format_a_folder_that_is_no_run_and_too_few_papers_are_refused(
 
 
 def test_papers_that_are_all_the_same_are_refused(
-    tiny_run: TrainingRun, sample_paths: SamplePaths, tmp_path: Path
+    tiny_run: TrainingRun, sample_paths: SamplePaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = pq.read_table(sample_paths.val).slice(0, 1)
     pq.write_table(pa.concat_tables([first] * 6), tmp_path / "same.parquet")
+    with pytest.raises(ConfigError, match="all 6 papers have one embedding"):
+        project(tiny_run.path, tmp_path / "same.parquet", tmp_path / "p.svg")
+    exact = Embedder.embed
+
+    def rounded(self: Embedder, texts: Sequence[str]) -> Embeddings:
+        noise = np.random.default_rng(0).normal(scale=1e-7, size=(len(texts), 1))
+        return (exact(self, texts) * (1 + noise)).astype(np.float32)
+
+    monkeypatch.setattr(Embedder, "embed", rounded)
     with pytest.raises(ConfigError, match="all 6 papers have one embedding"):
         project(tiny_run.path, tmp_path / "same.parquet", tmp_path / "p.svg")
 
