@@ -40,7 +40,7 @@ STAGES: dict[str, list[tuple[Any, str]]] = {
     "language": [(EnglishFilter, "language")],
     "screen, with read, hash and language": [(prepare.ShardPreparer, "screen")],
     "tokenize": [(TextEncoder, "encode")],
-    "label": [(ShardPipeline, "label")],
+    "label": [(ShardPipeline, "_labelled")],
     "write": [(Ledger, "commit")],
 }
 

@@ -1,12 +1,13 @@
 """ONNX Runtime sessions: the one place that makes them, loud about the device they run on."""
 
 import ctypes
+import itertools
 import logging
 import os
 import platform
 import re
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,20 @@ class Device:
         if problem:
             raise ProviderError(f"{device} was asked for: {problem}; or run with --device cpu")
         return device
+
+
+def devices(name: str) -> list[Device]:
+    """Return the devices that a name stands for: every card for `cuda:all`, else the one of `Device.parse`.
+
+    Raises:
+        ConfigError: The name is unknown.
+        ProviderError: CUDA was asked for and cannot run here.
+    """
+    if name != "cuda:all":
+        return [Device.parse(name)]
+    first = Device.parse("cuda")
+    cards = itertools.count(1)
+    return [first, *(Device(kind="cuda", index=i) for i in itertools.takewhile(lambda i: not cuda_problem(i), cards))]
 
 
 def cuda_problem(index: int) -> str | None:
@@ -223,15 +238,15 @@ class OnnxClassifier:
         bundle: The opened bundle.
         device: From `Device.parse`.
         precision: Run this graph instead of the device's own choice.
-        workers: Papers labelled at once on a CPU; the usable cores when None.
+        threads: Papers labelled at once on a CPU; the usable cores when None.
     """
 
     def __init__(
-        self, bundle: ModelBundle, *, device: Device, precision: Precision | None = None, workers: int | None = None
+        self, bundle: ModelBundle, *, device: Device, precision: Precision | None = None, threads: int | None = None
     ) -> None:
         self.entry = bundle.graph_for(device.kind, precision)
         self.device = device
-        self.workers = (workers or usable_cpus()) if device.kind == "cpu" else 1
+        self.threads = (threads or usable_cpus()) if device.kind == "cpu" else 1
         self._n_labels = len(bundle.labels)
         self._temperature = bundle.temperature
         self._graph = Graph(bundle.path / self.entry.file, device=device, threads=1)
@@ -243,7 +258,8 @@ class OnnxClassifier:
         self.provider = self._graph.provider
         self.max_batch_tokens = CUDA_MAX_TOKENS if device.kind == "cuda" else None
         self._max_length = bundle.manifest.max_length
-        self._pool = ThreadPoolExecutor(self.workers, thread_name_prefix="classify")
+        self._closed = False
+        self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="classify")
 
     def logits(self, token_ids: Sequence[TokenIds]) -> Logits:
         """Return `(n, n_labels)` float32 for the papers' token ids, in input order."""
@@ -257,6 +273,8 @@ class OnnxClassifier:
         while len(order):
             done = 0
             for rows in plan_batches([len(token_ids[row]) for row in order], max_tokens=self.max_batch_tokens):
+                if self._closed:
+                    raise CancelledError
                 batch = pad_batch(token_ids, order[rows])
                 batch_logits = self._fitting(batch)
                 if batch_logits is None:
@@ -275,7 +293,8 @@ class OnnxClassifier:
         return {"device": str(self.device), "provider": self.provider, "graph": self.entry.file}
 
     def close(self) -> None:
-        """Stop the worker threads."""
+        """Stop the worker threads; a call under way ends soon, with `CancelledError`."""
+        self._closed = True
         self._pool.shutdown(cancel_futures=True)
 
     def _fitting(self, batch: EncodedBatch) -> Logits | None:

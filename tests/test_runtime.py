@@ -288,13 +288,13 @@ def make_bundle(tmp_path: Path) -> MakeBundle:
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_logits_come_in_input_order_whatever_the_number_of_workers(make_bundle: MakeBundle, workers: int) -> None:
-    classifier = OnnxClassifier(make_bundle(), device=CPU, workers=workers)
+    classifier = OnnxClassifier(make_bundle(), device=CPU, threads=workers)
     assert classifier.logits(PAPERS).tolist() == [row[:2] for row in EXPECTED]
     classifier.close()
 
 
 def test_predictions_use_the_temperature_of_the_bundle(make_bundle: MakeBundle) -> None:
-    classifier = OnnxClassifier(make_bundle(), device=CPU, workers=1)
+    classifier = OnnxClassifier(make_bundle(), device=CPU, threads=1)
     found = classifier.predict([np.array([5, 1])])
     assert found.label_id.tolist() == [0]
     assert found.score.tolist() == pytest.approx([1 / (1 + np.exp(-(6 - 2) / 2))])
@@ -302,14 +302,14 @@ def test_predictions_use_the_temperature_of_the_bundle(make_bundle: MakeBundle) 
 
 
 def test_no_papers_give_no_logits(make_bundle: MakeBundle) -> None:
-    classifier = OnnxClassifier(make_bundle(), device=CPU, workers=1)
+    classifier = OnnxClassifier(make_bundle(), device=CPU, threads=1)
     assert classifier.logits([]).shape == (0, 2)
     classifier.close()
 
 
 def test_a_close_call_of_the_int8_graph_is_asked_of_the_fp32_graph(make_bundle: MakeBundle) -> None:
     bundle = make_bundle(precisions=("fp32", "int8"), margin=9.0)
-    classifier = OnnxClassifier(bundle, device=CPU, workers=2)
+    classifier = OnnxClassifier(bundle, device=CPU, threads=2)
     papers: list[TokenIds] = PAPERS
     # Margins under int8: 8, 0, 10, 12, 16; the first two are below 9.
     expected = [[6, 2], [1, 1], [18, 8], [14, 2], [22, 6]]
@@ -319,23 +319,23 @@ def test_a_close_call_of_the_int8_graph_is_asked_of_the_fp32_graph(make_bundle: 
 
 
 def test_without_a_margin_the_int8_graph_has_the_last_word(make_bundle: MakeBundle) -> None:
-    classifier = OnnxClassifier(make_bundle(precisions=("fp32", "int8")), device=CPU, workers=1)
+    classifier = OnnxClassifier(make_bundle(precisions=("fp32", "int8")), device=CPU, threads=1)
     assert classifier.logits(PAPERS[:2]).tolist() == [[12, 4], [2, 2]]
     classifier.close()
 
 
 def test_the_fp32_graph_runs_when_it_is_asked_for(make_bundle: MakeBundle) -> None:
     bundle = make_bundle(precisions=("int8", "fp32"), margin=9.0)
-    classifier = OnnxClassifier(bundle, device=CPU, precision="fp32", workers=1)
+    classifier = OnnxClassifier(bundle, device=CPU, precision="fp32", threads=1)
     assert classifier.logits(PAPERS[3:4]).tolist() == [[7, 1]]
     assert classifier.describe()["graph"] == "model_fp32.onnx"
     classifier.close()
 
 
-def test_the_cores_at_hand_set_the_number_of_workers(make_bundle: MakeBundle, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cores_at_hand_set_the_number_of_threads(make_bundle: MakeBundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime, "usable_cpus", lambda: 3)
     classifier = OnnxClassifier(make_bundle(), device=CPU)
-    assert classifier.workers == 3
+    assert classifier.threads == 3
     classifier.close()
 
 
@@ -359,7 +359,7 @@ NO_MEMORY = [
 
 
 def on_small_card(bundle: ModelBundle, tokens: int, failure: Exception) -> tuple[OnnxClassifier, SmallCard]:
-    classifier = OnnxClassifier(bundle, device=CPU, workers=1)
+    classifier = OnnxClassifier(bundle, device=CPU, threads=1)
     card = SmallCard(classifier._graph._session, tokens, failure)
     classifier._graph._session = card
     classifier.device, classifier.max_batch_tokens = Device(kind="cuda"), runtime.CUDA_MAX_TOKENS

@@ -34,11 +34,22 @@ def classify(
         FormatName | None,
         typer.Option("--format", help="Format of a public dump that is not parquet yet.", show_default=False),
     ] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.  [default: auto]")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or cuda:all.  [default: auto]")] = None,
     precision: Annotated[
         Literal["fp32", "fp16", "int8"] | None, typer.Option(help="Graph to run instead of the device's own choice.")
     ] = None,
-    workers: Annotated[int | None, typer.Option(help="Papers at once on a CPU.  [default: the usable cores]")] = None,
+    engine: Annotated[
+        Literal["local", "ray"] | None, typer.Option(help="This machine, or a Ray cluster.  [default: local]")
+    ] = None,
+    ray_address: Annotated[
+        str | None, typer.Option(help="Running Ray cluster to use.  [default: one started on this machine]")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Worker processes on CPUs.  [default: 1; on Ray as many as have room]")
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="Papers at once in a worker on a CPU.  [default: its share of the usable cores]")
+    ] = None,
     shard_rows: Annotated[int | None, typer.Option(help="Rows of a shard.  [default: 5000]")] = None,
     language: Annotated[
         Literal["en", "any"] | None, typer.Option(help="en rejects other languages; any takes all.  [default: en]")
@@ -98,7 +109,10 @@ def classify(
             "format": format_,
             "device": device,
             "precision": precision,
+            "engine": engine,
+            "ray_address": ray_address,
             "workers": workers,
+            "threads": threads,
             "shard_rows": shard_rows,
             "language": language,
             "missing_abstract": missing_abstract,

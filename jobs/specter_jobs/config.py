@@ -28,9 +28,13 @@ class NightConfig(Settings):
         out: Folder for labels, rejects, reports and the ledger.
         bundle: Model bundle.
         format: Of a public dump that is not parquet yet; it is ingested into `ingested/` of the output first.
-        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        device: `auto`, `cpu`, `cuda`, `cuda:N`, or `cuda:all` for a worker on every card.
         precision: Run this graph instead of the device's own choice.
-        workers: Papers labelled at once on a CPU; the usable cores when None.
+        engine: `local` for this machine, `ray` for a cluster.
+        ray_address: Of a running Ray cluster; one of this machine's own is started when None.
+        workers: Worker processes on CPUs, each with its own session: on one machine one shares its memory best and is
+            the default; on a Ray cluster as many as there is room for. With CUDA there is one on each card.
+        threads: Papers that a worker labels at once on a CPU; when None the usable cores, shared by its workers.
         shard_rows: Rows of a shard. A kill costs at most the shard it hits; a smaller shard costs more files.
         language: `en` rejects papers that are not English; `any` takes all and asks nobody.
         missing_abstract: `reject` the paper, or label it by `title_only`.
@@ -51,7 +55,10 @@ class NightConfig(Settings):
     format: FormatName | None = None
     device: str = "auto"
     precision: Precision | None = None
+    engine: Literal["local", "ray"] = "local"
+    ray_address: str | None = None
     workers: int | None = Field(default=None, ge=1)
+    threads: int | None = Field(default=None, ge=1)
     shard_rows: int = Field(default=5000, ge=1)
     language: Literal["en", "any"] = "en"
     missing_abstract: Literal["reject", "title_only"] = "reject"

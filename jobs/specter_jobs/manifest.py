@@ -3,15 +3,15 @@
 import platform
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
 from specter_batch.bundle import ModelBundle
-from specter_batch.runtime import OnnxClassifier
 from specter_jobs.config import NightConfig
+from specter_jobs.engines.scheduler import Scheduler
 from specter_jobs.ledger import LEDGER_FILE
 
 
@@ -21,24 +21,21 @@ class Fresh:
 
     Attributes:
         seconds: Of labelling, the survey left out.
-        model_seconds: Of these, those in which the model was at work.
+        model_seconds: Those in which a model was at work, added up over the workers.
+        max_batch_tokens: The smallest budget of a CUDA worker at its last shard; None on a CPU.
     """
 
     shards: int
     papers: int
     seconds: float
     model_seconds: float
-
-    @property
-    def model_wait_share(self) -> float | None:
-        """Share of the time in which the model had nothing to do; None when it was not asked at all."""
-        return max(1 - self.model_seconds / self.seconds, 0.0) if self.papers else None
+    max_batch_tokens: int | None
 
 
 def night_manifest(
     config: NightConfig,
     bundle: ModelBundle,
-    classifier: OnnxClassifier,
+    scheduler: Scheduler,
     report: dict[str, Any],
     *,
     started: float,
@@ -49,12 +46,13 @@ def night_manifest(
     Args:
         config: Of the night.
         bundle: That labelled it.
-        classifier: Its session: the device, provider and graph really used.
+        scheduler: Its workers: the device, provider and graph really used.
         report: `report.json`.
         started: Seconds since the epoch.
         fresh: What this run labelled.
     """
     finished = time.time()
+    at_work = fresh.model_seconds / (fresh.seconds * scheduler.n_workers) if fresh.papers else None
     packages = ("specter-batch", "onnxruntime-gpu", "onnxruntime", "tokenizers", "pyarrow", "duckdb", "numpy")
     return {
         "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
@@ -65,9 +63,11 @@ def night_manifest(
         "bundle": {"path": str(bundle.path), "fingerprint": bundle.fingerprint, "encoder": bundle.manifest.encoder},
         "device": {
             "asked": config.device,
-            "workers": classifier.workers,
-            "max_batch_tokens": classifier.max_batch_tokens,  # CUDA only; less than at the start where memory was short
-            **classifier.describe(),
+            "engine": config.engine,
+            "workers": scheduler.n_workers,
+            "threads": scheduler.threads,
+            "max_batch_tokens": fresh.max_batch_tokens,  # less than at the start where memory was short
+            **_common(scheduler.descriptions.values()),
         },
         "rows": report["rows"],
         "shards": report["shards"],
@@ -76,11 +76,19 @@ def night_manifest(
             "papers": fresh.papers,
             "seconds": round(fresh.seconds, 3),
             "papers_per_second": round(fresh.papers / fresh.seconds, 2) if fresh.papers else None,
-            "model_wait_share": None if fresh.model_wait_share is None else round(fresh.model_wait_share, 4),
+            "model_wait_share": None if at_work is None else round(max(1 - at_work, 0.0), 4),
         },
         "ledger": LEDGER_FILE,
         "versions": {"python": platform.python_version()} | _versions(packages),
     }
+
+
+def _common(descriptions: Collection[Mapping[str, str]]) -> dict[str, str]:
+    """Join the workers' descriptions, which differ in the card at most."""
+    names = {
+        name: sorted({description[name] for description in descriptions}) for name in ("device", "provider", "graph")
+    }
+    return {name: ", ".join(values) for name, values in names.items()}
 
 
 def _versions(packages: Sequence[str]) -> dict[str, str]:

@@ -5,7 +5,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,14 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from specter_batch.bundle import ModelBundle
+from specter_batch.bundle import DeviceKind, ModelBundle, Precision
 from specter_batch.errors import ConfigError, PaperSchemaError, ShardError
 from specter_batch.files import write_json, write_text
 from specter_batch.papers import find_parquet
-from specter_batch.runtime import Device, OnnxClassifier
 from specter_jobs.config import NightConfig
 from specter_jobs.drift import drift_report, read_previous
+from specter_jobs.engines import open_engine
+from specter_jobs.engines.scheduler import Engine, Scheduler
 from specter_jobs.from_dump import INGESTED, night_input
 from specter_jobs.gates import judge
 from specter_jobs.html import night_html
@@ -69,9 +70,13 @@ def run_night(config: NightConfig, *, console: Console) -> NightResult:
         SpecterBatchError: The night could not start.
         KeyboardInterrupt: On Ctrl-C or SIGTERM; what is finished is kept.
     """
-    started = time.time()
     bundle = ModelBundle.open(config.bundle)
-    device = Device.parse(config.device)
+    with closing(open_engine(config, bundle)) as engine:
+        return _run(config, bundle, engine, console=console)
+
+
+def _run(config: NightConfig, bundle: ModelBundle, engine: Engine, *, console: Console) -> NightResult:
+    started = time.time()
     if config.format is not None:
         _claim(config.out)
     source = night_input(config, console=console)
@@ -88,18 +93,23 @@ def run_night(config: NightConfig, *, console: Console) -> NightResult:
         (out / SUCCESS_FILE).unlink(missing_ok=True)
         unreadable = {**source.failed, **{file.name: file.error for file in plan.failed}}
         watch = NightWatch(out, rows=plan.rows, shards=len(plan.shards), unreadable=unreadable)
-        classifier = OnnxClassifier(bundle, device=device, precision=config.precision, workers=config.workers)
-        try:
-            model = _model_hash(bundle, classifier)
+        with _progress(console) as progress:
+            scheduler = Scheduler(engine)  # the workers load while the input is surveyed
+            model = _model_hash(bundle, engine.kind, config.precision)
             binding = _binding(config, model)
             write_inventory(out, root, plan, binding=binding)
             ledger = Ledger(out, binding=binding, model=model)
             known = reusable_labels(config.reuse, model=model, probabilities=config.probabilities)
-            with _progress(console) as progress, _surveyed(plan, config, bundle, known, out, progress) as survey:
-                pipeline = ShardPipeline(bundle, classifier, config, survey=survey, label_file=ledger.label_file)
+            with _surveyed(plan, config, bundle, known, out, progress, scheduler) as survey:
+                scheduler.await_worker()
+                pipeline = ShardPipeline(
+                    scheduler,
+                    survey=survey,
+                    labels=bundle.labels,
+                    label_file=ledger.label_file,
+                    probabilities=config.probabilities,
+                )
                 entries, failed, fresh = _label(pipeline, ledger, survey.shards, config, progress, watch)
-        finally:
-            classifier.close()
         failed = unreadable | failed
         ordered = [entries[shard.name] for shard in plan.shards if shard.name in entries]
         ledger.remove_strangers(ordered)
@@ -109,7 +119,7 @@ def run_night(config: NightConfig, *, console: Console) -> NightResult:
         report["gates"] = [asdict(gate) for gate in gates]
         kept = all(gate.passed for gate in gates)
         exit_code = EXIT_SHARDS_FAILED if failed else 0 if kept else EXIT_GATES_FAILED
-        manifest = night_manifest(config, bundle, classifier, report, started=started, fresh=fresh)
+        manifest = night_manifest(config, bundle, scheduler, report, started=started, fresh=fresh)
         write_json(out / REPORT_FILE, report)
         write_text(out / REPORT_MARKDOWN, night_markdown(report))
         write_text(out / REPORT_HTML, night_html(report, manifest, ordered))
@@ -144,14 +154,14 @@ def _claim(out: Path) -> Path:
     return out
 
 
-def _model_hash(bundle: ModelBundle, classifier: OnnxClassifier) -> str:
+def _model_hash(bundle: ModelBundle, kind: DeviceKind, precision: Precision | None) -> str:
     """Hash what must be the same for the same text to have the same label and score."""
     return binding_of(
         {
             "output_version": OUTPUT_VERSION,
             "bundle": bundle.fingerprint,
-            "device": classifier.device.kind,
-            "graph": classifier.entry.sha256,
+            "device": kind,
+            "graph": bundle.graph_for(kind, precision).sha256,
         }
     )
 
@@ -170,9 +180,20 @@ def _binding(config: NightConfig, model: str) -> str:
 
 @contextmanager
 def _surveyed(
-    plan: Plan, config: NightConfig, bundle: ModelBundle, known: Sequence[Path], out: Path, progress: Progress
+    plan: Plan,
+    config: NightConfig,
+    bundle: ModelBundle,
+    known: Sequence[Path],
+    out: Path,
+    progress: Progress,
+    scheduler: Scheduler,
 ) -> Iterator[Survey]:
     task = progress.add_task("survey", total=plan.rows)
+
+    def advance(rows: int) -> None:
+        progress.update(task, advance=rows)
+        scheduler.check()  # of a bundle that cannot run, not only when all is surveyed
+
     for stale in out.glob("_survey.*"):
         shutil.rmtree(stale)  # of a killed run; we hold the lock
     scratch = Path(tempfile.mkdtemp(prefix="_survey.", dir=out))
@@ -183,7 +204,7 @@ def _surveyed(
             template=bundle.text_template,
             known_labels=known,
             scratch=scratch,
-            advance=lambda rows: progress.update(task, advance=rows),
+            advance=advance,
         )
         try:
             yield survey
@@ -218,30 +239,34 @@ def _label(
     task = progress.add_task("label", total=total, completed=kept)
     watch.labelling(entries.values(), failed)
     began = time.monotonic()
-    last = began
-    papers, model_seconds = 0, 0.0
+    papers, model_seconds, budgets = 0, 0.0, set[int]()
     for shard, outcome in pipeline.run(pending):
-        now = time.monotonic()
         if isinstance(outcome, ShardError):
             failed[shard.shard.name] = str(outcome)
         else:
             try:
                 _check_accounting(shard, outcome)
-                entries[shard.shard.name] = ledger.commit(shard, outcome, seconds=now - last)
+                entries[shard.shard.name] = ledger.commit(shard, outcome, seconds=outcome.seconds)
                 papers += outcome.labels.num_rows - outcome.reused
                 model_seconds += outcome.model_seconds
+                budgets.update([outcome.max_batch_tokens] if outcome.max_batch_tokens else [])
                 watch.finished(entries[shard.shard.name])
             except (ShardError, OSError) as error:
                 failed[shard.shard.name] = str(error)
         if shard.shard.name in failed:
             watch.failed(shard.shard.name, failed[shard.shard.name])
-        last = now
         progress.update(task, advance=shard.shard.rows)
         if len(failed) > config.max_failed_shards:
             log(f"stopping: more than {config.max_failed_shards} shards failed", level=logging.ERROR)
             break
     seconds = time.monotonic() - began
-    fresh = Fresh(shards=len(pending), papers=papers, seconds=seconds, model_seconds=model_seconds)
+    fresh = Fresh(
+        shards=len(pending),
+        papers=papers,
+        seconds=seconds,
+        model_seconds=model_seconds,
+        max_batch_tokens=min(budgets, default=None),
+    )
     return entries, failed, fresh
 
 

@@ -1,11 +1,7 @@
-"""A shard's way from rows to labels: the next ones are screened and tokenized while the model is at work."""
+"""The driver's side of labelling: what the workers answer, joined with what was known, becomes a shard's outputs."""
 
-import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,30 +10,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from specter_batch.bundle import ModelBundle
-from specter_batch.encoding import TokenIds
 from specter_batch.errors import ShardError
+from specter_batch.labels import LabelSet
 from specter_batch.metrics import N_SCORE_BINS, score_bins
-from specter_batch.papers import is_blank
-from specter_batch.runtime import OnnxClassifier, Predictions
+from specter_batch.runtime import Predictions
 from specter_batch.scores import Scores
-from specter_jobs.config import NightConfig
-from specter_jobs.prepare import ScreenedShard, ShardPreparer
+from specter_jobs.engines.messages import ShardAnswer, ShardTask
+from specter_jobs.engines.scheduler import Scheduler
+from specter_jobs.prepare import ScreenedShard
 from specter_jobs.rejects import Mask
 from specter_jobs.slices import PaperSlice
 from specter_jobs.survey import Survey, SurveyedShard
-
-# One is screened, one tokenized, while the model works on a third: Python's own code in the first leaves a core to the
-# tokenizer in the second. More would only hold more papers in memory.
-SHARDS_AHEAD = 2
-
-
-@dataclass(frozen=True, kw_only=True)
-class PreparedShard:
-    """A screened shard and the token ids, by position, of the papers that no earlier night has labelled."""
-
-    screened: ScreenedShard
-    token_ids: dict[int, TokenIds]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +36,9 @@ class LabelledShard:
         bin_papers: `(N_SCORE_BINS,)` int64: papers by score.
         score_sum: Of all papers.
         title_only: Sums over the papers without abstract; None when there are none.
-        model_seconds: How long the model was at work.
+        seconds: That the shard took its worker.
+        model_seconds: Of these, those in which the model was at work.
+        max_batch_tokens: Of the worker, as in `ShardAnswer`.
     """
 
     labels: pa.Table
@@ -65,70 +50,74 @@ class LabelledShard:
     bin_papers: npt.NDArray[np.int64]
     score_sum: float
     title_only: PaperSlice | None
+    seconds: float
     model_seconds: float
+    max_batch_tokens: int | None
 
 
 class ShardPipeline:
-    """Labels shards with one bundle on one device.
+    """Labels shards with the workers of a scheduler.
 
     Args:
-        bundle: The opened bundle.
-        classifier: Its session.
-        config: Of the night.
+        scheduler: With its engine.
         survey: What was decided of each shard.
+        labels: Of the bundle.
         label_file: Returns the label file of a finished shard by name, None while it is not finished.
+        probabilities: Write those of all labels.
     """
 
     def __init__(
         self,
-        bundle: ModelBundle,
-        classifier: OnnxClassifier,
-        config: NightConfig,
+        scheduler: Scheduler,
         *,
         survey: Survey,
+        labels: LabelSet,
         label_file: Callable[[str], Path | None],
+        probabilities: bool,
     ) -> None:
-        self._preparer = ShardPreparer(bundle, config, survey=survey)
+        self._scheduler = scheduler
+        self._survey = survey
+        self._labels = labels
         self._label_file = label_file
-        self._labels = bundle.labels
-        self._classifier = classifier
-        self._probabilities = config.probabilities
+        self._probabilities = probabilities
 
     def run(self, shards: Sequence[SurveyedShard]) -> Iterator[tuple[SurveyedShard, LabelledShard | ShardError]]:
-        """Yield each shard with its outcome, in order."""
-        with (
-            ThreadPoolExecutor(1, thread_name_prefix="screen") as screening,
-            ThreadPoolExecutor(1, thread_name_prefix="tokenize") as tokenizing,
-        ):
-            submitted = (
-                (shard, tokenizing.submit(self._tokenize, screening.submit(self._preparer.screen, shard)))
-                for shard in shards
-            )
-            ahead = deque(islice(submitted, SHARDS_AHEAD))
-            try:
-                while ahead:
-                    shard, coming = ahead.popleft()
-                    ahead.extend(islice(submitted, 1))
-                    try:
-                        yield shard, self.label(coming.result())
-                    except ShardError as error:
-                        yield shard, error
-                    except Exception as error:
-                        # One shard's trouble, whatever it is, must not cost the others their night.
-                        yield shard, ShardError(f"{shard.shard.name}: {type(error).__name__}: {error}")
-            finally:
-                screening.shutdown(wait=False, cancel_futures=True)
-                tokenizing.shutdown(wait=False, cancel_futures=True)
+        """Yield each shard with its outcome, as they come; one that copies labels of another comes after it.
 
-    def label(self, prepared: PreparedShard) -> LabelledShard:
-        """Run the model over what is not known of a prepared shard."""
-        labels, screened, truth = self._labels, prepared.screened, prepared.screened.truth
-        answers, model_seconds = self._answers(prepared)
+        A yielded shard counts as finished when the next one is asked for.
+        """
+        tasks = (ShardTask(surveyed=shard, decisions=self._survey.decisions(shard.number)) for shard in shards)
+        unsettled = {shard.shard.name for shard in shards}
+        waiting: list[tuple[ShardTask, ShardAnswer]] = []
+        for task, outcome in self._scheduler.outcomes(tasks):
+            name = task.surveyed.shard.name
+            if isinstance(outcome, ShardError):
+                yield task.surveyed, outcome
+                unsettled.discard(name)
+            else:
+                waiting.append((task, outcome))
+            # Shards only wait for earlier ones, so one pass in the plan's order settles all that can be.
+            for entry in sorted(waiting, key=lambda entry: entry[0].number):
+                held, answer = entry
+                if unsettled.isdisjoint(set(answer.screened.copies.values()) - {held.surveyed.shard.name}):
+                    waiting.remove(entry)
+                    labelled = self._labelled(held, answer)
+                    if labelled is not None:
+                        yield held.surveyed, labelled
+                        unsettled.discard(held.surveyed.shard.name)
+
+    def _labelled(self, task: ShardTask, answer: ShardAnswer) -> LabelledShard | None:
+        """Return a shard's outputs; None when the model has to be asked of more of its papers first."""
+        screened, labels = answer.screened, self._labels
+        answers, unanswered = self._answers(task, answer)
+        if unanswered:
+            self._scheduler.again(replace(task, asked_texts=task.asked_texts | unanswered))
+            return None
         reused = np.zeros(len(screened.hashes), dtype=np.bool_)
         reused[screened.known["row"].to_numpy()] = True
         reused[list(screened.copies)] = True
         columns = {
-            "paper_id": screened.papers["paper_id"],
+            "paper_id": screened.paper_ids,
             "label": pa.array(labels.names, pa.string()).take(pa.array(answers.label_id)),
             "label_id": pa.array(answers.label_id, pa.int32()),
             "score": pa.array(answers.score, pa.float64()),
@@ -138,74 +127,76 @@ class ShardPipeline:
         if self._probabilities:
             flat = pa.array(answers.probabilities.astype(np.float32).ravel())
             columns["probabilities"] = pa.FixedSizeListArray.from_arrays(flat, len(labels))
-
-        def scores_of(papers: Mask) -> Scores:
-            chosen = papers[truth.scored]
-            return Scores.count(
-                truth.label_id[chosen],
-                answers.label_id[truth.scored & papers],
-                answers.score[truth.scored & papers],
-                seen=truth.seen[chosen],
-                n_labels=len(labels),
-            )
-
-        title_only = is_blank(screened.papers["abstract"])
+        title_only = screened.title_only
         return LabelledShard(
             labels=pa.table(columns),
             reused=int(reused.sum()),
             rejects=screened.rejects,
-            scores=scores_of(np.ones_like(title_only)),
-            unknown_labels=truth.unknown,
+            scores=_scores(screened, answers, np.ones_like(title_only)),
+            unknown_labels=screened.truth.unknown,
             label_papers=np.bincount(answers.label_id, minlength=len(labels)),
             bin_papers=np.bincount(score_bins(answers.score), minlength=N_SCORE_BINS),
             score_sum=float(answers.score.sum()),
-            title_only=PaperSlice.of(answers, title_only, scores_of(title_only)) if title_only.any() else None,
-            model_seconds=model_seconds,
+            title_only=(
+                PaperSlice.of(answers, title_only, _scores(screened, answers, title_only)) if title_only.any() else None
+            ),
+            seconds=answer.seconds,
+            model_seconds=answer.model_seconds,
+            max_batch_tokens=answer.max_batch_tokens,
         )
 
-    def _tokenize(self, coming: Future[ScreenedShard]) -> PreparedShard:
-        screened = coming.result()
-        return PreparedShard(screened=screened, token_ids=self._preparer.tokenize(screened))
-
-    def _answers(self, prepared: PreparedShard) -> tuple[Predictions, float]:
+    def _answers(self, task: ShardTask, answer: ShardAnswer) -> tuple[Predictions, frozenset[str]]:
         """Gather every paper's prediction: from earlier nights, from the model, and from equal texts of tonight.
 
         Returns:
-            The predictions, and the seconds that the model was at work.
+            The predictions, and the hashes of texts that have none: those that another shard should have labelled
+            and did not.
         """
-        screened, hashes = prepared.screened, prepared.screened.hashes
+        screened, hashes = answer.screened, answer.screened.hashes
         answers = Predictions(
             label_id=np.zeros(len(hashes), np.int64),
             score=np.zeros(len(hashes)),
             probabilities=np.zeros((len(hashes), len(self._labels))),
         )
         _fill(answers, screened.known["row"].to_numpy(), screened.known)
-        copies = dict(screened.copies)
-        for name in sorted(set(copies.values()) - {screened.shard.name}):
-            file = self._label_file(name)
-            if file is None:
-                continue  # that shard failed; the model is asked again and says the same
-            labelled = pq.read_table(file)
-            rows = np.array([position for position, owner in copies.items() if owner == name])
-            found = pc.index_in(pa.array([hashes[row] for row in rows]), labelled["text_hash"].combine_chunks())
-            there = found.is_valid().to_numpy(zero_copy_only=False)  # not all are, if the file is of an earlier try
-            _fill(answers, rows[there], labelled.take(found.drop_null()))
-            copies = {position: owner for position, owner in copies.items() if position not in set(rows[there])}
-        own_copies = [position for position, owner in copies.items() if owner == screened.shard.name]
-        to_run = sorted(set(prepared.token_ids) - set(screened.copies) | (set(copies) - set(own_copies)))
-        began = time.monotonic()
-        predictions = self._classifier.predict([prepared.token_ids[position] for position in to_run])
-        model_seconds = time.monotonic() - began
-        answers.label_id[to_run] = predictions.label_id
-        answers.score[to_run] = predictions.score
-        answers.probabilities[to_run] = predictions.probabilities
-        first = {hashes[position]: position for position in reversed(to_run)}
-        for position in own_copies:
-            source = first[hashes[position]]
-            answers.label_id[position] = answers.label_id[source]
-            answers.score[position] = answers.score[source]
-            answers.probabilities[position] = answers.probabilities[source]
-        return answers, model_seconds
+        asked = screened.asked
+        answers.label_id[asked] = answer.predictions.label_id
+        answers.score[asked] = answer.predictions.score
+        answers.probabilities[asked] = answer.predictions.probabilities
+        first = {hashes[position]: position for position in reversed(asked)}
+        copies = {position: owner for position, owner in screened.copies.items() if position not in set(asked)}
+        unanswered: set[str] = set()
+        for owner in sorted(set(copies.values())):
+            rows = np.array([position for position, name in copies.items() if name == owner])
+            file = None if owner == task.surveyed.shard.name else self._label_file(owner)
+            if file is not None:
+                labelled = pq.read_table(file)
+                found = pc.index_in(pa.array([hashes[row] for row in rows]), labelled["text_hash"].combine_chunks())
+                there = found.is_valid().to_numpy(zero_copy_only=False)  # not all, if the file is of an earlier try
+                _fill(answers, rows[there], labelled.take(found.drop_null()))
+                rows = rows[~there]
+            for row in rows:
+                source = first.get(hashes[row])
+                if source is None:
+                    unanswered.add(hashes[row])
+                    continue
+                answers.label_id[row] = answers.label_id[source]
+                answers.score[row] = answers.score[source]
+                answers.probabilities[row] = answers.probabilities[source]
+        return answers, frozenset(unanswered)
+
+
+def _scores(screened: ScreenedShard, answers: Predictions, papers: Mask) -> Scores:
+    """Count the papers `(n_papers,)` bool that came with a true label."""
+    truth, n_labels = screened.truth, answers.probabilities.shape[1]
+    chosen = papers[truth.scored]
+    return Scores.count(
+        truth.label_id[chosen],
+        answers.label_id[truth.scored & papers],
+        answers.score[truth.scored & papers],
+        seen=truth.seen[chosen],
+        n_labels=n_labels,
+    )
 
 
 def _fill(answers: Predictions, rows: npt.NDArray[np.int64], labelled: pa.Table) -> None:

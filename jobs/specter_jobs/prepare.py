@@ -1,5 +1,6 @@
 """All that can be done of a shard before the model is asked: read, screen, look up what is known, tokenize."""
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,12 +12,12 @@ from specter_batch.encoding import TokenIds
 from specter_batch.errors import ShardError
 from specter_batch.labels import LabelSet
 from specter_batch.language import EnglishFilter
-from specter_batch.papers import PaperBatch, paper_text, text_hash
+from specter_batch.papers import PaperBatch, is_blank, paper_text, text_hash
 from specter_batch.scores import seen_in_training
 from specter_jobs.config import NightConfig
 from specter_jobs.rejects import Mask, screen_columns
-from specter_jobs.shards import Shard, ShardReader
-from specter_jobs.survey import Survey, SurveyedShard, content_hash
+from specter_jobs.shards import ShardReader
+from specter_jobs.survey import Decisions, SurveyedShard, content_hash
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,37 +53,37 @@ class Truth:
 
 @dataclass(frozen=True, kw_only=True)
 class ScreenedShard:
-    """A shard read and screened.
+    """What is known of a shard before the model is asked.
 
     Attributes:
         rejects: `REJECT_SCHEMA`.
-        papers: The usable papers, `PAPER_SCHEMA`, in input order; the other fields go with them by position.
+        paper_ids: Of the usable papers, in input order; the other fields go with them by position.
+        title_only: `(n_papers,)` bool: the paper has no abstract.
         hashes: Of the texts.
         known: `row, label_id, score` (and `probabilities`) of papers labelled in an earlier night; `row` is a position.
         copies: Position -> name of the shard in which the same text stands earlier tonight.
+        asked: Positions of the papers that the model is asked of.
     """
 
-    shard: Shard
     rejects: pa.Table
-    papers: pa.Table
-    texts: list[str]
+    paper_ids: pa.ChunkedArray
+    title_only: Mask
     hashes: list[str]
     truth: Truth
     known: pa.Table
     copies: dict[int, str]
+    asked: list[int]
 
 
 class ShardPreparer:
-    """Prepares shards, in order, for one bundle.
+    """Prepares shards, best in order, for one bundle.
 
     Args:
         bundle: The opened bundle.
         config: Of the night.
-        survey: What was decided of each shard.
     """
 
-    def __init__(self, bundle: ModelBundle, config: NightConfig, *, survey: Survey) -> None:
-        self._survey = survey
+    def __init__(self, bundle: ModelBundle, config: NightConfig) -> None:
         self._config = config
         self._labels = bundle.labels
         self._template = bundle.text_template
@@ -91,8 +92,18 @@ class ShardPreparer:
         self._english = EnglishFilter() if config.language == "en" else None
         self._reader = ShardReader()
 
-    def screen(self, surveyed: SurveyedShard) -> ScreenedShard:
+    def screen(
+        self, surveyed: SurveyedShard, decisions: Decisions, asked_texts: Collection[str] = ()
+    ) -> tuple[ScreenedShard, list[str]]:
         """Read a shard and reject what cannot be labelled.
+
+        Args:
+            surveyed: The shard.
+            decisions: Of the survey about it.
+            asked_texts: Hashes of copies that the model is asked of nevertheless.
+
+        Returns:
+            The screened shard, and the texts of its `asked` papers.
 
         Raises:
             ShardError: It cannot be read, or is no longer what the survey saw.
@@ -101,7 +112,6 @@ class ShardPreparer:
         papers = self._reader.read(shard)
         if content_hash(papers) != surveyed.rows_hash:
             raise ShardError(f"{shard.file.path}: changed while the job ran; leave it alone and rerun")
-        decisions = self._survey.decisions(surveyed.number)
         screening = screen_columns(papers, self._config)
         screening.reject_rows(decisions.duplicates, "duplicate_id")
         if self._english is not None:
@@ -109,26 +119,30 @@ class ShardPreparer:
         usable = papers.table.filter(pa.array(screening.usable))
         pairs = zip(usable["title"].to_pylist(), usable["abstract"].to_pylist(), strict=True)
         texts = [paper_text(title, abstract, self._template) for title, abstract in pairs]
+        hashes = [text_hash(text) for text in texts]
 
         # From rows of the shard to positions among the usable ones; what is not English is nobody's copy either.
         position = np.cumsum(screening.usable) - 1
         known = decisions.known.filter(pa.array(screening.usable[decisions.known["row"].to_numpy()]))
-        known_at = pa.array(position[known["row"].to_numpy()], pa.int64())
-        return ScreenedShard(
-            shard=shard,
+        known_at = position[known["row"].to_numpy()]
+        copies = {int(position[row]): name for row, name in decisions.copies.items() if screening.usable[row]}
+        spared = {at for at in copies if hashes[at] not in asked_texts}.union(known_at.tolist())
+        asked = [at for at in range(len(texts)) if at not in spared]
+        screened = ScreenedShard(
             rejects=screening.table(shard, papers),
-            papers=usable,
-            texts=texts,
-            hashes=[text_hash(text) for text in texts],
+            paper_ids=usable["paper_id"],
+            title_only=is_blank(usable["abstract"]),
+            hashes=hashes,
             truth=Truth.of(usable["label"].to_pylist(), texts, labels=self._labels, seen_texts=self._seen_texts),
-            known=known.set_column(known.column_names.index("row"), "row", known_at),
-            copies={int(position[row]): name for row, name in decisions.copies.items() if screening.usable[row]},
+            known=known.set_column(known.column_names.index("row"), "row", pa.array(known_at, pa.int64())),
+            copies=copies,
+            asked=asked,
         )
+        return screened, [texts[at] for at in asked]
 
-    def tokenize(self, screened: ScreenedShard) -> dict[int, TokenIds]:
-        """Return the token ids, by position, of the papers that no earlier night has labelled."""
-        unknown = np.setdiff1d(np.arange(len(screened.texts)), screened.known["row"].to_numpy()).tolist()
-        return dict(zip(unknown, self._encoder.encode([screened.texts[i] for i in unknown]), strict=True))
+    def tokenize(self, texts: Sequence[str]) -> list[TokenIds]:
+        """Return the texts' token ids."""
+        return self._encoder.encode(texts)
 
 
 def _foreign_languages(english: EnglishFilter, papers: PaperBatch, usable: Mask) -> dict[int, str]:

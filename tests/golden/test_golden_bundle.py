@@ -34,7 +34,7 @@ def token_ids(bundle: ModelBundle) -> list[TokenIds]:
 
 
 def predictions(bundle: ModelBundle, token_ids: list[TokenIds]) -> Predictions:
-    classifier = OnnxClassifier(bundle, device=Device(kind="cpu"), workers=1)
+    classifier = OnnxClassifier(bundle, device=Device(kind="cpu"), threads=1)
     found = classifier.predict(token_ids)
     classifier.close()
     return found

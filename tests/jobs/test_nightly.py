@@ -11,7 +11,7 @@ from papers_on_disk import GERMAN, RunNight, label_bytes, paper, read_all, write
 from specter_batch.bundle import ModelBundle
 from specter_batch.errors import ConfigError, PaperSchemaError, ProviderError
 from specter_batch.papers import paper_text, text_hash
-from specter_batch.runtime import cuda_problem
+from specter_batch.runtime import cuda_problem, usable_cpus
 from specter_batch.sample import NIGHT_DIRT, SamplePaths
 from specter_jobs.lock import locked
 
@@ -108,7 +108,7 @@ def test_labels_do_not_depend_on_shards_workers_or_order(night: RunNight, tmp_pa
     rows = [paper(i, abstract=paper(i)["abstract"] * (1 + i % 5)) for i in range(60)]
     by_id: list[dict[str, tuple[str, float]]] = []
     for number, (order, settings) in enumerate(
-        ((rows, {"workers": 1}), (rows, {"workers": 3, "shard_rows": 7}), (rows[::-1], {"shard_rows": 25}))
+        ((rows, {"threads": 1}), (rows, {"threads": 3, "shard_rows": 7}), (rows[::-1], {"shard_rows": 25}))
     ):
         out = tmp_path / f"out{number}"
         night(write_dump(tmp_path / f"in{number}/a.parquet", order), out=out, **settings)
@@ -232,7 +232,9 @@ def test_the_manifest_says_what_really_ran(night: RunNight, tmp_path: Path, tiny
         "device": "cpu",
         "provider": "CPUExecutionProvider",
         "graph": "model_int8.onnx",
-        "workers": manifest["device"]["workers"],
+        "engine": "local",
+        "workers": 1,
+        "threads": usable_cpus(),
         "max_batch_tokens": None,
     }
     assert manifest["bundle"]["fingerprint"] == ModelBundle.open(tiny_bundle).fingerprint

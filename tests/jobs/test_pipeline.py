@@ -11,7 +11,7 @@ from small_card import OUT_OF_MEMORY, SmallCard
 from specter_batch.errors import ShardError
 from specter_batch.runtime import Device, OnnxClassifier
 from specter_jobs.ledger import read_entries
-from specter_jobs.prepare import ScreenedShard, ShardPreparer
+from specter_jobs.prepare import ShardPreparer
 from specter_jobs.status import night_status, status_text
 from specter_jobs.survey import SurveyedShard
 
@@ -21,9 +21,9 @@ def test_the_model_waits_for_papers_that_are_slow_to_prepare(
 ) -> None:
     tokenize = ShardPreparer.tokenize
 
-    def slowly(self: ShardPreparer, screened: ScreenedShard) -> Any:
+    def slowly(self: ShardPreparer, texts: list[str]) -> Any:
         time.sleep(0.3)
-        return tokenize(self, screened)
+        return tokenize(self, texts)
 
     monkeypatch.setattr(ShardPreparer, "tokenize", slowly)
     dump = write_dump(tmp_path / "in/a.parquet", [paper(i) for i in range(8)])
@@ -76,11 +76,11 @@ def test_a_stage_that_fails_costs_its_shard_alone(
     done = getattr(ShardPreparer, stage)
     seen: list[int] = []
 
-    def fail_once(self: ShardPreparer, shard: SurveyedShard | ScreenedShard) -> Any:
+    def fail_once(self: ShardPreparer, *given: Any) -> Any:
         seen.append(1)
         if len(seen) == failing + 1:
             raise (ShardError if failing else RuntimeError)("the disk is on fire")
-        return done(self, shard)
+        return done(self, *given)
 
     with monkeypatch.context() as patch:
         patch.setattr(ShardPreparer, stage, fail_once)
@@ -97,7 +97,7 @@ def test_too_many_failures_end_the_night_without_waiting_for_what_is_ahead(
 ) -> None:
     screened: list[int] = []
 
-    def fail(self: ShardPreparer, surveyed: SurveyedShard) -> Any:
+    def fail(self: ShardPreparer, surveyed: SurveyedShard, *_: Any) -> Any:
         screened.append(surveyed.number)
         raise ShardError("the disk is on fire")
 

@@ -1,0 +1,100 @@
+"""A worker: one session, and the way of a shard to it; the next ones are screened and tokenized while it is at work."""
+
+import logging
+import time
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+from specter_batch.encoding import TokenIds
+from specter_batch.errors import ShardError
+from specter_batch.runtime import OnnxClassifier
+from specter_jobs.engines.messages import ShardAnswer, ShardTask, WorkerJob
+from specter_jobs.prepare import ScreenedShard, ShardPreparer
+
+# Most shards that a worker is given at once: one is screened, one tokenized, while the model works on a third. Python's
+# own code in the first leaves a core to the tokenizer in the second. More would only hold more papers in memory.
+SHARDS_AT_ONCE = 3
+
+
+class ShardWorker:
+    """Labels shards with one bundle on one device, in the order it is given them.
+
+    Raises:
+        SpecterBatchError: The bundle cannot run here.
+    """
+
+    def __init__(self, job: WorkerJob) -> None:
+        self._preparer = ShardPreparer(job.bundle, job.config)
+        self._classifier = OnnxClassifier(
+            job.bundle, device=job.device, precision=job.config.precision, threads=job.threads
+        )
+        self._screening = ThreadPoolExecutor(1, thread_name_prefix="screen")
+        self._tokenizing = ThreadPoolExecutor(1, thread_name_prefix="tokenize")
+        self._labelling = ThreadPoolExecutor(1, thread_name_prefix="label")
+        self._free_since = time.monotonic()
+
+    def submit(self, task: ShardTask) -> "Future[ShardAnswer | ShardError]":
+        """Begin on a shard; its trouble, whatever it is, is the future's result and costs no other shard."""
+        given = time.monotonic()
+        screened = self._screening.submit(self._preparer.screen, task.surveyed, task.decisions, task.asked_texts)
+        tokenized = self._tokenizing.submit(self._tokenize, screened)
+        return self._labelling.submit(self._label, task, tokenized, given)
+
+    def describe(self) -> dict[str, str]:
+        """Return the device, provider and graph that do the work."""
+        return self._classifier.describe()
+
+    def close(self) -> None:
+        """Stop within a second or so; what is under way is dropped."""
+        self._classifier.close()
+        for stage in (self._screening, self._tokenizing, self._labelling):
+            stage.shutdown(wait=False, cancel_futures=True)
+
+    def _tokenize(self, coming: Future[tuple[ScreenedShard, list[str]]]) -> tuple[ScreenedShard, list[TokenIds]]:
+        screened, texts = coming.result()
+        return screened, self._preparer.tokenize(texts)
+
+    def _label(
+        self, task: ShardTask, coming: Future[tuple[ScreenedShard, list[TokenIds]]], given: float
+    ) -> ShardAnswer | ShardError:
+        began = max(self._free_since, given)
+        try:
+            screened, token_ids = coming.result()
+            asked = time.monotonic()
+            predictions = self._classifier.predict(token_ids)
+        except ShardError as error:
+            return error
+        except Exception as error:
+            return ShardError(f"{task.surveyed.shard.name}: {type(error).__name__}: {error}")
+        finally:
+            self._free_since = time.monotonic()
+        return ShardAnswer(
+            screened=screened,
+            predictions=predictions,
+            seconds=self._free_since - began,
+            model_seconds=self._free_since - asked,
+            max_batch_tokens=self._classifier.max_batch_tokens,
+        )
+
+
+class CollectedLogs(logging.Handler):
+    """Keeps the log of a worker in another process until an answer takes it to the driver."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self._kept: list[tuple[int, str, Mapping[str, Any]]] = []
+        for name in ("specter_jobs", "specter_batch"):
+            logger = logging.getLogger(name)
+            logger.addHandler(self)
+            logger.setLevel(logging.INFO)
+            logger.propagate = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a record."""
+        self._kept.append((record.levelno, record.getMessage(), getattr(record, "fields", {})))
+
+    def take(self) -> list[tuple[int, str, Mapping[str, Any]]]:
+        """Return what was kept, and forget it."""
+        kept, self._kept = self._kept, []
+        return kept
