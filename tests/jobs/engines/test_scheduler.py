@@ -108,7 +108,7 @@ def test_a_suspect_runs_with_no_other_beside_it() -> None:
     died_with: list[int] = []
 
     def once(number: int, running: list[int]) -> bool:
-        if number != 5 or died_with:
+        if number != 6 or died_with:
             return False
         died_with.extend(running)
         return True
