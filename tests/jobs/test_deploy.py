@@ -149,6 +149,48 @@ def test_the_pod_runs_as_the_user_of_the_image() -> None:
     assert (security["runAsNonRoot"], str(security["runAsUser"])) == (True, user)
 
 
+# Ray
+
+
+def test_the_ray_job_runs_a_valid_command_line_on_its_cluster(app: Any) -> None:
+    spec = yaml.safe_load((DEPLOY / "rayjob.yaml").read_text())["spec"]
+    binary, *arguments = shlex.split(spec["entrypoint"])
+    given = parsed(app, arguments)
+    assert (binary, given["engine"], given["ray_address"]) == ("specter-batch", "ray", "auto")
+    cluster = spec["rayClusterSpec"]
+    groups = [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
+    assert groups[0]["rayStartParams"] == {"num-cpus": "0"}
+    for group in groups:
+        pod = group["template"]["spec"]
+        (container,) = pod["containers"]
+        mounts = [Path(mount["mountPath"]) for mount in container["volumeMounts"]]
+        for path in (Path(given["dump"]), given["out"], given["bundle"]):
+            assert any(path.is_relative_to(mount) for mount in mounts), path
+        assert pod["securityContext"]["runAsUser"] == 10001
+    assert f"ray=={cluster['rayVersion']}" in (ROOT / "constraints.txt").read_text()
+
+
+def test_the_ray_job_has_the_shape_of_one() -> None:
+    job = yaml.safe_load((DEPLOY / "rayjob.yaml").read_text())
+    assert (job["apiVersion"], job["kind"]) == ("ray.io/v1", "RayJob")
+    (workers,) = job["spec"]["rayClusterSpec"]["workerGroupSpecs"]
+    assert workers["minReplicas"] <= workers["replicas"] <= workers["maxReplicas"]
+    assert job["spec"]["shutdownAfterJobFinishes"]
+
+
+def test_the_ray_cluster_runs_a_valid_command_line(app: Any) -> None:
+    text = (DEPLOY / "ray-cluster.yaml").read_text()
+    (command,) = re.findall(r'specter-batch classify[^"]*', text)
+    given = parsed(app, shlex.split(command.replace("\n#", " "))[1:])
+    assert (given["engine"], given["ray_address"]) == ("ray", "auto")
+    cluster = yaml.safe_load(text)
+    assert cluster["head_node_type"] in cluster["available_node_types"]
+    assert cluster["available_node_types"]["head"]["resources"] == {"CPU": 0}
+    (extras,) = re.findall(r"specter-batch\[([a-z0-9,]+)\]", " ".join(cluster["setup_commands"]))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert set(extras.split(",")) <= set(project["optional-dependencies"])
+
+
 # Airflow
 
 

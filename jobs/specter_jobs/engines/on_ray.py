@@ -6,6 +6,7 @@ fails for good. The driver hands out a few shards at a time, so there is no data
 its operators; an actor keeps the session that takes seconds to load.
 """
 
+import socket
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import replace
@@ -20,6 +21,7 @@ from specter_jobs.engines.worker import SHARDS_AT_ONCE, CollectedLogs, ShardWork
 
 # Of the embedded cluster, for the shards under way: an answer takes a megabyte or two.
 OBJECT_STORE_BYTES = 256 * 1024**2
+CONNECT_SECONDS = 10.0
 # How often Ctrl-C and SIGTERM are looked for while nothing happens.
 POLL_SECONDS = 1.0
 
@@ -132,6 +134,8 @@ class RayEngine:
     def _connect(self, config: NightConfig) -> None:
         ours: dict[str, Any] = {"address": "local", "object_store_memory": OBJECT_STORE_BYTES}
         ours["num_cpus"] = max((config.workers or 1) * (config.threads or 1), usable_cpus())
+        if config.ray_address:
+            _check_address(config.ray_address)
         try:
             self._ray.init(
                 **({"address": config.ray_address} if config.ray_address else ours),
@@ -142,7 +146,7 @@ class RayEngine:
         except (ConnectionError, ValueError, RuntimeError, self._ray.exceptions.RayError) as error:
             where = config.ray_address or "on this machine"
             first = str(error).strip().splitlines()[0]
-            raise ConfigError(f"no Ray cluster {where}: {first}; see ray status, or leave --ray-address out") from error
+            raise ConfigError(_no_cluster(where, first)) from error
 
     def _room(self, config: NightConfig) -> tuple[Device, int, int]:
         """Return the workers' device, threads and number that the cluster has room for, or the night asks for."""
@@ -163,3 +167,18 @@ class RayEngine:
         if (config.workers or 1) > room:
             raise ConfigError(f"the Ray cluster has room for {room} workers of {threads} cores, not {config.workers}")
         return Device(kind="cpu"), threads, config.workers or room
+
+
+def _check_address(address: str) -> None:
+    """Try `host:port` for a moment; Ray itself would try for minutes and then end the process."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon:
+        return  # "auto"
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
+    except (OSError, ValueError) as error:
+        raise ConfigError(_no_cluster(address, str(error))) from error
+
+
+def _no_cluster(where: str, why: str) -> str:
+    return f"no Ray cluster {where}: {why}; see ray status, or leave --ray-address out"
