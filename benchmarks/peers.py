@@ -1,4 +1,4 @@
-"""Other ways to run the same model on a CPU, for `graphs.py`; each has `logits(token_ids)`.
+"""Other ways to run the same model, for `contenders.py`; each has `logits(token_ids)`.
 
 A peer whose package is missing raises ImportError when it is made; `pip install openvino nncf` for OpenVINO.
 """
@@ -14,8 +14,9 @@ from optimum.onnxruntime import ORTQuantizer
 from optimum.onnxruntime.configuration import AutoQuantizationConfig
 
 from specter_batch.encoding import EncodedBatch, TokenIds, longest_first, pad_batch, plan_batches
-from specter_batch.runtime import Device, Graph, Logits, usable_cpus
+from specter_batch.runtime import CUDA_MAX_TOKENS, Device, Graph, Logits, usable_cpus
 from specter_batch.training.evaluation import TORCH_MAX_TOKENS, TorchClassifier
+from specter_batch.training.model import SpecterForSequenceClassification
 from specter_batch.training.run import TrainingRun
 
 CALIBRATION_PAPERS = 200
@@ -24,12 +25,13 @@ CALIBRATION_PAPERS = 200
 class Batched:
     """Length-sorted, padded batches, each on all cores."""
 
-    def __init__(self, ask: Callable[[EncodedBatch], Logits]) -> None:
+    def __init__(self, ask: Callable[[EncodedBatch], Logits], *, max_tokens: int = TORCH_MAX_TOKENS) -> None:
         self._ask = ask
+        self._max_tokens = max_tokens
 
     def logits(self, token_ids: Sequence[TokenIds]) -> Logits:
         """Return `(n, n_labels)` float32, in input order."""
-        plan = list(plan_batches([len(ids) for ids in token_ids], max_tokens=TORCH_MAX_TOKENS))
+        plan = list(plan_batches([len(ids) for ids in token_ids], max_tokens=self._max_tokens))
         answers = [self._ask(pad_batch(token_ids, rows)) for rows in plan]
         return np.concatenate(answers)[np.argsort(np.concatenate(plan))]
 
@@ -68,6 +70,20 @@ def torch_bf16(run: TrainingRun) -> TorchClassifier:
     classifier = TorchClassifier(run)
     classifier.model = classifier.model.to(torch.bfloat16)
     return classifier
+
+
+def torch_fp16(run: TrainingRun) -> Batched:
+    """Return Torch on a CUDA card in float16 with its fused attention, in sorted batches as large as the job's."""
+    model = SpecterForSequenceClassification.from_pretrained(
+        run.path, dtype=torch.float16, attn_implementation="sdpa"
+    ).to("cuda")
+
+    @torch.inference_mode()
+    def ask(batch: EncodedBatch) -> Logits:
+        output = model(*(torch.from_numpy(ids).to("cuda") for ids in (batch.input_ids, batch.attention_mask)))
+        return np.asarray(output.logits.float().cpu().numpy(), dtype=np.float32)
+
+    return Batched(ask, max_tokens=CUDA_MAX_TOKENS)
 
 
 def openvino_int8(reference: Path, work: Path, calibration: Sequence[TokenIds]) -> Path:
