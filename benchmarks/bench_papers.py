@@ -1,7 +1,5 @@
 """The papers that a benchmark labels: real ones, in turns of which any first few have the lengths of all."""
 
-import hashlib
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +14,8 @@ from specter_batch.papers import PaperColumns, find_parquet, is_blank, open_parq
 
 READ_ROWS = 4096
 GOLDEN_RATIO = (5**0.5 - 1) / 2
-# An edit swaps one word in so many.
-SWAPPED = 20
+# An edit moves one word in so many.
+MOVED = 20
 
 
 def read_usable(source: str | Path, *, most: int) -> pa.Table:
@@ -75,18 +73,16 @@ def token_counts(papers: pa.Table, encoder: TextEncoder, *, template: str) -> In
 
 
 def edited(papers: pa.Table, *, seed: int) -> pa.Table:
-    """Return the papers with a few words of each abstract swapped for words of other abstracts, so that texts are new.
+    """Return the papers with some words of each abstract in other places and a new one at its end: new texts.
 
     Lengths and language stay. The same seed gives the same texts.
     """
     rng = np.random.default_rng(seed)
-    abstracts: Sequence[list[str]] = [text.split() for text in papers["abstract"].to_pylist()]
-    pool = [word for words in abstracts for word in words]
     changed = []
-    for i, words in enumerate(abstracts):
-        for position in rng.integers(len(words), size=max(len(words) // SWAPPED, 1)):
-            words[position] = pool[rng.integers(len(pool))]
-        # Two edits may fall out alike, or change nothing: a word of its own at the end makes every text another.
-        tag = hashlib.blake2b(f"{seed} {i}".encode(), digest_size=4).hexdigest()
-        changed.append(" ".join([*words, tag]))
+    for i, abstract in enumerate(papers["abstract"].to_pylist()):
+        words = abstract.split()
+        places = rng.choice(len(words), size=-(-len(words) // MOVED), replace=False)
+        for place, word in zip(places, [words[place] for place in np.roll(places, 1)], strict=True):
+            words[place] = word
+        changed.append(" ".join([*words, f"{seed}.{i}"]))
     return papers.set_column(papers.schema.get_field_index("abstract"), "abstract", pa.array(changed, pa.string()))

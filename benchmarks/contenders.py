@@ -7,8 +7,9 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+import peers
 import pyarrow as pa
 
 from specter_batch.bundle import DeviceKind, ModelBundle, Precision
@@ -119,13 +120,11 @@ def _pipeline_onnx(file_of: Callable[[Setting], Path]) -> Callable[[Setting], As
     return make
 
 
-def _classifier(make_classifier: Callable[[Setting, Any], "Classifier"]) -> Callable[[Setting], Ask]:
+def _classifier(make_classifier: Callable[[Setting], "Classifier"]) -> Callable[[Setting], Ask]:
     """Make a way that takes token ids; to tokenize is part of its work."""
 
     def make(setting: Setting) -> Ask:
-        import peers
-
-        classifier, encoder = make_classifier(setting, peers), setting.bundle.text_encoder()
+        classifier, encoder = make_classifier(setting), setting.bundle.text_encoder()
         return lambda papers: classifier.logits(encoder.encode(papers.texts)).argmax(axis=1)
 
     return make
@@ -142,14 +141,10 @@ def _session(device: DeviceKind, precision: Precision | None = None) -> Callable
 
 
 def _stock(setting: Setting) -> Path:
-    import peers
-
     return peers.stock_int8(setting.graph("fp32"), setting.work)
 
 
 def _static(setting: Setting) -> Path:
-    import peers
-
     rows = setting.run.calibration_papers().to_pylist()
     texts = [paper_text(row["title"], row["abstract"], setting.run.text_template) for row in rows]
     return peers.openvino_int8(setting.graph("fp32"), setting.work, setting.run.text_encoder().encode(texts))
@@ -165,7 +160,7 @@ CPU: Mapping[str, Contender] = {
     "torch_bf16": Contender(
         title="Torch bf16, sorted batches",
         precision="bf16",
-        make=_classifier(lambda setting, peers: peers.torch_bf16(setting.run)),
+        make=_classifier(lambda setting: peers.torch_bf16(setting.run)),
         share=A_THIRD,
     ),
     "pipeline_torch": Contender(
@@ -183,42 +178,42 @@ CPU: Mapping[str, Contender] = {
     "onnx_fp32_batched": Contender(
         title="ONNX Runtime fp32, sorted batches",
         precision="fp32",
-        make=_classifier(lambda setting, peers: peers.onnx_runtime(setting.graph("fp32"), alone=False)),
+        make=_classifier(lambda setting: peers.onnx_runtime(setting.graph("fp32"), alone=False)),
         share=A_THIRD,
     ),
     REFERENCE: Contender(
         title="ONNX Runtime fp32, a paper a core",
         precision="fp32",
-        make=_classifier(lambda setting, peers: peers.onnx_runtime(setting.graph("fp32"), alone=True)),
+        make=_classifier(lambda setting: peers.onnx_runtime(setting.graph("fp32"), alone=True)),
         share=A_THIRD,
     ),
     "optimum_int8_batched": Contender(
         title="Optimum's stock int8, sorted batches",
         precision="int8",
-        make=_classifier(lambda setting, peers: peers.onnx_runtime(_stock(setting), alone=False)),
+        make=_classifier(lambda setting: peers.onnx_runtime(_stock(setting), alone=False)),
         prepare=_stock,
     ),
     "optimum_int8": Contender(
         title="Optimum's stock int8, a paper a core",
         precision="int8",
-        make=_classifier(lambda setting, peers: peers.onnx_runtime(_stock(setting), alone=True)),
+        make=_classifier(lambda setting: peers.onnx_runtime(_stock(setting), alone=True)),
         prepare=_stock,
     ),
     "openvino_bf16": Contender(
         title="OpenVINO bf16, a paper a core",
         precision="bf16",
-        make=_classifier(lambda setting, peers: peers.OpenVino(setting.graph("fp32"), precision="bf16", alone=True)),
+        make=_classifier(lambda setting: peers.OpenVino(setting.graph("fp32"), precision="bf16", alone=True)),
     ),
     "openvino_int8": Contender(
         title="OpenVINO int8 (NNCF), a paper a core",
         precision="int8",
-        make=_classifier(lambda setting, peers: peers.OpenVino(_static(setting), precision="f32", alone=True)),
+        make=_classifier(lambda setting: peers.OpenVino(_static(setting), precision="f32", alone=True)),
         prepare=_static,
     ),
     "int8": Contender(
         title="our int8 without deferral, a paper a core",
         precision="int8",
-        make=_classifier(lambda setting, peers: peers.onnx_runtime(setting.graph("int8"), alone=True)),
+        make=_classifier(lambda setting: peers.onnx_runtime(setting.graph("int8"), alone=True)),
     ),
     SESSION: Contender(
         title="our int8 with deferral: the job's bare session", precision="int8", make=_session("cpu", "int8")
@@ -239,7 +234,7 @@ CUDA: Mapping[str, Contender] = {
     "torch_fp16": Contender(
         title="Torch fp16 SDPA, sorted batches",
         precision="fp16",
-        make=_classifier(lambda setting, peers: peers.torch_fp16(setting.run)),
+        make=_classifier(lambda setting: peers.torch_fp16(setting.run)),
     ),
     REFERENCE: Contender(
         title="ONNX Runtime fp32, sorted batches", precision="fp32", make=_session("cuda", "fp32"), share=A_THIRD

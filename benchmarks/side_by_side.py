@@ -40,8 +40,10 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         SpecterBatchError: Run, bundle or papers cannot be used, or the reference failed.
     """
     run, bundle, device = TrainingRun.open(arguments.run), ModelBundle.open(arguments.bundle), arguments.device
-    if (bundle.labels, bundle.text_template) != (run.labels, run.text_template):
-        raise ConfigError(f"{bundle.path}: other labels or another text template than {run.path}; export that run")
+    for name in ("encoder", "labels", "text_template", "max_length", "pooling", "head", "temperature"):
+        of_run, of_bundle = getattr(run.record, name), getattr(bundle.manifest, name)
+        if of_run != of_bundle:
+            raise ConfigError(f"{bundle.path}: expected a bundle of {run.path} with {name} {of_run}, got {of_bundle}")
     facts = machine(device)
     peak = (arguments.peak_tflops or peak_tflops(facts["card"])) if device == "cuda" else None
     most = max(arguments.papers, arguments.compare or 0)
