@@ -19,7 +19,7 @@ class Figures:
     """Makes figures of a finished race.
 
     Args:
-        run: The Torch checkpoint; one that was never trained has labels that mean nothing.
+        run: The Torch checkpoint.
         bundle: Exported from it.
         race: After its rounds.
         peak_tflops: What the card can do at most; None on a CPU.
@@ -27,7 +27,6 @@ class Figures:
 
     def __init__(self, *, run: TrainingRun, bundle: ModelBundle, race: Race, peak_tflops: float | None) -> None:
         self._run, self._bundle, self._race, self._peak = run, bundle, race, peak_tflops
-        self._trained = bool(run.record.training)
         papers = race.papers
         pairs = zip(papers["title"].to_pylist(), papers["abstract"].to_pylist(), strict=True)
         texts = [paper_text(title, abstract, bundle.text_template) for title, abstract in pairs]
@@ -47,7 +46,7 @@ class Figures:
         return {
             "model": {
                 "encoder": record.encoder,
-                "trained": self._trained,
+                "trained": self._race.compare,
                 "labels": len(record.labels),
                 "max_length": record.max_length,
                 "deferral_margin": self._margin(),
@@ -57,7 +56,7 @@ class Figures:
             "order": race.order,
             "contenders": measured,
             "skipped": race.skipped,
-            "targets": judge(measured, trained=self._trained) if race.device == "cpu" else [],
+            "targets": judge(measured, trained=self._race.compare) if race.device == "cpu" else [],
         }
 
     def _contender(self, key: str, turns: list[Turn]) -> dict[str, Any]:
@@ -98,7 +97,7 @@ class Figures:
     def _macro_f1(self, label_id: Mapping[int, int]) -> float | None:
         """Return the macro F1 over the papers whose true label the model knows; None where there are none."""
         rows = [row for row in label_id if self._true[row] is not None]
-        if not rows or not self._trained:
+        if not rows or not self._race.compare:
             return None
         true, found = (np.array([labels[row] for row in rows]) for labels in (self._true, label_id))
         tally = Tally.count(true, found, np.ones(len(rows)), n_labels=len(self._bundle.labels))

@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from bench_papers import hardest_to_start_with
 from contenders import JOB, REFERENCE, Contender, contenders
 from nights import run_night
 from one_contender import EXIT_MISSING_PACKAGE, TURN
@@ -58,6 +59,7 @@ class Race:
         device: Of all ways.
         papers: Canonical papers with their turns.
         timed: How many of them are timed.
+        compare: Whether labels mean anything, so that ways which may change them label all papers once.
         turns: By key, one for each round.
         order: The keys as they ran.
         skipped: Why a way has no turns, by key.
@@ -69,6 +71,7 @@ class Race:
     device: DeviceKind
     papers: pa.Table
     timed: int
+    compare: bool
     turns: dict[str, list[Turn]] = field(default_factory=dict)
     order: list[str] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
@@ -112,9 +115,9 @@ class Race:
     def _turn(self, key: str) -> None:
         contender = self._contender(key)
         timed, out = self.timed_papers(contender), self.work / "turn.json"
-        compared = key == REFERENCE or contender.precision != "fp32"
-        # Labels are told apart once: later rounds would only say the same.
-        rest = ["--rest"] if compared and key not in self.turns else []
+        may_differ = key == REFERENCE or contender.precision != "fp32"
+        # Once: later rounds would only say the same.
+        rest = ["--rest"] if self.compare and may_differ and key not in self.turns else []
         words = ["--papers", str(self.work / "papers.parquet"), "--timed", str(timed), "--out", str(out), *rest]
         process = self._child(key, *words)
         told = json.loads(out.read_text())
@@ -122,9 +125,9 @@ class Race:
         self._keep(key, Turn(papers=timed, **told, label_id=label_id, peak_mb=process.peak_mb, card_mb=process.card_mb))
 
     def _job(self, key: str) -> None:
-        """Run the command on one paper, then on all: the difference is what the papers cost."""
+        """Run the command on one paper, then on all: the difference is what the other papers cost."""
         papers = self.rows_timed(self._contender(key))
-        first = papers.filter(pc.equal(papers[TURN], 0))
+        first = papers.slice(hardest_to_start_with(papers), 1)
         nights = self.work / "nights"
         one = run_night(first, nights / "one", bundle=self.bundle, device=self.device)
         whole = run_night(papers, nights / "all", bundle=self.bundle, device=self.device)

@@ -168,7 +168,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, metavar in (("bundle", "BUNDLE"), ("source", "PAPERS"), ("out", "OUT")):
         parser.add_argument(name, metavar=metavar, type=Path)
-    parser.add_argument("--papers", type=int, default=48, help="papers of the smallest night")
+    parser.add_argument("--papers", type=int, default=32, help="papers of the smallest night")
     parser.add_argument("--rounds", type=int, default=1, help="turns of every night")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     try:

@@ -51,7 +51,15 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     work = arguments.out / "work"
     work.mkdir(parents=True, exist_ok=True)
     pq.write_table(papers, work / "papers.parquet")
-    race = Race(run=run.path, bundle=bundle.path, work=work, device=device, papers=papers, timed=arguments.papers)
+    race = Race(
+        run=run.path,
+        bundle=bundle.path,
+        work=work,
+        device=device,
+        papers=papers,
+        timed=arguments.papers,
+        compare=bool(run.record.training),  # empty: the weights were never trained
+    )
     load_before = load()
     race.start(keys_of(arguments), rounds=arguments.rounds)
     return {
@@ -83,7 +91,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, metavar in (("run", "RUN"), ("bundle", "BUNDLE"), ("source", "PAPERS"), ("out", "OUT")):
         parser.add_argument(name, metavar=metavar, type=Path)
-    parser.add_argument("--papers", type=int, default=96, help="papers to time; slow ways do a third or a sixth")
+    parser.add_argument("--papers", type=int, default=96, help="papers to time; slow ways do a part of them")
     parser.add_argument("--rounds", type=int, default=3, help="turns of every way")
     parser.add_argument("--compare", type=int, help="papers whose labels are compared with fp32; those timed if fewer")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")

@@ -3,8 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bench_papers import edited, read_usable, token_counts, with_turns
-from papers_on_disk import GERMAN, paper, write_dump
 
+from papers_on_disk import GERMAN, paper, write_dump
 from specter_batch.encoding import TextEncoder
 from specter_batch.errors import PaperSchemaError
 from specter_batch.language import EnglishFilter
@@ -25,7 +25,7 @@ def test_only_papers_that_the_job_labels_are_read(tmp_path: Path) -> None:
     ]
     dump = write_dump(tmp_path / "papers.parquet", [*bad[:4], *good, *bad[4:]])
     assert read_usable(dump, most=5)["paper_id"].to_pylist() == [row["paper_id"] for row in good]
-    with pytest.raises(PaperSchemaError, match="expected 6 papers in English .* got 5"):
+    with pytest.raises(PaperSchemaError, match=r"expected 6 papers in English .* got 5"):
         read_usable(dump, most=6)
 
 

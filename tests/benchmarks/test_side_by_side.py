@@ -13,9 +13,9 @@ import pytest
 import side_by_side
 from bench_papers import read_usable, with_turns
 from contenders import CPU, CUDA, JOB, REFERENCE, SESSION, STUDY
-from drawings import assert_asks_for_nothing, assert_readable_in_dark_and_light, elements
 from targets import judge
 
+from drawings import assert_readable_in_dark_and_light, elements
 from specter_batch.bundle import ModelBundle
 from specter_batch.errors import ConfigError
 from specter_batch.papers import paper_text
@@ -76,7 +76,7 @@ def test_a_slow_way_does_fewer_papers_of_nearly_the_same_length(found: Any) -> N
 
 def test_peak_memory_is_that_of_the_way_and_not_of_who_measures_it(found: Any) -> None:
     peaks = {key: one["peak_mb"]["high"] for key, one in found["contenders"].items()}
-    assert found["least_peak_mb"] < min(peaks.values())
+    assert found["least_peak_mb"] < 0.9 * min(peaks.values())
     assert peaks[STUDY] > peaks[SESSION] + 50  # Torch is loaded there, and there alone
     assert max(peaks.values()) < 3000
 
@@ -139,8 +139,9 @@ def test_the_picture_has_a_bar_of_speed_and_one_of_memory_for_each_way(found: An
     svg = "{http://www.w3.org/2000/svg}"
     bars = [bar for kind in ("ours", "peer") for bar in elements(picture, f"{svg}rect", kind)]
     assert len(bars) == 2 * len(found["contenders"])
-    assert "ours" not in {bar.get("class") for bar in bars} - {"ours", "peer"}
-    assert_asks_for_nothing(picture)
+    assert len(elements(picture, f"{svg}rect", "ours")) == 2 * 2  # the session and the job
+    assert "href" not in picture
+    assert "url(" not in picture
     assert_readable_in_dark_and_light(picture)
 
 
@@ -151,7 +152,7 @@ def test_a_bundle_of_another_run_is_refused(
     record = json.loads((other / "run.json").read_text())
     (other / "run.json").write_text(json.dumps(record | {"temperature": record["temperature"] + 1}))
     arguments = Namespace(run=other, bundle=tiny_bundle, device="cpu", source=sample_paths.val, out=tmp_path / "out")
-    with pytest.raises(ConfigError, match="expected a bundle of .* with temperature"):
+    with pytest.raises(ConfigError, match=r"expected a bundle of .* with temperature"):
         side_by_side.measure(arguments)
 
 
