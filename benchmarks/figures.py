@@ -95,9 +95,9 @@ class Figures:
         return {"papers": len(both), "changed": changed, "share": changed / len(both)}
 
     def _macro_f1(self, label_id: Mapping[int, int]) -> float | None:
-        """Return the macro F1 over the papers whose true label the model knows; None where there are none."""
-        rows = [row for row in label_id if self._true[row] is not None]
-        if not rows or not self._race.compare:
+        """Return the macro F1 over the papers whose true label the model knows; None where not all were labelled."""
+        rows = [row for row, true in enumerate(self._true) if true is not None]
+        if not rows or not self._race.compare or not label_id.keys() >= set(rows):
             return None
         true, found = (np.array([labels[row] for row in rows]) for labels in (self._true, label_id))
         tally = Tally.count(true, found, np.ones(len(rows)), n_labels=len(self._bundle.labels))

@@ -18,12 +18,12 @@ from typing import Any
 import pyarrow as pa
 from bench_pages import ranged
 from bench_papers import edited, read_usable
+from command_line import at_least, run_benchmark
 from machine import load, machine
 from nights import Night, run_night
 from pictures import Bar, bars, curve, svg_file
 from targets import spread
 
-from specter_batch.errors import SpecterBatchError
 from specter_batch.files import write_json, write_text
 
 SIZES = (1, 4, 16)
@@ -168,10 +168,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, metavar in (("bundle", "BUNDLE"), ("source", "PAPERS"), ("out", "OUT")):
         parser.add_argument(name, metavar=metavar, type=Path)
-    parser.add_argument("--papers", type=int, default=32, help="papers of the smallest night")
-    parser.add_argument("--rounds", type=int, default=1, help="turns of every night")
+    parser.add_argument("--papers", type=at_least(1), default=32, help="papers of the smallest night")
+    parser.add_argument("--rounds", type=at_least(1), default=1, help="turns of every night")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    try:
-        main(parser.parse_args())
-    except SpecterBatchError as error:
-        sys.exit(f"error: {error}")
+    run_benchmark(main, parser)

@@ -152,8 +152,14 @@ def test_a_bundle_of_another_run_is_refused(
     record = json.loads((other / "run.json").read_text())
     (other / "run.json").write_text(json.dumps(record | {"temperature": record["temperature"] + 1}))
     arguments = Namespace(run=other, bundle=tiny_bundle, device="cpu", source=sample_paths.val, out=tmp_path / "out")
-    with pytest.raises(ConfigError, match=r"expected a bundle of .* with temperature"):
+    with pytest.raises(ConfigError, match=r"expected a bundle exported from .*, whose temperature is"):
         side_by_side.measure(arguments)
+
+
+def test_a_way_that_the_device_does_not_have_is_refused_with_those_it_has() -> None:
+    with pytest.raises(ConfigError, match="torch_fp16: not on cpu; it has study_loop, torch_bf16"):
+        side_by_side.keys_of(Namespace(device="cpu", only=["torch_fp16", JOB]))
+    assert side_by_side.keys_of(Namespace(device="cuda", only=["torch_fp16"])) == ["torch_fp16", REFERENCE]
 
 
 def test_the_same_keys_mean_the_same_on_every_device() -> None:
