@@ -80,8 +80,8 @@ def check_pair(run: TrainingRun, bundle: ModelBundle) -> None:
         of_run, of_bundle = getattr(run.record, name), getattr(bundle.manifest, name)
         if of_run != of_bundle:
             raise ConfigError(
-                f"{bundle.path}: expected a bundle exported from {run.path}, whose {name} is {of_run}, got {of_bundle}; "
-                "export the run, or give the other one"
+                f"{bundle.path}: expected a bundle exported from {run.path}, whose {name} is {of_run}, "
+                f"got {of_bundle}; export the run, or give the other one"
             )
 
 
