@@ -53,7 +53,7 @@ def run_night(papers: pa.Table, out: Path, *, bundle: Path, device: str, options
     command = [sys.executable, "-m", "specter_batch", "classify", str(dump), str(out), "--bundle", str(bundle)]
     process = run_measured([*command, "--device", device, *options], device=device)
     if process.exit_code:
-        raise ShardError(f"{out}: the night ended with {process.exit_code}: {process.output[-1000:]}")
+        raise ShardError(f"{out}: the night ended with {process.exit_code}: {process.last_line}")
     manifest = json.loads((out / "manifest.json").read_text())
     if manifest["rows"]["rejected"]:
         raise ShardError(f"{out}: {manifest['rows']['rejected']} papers were rejected; see {out / 'report.md'}")

@@ -39,6 +39,11 @@ class Finished:
     peak_mb: float
     card_mb: float | None
 
+    @property
+    def last_line(self) -> str:
+        """The last line that it printed: of one that failed, why."""
+        return (self.output.strip().splitlines() or ["it printed nothing"])[-1]
+
 
 def environment(device: str) -> dict[str, str]:
     """Return the environment of a measured process: our own imports, all usable cores, no network, no other device."""

@@ -20,6 +20,7 @@ from transformers import BertTokenizerFast
 from specter_batch.bundle import REFERENCE_FILE, SEEN_TEXTS_FILE
 from specter_batch.files import write_json, write_text
 from specter_batch.labels import MESH
+from specter_batch.metrics import N_SCORE_BINS
 from specter_batch.papers import TEXT_TEMPLATE
 from specter_batch.training.model import SpecterClassifierConfig, SpecterForSequenceClassification
 from specter_batch.training.run import CALIBRATION_FILE, RUN_FILE, RunRecord
@@ -46,7 +47,12 @@ def main(vocabulary: str, papers: str, out: str) -> None:
     SpecterForSequenceClassification(config).save_pretrained(folder)
     pq.write_table(read_usable(papers, most=CALIBRATION_PAPERS), folder / CALIBRATION_FILE)
     np.save(folder / SEEN_TEXTS_FILE, np.zeros(0, dtype=np.uint64))
-    write_json(folder / REFERENCE_FILE, {})
+    # What a night tells drift against; here, as with all labels, it means nothing.
+    even = {
+        "label_shares": dict.fromkeys(labels, 1 / len(labels)),
+        "score_histogram": [1 / N_SCORE_BINS] * N_SCORE_BINS,
+    }
+    write_json(folder / REFERENCE_FILE, {"papers": CALIBRATION_PAPERS, "mean_score": 0.5, **even})
     recipe = load_recipe("cpu-int8")
     write_text(
         folder / "int8.toml",

@@ -2,10 +2,9 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,7 +12,7 @@ from bench_papers import hardest_to_start_with
 from contenders import JOB, REFERENCE, Contender, contenders
 from nights import run_night
 from one_contender import EXIT_MISSING_PACKAGE, TURN
-from processes import run_measured
+from processes import Finished, run_measured
 
 from specter_batch.bundle import DeviceKind
 from specter_batch.errors import ShardError
@@ -100,7 +99,7 @@ class Race:
         """Return the papers that a way is timed on, in file order."""
         return self.papers.filter(pc.less(self.papers[TURN], self.timed_papers(contender)))
 
-    def _try(self, key: str, measure: Any) -> None:
+    def _try(self, key: str, measure: Callable[[str], None]) -> None:
         try:
             measure(key)
         except ShardError as error:
@@ -152,12 +151,12 @@ class Race:
     def _contender(self, key: str) -> Contender:
         return contenders(self.device)[key]
 
-    def _child(self, key: str, *words: str) -> Any:
+    def _child(self, key: str, *words: str) -> Finished:
         folders = ["--run", str(self.run), "--bundle", str(self.bundle), "--work", str(self.work)]
         command = [sys.executable, str(ONE_CONTENDER), key, "--device", self.device, *folders, *words]
         process = run_measured(command, device=self.device)
         if process.exit_code == EXIT_MISSING_PACKAGE:
-            raise ShardError(f"{process.output.strip().splitlines()[-1]}; see benchmarks/peers.py")
+            raise ShardError(f"{process.last_line}; see benchmarks/peers.py")
         if process.exit_code:
-            raise ShardError(f"ended with {process.exit_code}: {process.output.strip()[-1000:]}")
+            raise ShardError(f"ended with {process.exit_code}: {process.last_line}")
         return process
