@@ -4,9 +4,12 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 DEMO   ?= demo
 SCIDOCS ?= scidocs
+BENCH  ?= bench
+DEVICE ?= cpu
+VOCABULARY ?= allenai/specter
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo scidocs test lint docs export wheel-trial clean
+.PHONY: help setup demo scidocs test lint docs export bench wheel-trial clean
 
 help: ## Print the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,8 +56,20 @@ export: setup ## Build a bundle of all recipes: make export RUN=folder BUNDLE=fo
 	@test -n "$(RUN)" -a -n "$(BUNDLE)" || { echo "usage: make export RUN=folder BUNDLE=folder"; exit 2; }
 	$(BIN)/specter-batch export $(RUN) $(BUNDLE) $(foreach recipe,$(wildcard export/recipes/*.toml),--recipe $(recipe))
 
+# Without a run there is one of SPECTER's shape with random weights, whose speed and memory are those of any other.
+bench: setup ## Time the job beside other ways to run the model: make bench PAPERS=parquet (RUN=, BUNDLE=, DEVICE=cuda).
+	@test -n "$(PAPERS)" || { \
+		echo "usage: make bench PAPERS=parquet: some 100 real papers or more, with id, title and abstract; synthetic ones" \
+			"are shorter and say nothing of speed" >&2; exit 2; }
+	@test -z "$(BUNDLE)" -o -n "$(RUN)" || { echo "BUNDLE without RUN: give the run that it was exported from" >&2; exit 2; }
+	$(if $(RUN),,test -e $(BENCH)/run/run.json || $(BIN)/python benchmarks/random_run.py $(VOCABULARY) $(PAPERS) $(BENCH)/run)
+	$(if $(BUNDLE),,test -e $(BENCH)/bundle/bundle.json || $(BIN)/specter-batch export $(or $(RUN),$(BENCH)/run) $(BENCH)/bundle \
+		--recipe $(if $(RUN),cpu-int8,$(BENCH)/run/int8.toml) $(if $(filter cuda,$(DEVICE)),--recipe cuda-fp16))
+	$(BIN)/python benchmarks/side_by_side.py $(or $(RUN),$(BENCH)/run) $(or $(BUNDLE),$(BENCH)/bundle) $(PAPERS) $(BENCH) --device $(DEVICE)
+	$(BIN)/python benchmarks/scaling.py $(or $(BUNDLE),$(BENCH)/bundle) $(PAPERS) $(BENCH) --device $(DEVICE)
+
 wheel-trial: setup ## Install the built wheel into an empty environment and classify the demo's night with it.
 	PYTHON=$(PYTHON) BUILD_PYTHON=$(BIN)/python DEMO=$(DEMO) .ci/wheel-trial
 
 clean: ## Remove everything that make made, but for SciDocs.
-	rm -rf $(VENV) $(DEMO) site build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(DEMO) $(BENCH) site build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,6 +1,7 @@
-"""Other ways to run the same model on a CPU, for `graphs.py`; each has `logits(token_ids)`.
+"""Other ways to run the same model, for `contenders.py`; each has `logits(token_ids)`.
 
-A peer whose package is missing raises ImportError when it is made; `pip install openvino nncf` for OpenVINO.
+A peer whose package is missing raises ImportError when it is made; `pip install openvino nncf` for OpenVINO. Packages
+are imported where they are used, for what is imported counts in a process's peak memory.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,12 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from optimum.onnxruntime import ORTQuantizer
-from optimum.onnxruntime.configuration import AutoQuantizationConfig
 
 from specter_batch.encoding import EncodedBatch, TokenIds, longest_first, pad_batch, plan_batches
-from specter_batch.runtime import Device, Graph, Logits, usable_cpus
+from specter_batch.runtime import CUDA_MAX_TOKENS, Device, Graph, Logits, usable_cpus
 from specter_batch.training.evaluation import TORCH_MAX_TOKENS, TorchClassifier
 from specter_batch.training.run import TrainingRun
 
@@ -24,12 +22,13 @@ CALIBRATION_PAPERS = 200
 class Batched:
     """Length-sorted, padded batches, each on all cores."""
 
-    def __init__(self, ask: Callable[[EncodedBatch], Logits]) -> None:
+    def __init__(self, ask: Callable[[EncodedBatch], Logits], *, max_tokens: int = TORCH_MAX_TOKENS) -> None:
         self._ask = ask
+        self._max_tokens = max_tokens
 
     def logits(self, token_ids: Sequence[TokenIds]) -> Logits:
         """Return `(n, n_labels)` float32, in input order."""
-        plan = list(plan_batches([len(ids) for ids in token_ids], max_tokens=TORCH_MAX_TOKENS))
+        plan = list(plan_batches([len(ids) for ids in token_ids], max_tokens=self._max_tokens))
         answers = [self._ask(pad_batch(token_ids, rows)) for rows in plan]
         return np.concatenate(answers)[np.argsort(np.concatenate(plan))]
 
@@ -58,6 +57,9 @@ def stock_int8(reference: Path, work: Path) -> Path:
     """Return Optimum's dynamic int8 graph by its `avx512_vnni` configuration as it comes, one scale per channel."""
     file = work / f"{reference.stem}_stock.onnx"
     if not file.exists():
+        from optimum.onnxruntime import ORTQuantizer
+        from optimum.onnxruntime.configuration import AutoQuantizationConfig
+
         configuration = AutoQuantizationConfig.avx512_vnni(is_static=False, per_channel=True)
         ORTQuantizer(reference).quantize(configuration, save_dir=work, file_suffix="stock")
     return file
@@ -65,18 +67,38 @@ def stock_int8(reference: Path, work: Path) -> Path:
 
 def torch_bf16(run: TrainingRun) -> TorchClassifier:
     """Return Torch with weights and activations in bfloat16, in sorted batches."""
+    import torch
+
     classifier = TorchClassifier(run)
     classifier.model = classifier.model.to(torch.bfloat16)
     return classifier
 
 
+def torch_fp16(run: TrainingRun) -> Batched:
+    """Return Torch on a CUDA card in float16 with its fused attention, in sorted batches as large as the job's."""
+    import torch
+
+    from specter_batch.training.model import SpecterForSequenceClassification
+
+    model = SpecterForSequenceClassification.from_pretrained(
+        run.path, dtype=torch.float16, attn_implementation="sdpa"
+    ).to("cuda")
+
+    @torch.inference_mode()
+    def ask(batch: EncodedBatch) -> Logits:
+        output = model(*(torch.from_numpy(ids).to("cuda") for ids in (batch.input_ids, batch.attention_mask)))
+        return np.asarray(output.logits.float().cpu().numpy(), dtype=np.float32)
+
+    return Batched(ask, max_tokens=CUDA_MAX_TOKENS)
+
+
 def openvino_int8(reference: Path, work: Path, calibration: Sequence[TokenIds]) -> Path:
     """Return OpenVINO's static int8 model by NNCF's recipe for transformers (SmoothQuant included)."""
-    import nncf
-    import openvino
-
     file = work / f"{reference.stem}_openvino_int8.xml"
     if not file.exists():
+        import nncf
+        import openvino
+
         feeds = [{"input_ids": ids[None], "attention_mask": np.ones_like(ids)[None]} for ids in calibration]
         quantized = nncf.quantize(
             openvino.Core().read_model(reference),

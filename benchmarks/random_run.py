@@ -3,22 +3,25 @@
 Usage: python benchmarks/random_run.py VOCABULARY PAPERS RUN
        specter-batch export RUN BUNDLE --recipe RUN/int8.toml
 
-VOCABULARY is BERT's `vocab.txt`. The recipe lets every label flip, so that no paper is deferred.
+VOCABULARY is a BERT's `vocab.txt`, or its name on the Hugging Face hub. PAPERS are what the smoothing of int8 is fitted
+to. The recipe lets every label flip, so that no paper is deferred.
 """
 
-import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import torch
+from bench_papers import read_usable
 from transformers import BertTokenizerFast
 
 from specter_batch.bundle import REFERENCE_FILE, SEEN_TEXTS_FILE
 from specter_batch.files import write_json, write_text
+from specter_batch.labels import MESH
+from specter_batch.metrics import N_SCORE_BINS
 from specter_batch.papers import TEXT_TEMPLATE
-from specter_batch.training.data import read_labelled
 from specter_batch.training.model import SpecterClassifierConfig, SpecterForSequenceClassification
 from specter_batch.training.run import CALIBRATION_FILE, RUN_FILE, RunRecord
 from specter_export.recipe import load_recipe
@@ -31,17 +34,25 @@ def main(vocabulary: str, papers: str, out: str) -> None:
     """Write the run and the recipe."""
     folder = Path(out)
     folder.mkdir(parents=True)
-    shutil.copyfile(vocabulary, folder / "vocab.txt")
-    tokenizer = BertTokenizerFast(vocab_file=str(folder / "vocab.txt"), model_max_length=MAX_LENGTH)
+    settings: dict[str, Any] = {"model_max_length": MAX_LENGTH}
+    is_file = Path(vocabulary).is_file()
+    tokenizers: Any = BertTokenizerFast
+    tokenizer = (
+        tokenizers(vocab_file=vocabulary, **settings) if is_file else tokenizers.from_pretrained(vocabulary, **settings)
+    )
     tokenizer.save_pretrained(folder)
-    labelled = read_labelled(papers)
-    labels = tuple(sorted(set(labelled.papers["label"].to_pylist())))
+    labels = MESH.names
     torch.manual_seed(0)
     config = SpecterClassifierConfig(vocab_size=len(tokenizer), id2label=dict(enumerate(labels)))
     SpecterForSequenceClassification(config).save_pretrained(folder)
-    pq.write_table(labelled.papers.slice(0, CALIBRATION_PAPERS), folder / CALIBRATION_FILE)
+    pq.write_table(read_usable(papers, most=CALIBRATION_PAPERS), folder / CALIBRATION_FILE)
     np.save(folder / SEEN_TEXTS_FILE, np.zeros(0, dtype=np.uint64))
-    write_json(folder / REFERENCE_FILE, {})
+    # What a night tells drift against; here, as with all labels, it means nothing.
+    even = {
+        "label_shares": dict.fromkeys(labels, 1 / len(labels)),
+        "score_histogram": [1 / N_SCORE_BINS] * N_SCORE_BINS,
+    }
+    write_json(folder / REFERENCE_FILE, {"papers": CALIBRATION_PAPERS, "mean_score": 0.5, **even})
     recipe = load_recipe("cpu-int8")
     write_text(
         folder / "int8.toml",

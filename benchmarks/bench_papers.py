@@ -1,0 +1,101 @@
+"""The papers that a benchmark labels: real ones, in turns of which any first few have the lengths of all."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from one_contender import TURN
+
+from specter_batch.encoding import TextEncoder
+from specter_batch.errors import PaperSchemaError
+from specter_batch.language import EnglishFilter
+from specter_batch.metrics import Ints
+from specter_batch.papers import PaperColumns, find_parquet, is_blank, open_parquet, paper_text, read_papers
+
+READ_ROWS = 4096
+GOLDEN_RATIO = (5**0.5 - 1) / 2
+# What the job judges the language by.
+LANGUAGE_TEMPLATE = "{title} {abstract}"
+# An edit moves one word in so many.
+MOVED = 20
+
+
+def read_usable(source: str | Path, *, most: int) -> pa.Table:
+    """Return the first papers of a file, folder or glob that the job labels, in the canonical schema.
+
+    They have an id, a title and an abstract, are in English, and no id and no text stands twice.
+
+    Raises:
+        PaperSchemaError: There are fewer than `most`.
+    """
+    english, ids, texts = EnglishFilter(), set[str](), set[str]()
+    tables: list[pa.Table] = []
+    for path in find_parquet(source)[1]:
+        file = open_parquet(path)
+        columns = PaperColumns().resolve(file.schema_arrow, where=str(path))
+        for batch in read_papers(file, columns, where=str(path), batch_rows=READ_ROWS):
+            blank = (
+                is_blank(batch.table["paper_id"]) | is_blank(batch.table["title"]) | is_blank(batch.table["abstract"])
+            )
+            table = batch.table.filter(pa.array(~(blank | batch.invalid_unicode)))
+            keep = []
+            for row in table.select(["paper_id", "title", "abstract"]).to_pylist():
+                text = paper_text(row["title"], row["abstract"], LANGUAGE_TEMPLATE)
+                good = row["paper_id"] not in ids and text not in texts and english.is_english(text)
+                keep.append(good and len(ids) < most)
+                if keep[-1]:
+                    ids.add(row["paper_id"])
+                    texts.add(text)
+            tables.append(table.filter(pa.array(keep, pa.bool_())))
+            if len(ids) == most:
+                return pa.concat_tables(tables)
+    raise PaperSchemaError(
+        f"{source}: expected {most} papers in English with id, title and abstract, got {len(ids)}; "
+        "give more papers, or ask for fewer with --papers and --compare"
+    )
+
+
+def with_turns(papers: pa.Table, encoder: TextEncoder, *, template: str) -> pa.Table:
+    """Append the column `turn`: any number of papers of the first turns has, nearly, the lengths of all of them.
+
+    Papers stand in a line by length, and turns jump along it by the golden ratio, which leaves no gaps.
+    """
+    lengths = token_counts(papers, encoder, template=template)
+    points = (0.5 + GOLDEN_RATIO * np.arange(len(papers))) % 1
+    turns = np.empty(len(papers), dtype=np.int32)
+    turns[np.argsort(lengths, kind="stable")[points.argsort().argsort()]] = np.arange(len(papers))
+    return papers.append_column(TURN, pa.array(turns))
+
+
+def token_counts(papers: pa.Table, encoder: TextEncoder, *, template: str) -> Ints:
+    """Return the papers' lengths `(n,)` in tokens, cut to the longest that the model takes."""
+    pairs = zip(papers["title"].to_pylist(), papers["abstract"].to_pylist(), strict=True)
+    token_ids = encoder.encode([paper_text(title, abstract, template) for title, abstract in pairs])
+    return np.array([len(ids) for ids in token_ids], dtype=np.int64)
+
+
+def hardest_to_start_with(papers: pa.Table) -> int:
+    """Return the row of a paper whose language is in doubt, else 0.
+
+    The first such paper makes the job load langdetect's profiles: a cost of a night's start, not of its papers.
+    """
+    english = EnglishFilter()
+    pairs = zip(papers["title"].to_pylist(), papers["abstract"].to_pylist(), strict=True)
+    texts = (paper_text(title, abstract, LANGUAGE_TEMPLATE) for title, abstract in pairs)
+    return next((row for row, text in enumerate(texts) if english.screen(text) is None), 0)
+
+
+def edited(papers: pa.Table, *, seed: int) -> pa.Table:
+    """Return the papers with some words of each abstract in other places and a new one at its end: new texts.
+
+    Lengths and language stay. The same seed gives the same texts.
+    """
+    rng = np.random.default_rng(seed)
+    changed = []
+    for i, abstract in enumerate(papers["abstract"].to_pylist()):
+        words = abstract.split()
+        places = rng.choice(len(words), size=-(-len(words) // MOVED), replace=False)
+        for place, word in zip(places, [words[place] for place in np.roll(places, 1)], strict=True):
+            words[place] = word
+        changed.append(" ".join([*words, f"{seed}.{i}"]))
+    return papers.set_column(papers.schema.get_field_index("abstract"), "abstract", pa.array(changed, pa.string()))

@@ -1,0 +1,265 @@
+"""What `side_by_side.py` compares: each way to run the model, how it is made, and on how many papers it is timed.
+
+Heavy packages are imported when a way is made, so that whoever only reads this list stays small.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import peers
+import pyarrow as pa
+
+from specter_batch.bundle import DeviceKind, ModelBundle, Precision
+from specter_batch.encoding import TokenIds
+from specter_batch.metrics import Ints
+from specter_batch.papers import paper_text
+from specter_batch.runtime import Device, OnnxClassifier
+from specter_batch.training.run import TrainingRun
+
+if TYPE_CHECKING:
+    from specter_batch.training.evaluation import Classifier
+
+# Keys that the targets and the table speak of.
+STUDY, REFERENCE, SESSION, JOB = "study_loop", "onnx_fp32", "session", "job"
+
+# Shares of the papers that slow ways are timed on, so that none takes most of a round's time. The study's loop needs
+# the fewest: padded, all papers cost the same.
+A_TWELFTH, A_SIXTH, A_THIRD, TWO_THIRDS = 1 / 12, 1 / 6, 1 / 3, 2 / 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Papers:
+    """Papers to label, as texts and tokenized already."""
+
+    texts: Sequence[str]
+    token_ids: Sequence[TokenIds]
+
+
+Ask = Callable[[Papers], Ints]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What all ways are made from.
+
+    Attributes:
+        run: The Torch checkpoint.
+        bundle: Exported from it.
+        work: A folder for the models that peers make of the bundle's fp32 graph.
+    """
+
+    run: TrainingRun
+    bundle: ModelBundle
+    work: Path
+
+    def graph(self, precision: Precision) -> Path:
+        """Return a CPU graph of the bundle."""
+        return self.bundle.path / self.bundle.graph_for("cpu", precision).file
+
+    def papers(self, table: pa.Table) -> Papers:
+        """Take papers of the canonical schema."""
+        pairs = zip(table["title"].to_pylist(), table["abstract"].to_pylist(), strict=True)
+        texts = [paper_text(title, abstract, self.bundle.text_template) for title, abstract in pairs]
+        return Papers(texts=texts, token_ids=self.bundle.text_encoder().encode(texts))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contender:
+    """A way to run the model.
+
+    Attributes:
+        title: As the table names it.
+        precision: Of its weights; those other than fp32 may change labels.
+        make: Loads it; None for the job, which is run as a command.
+        prepare: Makes the files that `make` loads.
+        share: Of the papers that it is timed on.
+    """
+
+    title: str
+    precision: str
+    make: Callable[[Setting], Ask] | None
+    prepare: Callable[[Setting], object] | None = None
+    share: float = 1.0
+
+
+def contenders(device: DeviceKind) -> Mapping[str, Contender]:
+    """Return the ways to run the model on a device, by key, in the order of a round."""
+    return CUDA if device == "cuda" else CPU
+
+
+def _study_loop(device: str) -> Callable[[Setting], Ask]:
+    def make(setting: Setting) -> Ask:
+        from text_peers import study_loop
+
+        label_ids = study_loop(setting.run, device=device)
+        return lambda papers: label_ids(papers.texts)
+
+    return make
+
+
+def _pipeline_torch(device: str) -> Callable[[Setting], Ask]:
+    def make(setting: Setting) -> Ask:
+        from text_peers import pipeline_torch
+
+        label_ids = pipeline_torch(setting.run, device=device)
+        return lambda papers: label_ids(papers.texts)
+
+    return make
+
+
+def _pipeline_onnx(file_of: Callable[[Setting], Path]) -> Callable[[Setting], Ask]:
+    def make(setting: Setting) -> Ask:
+        from text_peers import pipeline_onnx
+
+        file, bundle = file_of(setting), setting.bundle
+        label_ids = pipeline_onnx(file.parent, file.name, bundle.labels, max_length=bundle.manifest.max_length)
+        return lambda papers: label_ids(papers.texts)
+
+    return make
+
+
+def _classifier(make_classifier: Callable[[Setting], "Classifier"]) -> Callable[[Setting], Ask]:
+    """Make a way that takes token ids; to tokenize is part of its work."""
+
+    def make(setting: Setting) -> Ask:
+        classifier, encoder = make_classifier(setting), setting.bundle.text_encoder()
+        return lambda papers: classifier.logits(encoder.encode(papers.texts)).argmax(axis=1)
+
+    return make
+
+
+def _session(device: DeviceKind, precision: Precision | None = None) -> Callable[[Setting], Ask]:
+    """Make the job's own session on papers that are tokenized already: what the whole job is held against."""
+
+    def make(setting: Setting) -> Ask:
+        classifier = OnnxClassifier(setting.bundle, device=Device.parse(device), precision=precision)
+        return lambda papers: classifier.predict(papers.token_ids).label_id
+
+    return make
+
+
+def _stock(setting: Setting) -> Path:
+    return peers.stock_int8(setting.graph("fp32"), setting.work)
+
+
+def _static(setting: Setting) -> Path:
+    rows = setting.run.calibration_papers().to_pylist()
+    texts = [paper_text(row["title"], row["abstract"], setting.run.text_template) for row in rows]
+    return peers.openvino_int8(setting.graph("fp32"), setting.work, setting.run.text_encoder().encode(texts))
+
+
+CPU: Mapping[str, Contender] = {
+    STUDY: Contender(
+        title="the study's loop: Torch fp32, batches of 8, all padded, file order",
+        precision="fp32",
+        make=_study_loop("cpu"),
+        share=A_TWELFTH,
+    ),
+    "torch_bf16": Contender(
+        title="Torch bf16, sorted batches",
+        precision="bf16",
+        make=_classifier(lambda setting: peers.torch_bf16(setting.run)),
+        share=A_THIRD,
+    ),
+    "pipeline_torch": Contender(
+        title="`pipeline`, Torch fp32", precision="fp32", make=_pipeline_torch("cpu"), share=A_SIXTH
+    ),
+    "pipeline_onnx": Contender(
+        title="`pipeline`, ORTModelForSequenceClassification fp32",
+        precision="fp32",
+        make=_pipeline_onnx(lambda setting: setting.graph("fp32")),
+        share=A_THIRD,
+    ),
+    "pipeline_int8": Contender(
+        title="`pipeline`, Optimum's stock int8",
+        precision="int8",
+        make=_pipeline_onnx(_stock),
+        prepare=_stock,
+        share=TWO_THIRDS,
+    ),
+    "onnx_fp32_batched": Contender(
+        title="ONNX Runtime fp32, sorted batches",
+        precision="fp32",
+        make=_classifier(lambda setting: peers.onnx_runtime(setting.graph("fp32"), alone=False)),
+        share=A_THIRD,
+    ),
+    REFERENCE: Contender(
+        title="ONNX Runtime fp32, a paper a core",
+        precision="fp32",
+        make=_classifier(lambda setting: peers.onnx_runtime(setting.graph("fp32"), alone=True)),
+        share=A_THIRD,
+    ),
+    "optimum_int8_batched": Contender(
+        title="Optimum's stock int8, sorted batches",
+        precision="int8",
+        make=_classifier(lambda setting: peers.onnx_runtime(_stock(setting), alone=False)),
+        prepare=_stock,
+        share=TWO_THIRDS,
+    ),
+    "optimum_int8": Contender(
+        title="Optimum's stock int8, a paper a core",
+        precision="int8",
+        make=_classifier(lambda setting: peers.onnx_runtime(_stock(setting), alone=True)),
+        prepare=_stock,
+        share=TWO_THIRDS,
+    ),
+    "openvino_bf16": Contender(
+        title="OpenVINO bf16, a paper a core",
+        precision="bf16",
+        make=_classifier(lambda setting: peers.OpenVino(setting.graph("fp32"), precision="bf16", alone=True)),
+        share=TWO_THIRDS,
+    ),
+    "openvino_int8": Contender(
+        title="OpenVINO int8 (NNCF), a paper a core",
+        precision="int8",
+        make=_classifier(lambda setting: peers.OpenVino(_static(setting), precision="f32", alone=True)),
+        prepare=_static,
+    ),
+    "int8": Contender(
+        title="our int8 without deferral, a paper a core",
+        precision="int8",
+        make=_classifier(lambda setting: peers.onnx_runtime(setting.graph("int8"), alone=True)),
+    ),
+    SESSION: Contender(
+        title="our int8 with deferral: the job's bare session", precision="int8", make=_session("cpu", "int8")
+    ),
+    JOB: Contender(title="`specter-batch classify`, from parquet to parquet", precision="int8", make=None),
+}
+
+CUDA: Mapping[str, Contender] = {
+    STUDY: Contender(
+        title="the study's loop: Torch fp32, batches of 8, all padded, file order",
+        precision="fp32",
+        make=_study_loop("cuda"),
+        share=A_TWELFTH,
+    ),
+    "pipeline_torch": Contender(
+        title="`pipeline`, Torch fp32", precision="fp32", make=_pipeline_torch("cuda"), share=A_SIXTH
+    ),
+    "torch_fp16": Contender(
+        title="Torch fp16 SDPA, sorted batches",
+        precision="fp16",
+        make=_classifier(lambda setting: peers.torch_fp16(setting.run)),
+    ),
+    REFERENCE: Contender(
+        title="ONNX Runtime fp32, sorted batches", precision="fp32", make=_session("cuda", "fp32"), share=A_THIRD
+    ),
+    SESSION: Contender(title="our fp16: the job's bare session", precision="fp16", make=_session("cuda", "fp16")),
+    JOB: Contender(title="`specter-batch classify`, from parquet to parquet", precision="fp16", make=None),
+}
+
+
+def model_flops(run: TrainingRun, token_ids: Sequence[TokenIds]) -> float:
+    """Return the floating-point operations that the encoder needs for papers, padding left out.
+
+    Two for each weight and token, and 4 · hidden · length² a layer for the two products of attention, as in appendix B
+    of Narayanan et al. 2021 (https://arxiv.org/abs/2104.04473), forward only.
+    """
+    shape = json.loads((run.path / "config.json").read_text())
+    hidden, inner, layers = (shape[name] for name in ("hidden_size", "intermediate_size", "num_hidden_layers"))
+    weights = 4 * hidden * hidden + 2 * hidden * inner
+    lengths = [len(ids) for ids in token_ids]
+    return float(layers * (2 * weights * sum(lengths) + 4 * hidden * sum(length * length for length in lengths)))

@@ -1,0 +1,60 @@
+"""The real command, `specter-batch classify`, measured from outside."""
+
+import json
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from processes import Finished, run_measured
+
+from specter_batch.errors import ShardError
+from specter_batch.papers import PAPER_SCHEMA
+
+
+@dataclass(frozen=True, kw_only=True)
+class Night:
+    """A night that was run.
+
+    Attributes:
+        out: Its folder.
+        process: What the command took.
+        manifest: `manifest.json`.
+    """
+
+    out: Path
+    process: Finished
+    manifest: dict[str, Any]
+
+    @property
+    def labelling_seconds(self) -> float:
+        """Seconds of labelling, the survey and all start-up left out."""
+        return float(self.manifest["this_run"]["seconds"])
+
+    def label_ids(self) -> dict[str, int]:
+        """Return the labels by paper id."""
+        table = pq.read_table(self.out / "labels", columns=["paper_id", "label_id"])
+        return dict(zip(table["paper_id"].to_pylist(), table["label_id"].to_pylist(), strict=True))
+
+
+def run_night(papers: pa.Table, out: Path, *, bundle: Path, device: str, options: tuple[str, ...] = ()) -> Night:
+    """Write papers to `out`.parquet, without their labels, and classify them into `out`, anew.
+
+    Raises:
+        ShardError: The night failed, or did not label every paper.
+    """
+    dump = out.with_suffix(".parquet")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(out, ignore_errors=True)
+    pq.write_table(papers.select([name for name in PAPER_SCHEMA.names if name != "label"]), dump)
+    command = [sys.executable, "-m", "specter_batch", "classify", str(dump), str(out), "--bundle", str(bundle)]
+    process = run_measured([*command, "--device", device, *options], device=device)
+    if process.exit_code:
+        raise ShardError(f"{out}: the night ended with {process.exit_code}: {process.last_line}")
+    manifest = json.loads((out / "manifest.json").read_text())
+    if manifest["rows"]["rejected"]:
+        raise ShardError(f"{out}: {manifest['rows']['rejected']} papers were rejected; see {out / 'report.md'}")
+    return Night(out=out, process=process, manifest=manifest)

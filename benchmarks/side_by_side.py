@@ -1,0 +1,122 @@
+"""Ways to run a model side by side: speed, peak memory and changed labels, from the study's loop to the whole job.
+
+Usage: python benchmarks/side_by_side.py RUN BUNDLE PAPERS OUT [--papers N] [--rounds N] [--compare N]
+       [--device cpu|cuda] [--only KEY ...] [--peak-tflops X]
+
+BUNDLE was exported from RUN; PAPERS are real ones, not trained on. All ways take turns: a round is each of them once,
+each in a process of its own, on papers of the same lengths (slow ways on fewer). The clock runs from texts to labels,
+after loading and a few papers to warm up; for the job from parquet to parquet, its start-up told apart. Writes
+`bench.json`, `bench.md` and `bench.svg` to OUT; `OUT/work` keeps what peers make of the fp32 graph.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from bench_pages import bench_markdown, bench_picture
+from bench_papers import read_usable, with_turns
+from command_line import at_least, run_benchmark
+from contenders import REFERENCE, contenders
+from figures import Figures
+from machine import load, machine
+from peak import peak_tflops
+from processes import own_peak_mb
+from rounds import Race
+
+from specter_batch.bundle import ModelBundle
+from specter_batch.errors import ConfigError
+from specter_batch.files import write_json, write_text
+from specter_batch.training.run import TrainingRun
+
+
+def measure(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Run all rounds.
+
+    Returns:
+        What `bench.json` holds.
+
+    Raises:
+        SpecterBatchError: Run, bundle or papers cannot be used, or the reference failed.
+    """
+    run, bundle, device = TrainingRun.open(arguments.run), ModelBundle.open(arguments.bundle), arguments.device
+    check_pair(run, bundle)
+    keys = keys_of(arguments)
+    facts = machine(device)
+    peak = (arguments.peak_tflops or peak_tflops(facts["card"])) if device == "cuda" else None
+    most = max(arguments.papers, arguments.compare or 0)
+    papers = with_turns(read_usable(arguments.source, most=most), bundle.text_encoder(), template=bundle.text_template)
+    work = arguments.out / "work" / bundle.fingerprint[:12]  # peers' models of another bundle are not taken for its own
+    work.mkdir(parents=True, exist_ok=True)
+    pq.write_table(papers, work / "papers.parquet")
+    race = Race(
+        run=run.path,
+        bundle=bundle.path,
+        work=work,
+        device=device,
+        papers=papers,
+        timed=arguments.papers,
+        compare=bool(run.record.training),  # empty: the weights were never trained
+    )
+    load_before = load()
+    race.start(keys, rounds=arguments.rounds)
+    return {
+        "device": device,
+        "machine": facts | {"load_before": load_before, "load_after": load()},
+        "peak_tflops": peak,
+        # No process is told with less memory than the one that starts it.
+        "least_peak_mb": own_peak_mb(),
+        **Figures(run=run, bundle=bundle, race=race, peak_tflops=peak).tell(),
+    }
+
+
+def check_pair(run: TrainingRun, bundle: ModelBundle) -> None:
+    """Let only a bundle pass that was exported from the run.
+
+    Raises:
+        ConfigError: They differ in what an export hands on.
+    """
+    for name in ("encoder", "labels", "text_template", "max_length", "pooling", "head", "temperature"):
+        of_run, of_bundle = getattr(run.record, name), getattr(bundle.manifest, name)
+        if of_run != of_bundle:
+            raise ConfigError(
+                f"{bundle.path}: expected a bundle exported from {run.path}, whose {name} is {of_run}, "
+                f"got {of_bundle}; export the run, or give the other one"
+            )
+
+
+def keys_of(arguments: argparse.Namespace) -> list[str]:
+    """Return the keys of the ways to run, in the order of a round; the reference is always among them.
+
+    Raises:
+        ConfigError: A way was asked for that there is not on the device.
+    """
+    every = contenders(arguments.device)
+    strangers = set(arguments.only or ()) - set(every)
+    if strangers:
+        raise ConfigError(f"--only {' '.join(sorted(strangers))}: not on {arguments.device}; it has {', '.join(every)}")
+    return [key for key in every if not arguments.only or key in {*arguments.only, REFERENCE}]
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Measure and write the JSON, the table and the picture."""
+    found = measure(arguments)
+    write_json(arguments.out / "bench.json", found)
+    write_text(arguments.out / "bench.md", bench_markdown(found))
+    write_text(arguments.out / "bench.svg", bench_picture(found))
+    print(bench_markdown(found))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, metavar in (("run", "RUN"), ("bundle", "BUNDLE"), ("source", "PAPERS"), ("out", "OUT")):
+        parser.add_argument(name, metavar=metavar, type=Path)
+    parser.add_argument("--papers", type=at_least(2), default=96, help="papers to time; slow ways do a part of them")
+    parser.add_argument("--rounds", type=at_least(1), default=3, help="turns of every way")
+    parser.add_argument(
+        "--compare", type=at_least(1), help="papers whose labels are compared with fp32; those timed if fewer"
+    )
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--only", nargs="+", metavar="KEY", help="only these ways, by their keys in bench.json")
+    parser.add_argument("--peak-tflops", type=float, help="fp16 peak of the card, where it is not known")
+    run_benchmark(main, parser)
