@@ -5,8 +5,9 @@ Usage: python benchmarks/many_shards.py BUNDLE [WORK] [SHARDS ...]
 Ten papers a file and one a shard, so that files and shards are many and papers few (default: 1,000, 10,000 and 100,000
 shards, each in a process of its own). The real job plans, surveys, labels and reports; only the session is replaced by
 one that answers zeros. Each size is run as a first night, run again with nothing left to do, verified, and run as the
-next night with `--reuse`. Seconds and the highest memory of each stage stand side by side; the last column is how many
-times longer the last size took than the one before it, a shard: above 1 the stage grows faster than the night does.
+next night with `--reuse`. Seconds on the wall, seconds of all threads on the processor, and the highest memory of each
+stage stand side by side; the last column is the processor's time a shard at the last size, relative to the size before:
+above 1 the stage grows faster than the night does.
 """
 
 import json
@@ -34,6 +35,8 @@ from specter_jobs.survey import Survey
 from specter_jobs.verify import verify_night
 
 FILE_ROWS = 10
+# Below, growth would be noise.
+SECONDS_TOLD = 0.1
 SIZES = ("1000", "10000", "100000")
 ABSTRACT = "We studied the outcomes of patients in a large cohort and found that the treatment was safe in most."
 
@@ -50,28 +53,38 @@ STAGES: dict[str, list[tuple[Any, str]]] = {
     "report.json": [(nightly, "night_report")],
     "report.html": [(nightly, "night_html")],
 }
-# Within others: seconds alone.
+# Within others: no memory of their own.
 WITHIN = {"which shards are done": "label, without the model"}
 
 
+# Seconds on the wall, seconds of the processor, and MiB of a stage.
+Figures = tuple[float, float, int]
+
+
 class Stopwatch:
-    """Adds up the seconds of stages, and keeps the highest memory that the process had in each."""
+    """Adds up the seconds of stages, on the wall and of the processor, and keeps the highest memory of each, in MiB."""
 
     def __init__(self) -> None:
-        self.seconds: dict[str, float] = defaultdict(float)
+        self.wall: dict[str, float] = defaultdict(float)
+        self.cpu: dict[str, float] = defaultdict(float)
         self.memory: dict[str, int] = defaultdict(int)
+
+    def figures(self, stage: str) -> Figures:
+        """Return what was found of a stage."""
+        return self.wall[stage], self.cpu[stage], self.memory[stage]
 
     def timing(self, stage: str, call: Callable[..., Any], *, memory: bool = True) -> Callable[..., Any]:
         """Wrap a function or method."""
 
         def timed(*args: Any, **kwargs: Any) -> Any:
-            began = time.perf_counter()
             if memory:
                 Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts anew
+            wall, cpu = time.perf_counter(), time.process_time()
             try:
                 return call(*args, **kwargs)
             finally:
-                self.seconds[stage] += time.perf_counter() - began
+                self.wall[stage] += time.perf_counter() - wall
+                self.cpu[stage] += time.process_time() - cpu
                 if memory:
                     self.memory[stage] = max(self.memory[stage], high_water())
 
@@ -104,8 +117,8 @@ def zeros(classifier: OnnxClassifier, token_ids: Sequence[TokenIds]) -> Logits:
     return np.zeros((len(token_ids), classifier._n_labels), dtype=np.float32)
 
 
-def measure(bundle: str, work: Path, shards: int) -> dict[str, tuple[float, int]]:
-    """Run the nights of one size and return seconds and MiB of each stage by name."""
+def measure(bundle: str, work: Path, shards: int) -> dict[str, Any]:
+    """Run the nights of one size and return the figures of each stage by name, and the sizes of files in MB."""
     write_dump(work / "papers", shards)
     OnnxClassifier.logits = zeros  # type: ignore[method-assign, assignment]
     originals = {stage: [getattr(owner, name) for owner, name in calls] for stage, calls in STAGES.items()}
@@ -115,49 +128,53 @@ def measure(bundle: str, work: Path, shards: int) -> dict[str, tuple[float, int]
         "run again": {"out": work / "first"},
         "next night, reuse": {"out": work / "next", "reuse": (work / "first",)},
     }
-    found: dict[str, tuple[float, int]] = {}
+    found: dict[str, Figures] = {}
     for night, settings in nights.items():
         watch = Stopwatch()
         for stage, calls in STAGES.items():
             for (owner, name), call in zip(calls, originals[stage], strict=True):
                 setattr(owner, name, watch.timing(stage, call, memory=stage not in WITHIN))
-        began = time.perf_counter()
-        result = nightly.run_night(NightConfig.load(None, common | settings), console=Console(file=StringIO()))
-        whole = time.perf_counter() - began
+        config = NightConfig.load(None, common | settings)
+        result = watch.timing("**whole**", nightly.run_night, memory=False)(config, console=Console(file=StringIO()))
         if result.exit_code or result.report["shards"]["finished"] != shards:
             sys.exit(f"the night failed: {result.report['shards']}, {result.report['failed_shards']}")
         for inner, outer in WITHIN.items():
-            watch.seconds[outer] -= watch.seconds[inner]
-        found |= {f"{night}: {stage}": (watch.seconds[stage], watch.memory[stage]) for stage in STAGES}
-        found[f"{night}: **whole**"] = whole, max(watch.memory.values())
+            watch.wall[outer] -= watch.wall[inner]
+            watch.cpu[outer] -= watch.cpu[inner]
+        watch.memory["**whole**"] = max(watch.memory.values())
+        found |= {f"{night}: {stage}": watch.figures(stage) for stage in [*STAGES, "**whole**"]}
         if night == "run again":
             verified = watch.timing("verify", verify_night)(work / "first")
             if verified.differences:
                 sys.exit(f"verify found differences: {verified.differences[:3]}")
-            found["verify"] = watch.seconds["verify"], watch.memory["verify"]
-    names = ("ledger.jsonl", "plan.json", "report.html")
-    return found | {f"{name}, MB": ((work / "first" / name).stat().st_size / 1e6, 0) for name in names}
+            found["verify"] = watch.figures("verify")
+    sizes = {
+        name: (work / "first" / name).stat().st_size / 1e6 for name in ("ledger.jsonl", "plan.json", "report.html")
+    }
+    return {"stages": found, "megabytes": sizes}
 
 
-def table(found: dict[int, dict[str, tuple[float, int]]]) -> str:
+def table(found: dict[int, dict[str, Any]]) -> str:
     """Lay the sizes side by side, with the growth a shard from the last size but one to the last."""
     sizes = list(found)
-    lines = ["| stage | " + " | ".join(f"{size:,}" for size in sizes) + " | growth a shard |"]
-    lines += ["|---|" + "---:|" * (len(sizes) + 1)]
-    for stage, (last, _) in found[sizes[-1]].items():
-        cells = [
-            f"{value:.2f}" + (f" s, {memory:,} MiB" if memory else "")
-            for value, memory in (found[size][stage] for size in sizes)
-        ]
-        before = found[sizes[-2]][stage][0] if len(sizes) > 1 else 0.0
-        growth = f"{last / before / (sizes[-1] / sizes[-2]):.2f}" if before > 0.01 else ""
-        lines.append(f"| {stage} | " + " | ".join(cells) + f" | {growth} |")
-    return "\n".join(lines)
+    head = ["stage: seconds, of the processor, MiB", *(f"{size:,} shards" for size in sizes), "growth a shard"]
+    rows = [head, ["---", *["---:"] * (len(head) - 1)]]
+    for stage, (_, last, _) in found[sizes[-1]]["stages"].items():
+        figures = [found[size]["stages"][stage] for size in sizes]
+        before = figures[-2][1] if len(sizes) > 1 else 0.0
+        growth = f"{last / before / (sizes[-1] / sizes[-2]):.2f}" if before > SECONDS_TOLD else ""
+        cells = [f"{wall:.2f} {cpu:.2f}" + (f" {memory:,}" if memory else "") for wall, cpu, memory in figures]
+        rows.append([stage, *cells, growth])
+    rows += [
+        [f"{name}, MB", *(f"{found[size]['megabytes'][name]:.2f}" for size in sizes), ""]
+        for name in found[sizes[-1]]["megabytes"]
+    ]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def main(bundle: str, work: str = "many-shards", *sizes: str) -> None:
     """Measure each size in a process of its own and print them side by side."""
-    found: dict[int, dict[str, tuple[float, int]]] = {}
+    found: dict[int, dict[str, Any]] = {}
     for size in sizes or SIZES:
         folder = Path(work) / size
         shutil.rmtree(folder, ignore_errors=True)
