@@ -106,8 +106,13 @@ class Tally:
         )
 
     def as_json(self) -> dict[str, Any]:
-        """Return plain lists, for the ledger."""
-        return {name: getattr(self, name).tolist() for name in self.__dataclass_fields__}
+        """Return plain values, for the ledger, where most tallies are of no papers and the others mostly zeros."""
+        told: dict[str, Any] = {"n_labels": len(self.confusion)}
+        if self.confusion.any():
+            cells = np.flatnonzero(self.confusion)
+            told |= {"cells": cells.tolist(), "cell_papers": self.confusion.ravel()[cells].tolist()}
+            told |= {name: getattr(self, name).tolist() for name in ("bin_papers", "bin_correct", "bin_score")}
+        return told
 
     def reliability(self) -> list[dict[str, Any]]:
         """Return the points of a reliability diagram, a score bin each; figures are None in a bin without papers."""
@@ -125,8 +130,12 @@ class Tally:
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "Tally":
         """Read what `as_json` wrote."""
+        empty = cls.empty(value["n_labels"])
+        if "cells" not in value:
+            return empty
+        empty.confusion.flat[value["cells"]] = value["cell_papers"]
         return cls(
-            confusion=np.array(value["confusion"], dtype=np.int64),
+            confusion=empty.confusion,
             bin_papers=np.array(value["bin_papers"], dtype=np.int64),
             bin_correct=np.array(value["bin_correct"], dtype=np.int64),
             bin_score=np.array(value["bin_score"], dtype=np.float64),

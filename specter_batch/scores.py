@@ -20,7 +20,9 @@ def seen_in_training(texts: Sequence[str], seen_texts: npt.NDArray[np.uint64]) -
         seen_texts: Sorted normalised hashes, `(n_texts,)`, as a bundle keeps them.
     """
     hashes = np.array([normalised_text_hash(text) for text in texts], dtype=np.uint64)
-    return np.isin(hashes, seen_texts)
+    # Not np.isin, which sorts all the training texts again for each handful of papers.
+    first, after = (np.searchsorted(seen_texts, hashes, side=side) for side in ("left", "right"))
+    return np.asarray(first < after, dtype=np.bool_)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -212,6 +212,11 @@ def test_a_tally_survives_json(found: list[Paper]) -> None:
     assert back.confusion.dtype == back.bin_papers.dtype == np.int64
 
 
+def test_what_nobody_was_counted_for_takes_no_room_in_the_ledger() -> None:
+    assert count([]).as_json() == {"n_labels": N_LABELS}
+    assert count([(1, 2, 0.5), (1, 2, 0.5)]).as_json()["cell_papers"] == [2]
+
+
 # Logits
 
 

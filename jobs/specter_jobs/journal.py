@@ -27,9 +27,10 @@ def read_journal(path: Path, kind: type[Entry]) -> list[Entry]:
     """Return the readable entries; a half-written one is as if it were not there."""
     entries = []
     if path.exists():
-        for line in path.read_bytes().splitlines():
-            try:
-                entries.append(kind.model_validate_json(line))
-            except ValidationError:
-                continue
+        with path.open("rb") as stream:
+            for line in stream:
+                try:
+                    entries.append(kind.model_validate_json(line))
+                except ValidationError:
+                    continue
     return entries

@@ -2,8 +2,10 @@
 
 import hashlib
 import re
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +41,7 @@ class InputFile:
 
     def group_of(self, row: int) -> int:
         """Return the row group that holds a row."""
-        return int(np.searchsorted(self.group_starts, row, side="right")) - 1
+        return bisect_right(self.group_starts, row) - 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +52,7 @@ class Shard:
     start: int
     rows: int
 
-    @property
+    @cached_property
     def name(self) -> str:
         """The name of its output files: readable, safe as a file name, and unique by the hash of the path."""
         readable = re.sub(r"[^A-Za-z0-9._-]+", "_", Path(self.file.name).stem).lstrip("._")[:60]

@@ -1,8 +1,10 @@
 """The survey before the night's work: one pass over the input that decides, row by row, what need not be labelled."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import duckdb
@@ -17,6 +19,11 @@ from specter_jobs.shards import Shard, ShardReader
 
 # duckdb spills to disk beyond this: a night of any size fits.
 DUCKDB_MEMORY = "1GB"
+
+# Shards go to duckdb and come back together, up to so many: a statement costs the same for one row as for thousands,
+# and a night of small shards would be nothing but statements. Some 20 MB.
+ROWS_A_STATEMENT = 100_000
+SHARDS_A_STATEMENT = 1000
 
 # A row's place in the night: its shard's number times this, and its row there.
 PLACES = 1 << 32
@@ -48,9 +55,8 @@ DECIDE = """
     SELECT shard, row, place, first FROM unknown JOIN firsts USING (text_hash) WHERE place > first ORDER BY place;
 """
 
-DUPLICATES_OF_SHARD = "SELECT row, first FROM duplicates WHERE shard = ? ORDER BY row"
-COPIES_OF_SHARD = "SELECT row, first FROM copies WHERE shard = ? ORDER BY row"
-KNOWN_OF_SHARD = "SELECT * EXCLUDE (shard, place) FROM known WHERE shard = ? ORDER BY row"
+# Of neighbouring shards: the first and the last.
+DECIDED = "SELECT * FROM {table} WHERE shard BETWEEN ? AND ? ORDER BY place"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +90,24 @@ class Decisions:
     duplicates: Mapping[int, str]
     known: pa.Table
     copies: Mapping[int, str]
+
+
+class _Decided:
+    """A table of decisions, of neighbouring shards: `shard, row, place` and more."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self._table = table.combine_chunks()
+        self._shard = table["shard"].to_numpy()
+
+    def of(self, number: int) -> pa.Table:
+        """Return a shard's rows."""
+        start, stop = np.searchsorted(self._shard, [number, number + 1])
+        return self._table.slice(start, stop - start).drop_columns(["shard", "place"])
+
+    def firsts_of(self, number: int) -> Iterator[tuple[int, int]]:
+        """Return a shard's rows, each with the place of the first that is the same."""
+        table = self.of(number)
+        return zip(table["row"].to_pylist(), table["first"].to_pylist(), strict=True)
 
 
 class Survey:
@@ -120,6 +144,8 @@ class Survey:
         self._database.execute(
             "CREATE TABLE rows (paper_id VARCHAR, text_hash VARCHAR, shard INTEGER, row INTEGER, place BIGINT)"
         )
+        self._neighbours = _neighbours(shards)
+        self._fetched: tuple[range, dict[str, _Decided]] = range(0), {}
         hashes, errors = self._read(config, template, advance)
         self._decide(known_labels, probabilities=config.probabilities)
         self.shards = [
@@ -135,20 +161,30 @@ class Survey:
 
     def decisions(self, number: int) -> Decisions:
         """Return what was decided of the shard with this number."""
-        cursor = self._database.cursor()  # of its own: shards are prepared on another thread
-        duplicates = cursor.execute(DUPLICATES_OF_SHARD, [number]).fetchall()
-        copies = cursor.execute(COPIES_OF_SHARD, [number]).fetchall()
-        known = cursor.sql(KNOWN_OF_SHARD, params=[number]).to_arrow_table()
-        cursor.close()
+        numbers, decided = self._fetched
+        if number not in numbers:
+            numbers = self._neighbours[bisect_right(self._neighbours, number, key=lambda numbers: numbers.start) - 1]
+            decided = self._fetch(numbers)
+            self._fetched = numbers, decided
         return Decisions(
-            duplicates={row: self._where(first) for row, first in duplicates},
-            known=known,
-            copies={row: self._plan[first // PLACES].name for row, first in copies},
+            duplicates={row: self._where(first) for row, first in decided["duplicates"].firsts_of(number)},
+            known=decided["known"].of(number),
+            copies={row: self._plan[first // PLACES].name for row, first in decided["copies"].firsts_of(number)},
         )
 
     def close(self) -> None:
         """Close the tables."""
         self._database.close()
+
+    def _fetch(self, numbers: range) -> dict[str, _Decided]:
+        limits = [numbers[0], numbers[-1]]
+        cursor = self._database.cursor()  # of its own: shards are prepared on another thread
+        tables = {
+            name: cursor.sql(DECIDED.format(table=name), params=limits).to_arrow_table()
+            for name in ("duplicates", "known", "copies")
+        }
+        cursor.close()
+        return {name: _Decided(table) for name, table in tables.items()}
 
     def _where(self, place: int) -> str:
         shard = self._plan[place // PLACES]
@@ -160,17 +196,22 @@ class Survey:
         reader = ShardReader()
         hashes: list[str] = []
         errors: dict[int, str] = {}
-        for number, shard in enumerate(self._plan):
-            try:
-                papers = reader.read(shard)
-            except ShardError as error:
-                errors[number] = str(error)
-                hashes.append("")
-            else:
-                hashes.append(content_hash(papers))
-                usable = screen_columns(papers, config).usable
-                self._database.from_arrow(_row_table(papers, usable, template, number)).insert_into("rows")
-            advance(shard.rows)
+        for numbers in self._neighbours:
+            tables: list[pa.Table] = []
+            for number in numbers:
+                shard = self._plan[number]
+                try:
+                    papers = reader.read(shard)
+                except ShardError as error:
+                    errors[number] = str(error)
+                    hashes.append("")
+                else:
+                    hashes.append(content_hash(papers))
+                    usable = screen_columns(papers, config).usable
+                    tables.append(_row_table(papers, usable, template, number))
+                advance(shard.rows)
+            if tables:
+                self._database.from_arrow(pa.concat_tables(tables)).insert_into("rows")
         return hashes, errors
 
     def _decide(self, known_labels: Sequence[Path], *, probabilities: bool) -> None:
@@ -188,6 +229,17 @@ class Survey:
             digest.update("".join(f"{row}:{where};" for row, where in mapping.items()).encode() + b"\n")
         digest.update(str(decisions.known.select(["row", "label_id", "score"]).to_pydict()).encode())
         return digest.hexdigest()
+
+
+def _neighbours(shards: Sequence[Shard]) -> list[range]:
+    """Cut the plan into runs of shards, by number, that one statement serves."""
+    starts, rows = [0], 0
+    for number, shard in enumerate(shards):
+        rows += shard.rows
+        if number > starts[-1] and (rows > ROWS_A_STATEMENT or number - starts[-1] == SHARDS_A_STATEMENT):
+            starts.append(number)
+            rows = shard.rows
+    return [range(start, stop) for start, stop in pairwise([*starts, len(shards)]) if start < stop]
 
 
 def _row_table(papers: PaperBatch, usable: Mask, template: str, shard: int) -> pa.Table:

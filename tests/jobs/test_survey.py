@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from papers_on_disk import paper, write_dump
 from specter_batch.papers import TEXT_TEMPLATE, PaperColumns, find_parquet
@@ -93,6 +94,23 @@ def test_a_shard_is_other_work_when_one_of_its_rows_becomes_a_duplicate(tmp_path
     before = contents(survey_of(tmp_path / "in", tmp_path / "scratch"))[0]
     write_dump(tmp_path / "in/a.parquet", [paper(2)])
     assert contents(survey_of(tmp_path / "in", tmp_path / "scratch"))[1] != before
+
+
+def test_decisions_are_the_same_however_many_shards_a_statement_serves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    same = {"title": "One title", "abstract": "One abstract."}
+    write_dump(tmp_path / "in/a.parquet", [paper(i % 11, **(same if i % 4 == 0 else {})) for i in range(30)])
+    found = []
+    for shards, rows in ((1, 1000), (3, 1000), (1000, 5), (1000, 1000)):
+        monkeypatch.setattr("specter_jobs.survey.SHARDS_A_STATEMENT", shards)
+        monkeypatch.setattr("specter_jobs.survey.ROWS_A_STATEMENT", rows)
+        survey = survey_of(tmp_path / "in", tmp_path / "scratch", shard_rows=2)
+        decided = {kind: rows_of(survey, kind) for kind in ("duplicates", "copies")}
+        assert survey.decisions(14).duplicates == survey.decisions(14).duplicates != {}  # asked for out of turn
+        found.append((decided, contents(survey)))
+    assert found[1:] == found[:-1]
+    assert found[0][0]["copies"] != []
 
 
 def test_an_unreadable_row_group_fails_its_shards_only(tmp_path: Path) -> None:
