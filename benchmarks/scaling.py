@@ -1,8 +1,8 @@
-"""How a night's time and peak memory grow: with its papers, its workers, and the share of papers that changed.
+"""How a night's time and peak memory grow: with its papers, its threads, and the share of papers that changed.
 
 Usage: python benchmarks/scaling.py BUNDLE PAPERS OUT [--papers N] [--rounds N] [--device cpu|cuda]
 
-Runs `specter-batch classify` from parquet to parquet: N, 4 N and 16 N papers in shards of N; 4 N papers with one worker
+Runs `specter-batch classify` from parquet to parquet: N, 4 N and 16 N papers in shards of N; 4 N papers with one thread
 and with two; and 4 N papers of which 0, 1, 10 and 100 % changed since a night that is given with `--reuse`. PAPERS are
 real ones; beyond the first N they are made of these, with words of their abstracts moved. Writes `scaling.json`,
 `scaling.md` and `scaling.svg` to OUT.
@@ -27,9 +27,9 @@ from targets import spread
 from specter_batch.files import write_json, write_text
 
 SIZES = (1, 4, 16)
-# The size of the nights that differ in workers and in changed papers.
+# The size of the nights that differ in threads and in changed papers.
 MIDDLE = 4
-WORKERS = (1, 2)
+THREADS = (1, 2)
 CHANGED = (0, 1, 10, 100)
 
 
@@ -39,7 +39,7 @@ class Scaling:
 
     Attributes:
         papers: Usable ones, as many as the smallest night has.
-        taken: What each night took, by `papers 192`, `workers 2` or `changed 10`; one for each round.
+        taken: What each night took, by `papers 192`, `threads 2` or `changed 10`; one for each round.
     """
 
     papers: pa.Table
@@ -75,8 +75,8 @@ class Scaling:
             yield f"papers {size * len(self.papers)}", times_as_many(self.papers, size), ()
         middle = times_as_many(self.papers, MIDDLE)
         if self.device == "cpu":
-            for workers in WORKERS:
-                yield f"workers {workers}", middle, ("--workers", str(workers))
+            for threads in THREADS:
+                yield f"threads {threads}", middle, ("--threads", str(threads))
         before = self.work / f"papers-{len(middle)}"
         for percent in CHANGED:
             n_changed = round(percent / 100 * len(middle))
@@ -114,7 +114,7 @@ def scaling_markdown(found: Mapping[str, Any]) -> str:
 
 
 def scaling_picture(found: Mapping[str, Any]) -> str:
-    """Return the SVG file: curves over papers and changed share, bars of workers."""
+    """Return the SVG file: curves over papers and changed share, bars of threads."""
     nights = found["nights"]
     sizes = {one["papers"]: one for name, one in nights.items() if name.startswith("papers ")}
     changed = {float(name.split()[1]): one for name, one in nights.items() if name.startswith("changed ")}
@@ -122,10 +122,10 @@ def scaling_picture(found: Mapping[str, Any]) -> str:
     seconds = [(papers, one["seconds"]["median"]) for papers, one in sizes.items()]
     memory = [(papers, one["peak_mb"]["median"]) for papers, one in sizes.items()]
     reuse = [(share, one["seconds"]["median"]) for share, one in changed.items()]
-    workers = [
+    threads = [
         Bar(name=name, figure=ranged(one["labelling_seconds"]), ours=True, **one["labelling_seconds"])
         for name, one in nights.items()
-        if name.startswith("workers ")
+        if name.startswith("threads ")
     ]
     panels = [
         curve("Time of a night", seconds, x_name="papers", y_name="seconds", x_ticks=ticks),
@@ -138,7 +138,7 @@ def scaling_picture(found: Mapping[str, Any]) -> str:
             x_ticks={0.0: "0", 10.0: "10", 100.0: "100"},
         ),
     ]
-    panels += [bars("Seconds of labelling, by workers", workers)] if workers else []
+    panels += [bars("Seconds of labelling, by threads", threads)] if threads else []
     return svg_file(panels, about="How time and memory of a night grow")
 
 

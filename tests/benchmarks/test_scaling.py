@@ -29,10 +29,10 @@ def found(out: Path) -> Any:
     return json.loads((out / "scaling.json").read_text())
 
 
-def test_nights_grow_with_papers_workers_and_changes(found: Any) -> None:
+def test_nights_grow_with_papers_threads_and_changes(found: Any) -> None:
     papers = {name: one["papers"] for name, one in found["nights"].items()}
     sizes = {"papers 10": 10, "papers 40": 40, "papers 160": 160}
-    assert papers == sizes | {"workers 1": 40, "workers 2": 40} | {f"changed {share}": 40 for share in scaling.CHANGED}
+    assert papers == sizes | {"threads 1": 40, "threads 2": 40} | {f"changed {share}": 40 for share in scaling.CHANGED}
     assert found["shard_rows"] == SMALLEST
 
 
