@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +20,7 @@ from specter_batch.metrics import N_SCORE_BINS, score_bins
 from specter_batch.papers import is_blank
 from specter_batch.runtime import OnnxClassifier, Predictions
 from specter_batch.scores import Scores
+from specter_batch.storage import Location
 from specter_jobs.config import NightConfig
 from specter_jobs.prepare import ScreenedShard, ShardPreparer
 from specter_jobs.rejects import Mask
@@ -86,7 +86,7 @@ class ShardPipeline:
         config: NightConfig,
         *,
         survey: Survey,
-        label_file: Callable[[str], Path | None],
+        label_file: Callable[[str], Location | None],
     ) -> None:
         self._preparer = ShardPreparer(bundle, config, survey=survey)
         self._label_file = label_file
@@ -185,7 +185,7 @@ class ShardPipeline:
             file = self._label_file(name)
             if file is None:
                 continue  # that shard failed; the model is asked again and says the same
-            labelled = pq.read_table(file)
+            labelled = pq.read_table(pa.BufferReader(file.read_bytes()))
             rows = np.array([position for position, owner in copies.items() if owner == name])
             found = pc.index_in(pa.array([hashes[row] for row in rows]), labelled["text_hash"].combine_chunks())
             there = found.is_valid().to_numpy(zero_copy_only=False)  # not all are, if the file is of an earlier try

@@ -11,6 +11,8 @@ import pyarrow as pa
 
 from specter_batch.errors import ShardError
 from specter_batch.papers import PaperBatch, paper_text, text_hash
+from specter_batch.storage import Location, in_parallel
+from specter_batch.url_path import UrlPath
 from specter_jobs.config import NightConfig
 from specter_jobs.rejects import Mask, screen_columns
 from specter_jobs.shards import Shard, ShardReader
@@ -110,7 +112,7 @@ class Survey:
         config: NightConfig,
         *,
         template: str,
-        known_labels: Sequence[Path],
+        known_labels: Sequence[Location],
         scratch: Path,
         advance: Callable[[int], None],
     ) -> None:
@@ -121,7 +123,7 @@ class Survey:
             "CREATE TABLE rows (paper_id VARCHAR, text_hash VARCHAR, shard INTEGER, row INTEGER, place BIGINT)"
         )
         hashes, errors = self._read(config, template, advance)
-        self._decide(known_labels, probabilities=config.probabilities)
+        self._decide(_local_copies(known_labels, scratch), probabilities=config.probabilities)
         self.shards = [
             SurveyedShard(
                 shard=shard,
@@ -188,6 +190,22 @@ class Survey:
             digest.update("".join(f"{row}:{where};" for row, where in mapping.items()).encode() + b"\n")
         digest.update(str(decisions.known.select(["row", "label_id", "score"]).to_pydict()).encode())
         return digest.hexdigest()
+
+
+def _local_copies(files: Sequence[Location], scratch: Path) -> list[Path]:
+    """Fetch those that are in a store: duckdb reads them more than once, and out of core."""
+    folder = scratch / "earlier"
+    folder.mkdir()
+
+    def local(numbered: tuple[int, Location]) -> Path:
+        number, file = numbered
+        if not isinstance(file, UrlPath):
+            return file
+        copy = folder / f"{number:08d}.parquet"
+        file.fetch(copy)
+        return copy
+
+    return list(in_parallel(local, enumerate(files)))
 
 
 def _row_table(papers: PaperBatch, usable: Mask, template: str, shard: int) -> pa.Table:
