@@ -37,17 +37,17 @@ def located(place: str | Path | UrlPath) -> Location:
     """
     if not isinstance(place, str):
         return place
+    shown = without_credentials(place)
+    if "::" in place and "://" in place:
+        raise ConfigError(f"{shown}: chained URLs (a::b) are not taken; give the store's own")
     match = URL.fullmatch(place)
     if match is None:
         return Path(place)
     scheme, host = match["scheme"].lower(), match["host"]
-    shown = without_credentials(place)
     if scheme in ("file", "local"):
         if host not in ("", "localhost"):
             raise ConfigError(f"{shown}: a file URL has no host; write file:///folder/name")
         return Path(unquote(match["path"]))
-    if "::" in place:
-        raise ConfigError(f"{shown}: chained URLs (a::b) are not taken; give the store's own")
     _check_protocol(scheme, shown)
     if scheme in EXTRAS and ":" in host:
         raise ConfigError(
@@ -58,7 +58,7 @@ def located(place: str | Path | UrlPath) -> Location:
 
 
 def _text_or_url(place: str | UrlPath) -> str | UrlPath:
-    if isinstance(place, str) and URL.fullmatch(place) is None:
+    if isinstance(place, str) and "://" not in place:
         return place
     found = located(place)
     return found if isinstance(found, UrlPath) else str(found)
