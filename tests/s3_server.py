@@ -70,7 +70,8 @@ class S3Server:
         return {file: (folder / file).read_bytes() for file in sorted(folder.below(recursive=True))}
 
     def _ask(self, method: str, path: str, data: bytes | None = None) -> None:
-        request = urllib.request.Request(self.endpoint + path, method=method, data=data)  # noqa: S310
+        headers = {"Content-Type": "text/plain"}
+        request = urllib.request.Request(self.endpoint + path, method=method, data=data, headers=headers)  # noqa: S310
         with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
             answer.read()
 
