@@ -12,10 +12,12 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from specter_batch.bundle_cache import fetch_bundle
 from specter_batch.encoding import TextEncoder
 from specter_batch.errors import BundleError, FingerprintError
 from specter_batch.labels import LabelSet
 from specter_batch.papers import check_template
+from specter_batch.storage import Location, located
 
 FORMAT_VERSION = 1
 MANIFEST_FILE = "bundle.json"
@@ -101,15 +103,29 @@ class ModelBundle:
     manifest: BundleManifest
 
     @classmethod
-    def open(cls, path: str | Path) -> "ModelBundle":
-        """Read a bundle and check every file in it against its manifest.
+    def open(cls, path: str | Location) -> "ModelBundle":
+        """Read a bundle and check every file in it against its manifest; one in a store is fetched first.
 
         Raises:
             BundleError: It is missing, incomplete, of a newer format, or its parity gate is missing or failed.
             FingerprintError: A file differs from the one the bundle was built with.
-        ConfigError: Its text template does not name title and abstract once each.
+            ConfigError: Its text template does not name title and abstract once each.
+            StorageError: The store cannot be reached or refuses.
         """
-        folder = Path(path)
+        place = located(path)
+        if isinstance(place, Path):
+            return cls._open_local(place)
+        try:
+            return cls._open_local(fetch_bundle(place, manifest_name=MANIFEST_FILE))
+        except BundleError:  # what is kept here may have been spoiled
+            folder = fetch_bundle(place, manifest_name=MANIFEST_FILE, anew=True)
+        try:
+            return cls._open_local(folder)
+        except BundleError as error:
+            raise type(error)(str(error).replace(str(folder), str(place))) from error
+
+    @classmethod
+    def _open_local(cls, folder: Path) -> "ModelBundle":
         manifest = _read_manifest(folder)
         check_template(manifest.text_template)
         _check_files(folder, manifest)

@@ -4,7 +4,6 @@ import os
 import sys
 import traceback
 from importlib.metadata import entry_points
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -43,16 +42,18 @@ def root(
 
 @app.command()
 def inspect(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle folder.")], as_json: AsJson = False
+    bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="Bundle folder or URL.")], as_json: AsJson = False
 ) -> None:
     """Show what a model bundle holds, after checking every file in it."""
     from specter_batch.bundle import ModelBundle
+    from specter_batch.storage import located
 
-    manifest = ModelBundle.open(bundle).manifest
+    place = located(bundle)
+    manifest = ModelBundle.open(place).manifest
     if as_json:
         typer.echo(manifest.model_dump_json())
         return
-    typer.echo(f"bundle {bundle}\nfingerprint  {manifest.fingerprint}\nencoder      {manifest.encoder}")
+    typer.echo(f"bundle {place}\nfingerprint  {manifest.fingerprint}\nencoder      {manifest.encoder}")
     typer.echo(f"made by      {manifest.created_by}")
     typer.echo(f"labels       {len(manifest.labels)}: {', '.join(manifest.labels)}")
     typer.echo(f"text         {manifest.text_template}, at most {manifest.max_length} tokens")

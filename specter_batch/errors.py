@@ -9,7 +9,8 @@
     │   └── FingerprintError its files are not the files it was built with
     ├── ProviderError        the device asked for cannot run the model
     ├── ParityError          an exported graph does not give the labels of its Torch original
-    └── ShardError           a shard could not be read, labelled or written
+    ├── ShardError           a shard could not be read, labelled or written
+    └── StorageError         an object store cannot be reached or refuses; also an OSError
 
 A message says what was expected, what was found, where, and what to do next. The command line prints it as one line.
 """
@@ -53,3 +54,7 @@ class ParityError(SpecterBatchError):
 
 class ShardError(SpecterBatchError):
     """A shard could not be read, labelled or written."""
+
+
+class StorageError(SpecterBatchError, OSError):
+    """An object store cannot be reached or refuses; where a disk's error is told and survived, so is this."""

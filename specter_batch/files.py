@@ -1,19 +1,30 @@
-"""Files that are whole or absent: written under a temporary name, synced, renamed."""
+"""Files that are whole or absent: written under a temporary name, synced, renamed; in a store, put in one step."""
 
 import json
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from specter_batch.storage import Location
+from specter_batch.url_path import UrlPath
+
 
 @contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
+def written_whole(path: Location) -> Iterator[Path]:
     """Yield a temporary name beside `path`; when the block ends well it is synced and becomes `path`.
 
-    A crash at any instant leaves the old file, or none, and never half of the new one.
+    A crash at any instant leaves the old file, or none, and never half of the new one. For a URL the temporary file is
+    a local one, and put when the block ends well.
     """
+    if isinstance(path, UrlPath):
+        with tempfile.TemporaryDirectory(prefix="specter-batch.") as scratch:
+            whole = Path(scratch) / path.name
+            yield whole
+            path.put(whole)
+        return
     partial = path.with_name(f".{path.name}.partial")
     try:
         yield partial
@@ -28,13 +39,13 @@ def written_whole(path: Path) -> Iterator[Path]:
         raise
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Location, text: str) -> None:
     """Write a text file whole."""
     with written_whole(path) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Location, value: Any) -> None:
     """Write readable JSON whole; NaN is an error, so that every reader takes it."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
 

@@ -3,7 +3,7 @@
 import hashlib
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
@@ -14,7 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from specter_batch.errors import ConfigError, PaperSchemaError
+from specter_batch.errors import ConfigError, PaperSchemaError, StorageError
+from specter_batch.storage import Location, located
+from specter_batch.url_path import UrlPath
 
 PAPER_SCHEMA = pa.schema(
     [("paper_id", pa.string()), ("title", pa.string()), ("abstract", pa.string()), ("label", pa.string())]
@@ -27,6 +29,9 @@ DETECTED_NAMES: Mapping[str, tuple[str, ...]] = {
     "abstract": ("abstract",),
     "label": ("label", "class_label", "labels"),
 }
+
+# Of each column of a file in a store, held at once.
+STREAMED_BYTES = 4 << 20
 
 # SPECTER reads title and abstract as one sequence, parted by the tokenizer's separator token.
 TEXT_TEMPLATE = "{title}[SEP]{abstract}"
@@ -88,21 +93,21 @@ def _check_type(field: pa.Field, *, canonical: str, where: str) -> None:
         raise PaperSchemaError(f"{where}: column {field.name} should hold {expected}, got {field.type}{hint}")
 
 
-def find_parquet(source: str | Path) -> tuple[Path, list[Path]]:
-    """List the parquet files of a file, a folder (recursively) or a glob, in a fixed order.
+def find_parquet(source: str | Location) -> tuple[Location, Sequence[Location]]:
+    """List the parquet files of a file, a folder (recursively) or a glob, local or a URL, in a fixed order.
 
     Returns:
         The folder that the files are named relative to, and the sorted files.
 
     Raises:
         PaperSchemaError: Nothing is there.
+        StorageError: The store cannot be reached or refuses.
     """
-    return find_files(
-        source,
-        wanted=lambda name: name.lower().endswith((".parquet", ".pq")),
-        what="parquet files",
-        looked_for="*.parquet and *.pq",
-    )
+    place = located(source)
+    what, looked_for = "parquet files", "*.parquet and *.pq"
+    if isinstance(place, UrlPath):
+        return _find_in_store(place, wanted=_is_parquet, what=what, looked_for=looked_for)
+    return find_files(place, wanted=_is_parquet, what=what, looked_for=looked_for)
 
 
 def find_files(
@@ -141,32 +146,61 @@ def find_files(
     except ValueError as error:
         raise PaperSchemaError(f"{source}: not a usable glob ({error})") from error
     files = sorted(
-        file
-        for file in found
-        if wanted(file.name)
-        and not any(part.startswith(("_", ".")) for part in file.relative_to(root).parts)
-        and file.is_file()
+        file for file in found if wanted(file.name) and not _is_hidden(file.relative_to(root).parts) and file.is_file()
     )
     if not files:
         raise PaperSchemaError(f"{source}: no {what} found (looked for {looked_for})")
     return root, files
 
 
-def open_parquet(path: Path) -> pq.ParquetFile:
-    """Open a parquet file and read its footer.
+def _find_in_store(
+    source: UrlPath, *, wanted: Callable[[str], bool], what: str, looked_for: str
+) -> tuple[UrlPath, list[UrlPath]]:
+    """Do the same for a URL: what is taken, what is passed over and the order are those of local files."""
+    info = source.info()
+    if info is not None and info["type"] == "file":
+        return source.parent, [source]
+    root, pattern = (source, "**/*") if info is not None else source.parted_at_wildcard()
+    if pattern is None:
+        raise PaperSchemaError(f"{source}: no such file, folder or bucket")
+    try:
+        found = sorted(name.split("/") for name in root.matching(pattern))
+    except ValueError as error:
+        raise PaperSchemaError(f"{source}: not a usable glob ({error})") from error
+    files = [root / "/".join(parts) for parts in found if wanted(parts[-1]) and not _is_hidden(parts)]
+    if not files:
+        raise PaperSchemaError(f"{source}: no {what} found (looked for {looked_for})")
+    return root, files
+
+
+def _is_parquet(name: str) -> bool:
+    return name.lower().endswith((".parquet", ".pq"))
+
+
+def _is_hidden(parts: Sequence[str]) -> bool:
+    return any(part.startswith(("_", ".")) for part in parts)
+
+
+def open_parquet(path: Location) -> pq.ParquetFile:
+    """Open a parquet file and read its footer; of a file in a store, only what is read later is fetched.
 
     Raises:
         PaperSchemaError: The file is empty, corrupt or no parquet at all.
     """
+    # A column chunk of a local file is read whole; one of a store is streamed, however large it is.
+    buffer = STREAMED_BYTES if isinstance(path, UrlPath) else 0
     try:
-        file = pq.ParquetFile(path)
+        source = path.open() if isinstance(path, UrlPath) else path
+        file = pq.ParquetFile(source, buffer_size=buffer)
         dictionaries = [field.name for field in file.schema_arrow if pa.types.is_dictionary(field.type)]
         # Asked for as such, dictionaries come undecoded, and bytes that are not UTF-8 cost their rows, not the file.
-        return pq.ParquetFile(path, read_dictionary=dictionaries) if dictionaries else file
+        return pq.ParquetFile(source, buffer_size=buffer, read_dictionary=dictionaries) if dictionaries else file
     except FileNotFoundError:
         raise PaperSchemaError(f"{path}: the file is gone; was it moved while the job ran?") from None
+    except StorageError as error:
+        raise PaperSchemaError(str(error)) from error
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        size = path.stat().st_size if path.exists() else 0
+        size = path.size() if isinstance(path, UrlPath) else path.stat().st_size if path.exists() else 0
         what = "the file is empty" if size == 0 else f"not a readable parquet file ({_first_line(error)})"
         raise PaperSchemaError(f"{path}: {what}; write it again or move it away") from error
 

@@ -2,11 +2,13 @@
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from s3_server import S3Server, running_s3_server
 
 # Set before any test module imports transformers or tokenizers: both read them once, at import.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -103,6 +105,21 @@ def tiny_bundle(tiny_run: "TrainingRun", tmp_path_factory: pytest.TempPathFactor
     out = tmp_path_factory.mktemp("tiny-bundle") / "bundle"
     build_bundle(tiny_run, out, recipes=[load_recipe(name) for name in DEFAULT_RECIPES])
     return out
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    """Return a server that speaks S3, in a process of its own: no warning of its code is ours."""
+    with running_s3_server() as server:
+        yield server
+
+
+@pytest.fixture
+def s3(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> S3Server:
+    """Return the server with a new bucket; this process and those it starts find it as they would find any store."""
+    for name, value in {**s3_server.environment, "XDG_CACHE_HOME": str(tmp_path / "cache")}.items():
+        monkeypatch.setenv(name, value)
+    return s3_server.with_new_bucket()
 
 
 @pytest.fixture(scope="session")

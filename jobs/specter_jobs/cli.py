@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -18,6 +18,9 @@ from specter_batch.options import (
 from specter_jobs.dumps.names import FormatName
 from specter_jobs.inspection_cli import status, verify
 
+if TYPE_CHECKING:
+    from specter_batch.storage import Location
+
 
 def register(app: typer.Typer) -> None:
     """Mount the commands."""
@@ -27,9 +30,9 @@ def register(app: typer.Typer) -> None:
 
 
 def classify(
-    dump: Annotated[str, typer.Argument(metavar="DUMP", help="Papers: parquet file, folder or glob.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for labels, rejects and reports.")],
-    bundle: Annotated[Path | None, typer.Option(help="Model bundle.")] = None,
+    dump: Annotated[str, typer.Argument(metavar="DUMP", help="Papers: parquet file, folder, glob or URL.")],
+    out: Annotated[str, typer.Argument(metavar="OUT", help="Folder or URL for labels, rejects and reports.")],
+    bundle: Annotated[str | None, typer.Option(help="Model bundle: folder or URL.")] = None,
     format_: Annotated[
         FormatName | None,
         typer.Option("--format", help="Format of a public dump that is not parquet yet.", show_default=False),
@@ -67,7 +70,7 @@ def classify(
         int | None, typer.Option(help="Stop when more shards have failed.  [default: 100]")
     ] = None,
     reuse: Annotated[
-        list[Path] | None, typer.Option(help="Earlier night's OUT to take labels from; may be given again.")
+        list[str] | None, typer.Option(help="Earlier night's OUT to take labels from; may be given again.")
     ] = None,
     config: ConfigFile = None,
     paper_id_column: PaperIdColumn = None,
@@ -77,7 +80,7 @@ def classify(
     date: Annotated[
         str | None, typer.Option(help="What {date} in paths stands for, YYYY-MM-DD.  [default: today, UTC]")
     ] = None,
-    previous: Annotated[Path | None, typer.Option(help="Output of an earlier night, to tell drift against.")] = None,
+    previous: Annotated[str | None, typer.Option(help="Output of an earlier night, to tell drift against.")] = None,
     metrics_file: Annotated[Path | None, typer.Option(help="Prometheus text file to write at the end.")] = None,
     min_rows: Annotated[int | None, typer.Option(help="Gate: rows of the input.")] = None,
     min_macro_f1: Annotated[float | None, typer.Option(help="Gate: macro F1 over unseen labelled papers.")] = None,
@@ -149,7 +152,7 @@ def classify(
     raise typer.Exit(result.exit_code)
 
 
-def _summary(report: dict[str, Any], manifest: dict[str, Any], out: Path) -> str:
+def _summary(report: dict[str, Any], manifest: dict[str, Any], out: "Location") -> str:
     from specter_jobs.gates import describe_gate, failed_gates
 
     rows, device, run = report["rows"], manifest["device"], manifest["this_run"]

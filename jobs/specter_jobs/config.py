@@ -9,6 +9,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from specter_batch.bundle import Precision
 from specter_batch.papers import PaperColumns
 from specter_batch.settings import Settings
+from specter_batch.storage import PathOrUrl, PathTextOrUrl
 from specter_jobs.dumps.names import FormatName
 from specter_jobs.gates import GateLimits
 
@@ -20,7 +21,8 @@ def _today() -> datetime.date:
 class NightConfig(Settings):
     """Settings of a nightly run.
 
-    In every path `{date}` stands for the night's date and `{yesterday}` for the day before.
+    In every path `{date}` stands for the night's date and `{yesterday}` for the day before. Of these the input, output,
+    bundle and earlier nights may be URLs of a store (`s3://`, `gs://`, `az://`, `hf://` …).
 
     Attributes:
         date: Of the night; today in UTC when not given. It is fixed at the start, midnight does not change it.
@@ -49,9 +51,9 @@ class NightConfig(Settings):
     """
 
     date: datetime.date = Field(default_factory=_today, validate_default=True)  # first: the paths below need it
-    dump: str
-    out: Path
-    bundle: Path
+    dump: PathTextOrUrl
+    out: PathOrUrl
+    bundle: PathOrUrl
     format: FormatName | None = None
     device: str = "auto"
     precision: Precision | None = None
@@ -65,12 +67,12 @@ class NightConfig(Settings):
     min_characters: int = Field(default=0, ge=0)
     probabilities: bool = False
     max_failed_shards: int = Field(default=100, ge=0)
-    reuse: tuple[Path, ...] = ()
+    reuse: tuple[PathOrUrl, ...] = ()
     paper_id_column: str | None = None
     title_column: str | None = None
     abstract_column: str | None = None
     label_column: str | None = None
-    previous: Path | None = None
+    previous: PathOrUrl | None = None
     metrics_file: Path | None = None
     gates: GateLimits = GateLimits()
 

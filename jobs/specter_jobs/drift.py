@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from specter_batch.errors import ConfigError
+from specter_batch.storage import Location
 
 Report = Mapping[str, Any]
 Counts = npt.NDArray[np.float64]
@@ -79,7 +79,7 @@ def drift_report(report: Report, *, reference: Report, previous: Report | None) 
     }
 
 
-def read_previous(out: Path) -> dict[str, Any] | None:
+def read_previous(out: Location) -> dict[str, Any] | None:
     """Read the report of an earlier night; None when that folder holds none.
 
     Raises:

@@ -2,11 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from rich.console import Console
 
+from specter_batch.errors import ConfigError
 from specter_batch.papers import PaperColumns
 from specter_batch.runtime import usable_cpus
+from specter_batch.url_path import UrlPath
 from specter_jobs.config import NightConfig
 from specter_jobs.dumps.formats import Format
 from specter_jobs.dumps.ingest import IngestRequest, ingest
@@ -21,12 +24,12 @@ class NightInput:
     """Where the night's papers are.
 
     Attributes:
-        dump: Parquet file, folder or glob.
+        dump: Parquet file, folder or glob, local or a URL.
         columns: Its column names.
         failed: Files of the dump that could not be read -> error.
     """
 
-    dump: str
+    dump: str | UrlPath
     columns: PaperColumns
     failed: Mapping[str, str]
 
@@ -42,6 +45,11 @@ def night_input(config: NightConfig, *, console: Console) -> NightInput:
     """
     if config.format is None:
         return NightInput(dump=config.dump, columns=config.columns, failed={})
+    if not isinstance(config.out, Path) or not isinstance(config.dump, str):
+        raise ConfigError(
+            f"--format {config.format}: a dump is made into parquet on a local disk; ingest it into a local folder, "
+            "copy that to the store and classify it there"
+        )
     out = config.out / INGESTED
     format_ = Format(name=config.format, columns=TableColumns(papers=config.columns, year=None))
     request = IngestRequest(format=format_, source=config.dump, out=out, workers=usable_cpus())

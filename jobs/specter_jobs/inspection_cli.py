@@ -2,14 +2,13 @@
 
 import json
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from specter_batch.options import AsJson
 
-NightFolder = Annotated[Path, typer.Argument(metavar="OUT", help="Output folder of a night.")]
+NightFolder = Annotated[str, typer.Argument(metavar="OUT", help="Output folder of a night, or its URL.")]
 EXIT_DIFFERS = 1
 # An interrupted night of a large dump lacks thousands of shards; the first few tell the story.
 MAX_SHOWN = 20
@@ -17,17 +16,19 @@ MAX_SHOWN = 20
 
 def status(out: NightFolder, as_json: AsJson = False) -> None:
     """Show how far a night is: running, finished, or stopped before its end."""
+    from specter_batch.storage import located
     from specter_jobs.status import night_status, status_text
 
-    found = night_status(out)
+    found = night_status(located(out))
     typer.echo(json.dumps(found) if as_json else status_text(found))
 
 
 def verify(out: NightFolder, as_json: AsJson = False) -> None:
     """Check a night's counts, schemas and hashes; exit code 1 when anything differs."""
+    from specter_batch.storage import located
     from specter_jobs.verify import verify_night
 
-    found = verify_night(out)
+    found = verify_night(located(out))
     if as_json:
         typer.echo(json.dumps(asdict(found) | {"verified": not found.differences}))
     else:

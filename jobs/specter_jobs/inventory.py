@@ -1,11 +1,11 @@
 """What a night set out to do, written before it labels: the manifest of its input, for `status` and `verify`."""
 
-from pathlib import Path
-
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from specter_batch.errors import ConfigError
 from specter_batch.files import write_text
+from specter_batch.storage import Location, PathOrUrl
+from specter_batch.url_path import UrlPath
 from specter_jobs.shards import Plan
 
 INVENTORY_FILE = "plan.json"
@@ -24,7 +24,7 @@ class Inventory(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    root: Path
+    root: PathOrUrl
     binding: str
     rows: int
     files: dict[str, int]
@@ -32,10 +32,10 @@ class Inventory(BaseModel):
     shards: dict[str, int]
 
 
-def write_inventory(out: Path, root: Path, plan: Plan, *, binding: str) -> None:
+def write_inventory(out: Location, root: Location, plan: Plan, *, binding: str) -> None:
     """Write `plan.json`."""
     inventory = Inventory(
-        root=root.absolute(),
+        root=root if isinstance(root, UrlPath) else root.absolute(),
         binding=binding,
         rows=plan.rows,
         files={file.name: file.rows for file in plan.files},
@@ -45,7 +45,7 @@ def write_inventory(out: Path, root: Path, plan: Plan, *, binding: str) -> None:
     write_text(out / INVENTORY_FILE, inventory.model_dump_json(indent=1) + "\n")
 
 
-def read_inventory(out: Path) -> Inventory:
+def read_inventory(out: Location) -> Inventory:
     """Read `plan.json`.
 
     Raises:

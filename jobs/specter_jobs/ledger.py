@@ -1,15 +1,17 @@
-"""The ledger: which shards are done, for which content, bundle and settings; written last, one line a shard."""
+"""The ledger: which shards are done, for which content, bundle and settings; an entry is written last."""
 
 import hashlib
 import json
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from specter_batch.scores import Scores
+from specter_batch.storage import Location, in_parallel, sizes_in
+from specter_batch.url_path import UrlPath
 from specter_jobs.journal import append_entry, read_journal
+from specter_jobs.ledger_objects import LEDGER_FOLDER, fold_entries, put_entry, read_entry_objects
 from specter_jobs.pipeline import LabelledShard
 from specter_jobs.slices import PaperSlice
 from specter_jobs.survey import SurveyedShard
@@ -65,7 +67,7 @@ def binding_of(values: dict[str, Any]) -> str:
 
 
 class Ledger:
-    """The append-only record in an output folder.
+    """The record in an output folder.
 
     Args:
         out: The output folder.
@@ -73,12 +75,12 @@ class Ledger:
         model: Hash of bundle, device kind and graph: what a later night must share to take these labels.
     """
 
-    def __init__(self, out: Path, *, binding: str, model: str) -> None:
+    def __init__(self, out: Location, *, binding: str, model: str) -> None:
         self._out = out
         self._model = model
-        self._path = out / LEDGER_FILE
         self._binding = binding
-        self._entries = {entry.shard: entry for entry in read_entries(self._path) if entry.binding == binding}
+        self._entries = {entry.shard: entry for entry in read_entries(out) if entry.binding == binding}
+        self._sizes = output_sizes(out) if self._entries else {}
 
     def finished(self, surveyed: SurveyedShard) -> LedgerEntry | None:
         """Return the shard's entry if it was done for this content and its files are there, else None."""
@@ -86,11 +88,11 @@ class Ledger:
         if entry is None or entry.content != surveyed.content:
             return None
         files = [entry.labels] + ([entry.rejects] if entry.rejects else [])
-        whole = all(_size(self._out / file.name) == file.size for file in files)
+        whole = all(self._sizes.get(file.name) == file.size for file in files)
         return entry if whole else None
 
     def commit(self, surveyed: SurveyedShard, labelled: LabelledShard, *, seconds: float) -> LedgerEntry:
-        """Write a shard's files, and then its line."""
+        """Write a shard's files, and then its entry."""
         shard = surveyed.shard
         rejects = labelled.rejects
         counted = rejects["reason"].value_counts().to_pylist()
@@ -115,31 +117,43 @@ class Ledger:
             seconds=round(seconds, 3),
             model_seconds=round(labelled.model_seconds, 3),
         )
-        append_entry(self._path, entry)
+        if isinstance(self._out, UrlPath):
+            put_entry(self._out, shard.name, entry)
+        else:
+            append_entry(self._out / LEDGER_FILE, entry)
         self._entries[entry.shard] = entry
+        self._sizes |= {file.name: file.size for file in (entry.labels, entry.rejects) if file}
         return entry
 
-    def label_file(self, shard_name: str) -> Path | None:
+    def label_file(self, shard_name: str) -> Location | None:
         """Return the label file of a shard that is done under this binding, else None."""
         entry = self._entries.get(shard_name)
         return None if entry is None else self._out / entry.labels.name
 
-    def remove_strangers(self, entries: Iterable[LedgerEntry]) -> None:
-        """Remove output files that belong to none of these entries: left by another plan, bundle or a kill."""
+    def remove_strangers(self, entries: Sequence[LedgerEntry]) -> None:
+        """Remove output files that belong to none of these entries: left by another plan, bundle or a kill.
+
+        In a store the entries are then made one file, which the next night reads in one request.
+        """
         known = {file.name for entry in entries for file in (entry.labels, entry.rejects) if file}
-        for kind in (LABELS, REJECTS):
-            for path in (self._out / kind).iterdir():
-                if path.relative_to(self._out).as_posix() not in known and path.suffix in (".parquet", ".partial"):
-                    path.unlink()
+        strangers = [name for name in output_sizes(self._out) if name not in known]
+        ours = [name for name in strangers if name.endswith((".parquet", ".partial"))]
+        list(in_parallel(lambda name: (self._out / name).unlink(missing_ok=True), ours))
+        if isinstance(self._out, UrlPath):
+            fold_entries(self._out, LEDGER_FILE, entries)
 
 
-def read_entries(path: Path) -> list[LedgerEntry]:
-    """Return the readable lines of a ledger; a half-written one is as if it were not there."""
-    return read_journal(path, LedgerEntry)
+def read_entries(out: Location) -> list[LedgerEntry]:
+    """Return the readable entries of a night, later ones last; a half-written one is as if it were not there."""
+    entries = read_journal(out / LEDGER_FILE, LedgerEntry)
+    return entries + read_entry_objects(out, LedgerEntry) if isinstance(out, UrlPath) else entries
 
 
-def _size(path: Path) -> int | None:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return None
+def has_ledger(names: set[str]) -> bool:
+    """Say whether these are the names in a night's output folder."""
+    return not names.isdisjoint({LEDGER_FILE, LEDGER_FOLDER})
+
+
+def output_sizes(out: Location) -> dict[str, int]:
+    """Return the size of each label and reject file, by its name below the output folder."""
+    return {f"{kind}/{name}": size for kind in (LABELS, REJECTS) for name, size in sizes_in(out / kind).items()}

@@ -60,7 +60,7 @@ def night_manifest(
         "seconds": round(finished - started, 3),
         "host": socket.gethostname(),
         "config": config.model_dump(mode="json"),
-        "bundle": {"path": str(bundle.path), "fingerprint": bundle.fingerprint, "encoder": bundle.manifest.encoder},
+        "bundle": {"path": str(config.bundle), "fingerprint": bundle.fingerprint, "encoder": bundle.manifest.encoder},
         "device": {
             "asked": config.device,
             "engine": config.engine,

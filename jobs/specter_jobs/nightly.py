@@ -1,8 +1,6 @@
 """The night: plan, survey, label what is not done yet, account for every row, report, and `_SUCCESS` last."""
 
 import logging
-import shutil
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -17,6 +15,7 @@ from specter_batch.bundle import DeviceKind, ModelBundle, Precision
 from specter_batch.errors import ConfigError, PaperSchemaError, ShardError
 from specter_batch.files import write_json, write_text
 from specter_batch.papers import find_parquet
+from specter_batch.storage import Location, names_in
 from specter_jobs.config import NightConfig
 from specter_jobs.drift import drift_report, read_previous
 from specter_jobs.engines import open_engine
@@ -32,9 +31,10 @@ from specter_jobs.logs import log
 from specter_jobs.manifest import Fresh, night_manifest
 from specter_jobs.metrics_file import prepare_metrics_file, write_metrics
 from specter_jobs.pipeline import LabelledShard, ShardPipeline
-from specter_jobs.progress import NightWatch
+from specter_jobs.progress import PROGRESS_FILE, NightWatch
 from specter_jobs.report import night_markdown, night_report
 from specter_jobs.reuse import reusable_labels
+from specter_jobs.scratch import scratch_folder
 from specter_jobs.shards import Plan, plan_shards
 from specter_jobs.survey import Survey, SurveyedShard
 from specter_jobs.writer import LABELS, REJECTS
@@ -144,13 +144,16 @@ def _previous_report(config: NightConfig) -> dict[str, Any] | None:
     return report
 
 
-def _claim(out: Path) -> Path:
+def _claim(out: Location) -> Location:
     # These alone are what a kill between here and the lock leaves.
-    strangers = out.is_dir() and {path.name for path in out.iterdir()} - {LABELS, REJECTS, INGESTED}
-    if strangers and not (out / LOCK_FILE).exists():
+    strangers = names_in(out) - {LABELS, REJECTS, INGESTED}
+    # The lock object of a store is gone when the job is.
+    signs = {LOCK_FILE} if isinstance(out, Path) else {LOCK_FILE, PROGRESS_FILE}
+    if strangers and strangers.isdisjoint(signs):
         raise ConfigError(f"{out}: is not empty and is no output of this job; give another folder")
-    for kind in (LABELS, REJECTS):
-        (out / kind).mkdir(parents=True, exist_ok=True)
+    if isinstance(out, Path):
+        for kind in (LABELS, REJECTS):
+            (out / kind).mkdir(parents=True, exist_ok=True)
     return out
 
 
@@ -183,8 +186,8 @@ def _surveyed(
     plan: Plan,
     config: NightConfig,
     bundle: ModelBundle,
-    known: Sequence[Path],
-    out: Path,
+    known: Sequence[Location],
+    out: Location,
     progress: Progress,
     scheduler: Scheduler,
 ) -> Iterator[Survey]:
@@ -194,10 +197,7 @@ def _surveyed(
         progress.update(task, advance=rows)
         scheduler.check()  # of a bundle that cannot run, not only when all is surveyed
 
-    for stale in out.glob("_survey.*"):
-        shutil.rmtree(stale)  # of a killed run; we hold the lock
-    scratch = Path(tempfile.mkdtemp(prefix="_survey.", dir=out))
-    try:
+    with scratch_folder(out) as scratch:
         survey = Survey(
             plan.shards,
             config,
@@ -210,8 +210,6 @@ def _surveyed(
             yield survey
         finally:
             survey.close()
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _label(

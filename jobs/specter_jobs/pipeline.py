@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +14,7 @@ from specter_batch.labels import LabelSet
 from specter_batch.metrics import N_SCORE_BINS, score_bins
 from specter_batch.runtime import Predictions
 from specter_batch.scores import Scores
+from specter_batch.storage import Location
 from specter_jobs.engines.messages import ShardAnswer, ShardTask
 from specter_jobs.engines.scheduler import Scheduler
 from specter_jobs.prepare import ScreenedShard
@@ -72,7 +72,7 @@ class ShardPipeline:
         *,
         survey: Survey,
         labels: LabelSet,
-        label_file: Callable[[str], Path | None],
+        label_file: Callable[[str], Location | None],
         probabilities: bool,
     ) -> None:
         self._scheduler = scheduler
@@ -170,7 +170,7 @@ class ShardPipeline:
             rows = np.array([position for position, name in copies.items() if name == owner])
             file = None if owner == task.surveyed.shard.name else self._label_file(owner)
             if file is not None:
-                labelled = pq.read_table(file)
+                labelled = pq.read_table(pa.BufferReader(file.read_bytes()))
                 found = pc.index_in(pa.array([hashes[row] for row in rows]), labelled["text_hash"].combine_chunks())
                 there = found.is_valid().to_numpy(zero_copy_only=False)  # not all, if the file is of an earlier try
                 _fill(answers, rows[there], labelled.take(found.drop_null()))

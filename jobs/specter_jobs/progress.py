@@ -6,18 +6,21 @@ import socket
 import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from specter_batch.files import write_text
+from specter_batch.storage import Location
+from specter_batch.url_path import UrlPath
 from specter_jobs.ledger import LedgerEntry
 from specter_jobs.logs import log
 
 PROGRESS_FILE = "progress.json"
 # Small shards come faster than anyone asks, and each writing waits for the disk.
 SECONDS_BETWEEN_WRITES = 0.5
+# In a store each is a request that is paid for, and waited for.
+SECONDS_BETWEEN_PUTS = 15.0
 State = Literal["surveying", "labelling", "finished"]
 
 
@@ -63,8 +66,9 @@ class NightWatch:
         unreadable: Input files that are no papers, and why.
     """
 
-    def __init__(self, out: Path, *, rows: int, shards: int, unreadable: dict[str, str]) -> None:
+    def __init__(self, out: Location, *, rows: int, shards: int, unreadable: dict[str, str]) -> None:
         self._file = out / PROGRESS_FILE
+        self._pause = SECONDS_BETWEEN_PUTS if isinstance(out, UrlPath) else SECONDS_BETWEEN_WRITES
         now = time.time()
         process = f"process {os.getpid()} on {socket.gethostname()}"
         self._progress = Progress(process=process, started=now, updated=now, rows=rows, shards=shards)
@@ -106,7 +110,7 @@ class NightWatch:
             shards_done=progress.shards_done,
             shards=progress.shards,
         )
-        if time.time() - progress.updated >= SECONDS_BETWEEN_WRITES:
+        if time.time() - progress.updated >= self._pause:
             self._write()
 
     def failed(self, name: str, error: str) -> None:

@@ -2,16 +2,15 @@
 
 import logging
 from collections.abc import Sequence
-from pathlib import Path
-
-import pyarrow.parquet as pq
 
 from specter_batch.errors import ConfigError
-from specter_jobs.ledger import LEDGER_FILE, read_entries
+from specter_batch.papers import open_parquet
+from specter_batch.storage import Location, names_in
+from specter_jobs.ledger import LEDGER_FILE, has_ledger, output_sizes, read_entries
 from specter_jobs.logs import log
 
 
-def reusable_labels(nights: Sequence[Path], *, model: str, probabilities: bool) -> list[Path]:
+def reusable_labels(nights: Sequence[Location], *, model: str, probabilities: bool) -> list[Location]:
     """Return the label files that the same model wrote in earlier nights.
 
     A file counts only if the ledger of its night says that this model (bundle, device and graph) wrote it, and it is
@@ -22,17 +21,24 @@ def reusable_labels(nights: Sequence[Path], *, model: str, probabilities: bool) 
     Raises:
         ConfigError: A folder is something else.
     """
-    files: list[Path] = []
+    files: list[Location] = []
     for night in nights:
         if not night.exists():  # as after a night that did not run; the cost is time, never a label
             log("no earlier night to reuse labels of", level=logging.WARNING, reuse=str(night))
             continue
-        if not (night / LEDGER_FILE).is_file():
+        if not has_ledger(names_in(night)):
             raise ConfigError(f"--reuse {night}: no output of this job, {LEDGER_FILE} is missing")
-        for entry in {entry.shard: entry for entry in read_entries(night / LEDGER_FILE)}.values():
-            path = night / entry.labels.name
-            if entry.model == model and path.is_file() and path.stat().st_size == entry.labels.size:
-                files.append(path)
-    if probabilities:
-        files = [path for path in files if "probabilities" in pq.read_schema(path).names]
+        newest = {entry.shard: entry for entry in read_entries(night)}
+        sizes = output_sizes(night)
+        lent = [e for e in newest.values() if e.model == model and sizes.get(e.labels.name) == e.labels.size]
+        if probabilities:  # whether files hold them is part of the binding: one of each tells it of all
+            firsts = {entry.binding: night / entry.labels.name for entry in reversed(lent)}
+            hold = {binding: "probabilities" in _columns(path) for binding, path in firsts.items()}
+            lent = [entry for entry in lent if hold[entry.binding]]
+        files += [night / entry.labels.name for entry in lent]
     return files
+
+
+def _columns(path: Location) -> list[str]:
+    with open_parquet(path) as parquet:
+        return list(parquet.schema_arrow.names)

@@ -6,13 +6,14 @@ from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from pathlib import PurePosixPath
 
 import numpy as np
 import pyarrow as pa
 
-from specter_batch.errors import PaperSchemaError, ShardError
+from specter_batch.errors import PaperSchemaError, ShardError, StorageError
 from specter_batch.papers import PAPER_SCHEMA, PaperBatch, PaperColumns, open_parquet, read_papers
+from specter_batch.storage import Location, in_parallel, name_below
 
 # Rows decoded at once while a shard is gathered.
 READ_ROWS = 2048
@@ -29,7 +30,7 @@ class InputFile:
         group_starts: First row of each row group, and the number of rows at the end.
     """
 
-    path: Path
+    path: Location
     name: str
     columns: Mapping[str, str]
     group_starts: tuple[int, ...]
@@ -55,7 +56,7 @@ class Shard:
     @cached_property
     def name(self) -> str:
         """The name of its output files: readable, safe as a file name, and unique by the hash of the path."""
-        readable = re.sub(r"[^A-Za-z0-9._-]+", "_", Path(self.file.name).stem).lstrip("._")[:60]
+        readable = re.sub(r"[^A-Za-z0-9._-]+", "_", PurePosixPath(self.file.name).stem).lstrip("._")[:60]
         digest = hashlib.blake2b(self.file.name.encode(), digest_size=6).hexdigest()
         return f"{readable or 'papers'}-{digest}-{self.start:010d}-{self.rows:06d}"
 
@@ -82,7 +83,7 @@ class Plan:
         return sum(file.rows for file in self.files)
 
 
-def plan_shards(root: Path, paths: Sequence[Path], *, columns: PaperColumns, shard_rows: int) -> Plan:
+def plan_shards(root: Location, paths: Sequence[Location], *, columns: PaperColumns, shard_rows: int) -> Plan:
     """Read the footers and cut every file into shards.
 
     A file that cannot be read as papers is set aside with its error; the others go on.
@@ -90,18 +91,21 @@ def plan_shards(root: Path, paths: Sequence[Path], *, columns: PaperColumns, sha
     Raises:
         PaperSchemaError: No file can be read; the message is the first one's.
     """
-    files: list[InputFile] = []
-    failed: list[FailedInput] = []
-    for path in paths:
-        name = path.relative_to(root).as_posix()
+
+    def look_at(path: Location) -> InputFile | FailedInput:
+        name = name_below(path, root)
         try:
             with open_parquet(path) as parquet:
                 resolved = columns.resolve(parquet.schema_arrow, where=str(path))
                 sizes = [parquet.metadata.row_group(i).num_rows for i in range(parquet.num_row_groups)]
-            starts = tuple(int(start) for start in np.cumsum([0, *sizes]))
-            files.append(InputFile(path=path, name=name, columns=resolved, group_starts=starts))
         except PaperSchemaError as error:
-            failed.append(FailedInput(name=name, error=str(error)))
+            return FailedInput(name=name, error=str(error))
+        starts = tuple(int(start) for start in np.cumsum([0, *sizes]))
+        return InputFile(path=path, name=name, columns=resolved, group_starts=starts)
+
+    found = list(in_parallel(look_at, paths))
+    files = [file for file in found if isinstance(file, InputFile)]
+    failed = [file for file in found if isinstance(file, FailedInput)]
     if not files:
         raise PaperSchemaError(failed[0].error)
     shards = tuple(
@@ -133,7 +137,7 @@ class ShardReader:
         """
         try:
             return self._read(shard)
-        except PaperSchemaError as error:
+        except (PaperSchemaError, StorageError) as error:
             self._file = None
             rows = f"rows {shard.start} to {shard.start + shard.rows}"
             raise ShardError(f"{shard.file.path}: {rows} cannot be read: {error}; then rerun") from error

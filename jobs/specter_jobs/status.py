@@ -1,17 +1,17 @@
 """Where a night stands, seen from outside: of a job at work, a finished one, or one that was killed."""
 
 import time
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from specter_batch.errors import ConfigError
+from specter_batch.storage import Location
 from specter_jobs.lock import holder
 from specter_jobs.progress import PROGRESS_FILE, Progress, timestamp
 
 
-def night_status(out: Path) -> dict[str, Any]:
+def night_status(out: Location) -> dict[str, Any]:
     """Read a night's `progress.json` and its lock.
 
     `state` is `surveying` or `labelling` while a job is at work, `finished` when one came to its end, and `stopped`
@@ -76,7 +76,7 @@ def status_text(status: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _read(out: Path) -> Progress:
+def _read(out: Location) -> Progress:
     file = out / PROGRESS_FILE
     try:
         return Progress.model_validate_json(file.read_bytes())

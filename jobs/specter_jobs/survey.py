@@ -13,6 +13,8 @@ import pyarrow as pa
 
 from specter_batch.errors import ShardError
 from specter_batch.papers import PaperBatch, paper_text, text_hash
+from specter_batch.storage import Location, in_parallel
+from specter_batch.url_path import UrlPath
 from specter_jobs.config import NightConfig
 from specter_jobs.rejects import Mask, screen_columns
 from specter_jobs.shards import Shard, ShardReader
@@ -134,7 +136,7 @@ class Survey:
         config: NightConfig,
         *,
         template: str,
-        known_labels: Sequence[Path],
+        known_labels: Sequence[Location],
         scratch: Path,
         advance: Callable[[int], None],
     ) -> None:
@@ -147,7 +149,7 @@ class Survey:
         self._neighbours = _neighbours(shards)
         self._fetched: tuple[range, dict[str, _Decided]] = range(0), {}
         hashes, errors = self._read(config, template, advance)
-        self._decide(known_labels, probabilities=config.probabilities)
+        self._decide(_local_copies(known_labels, scratch), probabilities=config.probabilities)
         self.shards = [
             SurveyedShard(
                 shard=shard,
@@ -240,6 +242,22 @@ def _neighbours(shards: Sequence[Shard]) -> list[range]:
             starts.append(number)
             rows = shard.rows
     return [range(start, stop) for start, stop in pairwise([*starts, len(shards)]) if start < stop]
+
+
+def _local_copies(files: Sequence[Location], scratch: Path) -> list[Path]:
+    """Fetch those that are in a store: duckdb reads them more than once, and out of core."""
+    folder = scratch / "earlier"
+    folder.mkdir()
+
+    def local(numbered: tuple[int, Location]) -> Path:
+        number, file = numbered
+        if not isinstance(file, UrlPath):
+            return file
+        copy = folder / f"{number:08d}.parquet"
+        file.fetch(copy)
+        return copy
+
+    return list(in_parallel(local, enumerate(files)))
 
 
 def _row_table(papers: PaperBatch, usable: Mask, template: str, shard: int) -> pa.Table:

@@ -1,22 +1,23 @@
 """Whether an output folder is what its night says it is: counts, schemas, hashes, nothing missing, nothing extra."""
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from specter_batch.bundle import file_sha256
-from specter_batch.errors import ConfigError
+from specter_batch.errors import ConfigError, PaperSchemaError
+from specter_batch.papers import open_parquet
+from specter_batch.storage import Location, in_parallel, names_in
 from specter_jobs.inventory import Inventory, read_inventory
-from specter_jobs.ledger import LEDGER_FILE, LedgerEntry, read_entries
+from specter_jobs.ledger import LedgerEntry, output_sizes, read_entries
 from specter_jobs.lock import holder
 from specter_jobs.rejects import REJECT_SCHEMA
-from specter_jobs.writer import LABELS, REJECTS, OutputFile
+from specter_jobs.writer import OutputFile
 
 # The columns that every label file holds; others are allowed when all files hold them.
 LABEL_COLUMNS: Mapping[str, pa.DataType] = {
@@ -27,6 +28,10 @@ LABEL_COLUMNS: Mapping[str, pa.DataType] = {
     "text_hash": pa.string(),
     "reused": pa.bool_(),
 }
+
+
+# In place of an input file's rows.
+GONE = -1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +49,7 @@ class Verification:
     notes: Sequence[str]
 
 
-def verify_night(out: Path) -> Verification:
+def verify_night(out: Location) -> Verification:
     """Check every output file of a night against its ledger, its plan, its report and its input.
 
     Raises:
@@ -54,13 +59,14 @@ def verify_night(out: Path) -> Verification:
     if by is not None:
         raise ConfigError(f"{out}: {by} is at work on it; verify it when it is done")
     inventory = read_inventory(out)
-    newest = {e.shard: e for e in read_entries(out / LEDGER_FILE) if e.binding == inventory.binding}
+    newest = {e.shard: e for e in read_entries(out) if e.binding == inventory.binding}
     entries = [newest[name] for name in inventory.shards if name in newest]
     input_differences, notes = _check_input(inventory)
+    checked = list(in_parallel(lambda entry: _check_shard(out, entry, inventory), entries))
     differences = [
         *(f"{name}: is in the plan and not in the ledger; run the night again" for name in _missing(inventory, newest)),
-        *(difference for entry in entries for difference in _check_shard(out, entry, inventory)),
-        *_check_schemas_agree(out, entries),
+        *(difference for check in checked for difference in check.differences),
+        *_check_schemas_agree(entries, [check.schema for check in checked]),
         *_check_strangers(out, entries),
         *_check_report(out, inventory, entries),
         *input_differences,
@@ -74,46 +80,61 @@ def _missing(inventory: Inventory, entries: Mapping[str, LedgerEntry]) -> list[s
     return [name for name in inventory.shards if name not in entries]
 
 
-def _check_shard(out: Path, entry: LedgerEntry, inventory: Inventory) -> Iterator[str]:
+@dataclass(frozen=True, kw_only=True)
+class _ShardCheck:
+    """What differs of one shard, and the columns of its label file, if it can be read."""
+
+    differences: Sequence[str]
+    schema: pa.Schema | None
+
+
+def _check_shard(out: Location, entry: LedgerEntry, inventory: Inventory) -> _ShardCheck:
+    schema, differences = _check_file(out, entry.labels, LABEL_COLUMNS)
+    if entry.rejects:
+        columns = dict(zip(REJECT_SCHEMA.names, REJECT_SCHEMA.types, strict=True))
+        differences += _check_file(out, entry.rejects, columns)[1]
+    return _ShardCheck(differences=[*_check_counts(entry, inventory), *differences], schema=schema)
+
+
+def _check_counts(entry: LedgerEntry, inventory: Inventory) -> Iterator[str]:
     if entry.rows != inventory.shards[entry.shard]:
         yield f"{entry.shard}: {entry.rows} rows in the ledger, {inventory.shards[entry.shard]} in the plan"
     rejected = entry.rejects.rows if entry.rejects else 0
     if entry.labels.rows + rejected != entry.rows or rejected != entry.rejected:
         yield f"{entry.shard}: {entry.labels.rows} rows labelled and {rejected} rejected of {entry.rows}"
-    yield from _check_file(out, entry.labels, LABEL_COLUMNS)
-    if entry.rejects:
-        yield from _check_file(out, entry.rejects, dict(zip(REJECT_SCHEMA.names, REJECT_SCHEMA.types, strict=True)))
 
 
-def _check_file(out: Path, file: OutputFile, columns: Mapping[str, pa.DataType]) -> Iterator[str]:
-    path = out / file.name
-    if not path.is_file():
-        yield f"{file.name}: is missing"
-        return
-    found = file_sha256(path)
-    if found != file.sha256:
-        yield f"{file.name}: SHA-256 {found[:12]}… is not the {file.sha256[:12]}… of the ledger"
+def _check_file(
+    out: Location, file: OutputFile, columns: Mapping[str, pa.DataType]
+) -> tuple[pa.Schema | None, list[str]]:
+    """Read a file once, whole, and return its columns, if it can be read, and what differs."""
     try:
-        parquet = pq.ParquetFile(path)
+        content = (out / file.name).read_bytes()
+    except (FileNotFoundError, IsADirectoryError):
+        return None, [f"{file.name}: is missing"]
+    differences = []
+    found = hashlib.sha256(content).hexdigest()
+    if found != file.sha256:
+        differences.append(f"{file.name}: SHA-256 {found[:12]}… is not the {file.sha256[:12]}… of the ledger")
+    try:
+        parquet = pq.ParquetFile(pa.BufferReader(content))
     except (pa.ArrowException, OSError):
-        yield f"{file.name}: is no readable parquet file"
-        return
+        return None, [*differences, f"{file.name}: is no readable parquet file"]
     if parquet.metadata.num_rows != file.rows:
-        yield f"{file.name}: holds {parquet.metadata.num_rows} rows, {file.rows} by the ledger"
+        differences.append(f"{file.name}: holds {parquet.metadata.num_rows} rows, {file.rows} by the ledger")
     schema = parquet.schema_arrow
     for name, kind in columns.items():
         held = schema.field(name).type if name in schema.names else None
         if held != kind:
-            yield f"{file.name}: column {name} should be {kind}, got {held or 'none'}"
+            differences.append(f"{file.name}: column {name} should be {kind}, got {held or 'none'}")
+    return schema, differences
 
 
-def _check_schemas_agree(out: Path, entries: Sequence[LedgerEntry]) -> Iterator[str]:
+def _check_schemas_agree(entries: Sequence[LedgerEntry], schemas: Sequence[pa.Schema | None]) -> Iterator[str]:
     """A reader of the folder takes one file's schema for all."""
     first: tuple[str, pa.Schema] | None = None
-    for entry in entries:
-        try:
-            schema = pq.read_schema(out / entry.labels.name)
-        except (pa.ArrowException, OSError):
+    for entry, schema in zip(entries, schemas, strict=True):
+        if schema is None:
             continue  # already told
         if first is None:
             first = entry.labels.name, schema
@@ -121,16 +142,12 @@ def _check_schemas_agree(out: Path, entries: Sequence[LedgerEntry]) -> Iterator[
             yield f"{entry.labels.name}: has other columns than {first[0]}"
 
 
-def _check_strangers(out: Path, entries: Sequence[LedgerEntry]) -> Iterator[str]:
+def _check_strangers(out: Location, entries: Sequence[LedgerEntry]) -> Iterator[str]:
     known = {file.name for entry in entries for file in (entry.labels, entry.rejects) if file}
-    for kind in (LABELS, REJECTS):
-        for path in sorted((out / kind).glob("*")):
-            name = path.relative_to(out).as_posix()
-            if name not in known:
-                yield f"{name}: belongs to no shard of the ledger"
+    yield from (f"{name}: belongs to no shard of the ledger" for name in sorted(output_sizes(out)) if name not in known)
 
 
-def _check_report(out: Path, inventory: Inventory, entries: Sequence[LedgerEntry]) -> Iterator[str]:
+def _check_report(out: Location, inventory: Inventory, entries: Sequence[LedgerEntry]) -> Iterator[str]:
     try:
         report = json.loads((out / "report.json").read_bytes())
     except FileNotFoundError:
@@ -158,7 +175,7 @@ def _check_report(out: Path, inventory: Inventory, entries: Sequence[LedgerEntry
     for name, reason in report["failed_shards"].items():
         yield f"{name}: failed ({reason}); run the night again"
     kept = not report["failed_shards"] and all(gate["passed"] for gate in report["gates"])
-    if kept != (out / "_SUCCESS").exists():
+    if kept != ("_SUCCESS" in names_in(out)):
         yield "_SUCCESS: is missing, though nothing failed" if kept else "_SUCCESS: is there, though something failed"
 
 
@@ -170,18 +187,23 @@ def _label_papers(report: Mapping[str, Any], entries: Sequence[LedgerEntry]) -> 
 
 def _check_input(inventory: Inventory) -> tuple[list[str], list[str]]:
     """Compare the input's footers, where the input is still there."""
-    differences, gone = [], 0
-    for name, rows in inventory.files.items():
+
+    def rows_now(name: str) -> int | None:
         path = inventory.root / name
-        if not path.is_file():
-            gone += 1
-            continue
         try:
-            found = pq.read_metadata(path).num_rows
-        except (pa.ArrowException, OSError):
-            differences.append(f"input {name}: is no longer readable")
-            continue
-        if found != rows:
-            differences.append(f"input {name}: holds {found} rows now, {rows} when the night ran")
-    total = len(inventory.files)
+            if not path.is_file():
+                return GONE
+            with open_parquet(path) as parquet:
+                return int(parquet.metadata.num_rows)
+        except PaperSchemaError:
+            return None
+
+    found = dict(zip(inventory.files, in_parallel(rows_now, inventory.files), strict=True))
+    differences = [f"input {name}: is no longer readable" for name, rows in found.items() if rows is None]
+    differences += [
+        f"input {name}: holds {rows} rows now, {inventory.files[name]} when the night ran"
+        for name, rows in found.items()
+        if rows not in (None, GONE, inventory.files[name])
+    ]
+    gone, total = sum(rows == GONE for rows in found.values()), len(inventory.files)
     return differences, [f"{gone} of {total} input files are gone and were not compared"] if gone else []

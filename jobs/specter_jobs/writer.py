@@ -1,13 +1,12 @@
 """Output files, whole or absent, with the hash that the ledger remembers them by."""
 
-from pathlib import Path
-
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
 from specter_batch.bundle import file_sha256
 from specter_batch.files import written_whole
+from specter_batch.storage import Location
 
 LABELS = "labels"
 REJECTS = "rejects"
@@ -24,11 +23,10 @@ class OutputFile(BaseModel):
     sha256: str
 
 
-def write_output(out: Path, kind: str, shard_name: str, table: pa.Table) -> OutputFile:
+def write_output(out: Location, kind: str, shard_name: str, table: pa.Table) -> OutputFile:
     """Write one parquet file of a shard; the same table gives the same bytes."""
-    path = out / kind / f"{shard_name}.parquet"
-    with written_whole(path) as partial:
+    name = f"{shard_name}.parquet"
+    with written_whole(out / kind / name) as partial:
         pq.write_table(table, partial, compression="zstd")
-    return OutputFile(
-        name=path.relative_to(out).as_posix(), rows=table.num_rows, size=path.stat().st_size, sha256=file_sha256(path)
-    )
+        size, sha256 = partial.stat().st_size, file_sha256(partial)
+    return OutputFile(name=f"{kind}/{name}", rows=table.num_rows, size=size, sha256=sha256)

@@ -1,7 +1,6 @@
 """Embeddings kept on disk, so that the same papers are never embedded twice by the same encoder."""
 
 import hashlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,13 +9,12 @@ import numpy as np
 from specter_batch.encoding import TokenIds
 from specter_batch.files import written_whole
 from specter_batch.training.embeddings import Embedder, Embeddings
+from specter_batch.user_cache import user_cache
 
 
 def default_cache() -> Path:
-    """Return the user's cache folder of embeddings, by the XDG base directory specification."""
-    root = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    # The specification has relative paths passed over, the empty one included.
-    return (root if root.is_absolute() else Path.home() / ".cache") / "specter-batch" / "embeddings"
+    """Return the user's cache folder of embeddings."""
+    return user_cache("embeddings")
 
 
 class EmbeddingCache:

@@ -1,3 +1,5 @@
+import pickle
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -5,6 +7,7 @@ from typing import Any
 import pytest
 
 from specter_batch.errors import ConfigError
+from specter_batch.storage import located
 from specter_jobs.config import NightConfig
 
 
@@ -59,3 +62,41 @@ def test_the_example_file_is_valid_and_names_every_gate() -> None:
     assert config.gates.min_rows == 1
     text = file.read_text()
     assert [name for name in type(config.gates).model_fields if f"{name} = " not in text] == []
+
+
+def test_a_url_stays_whole_takes_the_date_and_is_stored_without_credentials() -> None:
+    config = load(
+        date="2026-03-01",
+        dump="ftp://reader:hunter2@mirror/papers/date={date}/part-?.parquet",
+        out="s3://nights//{date}",
+        reuse=["s3://nights/{yesterday}"],
+        previous="https://mirror/nights/{yesterday}?token=hunter2",
+        bundle="file:///models/the%20bundle",
+    )
+    assert config.bundle == Path("/models/the bundle")
+    assert config.reuse == (located("s3://nights/2026-02-28"),)
+    stored = config.model_dump(mode="json")
+    assert stored["dump"] == "ftp://mirror/papers/date=2026-03-01/part-?.parquet"
+    assert stored["out"] == "s3://nights//2026-03-01"
+    assert stored["previous"] == "https://mirror/nights/2026-02-28"
+    assert "hunter2" not in f"{config!r} {stored}"
+    assert pickle.loads(pickle.dumps(config)) == config  # noqa: S301 - our own
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ("nosuch://bucket/in", "unknown protocol nosuch; among those known are s3, gs"),
+        ("gs://bucket/in", r"gs:// is not installed; it needs pip install 'specter-batch\[gcs\]'"),
+        ("s3://KEY:sec/ret@bucket/in", "^s3://bucket/in: s3 takes no user and password in a URL"),
+        ("file://server/in", "a file URL has no host"),
+        ("simplecache::s3://bucket/in", "chained URLs"),
+    ],
+)
+def test_a_url_that_cannot_be_used_is_refused_at_once(
+    place: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "gcsfs", None)  # as if it were not installed
+    for name in ("dump", "out", "bundle", "previous"):
+        with pytest.raises(ConfigError, match=message):
+            load(**{name: place})

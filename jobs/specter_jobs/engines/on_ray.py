@@ -36,7 +36,7 @@ class RayWorker:
     def load(self, number: int, job: WorkerJob, fingerprint: str) -> Ready | Failed:
         """Open the bundle, as this machine sees it, and its session."""
         try:
-            bundle = ModelBundle.open(job.bundle.path)
+            bundle = ModelBundle.open(job.config.bundle)
             if bundle.fingerprint != fingerprint:
                 raise FingerprintError(
                     f"{bundle.path}: holds another bundle on this machine ({bundle.fingerprint[:12]}…) than on the "
