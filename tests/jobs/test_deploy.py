@@ -164,7 +164,7 @@ def test_the_ray_job_runs_a_valid_command_line_on_its_cluster(app: Any) -> None:
         pod = group["template"]["spec"]
         (container,) = pod["containers"]
         mounts = [Path(mount["mountPath"]) for mount in container["volumeMounts"]]
-        for path in (Path(given["dump"]), given["out"], given["bundle"]):
+        for path in (Path(given["dump"]), Path(given["out"]), Path(given["bundle"])):
             assert any(path.is_relative_to(mount) for mount in mounts), path
         assert pod["securityContext"]["runAsUser"] == 10001
     assert f"ray=={cluster['rayVersion']}" in (ROOT / "constraints.txt").read_text()

@@ -59,7 +59,7 @@ def test_killed_and_run_again_in_a_store_it_gives_the_bytes_of_a_local_night(
             assert len(written[entry.labels.name]) == entry.labels.size
         assert night_status(out)["state"] == "stopped"
         assert len(read_entries(out)) >= 2 * (kill + 1)
-    process = start(*arguments)
+    process = start(*arguments, "--workers", 2)  # each of which reads from the store by itself
     said += process.communicate()[0]
     assert process.returncode == 0, said
     files = s3.files("out")
