@@ -105,7 +105,9 @@ class UrlPath:
             return {}
         prefix = self._key.rstrip("/") + "/"
         names = {path.removeprefix(prefix): info for path, info in found.items() if path.startswith(prefix)}
-        return {name: int(info["size"] or 0) for name, info in names.items() if name and not name.endswith("/")}
+        # Not every store's find knows maxdepth, and a folder made by hand is an empty file that ends in a slash.
+        files = [name for name in names if name and not name.endswith("/") and (recursive or "/" not in name)]
+        return {name: int(names[name]["size"] or 0) for name in files}
 
     def matching(self, pattern: str) -> list[str]:
         """Return the paths below it of the files that a glob takes, as `pathlib.Path.glob` does.

@@ -1,6 +1,9 @@
 """Nights whose input, bundle, earlier night and output are in a store that speaks S3."""
 
+import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -177,6 +180,26 @@ def test_a_dump_of_another_format_is_ingested_on_disk(night: RunNight, s3: S3Ser
     for places in ({"dump": dump}, {"dump": str(tmp_path), "out": s3.path("out")}):
         with pytest.raises(ConfigError, match="--format jsonl: a dump is made into parquet on a local disk"):
             night(**places, format="jsonl")
+
+
+def test_the_commands_of_the_page_run_in_a_store(
+    s3: S3Server, sample_paths: SamplePaths, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    page = (Path(__file__).parents[2] / "docs/object-storage.md").read_text()
+    (commands,) = re.findall(r"```sh\n(.*?)```", page, flags=re.DOTALL)
+    for name in ("acme-papers", "acme-nights", "acme-models"):
+        commands = commands.replace(f"s3://{name}", str(s3.path(name)))
+    s3.upload(tiny_bundle, "acme-models/specter")
+    write_dump(tmp_path / "in/part-0.parquet", [paper(i) for i in range(9)])
+    for day in (23, 24):
+        s3.upload(tmp_path / "in", f"acme-papers/date=2026-11-{day}")
+    for line in commands.splitlines():
+        program, *arguments = shlex.split(line)
+        assert program == "specter-batch"
+        process = start(*arguments)
+        said = process.communicate()[0]
+        assert process.returncode == 0, said
+    assert json.loads(s3.files("acme-nights/2026-11-24")["report.json"])["rows"]["reused"] == 9
 
 
 def test_refused_credentials_are_one_line_without_them(s3: S3Server, dump: str, tiny_bundle: Path) -> None:
