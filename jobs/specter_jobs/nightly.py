@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from specter_batch.bundle import ModelBundle
+from specter_batch.bundle import DeviceKind, GraphEntry, ModelBundle
 from specter_batch.errors import ConfigError, PaperSchemaError, ShardError
 from specter_batch.files import write_json, write_text
 from specter_batch.papers import find_parquet
@@ -90,7 +90,7 @@ def run_night(config: NightConfig, *, console: Console) -> NightResult:
         watch = NightWatch(out, rows=plan.rows, shards=len(plan.shards), unreadable=unreadable)
         classifier = OnnxClassifier(bundle, device=device, precision=config.precision, workers=config.workers)
         try:
-            model = _model_hash(bundle, classifier)
+            model = model_hash(bundle, device=classifier.device.kind, graph=classifier.entry)
             binding = _binding(config, model)
             write_inventory(out, root, plan, binding=binding)
             ledger = Ledger(out, binding=binding, model=model)
@@ -144,14 +144,14 @@ def _claim(out: Path) -> Path:
     return out
 
 
-def _model_hash(bundle: ModelBundle, classifier: OnnxClassifier) -> str:
+def model_hash(bundle: ModelBundle, *, device: DeviceKind, graph: GraphEntry) -> str:
     """Hash what must be the same for the same text to have the same label and score."""
     return binding_of(
         {
             "output_version": OUTPUT_VERSION,
             "bundle": bundle.fingerprint,
-            "device": classifier.device.kind,
-            "graph": classifier.entry.sha256,
+            "device": device,
+            "graph": graph.sha256,
         }
     )
 
