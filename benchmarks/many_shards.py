@@ -143,6 +143,7 @@ def measure(bundle: str, work: Path, shards: int) -> dict[str, Any]:
             watch.cpu[outer] -= watch.cpu[inner]
         watch.memory["**whole**"] = max(watch.memory.values())
         found |= {f"{night}: {stage}": watch.figures(stage) for stage in [*STAGES, "**whole**"]}
+        print(json.dumps({night: [watch.figures(stage) for stage in [*STAGES, "**whole**"]]}), file=sys.stderr)
         if night == "run again":
             verified = watch.timing("verify", verify_night)(work / "first")
             if verified.differences:

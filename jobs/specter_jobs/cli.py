@@ -1,4 +1,4 @@
-"""The job layer's commands: classify here, status and verify beside it."""
+"""The job layer's commands: classify here; estimate, status and verify beside it."""
 
 import json
 from pathlib import Path
@@ -16,6 +16,7 @@ from specter_batch.options import (
     interruptible,
 )
 from specter_jobs.dumps.names import FormatName
+from specter_jobs.estimate_cli import estimate
 from specter_jobs.inspection_cli import status, verify
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Mount the commands."""
+    app.command()(estimate)
     app.command()(classify)
     app.command()(status)
     app.command()(verify)

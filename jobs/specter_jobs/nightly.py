@@ -95,7 +95,7 @@ def _run(config: NightConfig, bundle: ModelBundle, engine: Engine, *, console: C
         watch = NightWatch(out, rows=plan.rows, shards=len(plan.shards), unreadable=unreadable)
         with _progress(console) as progress:
             scheduler = Scheduler(engine)  # the workers load while the input is surveyed
-            model = _model_hash(bundle, engine.kind, config.precision)
+            model = model_hash(bundle, engine.kind, config.precision)
             binding = _binding(config, model)
             write_inventory(out, root, plan, binding=binding)
             ledger = Ledger(out, binding=binding, model=model)
@@ -157,7 +157,7 @@ def _claim(out: Location) -> Location:
     return out
 
 
-def _model_hash(bundle: ModelBundle, kind: DeviceKind, precision: Precision | None) -> str:
+def model_hash(bundle: ModelBundle, kind: DeviceKind, precision: Precision | None) -> str:
     """Hash what must be the same for the same text to have the same label and score."""
     return binding_of(
         {

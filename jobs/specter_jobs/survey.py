@@ -149,7 +149,7 @@ class Survey:
         self._neighbours = _neighbours(shards)
         self._fetched: tuple[range, dict[str, _Decided]] = range(0), {}
         hashes, errors = self._read(config, template, advance)
-        self._decide(_local_copies(known_labels, scratch), probabilities=config.probabilities)
+        self._decide(local_copies(known_labels, scratch), probabilities=config.probabilities)
         self.shards = [
             SurveyedShard(
                 shard=shard,
@@ -244,7 +244,7 @@ def _neighbours(shards: Sequence[Shard]) -> list[range]:
     return [range(start, stop) for start, stop in pairwise([*starts, len(shards)]) if start < stop]
 
 
-def _local_copies(files: Sequence[Location], scratch: Path) -> list[Path]:
+def local_copies(files: Sequence[Location], scratch: Path) -> list[Path]:
     """Fetch those that are in a store: duckdb reads them more than once, and out of core."""
     folder = scratch / "earlier"
     folder.mkdir()

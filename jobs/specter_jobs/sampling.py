@@ -1,0 +1,128 @@
+"""A sample of a night's rows, taken through the same steps as the night itself, each timed."""
+
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from specter_batch.bundle import ModelBundle
+from specter_batch.encoding import TokenIds
+from specter_batch.errors import ShardError
+from specter_jobs.config import NightConfig
+from specter_jobs.prepare import ShardPreparer
+from specter_jobs.rejects import REJECT_SCHEMA
+from specter_jobs.shards import Plan, Shard
+from specter_jobs.survey import Survey
+
+# Rows read at one place: fewer would mostly measure the opening of files, more would spread over fewer of them.
+WINDOW_ROWS = 64
+
+
+@dataclass(kw_only=True)
+class Sample:
+    """What was found of the sampled rows.
+
+    Attributes:
+        rows: That could be read.
+        paper_ids: Of the usable ones.
+        hashes: Of their texts.
+        token_ids: `(seq_len,)` each, of those that are no copy of another.
+        rejects: `REJECT_SCHEMA`.
+        held_bytes: What the job holds of the papers while it labels them.
+        survey_seconds: Of the first pass over a row.
+        prepare_seconds: Of reading a row again, screening and tokenizing it.
+        errors: Of places that could not be read.
+    """
+
+    rows: int = 0
+    paper_ids: list[str] = field(default_factory=list)
+    hashes: list[str] = field(default_factory=list)
+    token_ids: list[TokenIds] = field(default_factory=list)
+    rejects: list[pa.Table] = field(default_factory=list)
+    held_bytes: int = 0
+    survey_seconds: float = 0.0
+    prepare_seconds: float = 0.0
+    errors: list[str] = field(default_factory=list)
+
+    @property
+    def rejects_by_reason(self) -> dict[str, int]:
+        """Rejected rows by reason, the most frequent first."""
+        return dict(Counter(pa.concat_tables(self.rejects)["reason"].to_pylist()).most_common())
+
+
+def sample_shards(plan: Plan, *, rows: int, seed: int) -> list[Shard]:
+    """Draw short runs of rows, one from each of equally long stretches of the night; all of it when it is no longer.
+
+    Args:
+        plan: Of the night.
+        rows: About so many; files shorter than a run give fewer.
+        seed: The same seed draws the same rows.
+    """
+    if rows >= plan.rows:
+        return list(plan.shards)
+    return list(_windows(plan, rows, np.random.default_rng(seed)))
+
+
+def _windows(plan: Plan, rows: int, rng: np.random.Generator) -> Iterator[Shard]:
+    window = min(WINDOW_ROWS, max(plan.rows // len(plan.files), 1), rows)
+    ends = np.cumsum([file.rows for file in plan.files])
+    edges = np.linspace(0, plan.rows, -(-rows // window) + 1).astype(np.int64)
+    for first, after in pairwise(edges.tolist()):
+        start = int(rng.integers(first, max(after - window, first) + 1))
+        number = int(np.searchsorted(ends, start, side="right"))
+        file = plan.files[number]
+        inside = start - int(ends[number]) + file.rows
+        yield Shard(file=file, start=inside, rows=min(window, file.rows - inside, after - start))
+
+
+def read_sample(shards: list[Shard], config: NightConfig, bundle: ModelBundle) -> Sample:
+    """Survey, screen and tokenize these rows as the night does."""
+    sample = Sample(rejects=[REJECT_SCHEMA.empty_table()])
+    with tempfile.TemporaryDirectory() as scratch:
+        began = time.perf_counter()
+        survey = Survey(
+            shards,
+            config,
+            template=bundle.text_template,
+            known_labels=[],
+            scratch=Path(scratch),
+            advance=lambda _: None,
+        )
+        try:
+            sample.survey_seconds = time.perf_counter() - began
+            _prepare(sample, survey, ShardPreparer(bundle, config))
+        finally:
+            survey.close()
+    return sample
+
+
+def _prepare(sample: Sample, survey: Survey, preparer: ShardPreparer) -> None:
+    timed_rows = 0
+    for number, surveyed in enumerate(survey.shards):
+        if surveyed.error is not None:
+            sample.errors.append(surveyed.error)
+            continue
+        began = time.perf_counter()
+        try:
+            screened, texts = preparer.screen(surveyed, survey.decisions(surveyed.number))
+        except ShardError as error:
+            sample.errors.append(str(error))
+            continue
+        token_ids = preparer.tokenize(texts)
+        if number or len(survey.shards) == 1:  # the first one also loads the language profiles
+            sample.prepare_seconds += time.perf_counter() - began
+            timed_rows += surveyed.shard.rows
+        sample.rows += surveyed.shard.rows
+        sample.paper_ids += screened.paper_ids.to_pylist()
+        sample.rejects.append(screened.rejects)
+        sample.hashes += screened.hashes
+        sample.token_ids += token_ids
+        # The text, once in the table that it was read into and once as it is tokenized.
+        sample.held_bytes += 2 * sum(len(text.encode()) for text in texts) + sum(ids.nbytes for ids in token_ids)
+    sample.prepare_seconds *= sample.rows / max(timed_rows, 1)
