@@ -20,11 +20,12 @@ from specter_batch.metrics import wilson
 from specter_batch.papers import find_parquet
 from specter_batch.runtime import Device, OnnxClassifier
 from specter_jobs.config import NightConfig
+from specter_jobs.engines.worker import SHARDS_AT_ONCE
 from specter_jobs.nightly import model_hash
 from specter_jobs.reuse import reusable_labels
 from specter_jobs.sampling import Sample, read_sample, sample_shards
 from specter_jobs.shards import Plan, plan_shards
-from specter_jobs.survey import DUCKDB_MEMORY
+from specter_jobs.survey import DUCKDB_MEMORY, local_copies
 from specter_jobs.verify import LABEL_COLUMNS
 from specter_jobs.writer import LABELS, REJECTS, write_output
 
