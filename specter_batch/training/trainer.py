@@ -137,7 +137,15 @@ def _train_head(
         for papers in (train_set, val_set)
     ]
     loss = make_loss(config, train_set.label_ids, n_labels=len(labels))
-    train_head(model.head.cpu(), loss, train=embedded[0], val=embedded[1], labels=labels, seed=config.seed)
+    train_head(
+        model.head.cpu(),
+        loss,
+        train=embedded[0],
+        val=embedded[1],
+        labels=labels,
+        seed=config.seed,
+        best_by="macro_f1" if config.freeze_encoder else "loss",
+    )
     model.eval().to(device)
 
 

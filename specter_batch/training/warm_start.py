@@ -1,7 +1,9 @@
 """The head alone, trained on frozen embeddings: the start of fine-tuning, or all of it when the encoder is frozen."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -42,8 +44,9 @@ def train_head(
     val: EmbeddedPapers,
     labels: LabelSet,
     seed: int,
+    best_by: Literal["macro_f1", "loss"],
 ) -> float:
-    """Train a head in place, keep the pass with the best validation macro F1, and return that F1.
+    """Train a head in place, keep its best pass, and return that one's validation macro F1.
 
     Args:
         head: From embeddings `(batch, hidden_size)` to logits `(batch, n_labels)`; on the CPU.
@@ -52,11 +55,15 @@ def train_head(
         val: The best pass is chosen on these.
         labels: In the order of the logits.
         seed: Of the order of the papers.
+        best_by: Which pass is the best by the validation papers. `macro_f1` for a head that is used as it is, `loss`
+            for one that fine-tuning starts from: an MLP's F1 still creeps up when it knows its training papers by
+            heart, and an encoder below such a head has nothing left to learn from.
     """
     optimizer = torch.optim.AdamW(head.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     papers, true = torch.from_numpy(train.embeddings), torch.from_numpy(train.label_ids)
     generator = torch.Generator().manual_seed(seed)
-    best, best_epoch, best_state = -1.0, 0, head.state_dict()
+    known = torch.from_numpy(val.label_ids)
+    best, best_f1, best_epoch, best_state = -math.inf, 0.0, 0, head.state_dict()
     for epoch in range(MAX_EPOCHS):
         head.train()
         for rows in torch.randperm(len(papers), generator=generator).split(BATCH_SIZE):
@@ -65,16 +72,18 @@ def train_head(
             optimizer.zero_grad()
             loss({"logits": head(papers[rows])}, true[rows]).backward()
             optimizer.step()
-        predicted = Predictions.from_logits(head_logits(head, val.embeddings), temperature=1.0)
+        logits = head_logits(head, val.embeddings)
+        predicted = Predictions.from_logits(logits, temperature=1.0)
         tally = Tally.count(val.label_ids, predicted.label_id, predicted.score, n_labels=len(labels))
         macro_f1 = F1Report.from_tally(tally, labels).macro_f1
-        if macro_f1 > best:
-            best, best_epoch = macro_f1, epoch
+        reached = macro_f1 if best_by == "macro_f1" else -float(loss({"logits": torch.from_numpy(logits)}, known))
+        if reached > best:
+            best, best_f1, best_epoch = reached, macro_f1, epoch
             best_state = {name: tensor.clone() for name, tensor in head.state_dict().items()}
         if epoch - best_epoch >= PATIENCE:
             break
     head.load_state_dict(best_state)
-    return best
+    return best_f1
 
 
 def head_logits(head: nn.Sequential, embeddings: Embeddings) -> Logits:

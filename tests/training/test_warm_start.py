@@ -1,3 +1,5 @@
+from typing import Literal
+
 import numpy as np
 import pytest
 import torch
@@ -21,12 +23,14 @@ def papers(n_papers: int, seed: int) -> EmbeddedPapers:
     return EmbeddedPapers(embeddings=embeddings, label_ids=label_ids)
 
 
-def trained(config: HeadConfig, train: EmbeddedPapers) -> tuple[nn.Sequential, float]:
+def trained(
+    config: HeadConfig, train: EmbeddedPapers, *, best_by: Literal["macro_f1", "loss"] = "loss"
+) -> tuple[nn.Sequential, float]:
     torch.manual_seed(0)
     head = build_head(config, hidden_size=24, n_labels=len(LABELS))
     initialise_head(head)
     loss = make_loss(TrainConfig(), train.label_ids, n_labels=len(LABELS))
-    return head, train_head(head, loss, train=train, val=papers(200, 2), labels=LABELS, seed=1)
+    return head, train_head(head, loss, train=train, val=papers(200, 2), labels=LABELS, seed=1, best_by=best_by)
 
 
 @pytest.mark.parametrize("preset", sorted(set(HEAD_PRESETS) - {"ch1"}))
@@ -41,6 +45,19 @@ def test_the_best_pass_is_kept() -> None:
     predicted = head_logits(head, val.embeddings).argmax(axis=1)
     hits = np.array([(predicted[val.label_ids == i] == i).mean() for i in range(len(LABELS))])
     assert macro_f1 == pytest.approx(hits.mean(), abs=0.05)
+
+
+def test_the_best_pass_is_the_one_that_was_asked_for() -> None:
+    train, val = papers(150, 1), papers(200, 2)
+    loss = make_loss(TrainConfig(), train.label_ids, n_labels=len(LABELS))
+    by_loss, loss_f1 = trained(HEAD_PRESETS["mlp"], train, best_by="loss")
+    by_f1, best_f1 = trained(HEAD_PRESETS["mlp"], train, best_by="macro_f1")
+    losses = [
+        float(loss({"logits": torch.from_numpy(head_logits(head, val.embeddings))}, torch.from_numpy(val.label_ids)))
+        for head in (by_loss, by_f1)
+    ]
+    assert losses[0] < losses[1]
+    assert loss_f1 < best_f1
 
 
 def test_the_same_seed_gives_the_same_head() -> None:
