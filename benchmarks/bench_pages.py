@@ -7,6 +7,8 @@ from contenders import JOB, SESSION
 from pictures import Bar, bars, svg_file
 
 OURS = {"int8", SESSION, JOB}
+# Load a core from which a machine counts as busy with something else.
+BUSY = 0.25
 
 
 def bench_markdown(found: Mapping[str, Any]) -> str:
@@ -76,6 +78,8 @@ def _notes(found: Mapping[str, Any]) -> list[str]:
         f"and {machine['load_after']} after; {papers['timed']} papers of {papers['mean_tokens']:.0f} tokens "
         f"(slow ways fewer, of the same lengths); medians of {found['rounds']} rounds. {versions}."
     ]
+    if machine["load_before"] > BUSY * machine["cores"]:
+        lines.append("The machine had other work when this began: only CPU ms and memory can be trusted.")
     job = found["contenders"].get(JOB)
     if job is not None:
         lines.append(

@@ -69,7 +69,7 @@ def svg_file(panels: Sequence[Panel], *, about: str) -> str:
 
 def bars(title: str, rows: Sequence[Bar]) -> Panel:
     """Draw a bar a row, with a line from the lowest to the highest."""
-    left = LETTER * max(len(row.name) for row in rows)
+    left = LETTER * max(len(row.name) for row in rows) + 16
     wide = WIDTH - left - FIGURE_WIDTH
     scale = wide / (max(row.high for row in rows) or 1.0)
     parts: list[Markup] = []
