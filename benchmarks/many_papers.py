@@ -11,7 +11,6 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +20,15 @@ from many_shards import high_water
 from specter_jobs.config import NightConfig
 from specter_jobs.survey import Survey
 
-SHARD_ROWS = 5000
 SIZES = ("1000000", "4000000", "16000000")
-ROWS = f"""
+ROWS = """
     INSERT INTO rows SELECT 'W' || paper, md5(paper::VARCHAR), shard, row, shard * (1::BIGINT << 32) + row
-    FROM (SELECT i - (i % 1000 = 999)::INT AS paper, i // {SHARD_ROWS} AS shard, i % {SHARD_ROWS} AS row FROM range(?) made(i))
+    FROM (SELECT i - (i % 1000 = 999)::INT AS paper, i // 5000 AS shard, i % 5000 AS row
+        FROM range(?) made(i))
 """
 EARLIER = """
-    COPY (SELECT md5(i::VARCHAR) AS text_hash, 1 AS label_id, 0.5::DOUBLE AS score FROM range(?) made(i) WHERE i % 100 > 0)
+    COPY (SELECT md5(i::VARCHAR) AS text_hash, 1 AS label_id, 0.5::DOUBLE AS score
+          FROM range(?) made(i) WHERE i % 100 > 0)
 """
 
 
@@ -37,9 +37,7 @@ class MadeUp(Survey):
 
     papers: int
 
-    def _read(
-        self, config: NightConfig, template: str, advance: Callable[[int], None]
-    ) -> tuple[list[str], dict[int, str]]:
+    def _read(self, *_: Any) -> tuple[list[str], dict[int, str]]:
         self._database.execute(ROWS, [self.papers])
         return [], {}
 
