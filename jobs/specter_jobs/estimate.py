@@ -78,10 +78,12 @@ def estimate_night(
         raise PaperSchemaError(f"{config.dump}: {len(plan.files)} parquet files and no row; is the dump complete?")
     sample = read_sample(sample_shards(plan, rows=sample_rows, seed=seed), config, bundle)
     _check_sample(sample, str(config.dump))
-    reused = _reuse(config, bundle, device, sample)
+    reused = _reuse(config, bundle, device, sample, whole=sample.rows == plan.rows)
     lengths = np.array([len(ids) for ids in sample.token_ids])
-    papers = _share(len(sample.hashes), sample.rows, of=plan.rows)
-    to_label = _times(papers, 1 - (reused["share"]["estimate"] if reused else 0.0))
+    papers = _times(_share(len(sample.hashes), sample.rows, whole=sample.rows == plan.rows), plan.rows)
+    known = reused["share"] if reused else dict.fromkeys(papers, 0.0)
+    to_label = {"estimate": papers["estimate"] * (1 - known["estimate"])}
+    to_label |= {"low": papers["low"] * (1 - known["high"]), "high": papers["high"] * (1 - known["low"])}
     model, scores = _model(bundle, device, config, sample, papers_per_second=papers_per_second, seconds=seconds)
     rate = model["papers_per_second"]
     busy = {"estimate": to_label["estimate"] / rate["estimate"]}
@@ -145,10 +147,10 @@ def _check_sample(sample: Sample, dump: str) -> None:
         raise PaperSchemaError(f"{dump}: not one of {sample.rows} sampled rows would be labelled: {told}")
 
 
-def _share(count: int, n: int, *, of: int) -> Range:
-    """Return how many of `of` rows it is when `count` of `n` sampled are, with the 95 % interval of Wilson."""
-    low, high = (count / n, count / n) if n == of else wilson(count / n, n)
-    return _times({"estimate": count / n, "low": low, "high": high}, of)
+def _share(count: int, n: int, *, whole: bool) -> Range:
+    """Return the share with its 95 % interval, of Wilson; of rows that were all read it is exact."""
+    low, high = (count / n, count / n) if whole else wilson(count / n, n)
+    return {"estimate": count / n, "low": low, "high": high}
 
 
 def _times(value: Range, factor: float) -> Range:
@@ -174,7 +176,9 @@ def _tokens(lengths: npt.NDArray[np.int64], papers: Range, bundle: ModelBundle, 
     }
 
 
-def _reuse(config: NightConfig, bundle: ModelBundle, device: Device, sample: Sample) -> dict[str, Any] | None:
+def _reuse(
+    config: NightConfig, bundle: ModelBundle, device: Device, sample: Sample, *, whole: bool
+) -> dict[str, Any] | None:
     """Look the sampled texts up in the earlier nights' labels, as the night would."""
     if not config.reuse:
         return None
@@ -188,7 +192,7 @@ def _reuse(config: NightConfig, bundle: ModelBundle, device: Device, sample: Sam
             rows = database.execute(FOUND, {"files": [str(path) for path in paths]}).fetchall()
         found = {row[0] for row in rows}
     count = sum(text_hash in found for text_hash in sample.hashes)
-    return {"label_files": len(files), "share": _share(count, len(sample.hashes), of=1)}
+    return {"label_files": len(files), "share": _share(count, len(sample.hashes), whole=whole)}
 
 
 def _model(

@@ -1,0 +1,83 @@
+"""What the survey's tables cost for a night of millions of papers: duplicates, equal texts and earlier labels.
+
+Usage: python benchmarks/many_papers.py WORK [PAPERS ...]
+
+The night's own statements decide over ids and text hashes made up in duckdb, in shards of 5,000: first without an
+earlier night, then with one that labelled 99 % of the texts. One paper in a thousand stands twice. Seconds on the wall,
+of the processor, the highest memory, and the disk that the tables took.
+"""
+
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import duckdb
+from many_shards import high_water
+
+from specter_jobs.config import NightConfig
+from specter_jobs.survey import Survey
+
+SIZES = ("1000000", "4000000", "16000000")
+ROWS = """
+    INSERT INTO rows SELECT 'W' || paper, md5(paper::VARCHAR), shard, row, shard * (1::BIGINT << 32) + row
+    FROM (SELECT i - (i % 1000 = 999)::INT AS paper, i // 5000 AS shard, i % 5000 AS row
+        FROM range(?) made(i))
+"""
+EARLIER = """
+    COPY (SELECT md5(i::VARCHAR) AS text_hash, 1 AS label_id, 0.5::DOUBLE AS score
+          FROM range(?) made(i) WHERE i % 100 > 0)
+"""
+
+
+class MadeUp(Survey):
+    """A survey whose rows are made, not read."""
+
+    papers: int
+
+    def _read(self, *_: Any) -> tuple[list[str], dict[int, str]]:
+        self._database.execute(ROWS, [self.papers])
+        return [], {}
+
+
+def measure(work: Path, papers: int, *, warm: bool) -> str:
+    """Decide once, and return the figures."""
+    known: list[Path] = []
+    if warm:
+        known = [work / "earlier.parquet"]
+        duckdb.execute(f"{EARLIER} TO '{known[0]}' (COMPRESSION zstd)", [papers])
+    scratch = work / "scratch"
+    scratch.mkdir()
+    config = NightConfig.load(None, {"dump": ".", "out": work, "bundle": work})
+    MadeUp.papers = papers
+    Path("/proc/self/clear_refs").write_text("5")
+    wall, cpu = time.perf_counter(), time.process_time()
+    survey: Any = MadeUp([], config, template="", known_labels=known, scratch=scratch, advance=lambda _: None)
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    survey.close()
+    disk = sum(file.stat().st_size for file in scratch.rglob("*")) / 1e6
+    cells = (f"{papers:,}", "99 % known" if warm else "first", f"{wall:.1f}", f"{cpu:.1f}", f"{high_water():,}")
+    return f"| {' | '.join(cells)} | {disk:,.0f} |"
+
+
+def main(work: str, *sizes: str) -> None:
+    """Measure each size, with and without an earlier night, in a process of its own."""
+    print(
+        "| papers | night | seconds | of the processor | MiB | MB on disk |\n|---:|---|---:|---:|---:|---:|", flush=True
+    )
+    for size in sizes or SIZES:
+        for night in ("first", "warm"):
+            folder = Path(work) / size
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            subprocess.run([sys.executable, __file__, "--one", str(folder), size, night], check=True)
+            shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--one"]:
+        print(measure(Path(sys.argv[2]), int(sys.argv[3]), warm=sys.argv[4] == "warm"))
+    else:
+        main(*sys.argv[1:])
