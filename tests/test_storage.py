@@ -3,7 +3,7 @@ import pickle
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +21,13 @@ from specter_batch.papers import find_parquet, open_parquet
 from specter_batch.storage import in_parallel, located, name_below, names_in, sizes_in
 from specter_batch.url_path import UrlPath
 
+_folders = count(1)
+
 
 @pytest.fixture
-def memory() -> Iterator[UrlPath]:
-    """Return a folder of fsspec's store in memory: for what does not depend on S3's protocol."""
-    folder = located("memory://tests/folder")
-    assert isinstance(folder, UrlPath)
-    yield folder
-    for name in folder.below(recursive=True):
-        (folder / name).unlink()
+def memory() -> UrlPath:
+    """Return an unused folder of fsspec's store in memory: for what does not depend on S3's protocol."""
+    return UrlPath(f"memory://tests/{next(_folders)}")
 
 
 @pytest.fixture(params=["memory", "s3"])
