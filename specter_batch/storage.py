@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, TypeVar
 from urllib.parse import unquote
 
-from pydantic import PlainSerializer, PlainValidator
+from pydantic import AfterValidator, PlainSerializer, PlainValidator
 
 from specter_batch.errors import ConfigError
 from specter_batch.redaction import without_credentials
@@ -33,8 +33,10 @@ def located(place: str | Path | UrlPath) -> Location:
     """Return a place as a local path, or as a `UrlPath` if it is a URL; `file://` is local.
 
     Raises:
-        ConfigError: The protocol is unknown, or its package is not installed.
+        ConfigError: The protocol is unknown, its package is not installed, or the URL cannot be one.
     """
+    if isinstance(place, Path) and place.parts[:1] in [(f"{scheme}:",) for scheme in EXTRAS]:
+        raise ConfigError(f"{place}: a URL is not taken here, or lost a slash as a path; give it as text")
     if not isinstance(place, str):
         return place
     shown = without_credentials(place)
@@ -54,7 +56,9 @@ def located(place: str | Path | UrlPath) -> Location:
             f"{shown}: {scheme} takes no user and password in a URL; credentials come from the environment, the "
             "store's own configuration files or the machine's role"
         )
-    return UrlPath(scheme + place[len(scheme) :])
+    if scheme in EXTRAS and not host:
+        raise ConfigError(f"{shown}: names no bucket; write {scheme}://bucket/folder")
+    return UrlPath(scheme + (place if scheme.startswith("http") else place.rstrip("/"))[len(scheme) :])
 
 
 def _text_or_url(place: str | UrlPath) -> str | UrlPath:
@@ -66,6 +70,8 @@ def _text_or_url(place: str | UrlPath) -> str | UrlPath:
 
 # For settings: what they hold can be shown, and is stored without credentials.
 PathOrUrl = Annotated[Location, PlainValidator(located), PlainSerializer(str, return_type=str, when_used="json")]
+# What must be on a disk; a URL is refused.
+LocalPath = Annotated[Path, AfterValidator(located)]
 # For a glob too, which stays as it was written.
 PathTextOrUrl = Annotated[
     str | UrlPath, PlainValidator(_text_or_url), PlainSerializer(str, return_type=str, when_used="json")
@@ -100,8 +106,11 @@ def sizes_in(folder: Location) -> dict[str, int]:
 
 def in_parallel(task: Callable[[Item], Answer], items: Iterable[Item]) -> Iterator[Answer]:
     """Yield the task's answer for each item, in order; several at a time, because a store is mostly waited for."""
-    with ThreadPoolExecutor(PARALLEL, thread_name_prefix="store") as pool:
+    pool = ThreadPoolExecutor(PARALLEL, thread_name_prefix="store")
+    try:
         yield from pool.map(task, items)
+    finally:
+        pool.shutdown(cancel_futures=True)  # after an error the others need not be asked
 
 
 def _check_protocol(protocol: str, shown: str) -> None:

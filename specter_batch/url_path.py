@@ -157,8 +157,8 @@ class UrlPath:
     def put_new(self, content: bytes) -> bool:
         """Put these bytes if nothing is here, and say whether they were put.
 
-        The store decides between two that come at once, where it can (S3, Google Cloud Storage); elsewhere the second
-        may overwrite the first.
+        The store decides between two that come at once, where it can (S3, Google Cloud Storage, Azure); elsewhere the
+        second may overwrite the first.
         """
         with self._told(writing=True):
             try:
@@ -212,11 +212,12 @@ class UrlPath:
             raise StorageError(f"{self}: the store cannot be used ({self._line(error)})") from None
 
     def _line(self, error: Exception) -> str:
-        lines = without_credentials(str(error).replace(self._url, str(self))).strip().splitlines()
-        match = URL.fullmatch(self._url)
-        line = lines[0] if lines else ""
-        user = match["host"].rpartition("@")[0] if match and str(self) != self._url else ""
-        for secret in (user, *user.split(":")):
+        """Return an error's first line, without what this URL hides wherever it stands there."""
+        text = without_credentials(str(error).replace(self._url, str(self))).strip()
+        line = text.splitlines()[0] if text else ""
+        user_info = self._url.partition("://")[2].partition("/")[0].rpartition("@")[0]
+        parameters = self._url.partition("?")[2].split("&")
+        for secret in (user_info.partition(":")[2], *(parameter.partition("=")[2] for parameter in parameters)):
             line = line.replace(secret, "…") if secret else line
         return f"{type(error).__name__}: {line}" if line else type(error).__name__
 

@@ -9,7 +9,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from specter_batch.bundle import Precision
 from specter_batch.papers import PaperColumns
 from specter_batch.settings import Settings
-from specter_batch.storage import PathOrUrl, PathTextOrUrl
+from specter_batch.storage import LocalPath, PathOrUrl, PathTextOrUrl
 from specter_jobs.dumps.names import FormatName
 from specter_jobs.gates import GateLimits
 
@@ -73,7 +73,7 @@ class NightConfig(Settings):
     abstract_column: str | None = None
     label_column: str | None = None
     previous: PathOrUrl | None = None
-    metrics_file: Path | None = None
+    metrics_file: LocalPath | None = None
     gates: GateLimits = GateLimits()
 
     @field_validator("*", mode="before")

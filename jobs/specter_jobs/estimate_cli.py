@@ -16,8 +16,8 @@ from specter_batch.options import (
     interruptible,
 )
 
-ASSUMED = """assumed    one job, with this machine's cores and disk, feeds all devices:
-           wall = survey + max(model / devices, preparation) + writing. Ranges are those of the sample and of the
+ASSUMED = """assumed    a worker on each device, with the cores of this machine for it, and one driver:
+           wall = survey + max(model, preparation) / devices + writing. Ranges are those of the sample and of the
            timed slices. Equal ids and texts in different places of the dump are not seen in a sample; they save
            time."""
 
@@ -108,7 +108,7 @@ def _table(found: dict[str, Any]) -> str:
         + (_measured(model) if model["measured"] else "as given"),
         *_reuse_lines(found["reuse"]),
         f"model      {_range(found['device_hours'])} device-hours{cost}",
-        f"fixed      survey {fixed['survey']}, preparation {fixed['prepare']} (beside the model), writing "
+        f"fixed      survey {fixed['survey']}, preparation {fixed['prepare']} (beside the model, by each worker), writing "
         f"{fixed['write']}",
         *(_wall_line(wall) for wall in found["wall"]),
         f"output     {_size(output['labels'])} of labels ({output['bytes_a_label']:.0f} bytes each), "

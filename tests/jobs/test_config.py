@@ -56,6 +56,13 @@ def test_other_braces_in_a_path_stay() -> None:
     assert load(out="nights/{name}").out == Path("nights/{name}")
 
 
+def test_a_url_where_only_a_local_file_can_be_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"s3:/metrics/night\.prom: a URL is not taken here"):
+        load(metrics_file=Path("s3://metrics/night.prom"))
+    with pytest.raises(ConfigError, match="lost a slash as a path"):
+        located(Path("s3:/nights"))
+
+
 def test_the_example_file_is_valid_and_names_every_gate() -> None:
     file = Path(__file__).parents[2] / "jobs/configs/nightly.toml"
     config = NightConfig.load(file, {"dump": "in", "out": "out", "bundle": "b"})
@@ -91,6 +98,7 @@ def test_a_url_stays_whole_takes_the_date_and_is_stored_without_credentials() ->
         ("s3://KEY:sec/ret@bucket/in", "^s3://bucket/in: s3 takes no user and password in a URL"),
         ("file://server/in", "a file URL has no host"),
         ("simplecache::s3://bucket/in", "chained URLs"),
+        ("s3:///in", "names no bucket"),
     ],
 )
 def test_a_url_that_cannot_be_used_is_refused_at_once(

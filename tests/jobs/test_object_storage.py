@@ -11,9 +11,11 @@ import time
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from papers_on_disk import RunNight, label_bytes, paper, write_dump
 from s3_server import ACCESS_KEY, SECRET_KEY, S3Server
+from specter_batch.cli import build_app
 from specter_batch.errors import BundleError, ConfigError, PaperSchemaError, StorageError
 from specter_batch.sample import SamplePaths
 from specter_jobs.ledger import read_entries
@@ -196,9 +198,8 @@ def test_the_commands_of_the_page_run_in_a_store(
     for line in commands.splitlines():
         program, *arguments = shlex.split(line)
         assert program == "specter-batch"
-        process = start(*arguments)
-        said = process.communicate()[0]
-        assert process.returncode == 0, said
+        done = CliRunner().invoke(build_app(), arguments)
+        assert done.exit_code == 0, f"{line}: {done.output} {done.exception!r}"
     assert json.loads(s3.files("acme-nights/2026-11-24")["report.json"])["rows"]["reused"] == 9
 
 
