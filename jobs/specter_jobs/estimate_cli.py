@@ -108,8 +108,8 @@ def _table(found: dict[str, Any]) -> str:
         + (_measured(model) if model["measured"] else "as given"),
         *_reuse_lines(found["reuse"]),
         f"model      {_range(found['device_hours'])} device-hours{cost}",
-        f"fixed      survey {fixed['survey']}, preparation {fixed['prepare']} (beside the model, by each worker), writing "
-        f"{fixed['write']}",
+        f"fixed      survey {fixed['survey']}, preparation {fixed['prepare']} (beside the model, by each worker), "
+        f"writing {fixed['write']}",
         *(_wall_line(wall) for wall in found["wall"]),
         f"output     {_size(output['labels'])} of labels ({output['bytes_a_label']:.0f} bytes each), "
         f"{_size(output['rejects'])} of rejects, {output['label_files']:,} label files",
