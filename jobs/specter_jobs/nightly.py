@@ -70,9 +70,10 @@ def run_night(config: NightConfig, *, console: Console) -> NightResult:
         SpecterBatchError: The night could not start.
         KeyboardInterrupt: On Ctrl-C or SIGTERM; what is finished is kept.
     """
-    bundle = ModelBundle.open(config.bundle)
-    with closing(open_engine(config, bundle)) as engine:
-        return _run(config, bundle, engine, console=console)
+    with sigterm_interrupts():
+        bundle = ModelBundle.open(config.bundle)
+        with closing(open_engine(config, bundle)) as engine:
+            return _run(config, bundle, engine, console=console)
 
 
 def _run(config: NightConfig, bundle: ModelBundle, engine: Engine, *, console: Console) -> NightResult:
@@ -89,7 +90,7 @@ def _run(config: NightConfig, bundle: ModelBundle, engine: Engine, *, console: C
     if config.metrics_file is not None:
         prepare_metrics_file(config.metrics_file)
     out = _claim(config.out)
-    with locked(out), sigterm_interrupts():
+    with locked(out):
         (out / SUCCESS_FILE).unlink(missing_ok=True)
         unreadable = {**source.failed, **{file.name: file.error for file in plan.failed}}
         watch = NightWatch(out, rows=plan.rows, shards=len(plan.shards), unreadable=unreadable)
