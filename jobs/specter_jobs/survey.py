@@ -247,7 +247,7 @@ def _neighbours(shards: Sequence[Shard]) -> list[range]:
 def local_copies(files: Sequence[Location], scratch: Path) -> list[Path]:
     """Fetch those that are in a store: duckdb reads them more than once, and out of core."""
     folder = scratch / "earlier"
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
 
     def local(numbered: tuple[int, Location]) -> Path:
         number, file = numbered
