@@ -2,7 +2,7 @@
 
 import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator
 
@@ -10,6 +10,7 @@ from specter_batch.bundle import Precision
 from specter_batch.papers import PaperColumns
 from specter_batch.settings import Settings
 from specter_batch.storage import LocalPath, PathOrUrl, PathTextOrUrl
+from specter_batch.url_path import UrlPath
 from specter_jobs.dumps.names import FormatName
 from specter_jobs.gates import GateLimits
 
@@ -81,6 +82,14 @@ class NightConfig(Settings):
     def _put_in_the_date(cls, value: Any, info: ValidationInfo) -> Any:
         date = info.data.get("date")
         return value if date is None else _dated(value, date)
+
+    def with_absolute_paths(self) -> Self:
+        """Return the same settings for processes that run in another folder."""
+
+        def absolute(place: Any) -> Any:
+            return place if isinstance(place, UrlPath) else type(place)(Path(place).absolute())
+
+        return self.model_copy(update={name: absolute(getattr(self, name)) for name in ("dump", "out", "bundle")})
 
     @property
     def columns(self) -> PaperColumns:

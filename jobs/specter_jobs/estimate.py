@@ -18,7 +18,7 @@ from specter_batch.encoding import TokenIds
 from specter_batch.errors import ConfigError, PaperSchemaError
 from specter_batch.metrics import wilson
 from specter_batch.papers import find_parquet
-from specter_batch.runtime import Device, OnnxClassifier
+from specter_batch.runtime import Device, OnnxClassifier, devices
 from specter_jobs.config import NightConfig
 from specter_jobs.engines.worker import SHARDS_AT_ONCE
 from specter_jobs.nightly import model_hash
@@ -70,7 +70,7 @@ def estimate_night(
     """
     _check(config, papers_per_second=papers_per_second, seconds=seconds, rows=sample_rows, cost=cost_per_hour)
     bundle = ModelBundle.open(config.bundle)
-    device = Device.parse(config.device)
+    device = devices(config.device)[0]
     graph = bundle.graph_for(device.kind, config.precision)
     root, paths = find_parquet(config.dump)
     plan = plan_shards(root, paths, columns=config.columns, shard_rows=config.shard_rows)

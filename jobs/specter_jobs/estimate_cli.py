@@ -24,7 +24,7 @@ ASSUMED = """assumed    a worker on each device, with the cores of this machine 
 
 def estimate(
     dump: Annotated[str, typer.Argument(metavar="DUMP", help="Papers: parquet file, folder or glob.")],
-    bundle: Annotated[Path | None, typer.Option(help="Model bundle.")] = None,
+    bundle: Annotated[str | None, typer.Option(help="Model bundle: folder or URL.")] = None,
     papers_per_second: Annotated[
         float | None, typer.Option(help="Rate of one device, instead of timing the model here.", show_default=False)
     ] = None,
@@ -32,7 +32,7 @@ def estimate(
     sample: Annotated[int, typer.Option(help="Rows to read, spread over the files.")] = 2000,
     seed: Annotated[int, typer.Option(help="Of the sample.")] = 0,
     reuse: Annotated[
-        list[Path] | None, typer.Option(help="Earlier night's OUT to look labels up in; may be given again.")
+        list[str] | None, typer.Option(help="Earlier night's OUT to look labels up in; may be given again.")
     ] = None,
     cost_per_hour: Annotated[
         float | None, typer.Option(help="Price of one device, to tell costs.", show_default=False)

@@ -5,13 +5,15 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from specter_batch.errors import SpecterBatchError
+
 
 @contextmanager
 def sigterm_interrupts() -> Iterator[None]:
     """Let SIGTERM raise `KeyboardInterrupt`: the running piece is dropped, all finished ones stay.
 
     A library that is interrupted may raise an error of its own instead, as duckdb does in a query; such an error, too,
-    leaves the block as `KeyboardInterrupt`.
+    leaves the block as `KeyboardInterrupt`. Ours say more than that, and stay.
     """
     interrupted = False
 
@@ -26,6 +28,8 @@ def sigterm_interrupts() -> Iterator[None]:
     before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
+    except SpecterBatchError:
+        raise
     except Exception as error:
         if interrupted:
             raise KeyboardInterrupt from error

@@ -128,7 +128,8 @@ class Ledger:
     def label_file(self, shard_name: str) -> Location | None:
         """Return the label file of a shard that is done under this binding, else None."""
         entry = self._entries.get(shard_name)
-        return None if entry is None else self._out / entry.labels.name
+        there = entry is not None and self._sizes.get(entry.labels.name) == entry.labels.size
+        return self._out / entry.labels.name if entry is not None and there else None
 
     def remove_strangers(self, entries: Sequence[LedgerEntry]) -> None:
         """Remove output files that belong to none of these entries: left by another plan, bundle or a kill.

@@ -70,6 +70,8 @@ def run_night(config: NightConfig, *, console: Console) -> NightResult:
         SpecterBatchError: The night could not start.
         KeyboardInterrupt: On Ctrl-C or SIGTERM; what is finished is kept.
     """
+    if config.engine == "ray":
+        config = config.with_absolute_paths()  # the workers are started in a folder of the cluster's
     with sigterm_interrupts():
         bundle = ModelBundle.open(config.bundle)
         with closing(open_engine(config, bundle)) as engine:
@@ -238,8 +240,9 @@ def _label(
     task = progress.add_task("label", total=total, completed=kept)
     watch.labelling(entries.values(), failed)
     began = time.monotonic()
-    papers, model_seconds, budgets = 0, 0.0, set[int]()
+    n_shards, papers, model_seconds, budgets = 0, 0, 0.0, set[int]()
     for shard, outcome in pipeline.run(pending):
+        n_shards += 1
         if isinstance(outcome, ShardError):
             failed[shard.shard.name] = str(outcome)
         else:
@@ -260,7 +263,7 @@ def _label(
             break
     seconds = time.monotonic() - began
     fresh = Fresh(
-        shards=len(pending),
+        shards=n_shards,
         papers=papers,
         seconds=seconds,
         model_seconds=model_seconds,

@@ -101,10 +101,17 @@ class ShardPipeline:
                 held, answer = entry
                 if unsettled.isdisjoint(set(answer.screened.copies.values()) - {held.surveyed.shard.name}):
                     waiting.remove(entry)
-                    labelled = self._labelled(held, answer)
-                    if labelled is not None:
-                        yield held.surveyed, labelled
+                    settled = self._settled(held, answer)
+                    if settled is not None:
+                        yield held.surveyed, settled
                         unsettled.discard(held.surveyed.shard.name)
+
+    def _settled(self, task: ShardTask, answer: ShardAnswer) -> LabelledShard | ShardError | None:
+        try:
+            return self._labelled(task, answer)
+        except (OSError, pa.ArrowException) as error:
+            name = task.surveyed.shard.name
+            return ShardError(f"{name}: the labels of equal texts in other shards cannot be read: {error}; rerun")
 
     def _labelled(self, task: ShardTask, answer: ShardAnswer) -> LabelledShard | None:
         """Return a shard's outputs; None when the model has to be asked of more of its papers first."""

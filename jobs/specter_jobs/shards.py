@@ -144,7 +144,8 @@ class ShardReader:
 
     def _read(self, shard: Shard) -> PaperBatch:
         group = shard.file.group_of(shard.start)
-        if self._file is not shard.file or not shard.file.group_starts[group] <= self._position <= shard.start:
+        # By value: a shard that came from another process brings its own copy of the file.
+        if self._file != shard.file or not shard.file.group_starts[group] <= self._position <= shard.start:
             parquet = open_parquet(shard.file.path)
             if parquet.metadata.num_rows != shard.file.rows:
                 raise PaperSchemaError("the file changed while the job ran; leave it alone")

@@ -1,9 +1,9 @@
 """One job at a time on an output folder in a store: an object that its holder keeps fresh."""
 
-import _thread
 import logging
 import os
 import secrets
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -44,9 +44,19 @@ class Claim(BaseModel):
     @property
     def is_alive(self) -> bool:
         """Whether its holder may still be at work: a dead process of this machine is not, nor one silent for long."""
-        if self.machine is not None and self.machine == _machine() and not Path(f"/proc/{self.pid}").exists():
+        if self.machine is not None and self.machine == _machine() and not _runs(self.pid):
             return False
         return time.time() - self.beat < STALE_SECONDS
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        pass
+    return True
 
 
 @contextmanager
@@ -123,7 +133,8 @@ class _Heart(threading.Thread):
                 if found is not None and found.token != self._mine.token:
                     self.taken_by = found.holder
                     log("lock lost", level=logging.ERROR, out=str(self._lock.parent), holder=found.holder)
-                    _thread.interrupt_main()
+                    main = threading.main_thread().ident or 0
+                    signal.pthread_kill(main, signal.SIGINT)  # wakes a driver that waits for its workers
                     return
                 write_text(self._lock, self._mine.model_copy(update={"beat": time.time()}).model_dump_json())
             except OSError as error:  # the next beat may get through; a job that stays silent is taken for dead

@@ -104,7 +104,8 @@ class _Decided:
     def of(self, number: int) -> pa.Table:
         """Return a shard's rows."""
         start, stop = np.searchsorted(self._shard, [number, number + 1])
-        return self._table.slice(start, stop - start).drop_columns(["shard", "place"])
+        # Taken, not sliced: a slice on its way to another process would take all its neighbours' rows along.
+        return self._table.take(pa.array(np.arange(start, stop))).drop_columns(["shard", "place"])
 
     def firsts_of(self, number: int) -> Iterator[tuple[int, int]]:
         """Return a shard's rows, each with the place of the first that is the same."""

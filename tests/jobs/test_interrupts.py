@@ -3,6 +3,7 @@ import signal
 
 import pytest
 
+from specter_batch.errors import StorageError
 from specter_jobs.interrupts import sigterm_interrupts
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -22,6 +23,14 @@ def test_a_library_that_makes_another_error_of_it_does_not_hide_it() -> None:
             os.kill(os.getpid(), signal.SIGTERM)
         except KeyboardInterrupt as interrupt:
             raise RuntimeError("Query interrupted") from interrupt
+
+
+def test_what_we_have_to_say_ourselves_is_not_hidden() -> None:
+    with pytest.raises(StorageError, match="another job"), sigterm_interrupts():
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+        except KeyboardInterrupt as interrupt:
+            raise StorageError("another job has taken it over") from interrupt
 
 
 def test_an_error_of_its_own_stays_what_it_is() -> None:

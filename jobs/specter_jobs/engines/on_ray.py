@@ -6,7 +6,9 @@ fails for good. The driver hands out a few shards at a time, so there is no data
 its operators; an actor keeps the session that takes seconds to load.
 """
 
+import signal
 import socket
+import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import replace
@@ -79,7 +81,7 @@ class RayEngine:
         self._connect(config)
         try:
             device, self.threads, self.n_workers = self._room(config)
-        except ConfigError:
+        except BaseException:
             ray.shutdown()
             raise
         self.kind = device.kind
@@ -136,6 +138,7 @@ class RayEngine:
         ours["num_cpus"] = max((config.workers or 1) * (config.threads or 1), usable_cpus())
         if config.ray_address:
             _check_address(config.ray_address)
+        handler = signal.getsignal(signal.SIGTERM)
         try:
             self._ray.init(
                 **({"address": config.ray_address} if config.ray_address else ours),
@@ -145,8 +148,10 @@ class RayEngine:
             )
         except (ConnectionError, ValueError, RuntimeError, self._ray.exceptions.RayError) as error:
             where = config.ray_address or "on this machine"
-            first = str(error).strip().splitlines()[0]
+            first = next(iter(str(error).strip().splitlines()), type(error).__name__)
             raise ConfigError(_no_cluster(where, first)) from error
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)  # Ray's own would end the process at once, without a word
 
     def _room(self, config: NightConfig) -> tuple[Device, int, int]:
         """Return the workers' device, threads and number that the cluster has room for, or the night asks for."""
@@ -157,7 +162,9 @@ class RayEngine:
                 raise ConfigError(f"--device {config.device}: on Ray the cards are handed out by Ray; give cuda")
             if not cards:
                 raise ProviderError("cuda was asked for and no machine of the Ray cluster has a card; see ray status")
-            return Device(kind="cuda"), 1, min(config.workers or cards, cards)
+            if (config.workers or 1) > cards:
+                raise ConfigError(f"the Ray cluster has {cards} cards, one for each worker, not {config.workers}")
+            return Device(kind="cuda"), 1, config.workers or cards
         Device.parse(config.device)  # for its error
         cores = [int(node.get("CPU", 0)) for node in nodes if node.get("CPU", 0) >= 1]
         threads = config.threads or max(min(cores, default=1) // (1 if config.ray_address else config.workers or 1), 1)

@@ -89,10 +89,13 @@ def _serve(number: int, job: WorkerJob, connection: Connection) -> None:
     connection.send(Ready(worker=number, description=worker.describe()))
 
     def answer(task: ShardTask, done: "Future[ShardAnswer | ShardError]") -> None:
-        outcome = done.result()
-        if isinstance(outcome, ShardAnswer):
-            outcome = replace(outcome, logs=logs.take())
-        connection.send(Done(worker=number, number=task.number, outcome=outcome))
+        try:
+            outcome = done.result()
+            if isinstance(outcome, ShardAnswer):
+                outcome = replace(outcome, logs=logs.take())
+            connection.send(Done(worker=number, number=task.number, outcome=outcome))
+        except BaseException:  # the driver would wait for ever; of a dead worker it knows what to do
+            os._exit(1)
 
     while True:
         try:

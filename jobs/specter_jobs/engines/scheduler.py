@@ -69,7 +69,7 @@ class Scheduler:
         """Take note of what has happened so far.
 
         Raises:
-            SpecterBatchError: The workers cannot run the bundle.
+            SpecterBatchError: The first worker to tell cannot run the bundle.
         """
         for event in self._engine.events(wait=False):
             self._note(event)
@@ -130,7 +130,10 @@ class Scheduler:
 
     def _note(self, event: Event) -> list[tuple[ShardTask, ShardAnswer | ShardError]]:
         if isinstance(event, Failed):
-            raise event.error
+            if not self.descriptions:
+                raise event.error
+            # Others could: it may be the store that is away, or a card whose memory is not free yet.
+            event = Lost(worker=event.worker, why=f"it cannot load the bundle: {event.error}")
         if isinstance(event, Lost):
             return self._lost(event)
         if isinstance(event, Ready):

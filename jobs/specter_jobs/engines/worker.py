@@ -65,7 +65,7 @@ class ShardWorker:
             predictions = self._classifier.predict(token_ids)
         except ShardError as error:
             return error
-        except Exception as error:
+        except BaseException as error:  # the panics of Rust libraries are no Exception
             return ShardError(f"{task.surveyed.shard.name}: {type(error).__name__}: {error}")
         finally:
             self._free_since = time.monotonic()

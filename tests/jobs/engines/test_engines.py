@@ -1,6 +1,7 @@
 """Every engine writes the same bytes, and what dies in it costs nothing."""
 
 import os
+import pickle
 import random
 import shutil
 import signal
@@ -18,12 +19,16 @@ import poisoned
 from papers_on_disk import RunNight, label_bytes, paper, read_all, write_dump
 from specter_batch.bundle import ModelBundle
 from specter_batch.errors import BundleError, ConfigError
+from specter_batch.papers import PaperColumns
 from specter_batch.runtime import Device
 from specter_batch.sample import SamplePaths
 from specter_jobs.config import NightConfig
 from specter_jobs.engines import ProcessEngine, RayEngine, ThreadEngine, open_engine, processes
 from specter_jobs.engines.messages import WorkerJob
 from specter_jobs.engines.scheduler import Scheduler
+from specter_jobs.prepare import ShardPreparer
+from specter_jobs.shards import ShardReader, plan_shards
+from specter_jobs.survey import _Decided
 
 COPIES_OF_THE_NIGHT = 12
 
@@ -194,6 +199,46 @@ def test_a_worker_that_cannot_load_the_bundle_ends_the_night(tiny_bundle: Path, 
         with pytest.raises(BundleError, match="ONNX Runtime cannot load it"):
             Scheduler(engine).await_worker()
         engine.close()
+
+
+class Panic(BaseException):
+    """What a Rust library raises when it panics: no Exception."""
+
+
+def test_a_library_that_panics_costs_its_shard_alone(
+    night: RunNight, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenize = ShardPreparer.tokenize
+
+    def panic(self: ShardPreparer, texts: list[str]) -> Any:
+        if any(text.startswith(poisoned.POISON) for text in texts):
+            raise Panic("index out of bounds")
+        return tokenize(self, texts)
+
+    monkeypatch.setattr(ShardPreparer, "tokenize", panic)
+    rows = [paper(i) | ({"title": f"{poisoned.POISON} number {i}"} if i == 3 else {}) for i in range(6)]
+    result = night(write_dump(tmp_path / "in/a.parquet", rows), shard_rows=2)
+    assert result.exit_code == 3
+    assert "Panic: index out of bounds" in next(iter(result.report["failed_shards"].values()))
+    assert [row["paper_id"] for row in read_all(tmp_path / "out/labels")] == ["p0", "p1", "p4", "p5"]
+
+
+def test_a_shard_from_another_process_is_read_on_from_where_the_last_one_ended(tmp_path: Path) -> None:
+    file = write_dump(tmp_path / "a.parquet", [paper(i) for i in range(30)])
+    plan = plan_shards(tmp_path, [file], columns=PaperColumns(), shard_rows=10)
+    reader = ShardReader()
+    opened = []
+    for shard in plan.shards:
+        reader.read(pickle.loads(pickle.dumps(shard)))  # noqa: S301 - our own bytes
+        opened.append(reader._batches)
+    assert opened[0] is opened[1] is opened[2]
+
+
+def test_what_is_known_of_a_shard_travels_without_its_neighbours(tmp_path: Path) -> None:
+    known = pa.table({"shard": [0] * 5000 + [1] * 5000, "place": range(10_000), "row": range(10_000)})
+    decided = _Decided(known).of(1)
+    assert decided["row"].to_pylist() == list(range(5000, 10_000))
+    assert len(pickle.dumps(decided)) < 60_000
 
 
 def config_of(tmp_path: Path, **settings: Any) -> NightConfig:

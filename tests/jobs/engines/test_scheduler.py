@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from specter_batch.bundle import DeviceKind
-from specter_batch.errors import BundleError, ProviderError, ShardError
+from specter_batch.errors import BundleError, ProviderError, ShardError, StorageError
 from specter_jobs.engines.messages import Done, Event, Failed, Lost, Ready, ShardTask
 from specter_jobs.engines.scheduler import MAX_TRIES, Scheduler
 from specter_jobs.engines.worker import SHARDS_AT_ONCE
@@ -146,6 +146,19 @@ def test_a_worker_that_does_not_come_up_is_given_up_and_the_others_go_on() -> No
     alone = OneDead(1)
     with pytest.raises(ProviderError, match="no worker stays alive, the last one because x"):
         Scheduler(alone).await_worker()
+
+
+def test_one_that_cannot_load_where_others_could_is_tried_again_and_given_up() -> None:
+    class OneFails(ListedEngine):
+        def start(self, worker: int) -> None:
+            self.starts.append(worker)
+            fails = worker == 1
+            error = StorageError("the bundle's store does not answer")
+            self.coming.append(Failed(worker=worker, error=error) if fails else Ready(worker=worker, description={}))
+
+    engine = OneFails(2)
+    assert len(numbers(Scheduler(engine), 5)) == 5
+    assert engine.starts == [0, 1, 1, 1]
 
 
 def test_a_bundle_that_cannot_run_ends_the_night() -> None:
