@@ -23,7 +23,7 @@ from specter_jobs.config import NightConfig
 from specter_jobs.engines.worker import SHARDS_AT_ONCE
 from specter_jobs.nightly import model_hash
 from specter_jobs.reuse import reusable_labels
-from specter_jobs.sampling import Sample, read_sample, sample_shards
+from specter_jobs.sampling import Sample, read_pace, read_sample, sample_shards
 from specter_jobs.shards import Plan, plan_shards
 from specter_jobs.survey import DUCKDB_MEMORY, local_copies
 from specter_jobs.verify import LABEL_COLUMNS
@@ -89,8 +89,9 @@ def estimate_night(
     busy = {"estimate": to_label["estimate"] / rate["estimate"]}
     busy |= {"low": to_label["low"] / rate["high"], "high": to_label["high"] / rate["low"]}
     output, write_seconds = _output(config, plan, sample, scores, bundle)
-    a_row = plan.rows / sample.rows
-    fixed = {"survey": sample.survey_seconds * a_row, "prepare": sample.prepare_seconds * a_row, "write": write_seconds}
+    pace = read_pace(plan, config, bundle)
+    fixed = {"survey": pace.survey_start + pace.survey * plan.rows, "prepare": pace.prepare * plan.rows}
+    fixed |= {"write": write_seconds}
     if reused:
         hours = (papers["estimate"] - to_label["estimate"]) / rate["estimate"] / 3600
         reused |= {"papers": papers["estimate"] - to_label["estimate"], "device_hours_saved": hours}

@@ -1,9 +1,10 @@
-"""A sample of a night's rows, taken through the same steps as the night itself, each timed."""
+"""A sample of a night's rows, taken through the same steps as the night itself, and how fast these go."""
 
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -20,8 +21,10 @@ from specter_jobs.rejects import REJECT_SCHEMA
 from specter_jobs.shards import Plan, Shard
 from specter_jobs.survey import Survey
 
-# Rows read at one place: fewer would mostly measure the opening of files, more would spread over fewer of them.
+# Rows read at one place of the sample: more would spread over fewer places.
 WINDOW_ROWS = 64
+# Rows in a row that are timed: of short runs most of the time would go to opening files and skipping rows.
+PACE_ROWS = 2000
 
 
 @dataclass(kw_only=True)
@@ -35,8 +38,6 @@ class Sample:
         token_ids: `(seq_len,)` each, of those that are no copy of another.
         rejects: `REJECT_SCHEMA`.
         held_bytes: What the job holds of the papers while it labels them.
-        survey_seconds: Of the first pass over a row.
-        prepare_seconds: Of reading a row again, screening and tokenizing it.
         errors: Of places that could not be read.
     """
 
@@ -46,8 +47,6 @@ class Sample:
     token_ids: list[TokenIds] = field(default_factory=list)
     rejects: list[pa.Table] = field(default_factory=list)
     held_bytes: int = 0
-    survey_seconds: float = 0.0
-    prepare_seconds: float = 0.0
     errors: list[str] = field(default_factory=list)
 
     @property
@@ -84,40 +83,63 @@ def _windows(plan: Plan, rows: int, rng: np.random.Generator) -> Iterator[Shard]
 def read_sample(shards: list[Shard], config: NightConfig, bundle: ModelBundle) -> Sample:
     """Survey, screen and tokenize these rows as the night does."""
     sample = Sample(rejects=[REJECT_SCHEMA.empty_table()])
-    with tempfile.TemporaryDirectory() as scratch:
-        began = time.perf_counter()
-        survey = Survey(
-            shards,
-            config,
-            template=bundle.text_template,
-            known_labels=[],
-            scratch=Path(scratch),
-            advance=lambda _: None,
-        )
-        try:
-            sample.survey_seconds = time.perf_counter() - began
-            _prepare(sample, survey, ShardPreparer(bundle, config))
-        finally:
-            survey.close()
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        closing(_survey(shards, config, bundle, Path(scratch))) as survey,
+    ):
+        _prepare(sample, survey, ShardPreparer(bundle, config))
     return sample
 
 
+@dataclass(frozen=True, kw_only=True)
+class Pace:
+    """Seconds that the steps beside the model take: a night's `survey_start` once, the others for each row."""
+
+    survey_start: float
+    survey: float
+    prepare: float
+
+
+def read_pace(plan: Plan, config: NightConfig, bundle: ModelBundle) -> Pace:
+    """Time the survey and the preparation of some neighbouring rows; best after `read_sample`, when all is loaded."""
+    file = max(plan.files, key=lambda file: file.rows)
+    stretch = Shard(file=file, start=0, rows=min(PACE_ROWS, file.rows))
+    with tempfile.TemporaryDirectory() as empty, tempfile.TemporaryDirectory() as scratch:
+        began = time.perf_counter()
+        _survey([], config, bundle, Path(empty)).close()
+        opened = time.perf_counter()
+        with closing(_survey([stretch], config, bundle, Path(scratch))) as survey:
+            surveyed = time.perf_counter()
+            sample = Sample(rejects=[REJECT_SCHEMA.empty_table()])
+            preparer = ShardPreparer(bundle, config)
+            loaded = time.perf_counter()
+            _prepare(sample, survey, preparer)
+            prepared = time.perf_counter()
+    start = opened - began
+    return Pace(
+        survey_start=start,
+        survey=max(surveyed - opened - start, 0.0) / stretch.rows,
+        prepare=(prepared - loaded) / stretch.rows,
+    )
+
+
+def _survey(shards: list[Shard], config: NightConfig, bundle: ModelBundle, scratch: Path) -> Survey:
+    return Survey(
+        shards, config, template=bundle.text_template, known_labels=[], scratch=scratch, advance=lambda _: None
+    )
+
+
 def _prepare(sample: Sample, survey: Survey, preparer: ShardPreparer) -> None:
-    timed_rows = 0
-    for number, surveyed in enumerate(survey.shards):
+    for surveyed in survey.shards:
         if surveyed.error is not None:
             sample.errors.append(surveyed.error)
             continue
-        began = time.perf_counter()
         try:
             screened, texts = preparer.screen(surveyed, survey.decisions(surveyed.number))
         except ShardError as error:
             sample.errors.append(str(error))
             continue
         token_ids = preparer.tokenize(texts)
-        if number or len(survey.shards) == 1:  # the first one also loads the language profiles
-            sample.prepare_seconds += time.perf_counter() - began
-            timed_rows += surveyed.shard.rows
         sample.rows += surveyed.shard.rows
         sample.paper_ids += screened.paper_ids.to_pylist()
         sample.rejects.append(screened.rejects)
@@ -125,4 +147,3 @@ def _prepare(sample: Sample, survey: Survey, preparer: ShardPreparer) -> None:
         sample.token_ids += token_ids
         # The text, once in the table that it was read into and once as it is tokenized.
         sample.held_bytes += 2 * sum(len(text.encode()) for text in texts) + sum(ids.nbytes for ids in token_ids)
-    sample.prepare_seconds *= sample.rows / max(timed_rows, 1)
