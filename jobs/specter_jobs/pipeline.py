@@ -88,19 +88,19 @@ class ShardPipeline:
         """
         tasks = (ShardTask(surveyed=shard, decisions=self._survey.decisions(shard.number)) for shard in shards)
         unsettled = {shard.shard.name for shard in shards}
-        waiting: list[tuple[ShardTask, ShardAnswer]] = []
+        waiting: dict[int, tuple[ShardTask, ShardAnswer]] = {}
         for task, outcome in self._scheduler.outcomes(tasks):
             name = task.surveyed.shard.name
             if isinstance(outcome, ShardError):
                 yield task.surveyed, outcome
                 unsettled.discard(name)
             else:
-                waiting.append((task, outcome))
+                waiting[task.number] = task, outcome
             # Shards only wait for earlier ones, so one pass in the plan's order settles all that can be.
-            for entry in sorted(waiting, key=lambda entry: entry[0].number):
-                held, answer = entry
+            for number in sorted(waiting):
+                held, answer = waiting[number]
                 if unsettled.isdisjoint(set(answer.screened.copies.values()) - {held.surveyed.shard.name}):
-                    waiting.remove(entry)
+                    del waiting[number]
                     settled = self._settled(held, answer)
                     if settled is not None:
                         yield held.surveyed, settled
@@ -171,7 +171,8 @@ class ShardPipeline:
         answers.score[asked] = answer.predictions.score
         answers.probabilities[asked] = answer.predictions.probabilities
         first = {hashes[position]: position for position in reversed(asked)}
-        copies = {position: owner for position, owner in screened.copies.items() if position not in set(asked)}
+        answered = set(asked)
+        copies = {position: owner for position, owner in screened.copies.items() if position not in answered}
         unanswered: set[str] = set()
         for owner in sorted(set(copies.values())):
             rows = np.array([position for position, name in copies.items() if name == owner])

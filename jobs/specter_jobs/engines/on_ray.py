@@ -10,15 +10,14 @@ import signal
 import socket
 import threading
 from collections.abc import Sequence
-from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
 
 from specter_batch.bundle import ModelBundle
-from specter_batch.errors import ConfigError, FingerprintError, ProviderError, ShardError, SpecterBatchError
+from specter_batch.errors import ConfigError, FingerprintError, ProviderError, SpecterBatchError
 from specter_batch.runtime import Device, usable_cpus
 from specter_jobs.config import NightConfig
-from specter_jobs.engines.messages import Done, Event, Failed, Lost, Ready, ShardAnswer, ShardTask, WorkerJob
+from specter_jobs.engines.messages import Done, Event, Failed, Lost, Ready, ShardTask, WorkerJob
 from specter_jobs.engines.worker import SHARDS_AT_ONCE, CollectedLogs, ShardWorker
 
 # Of the embedded cluster, for the shards under way: an answer takes a megabyte or two.
@@ -53,10 +52,7 @@ class RayWorker:
         """Label a shard; calls overlap as a worker's shards do."""
         if self._worker is None:
             raise RuntimeError("the worker is not ready")
-        done: Future[ShardAnswer | ShardError] = self._worker.submit(task)
-        outcome = done.result()
-        if isinstance(outcome, ShardAnswer):
-            outcome = replace(outcome, logs=self._logs.take())
+        outcome = self._logs.put_on(self._worker.submit(task).result())
         return Done(worker=number, number=task.number, outcome=outcome)
 
 

@@ -6,7 +6,6 @@ import signal
 from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
@@ -90,10 +89,7 @@ def _serve(number: int, job: WorkerJob, connection: Connection) -> None:
 
     def answer(task: ShardTask, done: "Future[ShardAnswer | ShardError]") -> None:
         try:
-            outcome = done.result()
-            if isinstance(outcome, ShardAnswer):
-                outcome = replace(outcome, logs=logs.take())
-            connection.send(Done(worker=number, number=task.number, outcome=outcome))
+            connection.send(Done(worker=number, number=task.number, outcome=logs.put_on(done.result())))
         except BaseException:  # the driver would wait for ever; of a dead worker it knows what to do
             os._exit(1)
 

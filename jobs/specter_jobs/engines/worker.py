@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 from specter_batch.encoding import TokenIds
@@ -94,7 +95,9 @@ class CollectedLogs(logging.Handler):
         """Keep a record."""
         self._kept.append((record.levelno, record.getMessage(), getattr(record, "fields", {})))
 
-    def take(self) -> list[tuple[int, str, Mapping[str, Any]]]:
-        """Return what was kept, and forget it."""
+    def put_on(self, outcome: ShardAnswer | ShardError) -> ShardAnswer | ShardError:
+        """Return an outcome with what was kept, and forget it; an error carries none and leaves it for the next."""
+        if isinstance(outcome, ShardError):
+            return outcome
         kept, self._kept = self._kept, []
-        return kept
+        return replace(outcome, logs=kept)
