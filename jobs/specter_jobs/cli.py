@@ -18,6 +18,14 @@ from specter_batch.options import (
 from specter_jobs.dumps.names import FormatName
 from specter_jobs.estimate_cli import estimate
 from specter_jobs.inspection_cli import status, verify
+from specter_jobs.options import (
+    Language,
+    MinCharacters,
+    MissingAbstract,
+    PrecisionName,
+    Probabilities,
+    ShardRows,
+)
 
 if TYPE_CHECKING:
     from specter_batch.storage import Location
@@ -40,9 +48,7 @@ def classify(
         typer.Option("--format", help="Format of a public dump that is not parquet yet.", show_default=False),
     ] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or cuda:all.  [default: auto]")] = None,
-    precision: Annotated[
-        Literal["fp32", "fp16", "int8"] | None, typer.Option(help="Graph to run instead of the device's own choice.")
-    ] = None,
+    precision: PrecisionName = None,
     engine: Annotated[
         Literal["local", "ray"] | None, typer.Option(help="This machine, or a Ray cluster.  [default: local]")
     ] = None,
@@ -55,19 +61,11 @@ def classify(
     threads: Annotated[
         int | None, typer.Option(help="Papers at once in a worker on a CPU.  [default: its share of the usable cores]")
     ] = None,
-    shard_rows: Annotated[int | None, typer.Option(help="Rows of a shard.  [default: 5000]")] = None,
-    language: Annotated[
-        Literal["en", "any"] | None, typer.Option(help="en rejects other languages; any takes all.  [default: en]")
-    ] = None,
-    missing_abstract: Annotated[
-        Literal["reject", "title_only"] | None, typer.Option(help="What to do without an abstract.  [default: reject]")
-    ] = None,
-    min_characters: Annotated[
-        int | None, typer.Option(help="Reject papers with a shorter title and abstract together.  [default: 0]")
-    ] = None,
-    probabilities: Annotated[
-        bool | None, typer.Option("--probabilities/--no-probabilities", help="Write all labels' probabilities.")
-    ] = None,
+    shard_rows: ShardRows = None,
+    language: Language = None,
+    missing_abstract: MissingAbstract = None,
+    min_characters: MinCharacters = None,
+    probabilities: Probabilities = None,
     max_failed_shards: Annotated[
         int | None, typer.Option(help="Stop when more shards have failed.  [default: 100]")
     ] = None,

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
@@ -14,6 +14,14 @@ from specter_batch.options import (
     PaperIdColumn,
     TitleColumn,
     interruptible,
+)
+from specter_jobs.options import (
+    Language,
+    MinCharacters,
+    MissingAbstract,
+    PrecisionName,
+    Probabilities,
+    ShardRows,
 )
 
 ASSUMED = """assumed    a worker on each device, with the cores of this machine for it, and one driver:
@@ -38,20 +46,13 @@ def estimate(
         float | None, typer.Option(help="Price of one device, to tell costs.", show_default=False)
     ] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.  [default: auto]")] = None,
-    precision: Annotated[
-        Literal["fp32", "fp16", "int8"] | None, typer.Option(help="Graph to run instead of the device's own choice.")
-    ] = None,
+    precision: PrecisionName = None,
     threads: Annotated[int | None, typer.Option(help="Papers at once on a CPU.  [default: the usable cores]")] = None,
-    shard_rows: Annotated[int | None, typer.Option(help="Rows of a shard.  [default: 5000]")] = None,
-    language: Annotated[
-        Literal["en", "any"] | None, typer.Option(help="en rejects other languages; any takes all.  [default: en]")
-    ] = None,
-    missing_abstract: Annotated[
-        Literal["reject", "title_only"] | None, typer.Option(help="What to do without an abstract.  [default: reject]")
-    ] = None,
-    probabilities: Annotated[
-        bool | None, typer.Option("--probabilities/--no-probabilities", help="Write all labels' probabilities.")
-    ] = None,
+    shard_rows: ShardRows = None,
+    language: Language = None,
+    missing_abstract: MissingAbstract = None,
+    min_characters: MinCharacters = None,
+    probabilities: Probabilities = None,
     config: ConfigFile = None,
     paper_id_column: PaperIdColumn = None,
     title_column: TitleColumn = None,
@@ -75,6 +76,7 @@ def estimate(
             "shard_rows": shard_rows,
             "language": language,
             "missing_abstract": missing_abstract,
+            "min_characters": min_characters,
             "probabilities": probabilities,
             "reuse": reuse or None,
             "paper_id_column": paper_id_column,

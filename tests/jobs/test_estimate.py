@@ -160,3 +160,13 @@ def test_the_command_prints_a_table_and_json(tiny_bundle: Path, tmp_path: Path) 
     found = json.loads(CliRunner().invoke(app, [*words, "--json"]).stdout)
     assert (found["rows"], found["papers"]["estimate"]) == (100, 90)
     assert not (tmp_path / "never").exists()
+
+
+def test_the_command_takes_the_options_of_a_night_that_reject_papers(tiny_bundle: Path, tmp_path: Path) -> None:
+    build_app()
+    write_dump(tmp_path / "in.parquet", [paper(i, abstract=GERMAN if i % 2 else "ok") for i in range(20)])
+    words = ["estimate", str(tmp_path / "in.parquet"), "--bundle", str(tiny_bundle), "--device", "cpu", "--json"]
+    asked = [*words, "--papers-per-second", "5", "--language", "any", "--min-characters", "60"]
+    found = json.loads(CliRunner().invoke(app, asked).stdout)
+    assert found["sample"]["rejects_by_reason"] == {"too_short": 10}
+    assert found["papers"]["estimate"] == 10

@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from torch import nn
 
 from specter_batch.encoding import TokenIds, pad_batch
 from specter_batch.metrics import margins
 from specter_batch.runtime import Device, Graph, Logits
 from specter_batch.sample import make_papers
 from specter_batch.training.evaluation import TorchClassifier
+from specter_batch.training.heads import HEAD_PRESETS, HeadConfig
 from specter_batch.training.run import TrainingRun
 from specter_export.graph import export_reference
 from specter_export.parity import logits_alone, trap_texts
@@ -28,6 +30,10 @@ HEADS: dict[str, dict[str, Any]] = {
     "tanh": {"hidden_sizes": (24,), "activation": "tanh"},
     "sigmoid, batch norm": {"hidden_sizes": (24,), "activation": "sigmoid", "batch_norm": True},
     "gelu, deep": {"hidden_sizes": (24,) * 5, "activation": "gelu"},
+    **{name: HEAD_PRESETS[name].model_dump() for name in ("ch2.2", "ch3", "narrow")},
+    "one's own": HeadConfig.of(
+        nn.Sequential(nn.LayerNorm(32), nn.Linear(32, 24), nn.SiLU(), nn.BatchNorm1d(24), nn.Linear(24, 5))
+    ).model_dump(),
 }
 MAX_LENGTH = 96
 N_PAPERS = 60
