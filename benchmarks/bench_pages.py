@@ -1,10 +1,13 @@
-"""The table and the picture of `side_by_side.py`, from what `bench.json` holds."""
+"""What `side_by_side.py` shows: the table and the picture, from what `bench.json` holds; and how any are written."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from contenders import JOB, SESSION
 from pictures import Bar, bars, svg_file
+
+from specter_batch.files import write_json, write_text
 
 OURS = {"int8", SESSION, JOB}
 # Load a core from which a machine counts as busy with something else.
@@ -49,6 +52,14 @@ def bench_picture(found: Mapping[str, Any]) -> str:
     ]
     panels = [bars("Papers per second: median and range", speeds), bars("Peak memory, MB", memory)]
     return svg_file(panels, about="Speed and memory of ways to run the model")
+
+
+def write_found(out: Path, name: str, found: Mapping[str, Any], *, table: str, drawn: str) -> None:
+    """Write what a benchmark found to `out` as JSON, table and picture, and print the table."""
+    write_json(out / f"{name}.json", found)
+    write_text(out / f"{name}.md", table)
+    write_text(out / f"{name}.svg", drawn)
+    print(table)
 
 
 def ranged(values: Mapping[str, float]) -> str:

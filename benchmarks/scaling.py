@@ -1,11 +1,11 @@
-"""How a night's time and peak memory grow: with its papers, its threads, and the share of papers that changed.
+"""How a night's time and peak memory grow: with its papers, threads and workers, and the share of papers that changed.
 
 Usage: python benchmarks/scaling.py BUNDLE PAPERS OUT [--papers N] [--rounds N] [--device cpu|cuda]
 
-Runs `specter-batch classify` from parquet to parquet: N, 4 N and 16 N papers in shards of N; 4 N papers with one thread
-and with two; and 4 N papers of which 0, 1, 10 and 100 % changed since a night that is given with `--reuse`. PAPERS are
-real ones; beyond the first N they are made of these, with words of their abstracts moved. Writes `scaling.json`,
-`scaling.md` and `scaling.svg` to OUT.
+Runs `specter-batch classify` from parquet to parquet: N, 4 N and 16 N papers in shards of N; 4 N papers with one
+thread, with two, and with two workers of a thread each; and 4 N papers of which 0, 1, 10 and 100 % changed since a
+night that is given with `--reuse`. PAPERS are real ones; beyond the first N they are made of these, with words of
+their abstracts moved. Writes `scaling.json`, `scaling.md` and `scaling.svg` to OUT.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from bench_pages import ranged
+from bench_pages import ranged, write_found
 from bench_papers import edited, read_usable
 from command_line import at_least, run_benchmark
 from machine import load, machine
@@ -24,12 +24,14 @@ from nights import Night, run_night
 from pictures import Bar, bars, curve, svg_file
 from targets import spread
 
-from specter_batch.files import write_json, write_text
-
 SIZES = (1, 4, 16)
-# The size of the nights that differ in threads and in changed papers.
+# The size of the nights that differ in threads, workers and changed papers.
 MIDDLE = 4
-THREADS = (1, 2)
+AT_ONCE = {
+    "threads 1": ("--threads", "1"),
+    "threads 2": ("--threads", "2"),
+    "workers 2": ("--workers", "2", "--threads", "1"),
+}
 CHANGED = (0, 1, 10, 100)
 
 
@@ -75,8 +77,8 @@ class Scaling:
             yield f"papers {size * len(self.papers)}", times_as_many(self.papers, size), ()
         middle = times_as_many(self.papers, MIDDLE)
         if self.device == "cpu":
-            for threads in THREADS:
-                yield f"threads {threads}", middle, ("--threads", str(threads))
+            for name, options in AT_ONCE.items():
+                yield name, middle, options
         before = self.work / f"papers-{len(middle)}"
         for percent in CHANGED:
             n_changed = round(percent / 100 * len(middle))
@@ -108,13 +110,14 @@ def scaling_markdown(found: Mapping[str, Any]) -> str:
         "",
         f"{facts['card'] or facts['processor']}, {facts['cores']} cores, load {facts['load_before']} before and "
         f"{facts['load_after']} after; shards of {found['shard_rows']} papers; medians of {found['rounds']} rounds. "
-        "Seconds are those of the whole command, start-up and reports included; papers/s those of labelling.",
+        "Seconds are those of the whole command, start-up and reports included; papers/s those of labelling; peak MB "
+        "is that of the largest process.",
     ]
     return "\n".join(lines) + "\n"
 
 
 def scaling_picture(found: Mapping[str, Any]) -> str:
-    """Return the SVG file: curves over papers and changed share, bars of threads."""
+    """Return the SVG file: curves over papers and changed share, bars of papers at once."""
     nights = found["nights"]
     sizes = {one["papers"]: one for name, one in nights.items() if name.startswith("papers ")}
     changed = {float(name.split()[1]): one for name, one in nights.items() if name.startswith("changed ")}
@@ -122,10 +125,10 @@ def scaling_picture(found: Mapping[str, Any]) -> str:
     seconds = [(papers, one["seconds"]["median"]) for papers, one in sizes.items()]
     memory = [(papers, one["peak_mb"]["median"]) for papers, one in sizes.items()]
     reuse = [(share, one["seconds"]["median"]) for share, one in changed.items()]
-    threads = [
-        Bar(name=name, figure=ranged(one["labelling_seconds"]), ours=True, **one["labelling_seconds"])
-        for name, one in nights.items()
-        if name.startswith("threads ")
+    at_once = [
+        Bar(name=name, figure=ranged(nights[name]["labelling_seconds"]), ours=True, **nights[name]["labelling_seconds"])
+        for name in AT_ONCE
+        if name in nights
     ]
     panels = [
         curve("Time of a night", seconds, x_name="papers", y_name="seconds", x_ticks=ticks),
@@ -138,7 +141,7 @@ def scaling_picture(found: Mapping[str, Any]) -> str:
             x_ticks={0.0: "0", 10.0: "10", 100.0: "100"},
         ),
     ]
-    panels += [bars("Seconds of labelling, by threads", threads)] if threads else []
+    panels += [bars("Seconds of labelling, by papers at once", at_once)] if at_once else []
     return svg_file(panels, about="How time and memory of a night grow")
 
 
@@ -158,10 +161,7 @@ def main(arguments: argparse.Namespace) -> None:
         "rounds": arguments.rounds,
         "nights": scaling.tell(),
     }
-    write_json(arguments.out / "scaling.json", found)
-    write_text(arguments.out / "scaling.md", scaling_markdown(found))
-    write_text(arguments.out / "scaling.svg", scaling_picture(found))
-    print(scaling_markdown(found))
+    write_found(arguments.out, "scaling", found, table=scaling_markdown(found), drawn=scaling_picture(found))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-from bench_pages import bench_markdown, bench_picture
+from bench_pages import bench_markdown, bench_picture, write_found
 from bench_papers import read_usable, with_turns
 from command_line import at_least, run_benchmark
 from contenders import REFERENCE, contenders
@@ -26,7 +26,6 @@ from rounds import Race
 
 from specter_batch.bundle import ModelBundle
 from specter_batch.errors import ConfigError
-from specter_batch.files import write_json, write_text
 from specter_batch.training.run import TrainingRun
 
 
@@ -101,10 +100,7 @@ def keys_of(arguments: argparse.Namespace) -> list[str]:
 def main(arguments: argparse.Namespace) -> None:
     """Measure and write the JSON, the table and the picture."""
     found = measure(arguments)
-    write_json(arguments.out / "bench.json", found)
-    write_text(arguments.out / "bench.md", bench_markdown(found))
-    write_text(arguments.out / "bench.svg", bench_picture(found))
-    print(bench_markdown(found))
+    write_found(arguments.out, "bench", found, table=bench_markdown(found), drawn=bench_picture(found))
 
 
 if __name__ == "__main__":

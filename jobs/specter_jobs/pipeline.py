@@ -89,7 +89,7 @@ class ShardPipeline:
         tasks = (ShardTask(surveyed=shard, decisions=self._survey.decisions(shard.number)) for shard in shards)
         unsettled = {shard.shard.name for shard in shards}
         waiting: dict[int, tuple[ShardTask, ShardAnswer]] = {}
-        for task, outcome in self._scheduler.outcomes(tasks):
+        for task, outcome in self._scheduler.outcomes(tasks, n_tasks=len(shards)):
             name = task.surveyed.shard.name
             if isinstance(outcome, ShardError):
                 yield task.surveyed, outcome

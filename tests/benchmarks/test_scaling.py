@@ -32,7 +32,8 @@ def found(out: Path) -> Any:
 def test_nights_grow_with_papers_threads_and_changes(found: Any) -> None:
     papers = {name: one["papers"] for name, one in found["nights"].items()}
     sizes = {"papers 10": 10, "papers 40": 40, "papers 160": 160}
-    assert papers == sizes | {"threads 1": 40, "threads 2": 40} | {f"changed {share}": 40 for share in scaling.CHANGED}
+    changed = {f"changed {share}": 40 for share in scaling.CHANGED}
+    assert papers == sizes | dict.fromkeys(scaling.AT_ONCE, 40) | changed
     assert found["shard_rows"] == SMALLEST
 
 
@@ -55,7 +56,7 @@ def test_table_and_picture_show_every_night(found: Any, out: Path) -> None:
         assert f"\n| {name}" in page
     svg = "{http://www.w3.org/2000/svg}"
     assert len(elements(picture, f"{svg}circle", "now")) == 3 + 3 + 4
-    assert len(elements(picture, f"{svg}rect", "ours")) == 2
+    assert len(elements(picture, f"{svg}rect", "ours")) == len(scaling.AT_ONCE)
     assert "href" not in picture
     assert "url(" not in picture
     assert_readable_in_dark_and_light(picture)

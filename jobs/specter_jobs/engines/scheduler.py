@@ -1,6 +1,7 @@
 """Who labels which shard: a worker that dies costs a second try, a shard that kills its workers is given up."""
 
 import logging
+import math
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
@@ -46,8 +47,9 @@ class Engine(Protocol):
 class Scheduler:
     """Hands shards to an engine's workers, in the plan's order, and gathers their answers as they come.
 
-    Each worker has a few shards at once, so that it never waits. When one dies, all that it had may be the cause: each
-    of them is then run by itself, so that only the one that kills its worker is blamed in the end.
+    Each worker has a few shards at once, so that it never waits, but no more than its share of those that are left: in
+    a short night, or at the end of a long one, none holds what another could begin with. When a worker dies, all that
+    it had may be the cause: each of them is then run by itself, so that only the one that kills its worker is blamed.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -58,7 +60,7 @@ class Scheduler:
         self._suspects: deque[ShardTask] = deque()
         self._quarantine: int | None = None  # the worker that runs suspects, one by one
         self._fresh: Iterator[ShardTask] = iter(())
-        self._exhausted = False
+        self._left = 0  # shards without an outcome
         self._tries: Counter[int] = Counter()
         self._deaths: Counter[int] = Counter()
         self.descriptions: dict[int, dict[str, str]] = {}
@@ -87,23 +89,27 @@ class Scheduler:
     def again(self, task: ShardTask) -> None:
         """Run a shard once more, before those that were not run yet."""
         self._again.append(task)
+        self._left += 1
 
-    def outcomes(self, tasks: Iterable[ShardTask]) -> Iterator[tuple[ShardTask, ShardAnswer | ShardError]]:
-        """Yield each task with what became of it; `again` may be called meanwhile.
+    def outcomes(
+        self, tasks: Iterable[ShardTask], *, n_tasks: int
+    ) -> Iterator[tuple[ShardTask, ShardAnswer | ShardError]]:
+        """Yield each of `n_tasks` tasks with what became of it; `again` may be called meanwhile.
 
         Raises:
             ProviderError: No worker stays alive.
         """
-        self._fresh, self._exhausted = iter(tasks), False
-        while True:
+        self._fresh, self._left = iter(tasks), n_tasks
+        while self._left:
             self._hand_out()
-            if self._exhausted and not self._again and not self._suspects and not any(self._running.values()):
-                return
             for event in self._engine.events(wait=True):
-                yield from self._note(event)
+                for task, outcome in self._note(event):
+                    self._left -= 1
+                    yield task, outcome
 
     def _hand_out(self) -> None:
         """Keep the ready workers busy."""
+        most = min(SHARDS_AT_ONCE, math.ceil(self._left / self.n_workers))
         if self._suspects and self._quarantine not in self._running:
             self._quarantine = min(self._running, key=lambda worker: len(self._running[worker]), default=None)
         for worker, running in self._running.items():
@@ -114,15 +120,13 @@ class Scheduler:
                     self._give(worker, self._suspects.popleft())
                     continue
                 self._quarantine = None
-            while len(running) < SHARDS_AT_ONCE and (task := self._next()) is not None:
+            while len(running) < most and (task := self._next()) is not None:
                 self._give(worker, task)
 
     def _next(self) -> ShardTask | None:
         if self._again:
             return self._again.popleft()
-        task = next(self._fresh, None)
-        self._exhausted = task is None
-        return task
+        return next(self._fresh, None)
 
     def _give(self, worker: int, task: ShardTask) -> None:
         self._running[worker][task.number] = task

@@ -1,6 +1,7 @@
 """The scheduler's rules, on an engine that lives in a list."""
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -63,7 +64,7 @@ class ListedEngine:
 
 def numbers(scheduler: Scheduler, n_tasks: int) -> dict[int, str]:
     found: dict[int, str] = {}
-    for task, outcome in scheduler.outcomes(task_of(number) for number in range(n_tasks)):
+    for task, outcome in scheduler.outcomes((task_of(number) for number in range(n_tasks)), n_tasks=n_tasks):
         assert task.number not in found
         found[task.number] = str(outcome)
     return found
@@ -80,6 +81,21 @@ def test_every_shard_is_answered_once(n_workers: int, n_tasks: int) -> None:
 
 def test_one_worker_takes_the_shards_in_order() -> None:
     assert list(numbers(Scheduler(ListedEngine(1)), 9)) == list(range(9))
+
+
+@pytest.mark.parametrize(("n_workers", "n_tasks"), [(2, 4), (2, 5), (4, 4), (3, 7)])
+def test_a_worker_that_is_ready_late_still_gets_its_share(n_workers: int, n_tasks: int) -> None:
+    class OneByOne(ListedEngine):
+        def events(self, *, wait: bool) -> Sequence[Event]:
+            if self.coming:
+                return [self.coming.pop(0)]
+            return super().events(wait=wait)
+
+    engine = OneByOne(n_workers)
+    numbers(Scheduler(engine), n_tasks)
+    taken = Counter(worker for worker, _ in engine.asked)
+    assert max(taken.values()) <= -(-n_tasks // n_workers)
+    assert len(taken) == n_workers
 
 
 @pytest.mark.parametrize("n_workers", [1, 2, 4])
@@ -114,8 +130,8 @@ def test_a_suspect_runs_with_no_other_beside_it() -> None:
         return True
 
     engine = ListedEngine(2, fatal=once)
-    found = numbers(Scheduler(engine), 10)
-    assert len(found) == 10 and not any("given up" in error for error in found.values())
+    found = numbers(Scheduler(engine), 20)
+    assert len(found) == 20 and not any("given up" in error for error in found.values())
     assert len(died_with) == SHARDS_AT_ONCE
     for suspect in died_with:
         assert [running for _, running in engine.asked if suspect in running][-1] == [suspect]
@@ -125,7 +141,7 @@ def test_a_shard_may_be_run_again() -> None:
     engine = ListedEngine(2)
     scheduler = Scheduler(engine)
     seen: list[int] = []
-    for task, _ in scheduler.outcomes(task_of(number) for number in range(4)):
+    for task, _ in scheduler.outcomes((task_of(number) for number in range(4)), n_tasks=4):
         if task.number == 3 and seen.count(3) < 2:
             scheduler.again(task)
         seen.append(task.number)
