@@ -1,0 +1,50 @@
+"""Benchmarks that look inside the job, each run whole on little input: they break when what they look at moves."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from specter_batch.sample import SamplePaths
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+reads_proc = pytest.mark.skipif(sys.platform != "linux", reason="peak memory of a stage is read from Linux's /proc")
+
+
+def printed(script: str, *words: str | Path) -> str:
+    command = [sys.executable, str(BENCHMARKS / script), *map(str, words)]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def table_rows(page: str) -> dict[str, list[str]]:
+    """Return the cells behind the first, by it; without the head."""
+    lines = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("|")]
+    return {cells[0]: cells[1:] for cells in lines[2:]}
+
+
+def test_ceiling_times_every_stage(tiny_bundle: Path, sample_paths: SamplePaths) -> None:
+    page = printed("ceiling.py", sample_paths.night, tiny_bundle)
+    assert "papers/s on" in page
+    times = {stage: float(cells[0]) for stage, cells in table_rows(page).items()}
+    assert len(times) >= 5
+    assert {"survey", "language"} <= {stage for stage, seconds in times.items() if seconds > 0}
+
+
+def test_language_tells_speed_and_every_difference(sample_paths: SamplePaths) -> None:
+    assert f"{sample_paths.n_val} of {sample_paths.n_val} on English or not" in printed("language.py", sample_paths.val)
+
+
+@reads_proc
+def test_many_shards_goes_through_every_stage_at_every_size(tiny_bundle: Path, tmp_path: Path) -> None:
+    rows = table_rows(printed("many_shards.py", tiny_bundle, tmp_path / "work", "20", "200"))
+    nights = [stage for stage in rows if stage.endswith("**whole**")]
+    assert [night.partition(":")[0] for night in nights] == ["first night", "run again", "next night, reuse"]
+    assert "verify" in rows
+    assert float(rows["ledger.jsonl, MB"][1]) > float(rows["ledger.jsonl, MB"][0])
+
+
+@reads_proc
+def test_many_papers_decides_with_and_without_an_earlier_night(tmp_path: Path) -> None:
+    page = printed("many_papers.py", tmp_path / "work", "20000")
+    assert [line.split(" | ")[1] for line in page.splitlines()[2:]] == ["first", "99 % known"]
