@@ -15,7 +15,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from specter_batch.errors import ConfigError, PaperSchemaError
 from specter_batch.files import write_json, written_whole
 from specter_batch.language import EnglishFilter
-from specter_batch.training.scidocs_labels import SPLITS, TASKS, read_splits
+from specter_batch.training.scidocs_labels import SPLITS, TASKS, TaskLabels, read_labels
 from specter_batch.training.scidocs_metadata import METADATA_FILE, Drop, Metadata, read_metadata
 
 FETCH = "aws s3 sync --no-sign-request s3://ai2-s2-research-public/specter/scidocs/"
@@ -36,8 +36,7 @@ DROPPED_SCHEMA = pa.schema(
     [(name, pa.string()) for name in ("paper_id", "reason", "detail", *TASKS)]  # in each task: its split, if any
 )
 
-# Task -> split -> paper id -> class.
-Splits = Mapping[str, Mapping[str, Mapping[str, int]]]
+Labels = Mapping[str, TaskLabels]  # by task
 
 
 def prepare_scidocs(data: Path, out: Path, *, language: Literal["en", "any"], console: Console) -> dict[str, Any]:
@@ -55,34 +54,35 @@ def prepare_scidocs(data: Path, out: Path, *, language: Literal["en", "any"], co
 
     Raises:
         ConfigError: `out` is not empty.
-        PaperSchemaError: A file is missing or wrong, a paper stands twice in a task, or a split keeps no paper.
+        PaperSchemaError: A file is missing or wrong, or a split keeps no paper.
         LabelError: A class is not one of the task's.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"{out}: expected a new or empty folder; give another one, or remove this one")
     _check_files(data)
-    splits = {task: read_splits(data / task, labels) for task, labels in TASKS.items()}
+    labels = {task: read_labels(data / task, names) for task, names in TASKS.items()}
     with _progress(console) as progress, progress.open(data / METADATA_FILE, "rb", description="SciDocs") as stream:
         english = EnglishFilter() if language == "en" else None
         metadata = read_metadata(stream, where=str(data / METADATA_FILE), english=english)
-    dropped = metadata.dropped | _unknown(splits, metadata)
+    dropped = metadata.dropped | _unknown(labels, metadata)
+    repeats = [drop for of_task in labels.values() for rows in of_task.repeats.values() for _, drop in rows]
     counts = _paper_counts(metadata, language)
     account = {
         "metadata": counts,
         "published": PUBLISHED,
         "differs_from_published": [name for name, n in counts.items() if n is not None and n != PUBLISHED[name]],
         "language": language,
-        "dropped": _by_reason(dropped.values()),
+        "dropped": _by_reason([*dropped.values(), *repeats]),
         "splits": {
-            task: {split: _split_counts(f"{data / task / split}.csv", ids, dropped) for split, ids in of_task.items()}
-            for task, of_task in splits.items()
+            task: {split: _split_counts(f"{data / task / split}.csv", of_task, split, dropped) for split in SPLITS}
+            for task, of_task in labels.items()
         },
     }
     with _whole_folder(out) as folder:
-        for task, of_task in splits.items():
-            for split, classes in of_task.items():
+        for task, of_task in labels.items():
+            for split, classes in of_task.splits.items():
                 _write_table(folder / task / f"{split}.parquet", _split_table(task, classes, metadata))
-        _write_table(folder / DROPPED_FILE, _dropped_table(dropped, splits))
+        _write_table(folder / DROPPED_FILE, _dropped_table(dropped, labels))
         write_json(folder / ACCOUNT_FILE, account)
     return account
 
@@ -101,9 +101,10 @@ def _check_files(data: Path) -> None:
         raise PaperSchemaError(f"{data}: {', '.join(missing)} not found; fetch what is missing: {FETCH} {data}")
 
 
-def _unknown(splits: Splits, metadata: Metadata) -> dict[str, Drop]:
+def _unknown(labels: Labels, metadata: Metadata) -> dict[str, Drop]:
     """Return the labelled ids that the metadata do not have."""
-    labelled = [paper_id for of_task in splits.values() for classes in of_task.values() for paper_id in classes]
+    splits = [classes for of_task in labels.values() for classes in of_task.splits.values()]
+    labelled = [paper_id for classes in splits for paper_id in classes]
     unknown = Drop(reason="unknown_id", detail=f"labelled, but not in {METADATA_FILE}")
     return dict.fromkeys((i for i in labelled if i not in metadata.texts and i not in metadata.dropped), unknown)
 
@@ -118,16 +119,18 @@ def _paper_counts(metadata: Metadata, language: Literal["en", "any"]) -> dict[st
     }
 
 
-def _split_counts(file: str, classes: Mapping[str, int], dropped: Mapping[str, Drop]) -> dict[str, Any]:
-    reasons = _by_reason(dropped[paper_id] for paper_id in classes if paper_id in dropped)
-    kept = len(classes) - sum(reasons.values())
+def _split_counts(file: str, labels: TaskLabels, split: str, dropped: Mapping[str, Drop]) -> dict[str, Any]:
+    classes, repeats = labels.splits[split], [drop for _, drop in labels.repeats[split]]
+    reasons = _by_reason([*repeats, *(dropped[paper_id] for paper_id in classes if paper_id in dropped)])
+    rows = len(classes) + len(repeats)
+    kept = rows - sum(reasons.values())
     if not kept:
         listed = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
         raise PaperSchemaError(
-            f"{file}: none of its {len(classes)} papers can be used ({listed}); "
+            f"{file}: none of its {rows} papers can be used ({listed}); "
             f"are these the labels of the papers in {METADATA_FILE}? Fetch both again"
         )
-    return {"rows": len(classes), "kept": kept, "dropped": reasons}
+    return {"rows": rows, "kept": kept, "dropped": reasons}
 
 
 def _by_reason(drops: Iterable[Drop]) -> dict[str, int]:
@@ -146,12 +149,24 @@ def _split_table(task: str, classes: Mapping[str, int], metadata: Metadata) -> p
     return pa.table(columns, schema=SPLIT_SCHEMA)
 
 
-def _dropped_table(dropped: Mapping[str, Drop], splits: Splits) -> pa.Table:
-    columns = [list(dropped), [drop.reason for drop in dropped.values()], [drop.detail for drop in dropped.values()]]
-    for of_task in splits.values():
-        split_of = {paper_id: split for split, classes in of_task.items() for paper_id in classes}
-        columns.append([split_of.get(paper_id) for paper_id in dropped])
-    return pa.table(columns, schema=DROPPED_SCHEMA)
+def _dropped_table(dropped: Mapping[str, Drop], labels: Labels) -> pa.Table:
+    """List dropped papers, each with its split in either task, then the rows of papers that stood there already."""
+    split_of = {
+        task: {paper_id: split for split, classes in of_task.splits.items() for paper_id in classes}
+        for task, of_task in labels.items()
+    }
+    rows = [
+        {"paper_id": paper_id, "reason": drop.reason, "detail": drop.detail}
+        | {task: splits.get(paper_id) for task, splits in split_of.items()}
+        for paper_id, drop in dropped.items()
+    ]
+    rows += [
+        {"paper_id": paper_id, "reason": drop.reason, "detail": drop.detail, task: split}
+        for task, of_task in labels.items()
+        for split, repeats in of_task.repeats.items()
+        for paper_id, drop in repeats
+    ]
+    return pa.Table.from_pylist(rows, schema=DROPPED_SCHEMA)
 
 
 def _write_table(path: Path, table: pa.Table) -> None:

@@ -12,8 +12,8 @@ from specter_batch.language import EnglishFilter
 METADATA_FILE = "paper_metadata_mag_mesh.json"
 
 Reason = Literal[
-    "malformed_record", "missing_title", "missing_abstract", "not_english", "unknown_id"
-]  # in the order they are looked for: a paper is dropped once, for the first
+    "repeated_id", "malformed_record", "missing_title", "missing_abstract", "not_english", "unknown_id"
+]  # in the order they are looked for: a paper is dropped once, for the first; a repeated id costs its further rows
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -236,15 +236,32 @@ def test_each_task_has_its_own_range_of_classes(data: Path) -> None:
     refused(data, LabelError, "mag/val.csv line 3: .* from 0 to 18, got '19'")
 
 
-def test_a_paper_twice_in_a_split_is_refused(data: Path) -> None:
-    change(data, "mesh/val.csv", "pid,class_label\np070,1\np071,2\np070,1\n")
-    refused(data, PaperSchemaError, r"val.csv line 4: paper p070 stands in \S+mesh/val.csv line 2 already")
+def test_of_a_paper_twice_in_a_split_the_first_row_counts(data: Path, tmp_path: Path) -> None:
+    change(data, "mesh/val.csv", "pid,class_label\np070,1\np071,2\np070,3\n")
+    account = prepare(data, tmp_path / "out")
+    assert account["splits"]["mesh"]["val"] == {"rows": 3, "kept": 2, "dropped": {"repeated_id": 1}}
+    kept = {row["paper_id"]: row["class_label"] for row in rows(tmp_path / "out/mesh/val.parquet")}
+    assert kept == {"p070": 1, "p071": 2}
 
 
-def test_a_paper_in_two_splits_of_a_task_is_refused(data: Path) -> None:
+def test_a_paper_in_two_splits_stays_in_the_one_that_is_scored(data: Path, tmp_path: Path) -> None:
     change(data, "mesh/test.csv", "pid,class_label\np069,1\n")
+    account = prepare(data, tmp_path / "out")
+    assert account["dropped"] == {"repeated_id": 1}
+    assert account["splits"]["mesh"]["test"] == {"rows": 1, "kept": 1, "dropped": {}}
+    assert account["splits"]["mesh"]["train"]["dropped"] == {"repeated_id": 1}
+    assert "p069" not in {row["paper_id"] for row in rows(tmp_path / "out/mesh/train.parquet")}
+    listed = [row for row in rows(tmp_path / "out/dropped.parquet") if row["paper_id"] == "p069"]
+    assert [(row["reason"], row["mesh"], row["mag"]) for row in listed] == [("repeated_id", "train", None)]
+    assert listed[0]["detail"].endswith("stands in test.csv line 2, class 1")
+
+
+def test_a_split_that_repeats_another_is_refused(data: Path) -> None:
+    change(data, "mesh/val.csv", (data / "mesh/test.csv").read_text())
     refused(
-        data, PaperSchemaError, r"test.csv line 2: paper p069 stands in \S+mesh/train.csv line 2 already; .*learned"
+        data,
+        PaperSchemaError,
+        "mesh/val.csv: expected .* of papers that no other split has, got none",
     )
 
 
