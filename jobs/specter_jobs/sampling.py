@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from specter_batch.bundle import ModelBundle
 from specter_batch.encoding import TokenIds
-from specter_batch.errors import ShardError
+from specter_batch.errors import PaperSchemaError, ShardError
 from specter_jobs.config import NightConfig
 from specter_jobs.prepare import ShardPreparer
 from specter_jobs.rejects import REJECT_SCHEMA
@@ -101,9 +101,21 @@ class Pace:
 
 
 def read_pace(plan: Plan, config: NightConfig, bundle: ModelBundle) -> Pace:
-    """Time the survey and the preparation of some neighbouring rows; best after `read_sample`, when all is loaded."""
-    file = max(plan.files, key=lambda file: file.rows)
-    stretch = Shard(file=file, start=0, rows=min(PACE_ROWS, file.rows))
+    """Time the survey and the preparation of some neighbouring rows; best after `read_sample`, when all is loaded.
+
+    Raises:
+        PaperSchemaError: There is no file whose first rows can be read.
+    """
+    for file in sorted(plan.files, key=lambda file: file.rows, reverse=True):
+        stretch = Shard(file=file, start=0, rows=min(PACE_ROWS, file.rows))
+        pace = _pace_of(stretch, config, bundle)
+        if pace is not None:
+            return pace
+    raise PaperSchemaError("the first rows of no file can be read; write the files again")
+
+
+def _pace_of(stretch: Shard, config: NightConfig, bundle: ModelBundle) -> Pace | None:
+    """Time these rows; None if they cannot be read, which takes no time at all."""
     with tempfile.TemporaryDirectory() as empty, tempfile.TemporaryDirectory() as scratch:
         began = time.perf_counter()
         _survey([], config, bundle, Path(empty)).close()
@@ -115,6 +127,8 @@ def read_pace(plan: Plan, config: NightConfig, bundle: ModelBundle) -> Pace:
             loaded = time.perf_counter()
             _prepare(sample, survey, preparer)
             prepared = time.perf_counter()
+    if not sample.rows:
+        return None
     start = opened - began
     return Pace(
         survey_start=start,

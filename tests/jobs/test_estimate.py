@@ -149,6 +149,18 @@ def test_what_cannot_be_estimated_says_why(tiny_bundle: Path, tmp_path: Path) ->
         estimate(german, tiny_bundle)
 
 
+def test_the_pace_is_that_of_rows_that_can_be_read(tiny_bundle: Path, tmp_path: Path) -> None:
+    dump = dump_of(tmp_path / "in", papers=40)
+    largest = write_dump(dump / "largest.parquet", [paper(i) for i in range(100, 400)])
+    content = bytearray(largest.read_bytes())
+    content[4:2000] = bytes(1996)  # the footer stays whole
+    largest.write_bytes(content)
+    found = estimate(dump, tiny_bundle)
+    (error,) = found["sample"]["unreadable"]
+    assert "largest.parquet" in error
+    assert found["fixed_seconds"]["prepare"] / found["rows"] > 1e-6
+
+
 def test_the_command_prints_a_table_and_json(tiny_bundle: Path, tmp_path: Path) -> None:
     build_app()
     dump = dump_of(tmp_path / "in", papers=100)

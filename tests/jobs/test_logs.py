@@ -1,5 +1,6 @@
 import json
 import logging
+import re
 import subprocess
 import sys
 from io import StringIO
@@ -84,3 +85,15 @@ def test_a_night_beside_no_terminal_logs_json_and_nothing_else(
     assert (lines[-1]["level"], lines[-1]["exit_code"], lines[-1]["shards_failed"]) == ("error", 3, 1)
     assert "hunter2" not in done.stderr
     assert paper(0)["title"] not in done.stderr
+
+
+def test_every_event_stands_in_the_operations_page() -> None:
+    root = Path(__file__).parents[2]
+    page = (root / "docs/operations.md").read_text()
+    events = {
+        event
+        for source in (root / "jobs/specter_jobs").rglob("*.py")
+        for event in re.findall(r'\blog\(\s*"([^"]+)"', source.read_text())
+    }
+    assert {"night started", "shard finished", "worker lost"} <= events
+    assert {event for event in events if f"`{event}`" not in page} == set()

@@ -264,6 +264,19 @@ def test_a_cluster_that_is_not_there_is_a_clear_error(tiny_bundle: Path, tmp_pat
     assert "Traceback" not in done.stderr
 
 
+def test_a_cluster_that_does_not_start_is_a_clear_error(
+    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ray = pytest.importorskip("ray")
+
+    def init(**_: Any) -> None:
+        raise Exception("The current node timed out during startup.\nSee the logs.")  # noqa: TRY002 - Ray raises it so
+
+    monkeypatch.setattr(ray, "init", init)
+    with pytest.raises(ConfigError, match="no Ray cluster on this machine: The current node timed out during startup"):
+        RayEngine(config_of(tmp_path, engine="ray"), ModelBundle.open(tiny_bundle))
+
+
 def test_an_address_without_ray_is_refused(tiny_bundle: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="is for --engine ray"):
         open_engine(config_of(tmp_path, ray_address="auto"), ModelBundle.open(tiny_bundle))
