@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import ConfigDict, Field, field_validator
 
 from specter_batch.settings import Settings
 from specter_batch.training.heads import HEAD_PRESETS, HeadConfig
@@ -36,6 +36,8 @@ class TrainConfig(Settings):
         calibration_papers: How many training papers to keep in the run for export to quantize and check with.
     """
 
+    model_config = ConfigDict(allow_inf_nan=False)
+
     encoder: str = "allenai/specter"
     labels: Literal["auto", "mesh", "mag"] = "auto"
     pooling: Pooling | Literal["auto"] = "auto"
@@ -60,7 +62,7 @@ class TrainConfig(Settings):
     early_stopping_patience: int = Field(default=2, ge=1)
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     gradient_checkpointing: bool = False
-    seed: int = 321
+    seed: int = Field(default=321, ge=0, lt=2**32)  # what NumPy takes
     track: Literal["none", "wandb", "tensorboard"] = "none"
     calibration_papers: int = Field(default=1000, ge=1)
 

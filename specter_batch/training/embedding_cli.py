@@ -38,7 +38,7 @@ def baseline(
         Path | None, typer.Option(help="Folder to keep embeddings in.  [default: ~/.cache/specter-batch/embeddings]")
     ] = None,
     device: Annotated[str, typer.Option(help="Where bundles run: auto, cpu, cuda or cuda:N.")] = "auto",
-    seed: Annotated[int, typer.Option(help="Of the SVM and of the intervals.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of the SVM and of the intervals.")] = 0,
     paper_id_column: PaperIdColumn = None,
     title_column: TitleColumn = None,
     abstract_column: AbstractColumn = None,
@@ -130,7 +130,7 @@ def project(
         str | None, typer.Option(help="Encoder before fine-tuning.  [default: the one that RUN names]")
     ] = None,
     sample: Annotated[int, typer.Option(min=4, help="Most papers to draw, chosen at random.")] = 2000,
-    seed: Annotated[int, typer.Option(help="Of the choice, and of UMAP.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of the choice, and of UMAP.")] = 0,
     paper_id_column: PaperIdColumn = None,
     title_column: TitleColumn = None,
     abstract_column: AbstractColumn = None,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator
 from torch import nn
 
 from specter_batch.errors import ConfigError
@@ -42,6 +42,13 @@ class LayerConfig(BaseModel):
     kind: str
     arguments: dict[str, Any] = {}
 
+    @field_validator("kind")
+    @classmethod
+    def _known(cls, kind: str) -> str:
+        if kind not in LAYER_ARGUMENTS:
+            raise ValueError(f"expected one of {', '.join(LAYER_ARGUMENTS)}; got {kind!r}")
+        return kind
+
 
 class HeadConfig(BaseModel):
     """A head: no hidden layer is the linear head, any number of them is an MLP.
@@ -56,7 +63,7 @@ class HeadConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    hidden_sizes: tuple[int, ...] = ()
+    hidden_sizes: tuple[PositiveInt, ...] = ()
     activation: Activation = "relu"
     dropout: float = Field(default=0.1, ge=0, lt=1)
     batch_norm: bool = False
@@ -125,7 +132,7 @@ def _own_head(layers: tuple[LayerConfig, ...], *, hidden_size: int, n_labels: in
     try:
         with torch.device("meta"):  # shapes alone: from_pretrained builds models whose weights are not there yet
             found = build().eval()(torch.zeros(1, hidden_size)).shape[-1]
-    except (AttributeError, TypeError, RuntimeError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise ConfigError(f"the head's layers do not take the encoder's {hidden_size} values: {reason}") from error
     if found != n_labels:

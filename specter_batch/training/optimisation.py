@@ -58,13 +58,10 @@ def make_loss(config: TrainConfig, train_ids: Ints, *, n_labels: int) -> Callabl
         outputs: SequenceClassifierOutput, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int | None = None
     ) -> torch.Tensor:
         logits = outputs["logits"].float()
-        total = nn.functional.cross_entropy(
-            logits,
-            labels,
-            weight=weights.to(logits.device),
-            label_smoothing=config.label_smoothing,
-            reduction="sum",
-        )
+        # Not torch's own weight: with smoothing it weighs the smoothed share of every class in every paper, so that a
+        # rare class, or one that no paper has, would draw all papers to itself.
+        each = nn.functional.cross_entropy(logits, labels, label_smoothing=config.label_smoothing, reduction="none")
+        total = (each * weights.to(logits.device)[labels]).sum()
         # The count covers all accumulated batches, so that accumulation equals one large batch.
         return total / (len(labels) if num_items_in_batch is None else num_items_in_batch)
 

@@ -104,21 +104,15 @@ class SaveWhenInterrupted(TrainerCallback):
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
         """Save and stop; at an epoch's last step the epoch is evaluated first, as it would have been."""
         self._agree(args)
-        steps_per_epoch = state.max_steps // args.num_train_epochs
-        if self.interrupted and state.global_step % steps_per_epoch:
+        if self.interrupted and not _at_epoch_end(args, state):
             control.should_save = control.should_training_stop = True
 
-    def on_epoch_end(
-        self,
-        args: TrainingArguments,  # noqa: ARG002 - the Trainer gives it
-        state: TrainerState,  # noqa: ARG002
-        control: TrainerControl,
-        **_: object,
-    ) -> None:
+    def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
         """Leave out the evaluation of an epoch that was broken off."""
+        self._agree(args)
         if self.interrupted:
-            whole = not control.should_training_stop
-            control.should_evaluate = control.should_save = whole
+            # Not by should_training_stop: the Trainer sets it at the last epoch's last step, too.
+            control.should_evaluate = control.should_save = _at_epoch_end(args, state)
             control.should_training_stop = True
 
     def _agree(self, args: TrainingArguments) -> None:
@@ -127,3 +121,7 @@ class SaveWhenInterrupted(TrainerCallback):
             flag = torch.tensor(int(self.interrupted), device=args.device)
             torch.distributed.all_reduce(flag, op=torch.distributed.ReduceOp.MAX)
             self.interrupted = bool(flag.item())
+
+
+def _at_epoch_end(args: TrainingArguments, state: TrainerState) -> bool:
+    return state.global_step % (state.max_steps // args.num_train_epochs) == 0

@@ -127,3 +127,9 @@ def test_a_layer_that_could_not_be_loaded_again_is_refused() -> None:
 def test_a_head_of_ones_own_that_does_not_fit_is_refused(hidden_size: int, n_labels: int, told: str) -> None:
     with pytest.raises(ConfigError, match=told):
         build_head(HeadConfig.of(OWN), hidden_size=hidden_size, n_labels=n_labels)
+
+
+def test_an_argument_that_a_layer_does_not_take_is_one_clear_line() -> None:
+    config = HeadConfig.model_validate({"layers": [{"kind": "Dropout", "arguments": {"p": 2.0}}]})
+    with pytest.raises(ConfigError, match="dropout probability"):
+        build_head(config, hidden_size=32, n_labels=5)

@@ -24,6 +24,16 @@ def test_class_weights_make_a_rare_class_count_as_much_as_a_common_one(tiny_conf
     torch.testing.assert_close(losses["balanced"], (each[:90].mean() + each[90:].mean()) / 2)
 
 
+@pytest.mark.parametrize("kind", ["none", "sqrt", "balanced"])
+def test_smoothed_labels_stay_with_their_class_whatever_the_weights(tiny_config: TrainConfig, kind: str) -> None:
+    config = tiny_config.model_copy(update={"class_weights": kind, "label_smoothing": 0.1})
+    train_ids = np.array([0] * 900 + [1] * 95 + [2] * 5)  # and no paper of class 3
+    logits = torch.zeros(1, 4, requires_grad=True)
+    make_loss(config, train_ids, n_labels=4)({"logits": logits}, torch.tensor([0])).backward()
+    pull = -logits.grad / class_weights(config, train_ids, n_labels=4)[0]
+    torch.testing.assert_close(pull + 0.25, torch.tensor([[0.925, 0.025, 0.025, 0.025]]))
+
+
 def test_accumulated_batches_add_up_to_the_loss_of_one_large_batch(tiny_config: TrainConfig) -> None:
     torch.manual_seed(0)
     logits, true = torch.randn(12, 3), torch.randint(0, 3, (12,))

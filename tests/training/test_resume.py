@@ -46,7 +46,7 @@ def assert_same_weights(run: TrainingRun, other: TrainingRun) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize(("epoch", "step"), [(0, 3), (1, 0), (1, 7)])
+@pytest.mark.parametrize(("epoch", "step"), [(0, 3), (1, 0), (1, 7), (3, 0)])
 def test_an_interrupted_run_goes_on_from_the_step_it_was_stopped_at(
     config: TrainConfig,
     papers: dict[str, LabelledPapers],

@@ -36,6 +36,23 @@ def test_an_unknown_head_is_refused_with_the_known_ones() -> None:
         TrainConfig.load(None, {"head": "ch4"})
 
 
+@pytest.mark.parametrize(
+    ("toml", "told"),
+    [
+        ("[head]\nhidden_sizes = [64, 0]", "head.hidden_sizes.1: .*greater than 0"),
+        ('[[head.layers]]\nkind = "Conv2d"', "head.layers.0.kind: .*Linear, Dropout.* got 'Conv2d'"),
+        ("learning_rate = inf", "learning_rate: .*finite"),
+        ("seed = -1", "seed: .*greater than or equal to 0"),
+        ("seed = 4294967296", "seed: .*less than 4294967296"),
+    ],
+)
+def test_a_value_that_no_run_can_use_is_refused_at_once(tmp_path: Path, toml: str, told: str) -> None:
+    file = tmp_path / "wrong.toml"
+    file.write_text(toml)
+    with pytest.raises(ConfigError, match=told):
+        TrainConfig.load(file, {})
+
+
 def test_pooling_is_the_encoders_own(tmp_path: Path, tiny_encoder: Path) -> None:
     assert encoders_own_pooling(str(tiny_encoder)) == "cls"
     (tmp_path / "1_Pooling").mkdir()
