@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from specter_batch.bundle import DeviceKind, ModelBundle, Precision
 from specter_batch.errors import ConfigError, PaperSchemaError, ShardError
 from specter_batch.files import write_json, write_text
+from specter_batch.folder_lock import LOCK_FILE
 from specter_batch.papers import find_parquet
 from specter_batch.storage import Location, names_in
 from specter_jobs.config import NightConfig
@@ -26,7 +27,7 @@ from specter_jobs.html import night_html
 from specter_jobs.interrupts import sigterm_interrupts
 from specter_jobs.inventory import write_inventory
 from specter_jobs.ledger import Ledger, LedgerEntry, binding_of
-from specter_jobs.lock import LOCK_FILE, locked
+from specter_jobs.lock import locked
 from specter_jobs.logs import log
 from specter_jobs.manifest import Fresh, night_manifest
 from specter_jobs.metrics_file import prepare_metrics_file, write_metrics

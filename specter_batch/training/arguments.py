@@ -54,6 +54,7 @@ def make_arguments(config: TrainConfig, out: Path) -> TrainingArguments:
         restore_callback_states_from_checkpoint=True,  # early stopping goes on counting
         metric_for_best_model="macro_f1",
         logging_steps=20,
+        logging_nan_inf_filter=False,  # a loss that is no number is to be seen, and ends the training
         disable_tqdm=not sys.stderr.isatty(),  # in a log file a bar is a thousand lines
         report_to=report_to,
         logging_dir=str(out / TRACKING),

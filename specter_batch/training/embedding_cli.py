@@ -33,7 +33,7 @@ def baseline(
     model: Annotated[
         list[Path] | None, typer.Option(metavar="RUN_OR_BUNDLE", help="Score it too; may be given several times.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for baseline.json and baseline.md.")] = None,
+    out: Annotated[Path | None, typer.Option(file_okay=False, help="Folder for baseline.json and baseline.md.")] = None,
     cache: Annotated[
         Path | None, typer.Option(help="Folder to keep embeddings in.  [default: ~/.cache/specter-batch/embeddings]")
     ] = None,

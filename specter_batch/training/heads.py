@@ -22,8 +22,8 @@ ACTIVATIONS: Mapping[Activation, type[nn.Module]] = {
 LAYER_ARGUMENTS: Mapping[str, tuple[str, ...]] = {
     "Linear": ("in_features", "out_features"),
     "Dropout": ("p",),
-    "BatchNorm1d": ("num_features", "eps"),
-    "LayerNorm": ("normalized_shape", "eps"),
+    "BatchNorm1d": ("num_features", "eps", "momentum", "affine", "track_running_stats"),
+    "LayerNorm": ("normalized_shape", "eps", "elementwise_affine"),
     "ReLU": (),
     "Tanh": (),
     "Sigmoid": (),
@@ -83,7 +83,7 @@ class HeadConfig(BaseModel):
                 known = ", ".join(LAYER_ARGUMENTS)
                 raise ConfigError(f"layer {position} of the head: expected one of torch.nn's {known}; got {kind}")
             arguments = {name: getattr(layer, name) for name in LAYER_ARGUMENTS[kind]}
-            if kind == "Linear":
+            if kind in ("Linear", "LayerNorm"):
                 arguments["bias"] = layer.bias is not None
             layers.append(LayerConfig(kind=kind, arguments=arguments))
         return cls(layers=tuple(layers))

@@ -1,6 +1,7 @@
-"""Which run a folder belongs to, where an unfinished one goes on, and how an interrupted one stops."""
+"""Which run a folder belongs to, where an unfinished one goes on, and how an interrupted or diverged one stops."""
 
 import json
+import math
 import shutil
 import signal
 import sys
@@ -17,28 +18,37 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from specter_batch.errors import ConfigError, SpecterBatchError
 from specter_batch.files import write_json
+from specter_batch.folder_lock import LOCK_FILE, folder_locked
 from specter_batch.training.run import RUN_FILE
 
 # What a run was asked to do; a second start on the same folder goes on only if it asks for the same.
 REQUEST_FILE = "training.json"
 
 
-def claim_folder(out: Path, request: dict[str, Any]) -> None:
-    """Make a run folder, or take up the unfinished run of the same request in it.
+@contextmanager
+def claimed(out: Path, request: dict[str, Any]) -> Iterator[None]:
+    """Hold a run folder, new or with an unfinished run of the same request.
 
     Raises:
-        ConfigError: The folder holds something else.
+        ConfigError: The folder holds something else, or another process is at work on it.
     """
+    _check_folder(out, request)  # before anything is written into a folder of other things
+    out.mkdir(parents=True, exist_ok=True)
+    with folder_locked(out):
+        _check_folder(out, request)  # another process may have finished it meanwhile
+        write_json(out / REQUEST_FILE, request)
+        yield
+
+
+def _check_folder(out: Path, request: dict[str, Any]) -> None:
     file = out / REQUEST_FILE
     if (out / RUN_FILE).exists():
         raise ConfigError(f"{out}: holds a finished run; give another --out, or remove the folder")
     if file.exists():
         if json.loads(file.read_text()) != request:
             raise ConfigError(f"{out}: holds an unfinished run with other settings or papers; give another --out")
-    elif out.exists() and any(not path.name.endswith(".partial") for path in out.iterdir()):
+    elif out.exists() and any(path.name != LOCK_FILE and path.suffix != ".partial" for path in out.iterdir()):
         raise ConfigError(f"{out}: is not empty and holds no training run; give another --out")
-    out.mkdir(parents=True, exist_ok=True)
-    write_json(file, request)
 
 
 def remove_broken_checkpoints(folder: Path) -> None:
@@ -121,6 +131,27 @@ class SaveWhenInterrupted(TrainerCallback):
             flag = torch.tensor(int(self.interrupted), device=args.device)
             torch.distributed.all_reduce(flag, op=torch.distributed.ReduceOp.MAX)
             self.interrupted = bool(flag.item())
+
+
+class StopWhenDiverged(TrainerCallback):
+    """Ends a training whose loss is no number any more: no later step mends it."""
+
+    def on_log(self, _args: TrainingArguments, state: TrainerState, _control: TrainerControl, **told: Any) -> None:
+        """Look at the mean loss of the last steps.
+
+        Raises:
+            ConfigError: It is not finite.
+        """
+        if not math.isfinite(told["logs"].get("loss", 0.0)):
+            raise diverged(f"at step {state.global_step}")
+
+
+def diverged(where: str) -> ConfigError:
+    """Return the error of a training whose weights are lost."""
+    return ConfigError(
+        f"the loss is not finite {where}: the weights are lost; train anew with a lower --learning-rate or "
+        "--head-learning-rate, or with --precision fp32, into another --out"
+    )
 
 
 def _at_epoch_end(args: TrainingArguments, state: TrainerState) -> bool:

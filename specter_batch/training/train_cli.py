@@ -107,7 +107,7 @@ def train(
             "track": track,
         },
     )
-    advice = "what was trained is saved; run the same command again to go on from there"
+    advice = "run the same command again to go on from what is saved"
     # The Trainer prints its progress; standard output is for the result alone.
     with interruptible(advice), contextlib.redirect_stdout(sys.stderr):
         run = run_training(

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,9 @@ from specter_batch.training.model import SpecterForSequenceClassification
 from specter_batch.training.optimisation import make_loss, make_optimizer
 from specter_batch.training.resume import (
     SaveWhenInterrupted,
-    claim_folder,
+    StopWhenDiverged,
+    claimed,
+    diverged,
     last_checkpoint,
     remove_broken_checkpoints,
     saving,
@@ -57,7 +60,8 @@ def train(config: TrainConfig, *, train_papers: LabelledPapers, val_papers: Labe
         out: The run folder to write.
 
     Raises:
-        ConfigError: The folder holds another run, or the encoder cannot be loaded.
+        ConfigError: The folder holds another run or another process is at work on it, the encoder cannot be loaded, or
+            the loss is not finite any more.
         LabelError: A validation paper has a label that no training paper has.
         KeyboardInterrupt: Interrupted; what was trained is saved.
     """
@@ -76,39 +80,42 @@ def train(config: TrainConfig, *, train_papers: LabelledPapers, val_papers: Labe
     arguments = make_arguments(config, out)
     set_seed(config.seed)
     model, tokenizer, max_length = load_encoder(config, labels)
-    with arguments.main_process_first(local=False):
-        if arguments.process_index == 0:
-            claim_folder(out, request)
-            remove_broken_checkpoints(out / CHECKPOINTS)
-            tokenizer.save_pretrained(out)
-    if not (out / TOKENIZER_FILE).is_file():
-        raise ConfigError(f"{config.encoder}: its tokenizer cannot be written as {TOKENIZER_FILE}; is it a BERT?")
-    encoder = TextEncoder(out / TOKENIZER_FILE, max_length=max_length)
-    train_set = EncodedPapers(token_ids=encoder.encode(train_papers.texts()), label_ids=train_ids)
-    val_set = EncodedPapers(token_ids=encoder.encode(val_papers.texts()), label_ids=val_ids)
+    with ExitStack() as held:
+        with arguments.main_process_first(local=False):
+            if arguments.process_index == 0:
+                held.enter_context(claimed(out, request))
+                remove_broken_checkpoints(out / CHECKPOINTS)
+                tokenizer.save_pretrained(out)
+        if not (out / TOKENIZER_FILE).is_file():
+            raise ConfigError(f"{config.encoder}: its tokenizer cannot be written as {TOKENIZER_FILE}; is it a BERT?")
+        encoder = TextEncoder(out / TOKENIZER_FILE, max_length=max_length)
+        train_set = EncodedPapers(token_ids=encoder.encode(train_papers.texts()), label_ids=train_ids)
+        val_set = EncodedPapers(token_ids=encoder.encode(val_papers.texts()), label_ids=val_ids)
 
-    log: list[dict[str, Any]] = []
-    if (config.warm_start or config.freeze_encoder) and last_checkpoint(out / CHECKPOINTS) is None:
-        _train_head(model, config, train_set, val_set, labels)
-    if not config.freeze_encoder:
-        log = _fine_tune(model, tokenizer, config, arguments, train_set, val_set, labels)
-    if arguments.process_index == 0:
-        # In full precision and one by one batch plan, as the model will be served and evaluated.
-        logits = head_logits(model.head.cpu(), embed(model, val_set.token_ids, max_tokens=TORCH_MAX_TOKENS))
-        write_run(
-            out,
-            model,
-            config,
-            train_papers=train_papers,
-            val_papers=val_papers,
-            val_logits=logits,
-            labels=labels,
-            max_length=max_length,
-            facts=request | {"precision": resolve_precision(config), "log": log},
-        )
-        shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
-    with arguments.main_process_first(local=False):  # the others wait for the files
-        return TrainingRun.open(out)
+        log: list[dict[str, Any]] = []
+        if (config.warm_start or config.freeze_encoder) and last_checkpoint(out / CHECKPOINTS) is None:
+            _train_head(model, config, train_set, val_set, labels)
+        if not config.freeze_encoder:
+            log = _fine_tune(model, tokenizer, config, arguments, train_set, val_set, labels)
+        if arguments.process_index == 0:
+            # In full precision and one by one batch plan, as the model will be served and evaluated.
+            logits = head_logits(model.head.cpu(), embed(model, val_set.token_ids, max_tokens=TORCH_MAX_TOKENS))
+            if not np.isfinite(logits).all():
+                raise diverged("at the end")
+            write_run(
+                out,
+                model,
+                config,
+                train_papers=train_papers,
+                val_papers=val_papers,
+                val_logits=logits,
+                labels=labels,
+                max_length=max_length,
+                facts=request | {"precision": resolve_precision(config), "log": log},
+            )
+            shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
+        with arguments.main_process_first(local=False):  # the others wait for the files
+            return TrainingRun.open(out)
 
 
 def choose_labels(config: TrainConfig, papers: LabelledPapers) -> LabelSet:
@@ -169,7 +176,7 @@ def _fine_tune(
         data_collator=DataCollatorWithPadding(tokenizer),
         compute_metrics=_metrics_of(labels),
         compute_loss_func=make_loss(config, train_set.label_ids, n_labels=len(labels)),
-        callbacks=[EarlyStoppingCallback(config.early_stopping_patience), stop],
+        callbacks=[EarlyStoppingCallback(config.early_stopping_patience), stop, StopWhenDiverged()],
         optimizers=(make_optimizer(model, config), None),
     )
     checkpoints = Path(str(arguments.output_dir))

@@ -63,7 +63,7 @@ def train_head(
     papers, true = torch.from_numpy(train.embeddings), torch.from_numpy(train.label_ids)
     generator = torch.Generator().manual_seed(seed)
     known = torch.from_numpy(val.label_ids)
-    best, best_f1, best_epoch, best_state = -math.inf, 0.0, 0, head.state_dict()
+    best, best_f1, best_epoch, best_state = -math.inf, 0.0, 0, _copied(head)
     for epoch in range(MAX_EPOCHS):
         head.train()
         for rows in torch.randperm(len(papers), generator=generator).split(BATCH_SIZE):
@@ -79,11 +79,15 @@ def train_head(
         reached = macro_f1 if best_by == "macro_f1" else -float(loss({"logits": torch.from_numpy(logits)}, known))
         if reached > best:
             best, best_f1, best_epoch = reached, macro_f1, epoch
-            best_state = {name: tensor.clone() for name, tensor in head.state_dict().items()}
+            best_state = _copied(head)
         if epoch - best_epoch >= PATIENCE:
             break
     head.load_state_dict(best_state)
     return best_f1
+
+
+def _copied(head: nn.Sequential) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in head.state_dict().items()}
 
 
 def head_logits(head: nn.Sequential, embeddings: Embeddings) -> Logits:

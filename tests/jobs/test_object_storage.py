@@ -17,9 +17,10 @@ from papers_on_disk import RunNight, label_bytes, paper, write_dump
 from s3_server import ACCESS_KEY, SECRET_KEY, S3Server
 from specter_batch.cli import build_app
 from specter_batch.errors import BundleError, ConfigError, PaperSchemaError, StorageError
+from specter_batch.folder_lock import LOCK_FILE
 from specter_batch.sample import SamplePaths
 from specter_jobs.ledger import read_entries
-from specter_jobs.lock import LOCK_FILE, locked
+from specter_jobs.lock import locked
 from specter_jobs.status import night_status
 from specter_jobs.verify import verify_night
 

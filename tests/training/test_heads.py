@@ -109,6 +109,27 @@ def test_a_head_of_ones_own_is_built_again_from_its_description() -> None:
     assert torch.equal(again.eval()(papers), OWN.eval()(papers))
 
 
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.BatchNorm1d(32, affine=False, momentum=None, eps=0.1),
+        nn.LayerNorm(32, elementwise_affine=False),
+        nn.LayerNorm(32, bias=False),
+        nn.ELU(alpha=0.3),
+    ],
+    ids=repr,
+)
+def test_what_a_layer_was_made_with_is_kept(layer: nn.Module) -> None:
+    head = nn.Sequential(layer, nn.Linear(32, 5))
+    assert repr(build_head(HeadConfig.of(head), hidden_size=32, n_labels=5)) == repr(head)
+
+
+def test_batch_norm_that_would_look_at_a_papers_neighbours_is_refused() -> None:
+    head = nn.Sequential(nn.BatchNorm1d(32, track_running_stats=False), nn.Linear(32, 5))
+    with pytest.raises(ConfigError, match="more than 1 value"):
+        build_head(HeadConfig.of(head), hidden_size=32, n_labels=5)
+
+
 @pytest.mark.parametrize("kind", LAYER_ARGUMENTS)
 def test_every_layer_of_the_list_can_be_described_and_built(kind: str) -> None:
     made = {"Linear": (32, 32), "BatchNorm1d": (32,), "LayerNorm": (32,)}.get(kind, ())

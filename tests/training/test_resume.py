@@ -4,13 +4,15 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
 from transformers import EarlyStoppingCallback, TrainerState
 
-from specter_batch.errors import SpecterBatchError
+from specter_batch.errors import ConfigError, SpecterBatchError
+from specter_batch.folder_lock import folder_holder, folder_locked, this_process
 from specter_batch.sample import SamplePaths
 from specter_batch.training.arguments import CHECKPOINTS
 from specter_batch.training.config import TrainConfig
@@ -112,6 +114,34 @@ def test_a_full_disk_keeps_the_last_checkpoint(
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert len(begun) == 2
     assert_same_weights(train(config, **papers, out=out), undisturbed)
+
+
+def test_a_run_folder_is_held_while_it_is_trained_in(
+    config: TrainConfig, papers: dict[str, LabelledPapers], tmp_path: Path
+) -> None:
+    once, out = config.model_copy(update={"epochs": 1}), tmp_path / "run"
+    out.mkdir()
+    with folder_locked(out), pytest.raises(ConfigError, match=r"run: process \d+ on .+ is at work on it"):
+        train(once, **papers, out=out)
+    holders: list[str | None] = []
+
+    def on_epoch_begin(self: object, *args: object, **_: object) -> None:
+        holders.append(folder_holder(out))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(EarlyStoppingCallback, "on_epoch_begin", on_epoch_begin)
+        train(once, **papers, out=out)
+    assert holders == [this_process()]
+    assert folder_holder(out) is None
+
+
+@pytest.mark.parametrize("changes", [{"learning_rate": 1e30}, {"learning_rate": 1e30, "warm_start": False}])
+def test_a_training_that_diverges_ends_with_what_to_change(
+    config: TrainConfig, papers: dict[str, LabelledPapers], tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    with pytest.raises(ConfigError, match=r"the loss is not finite .* lower --learning-rate"):
+        train(config.model_copy(update=changes), **papers, out=tmp_path / "run")
+    assert not (tmp_path / "run/run.json").exists()
 
 
 def test_two_processes_of_torchrun_train_one_run(tiny_encoder: Path, sample_paths: SamplePaths, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from specter_batch.errors import ConfigError, PaperSchemaError
 from specter_batch.files import write_json, write_text
+from specter_batch.folder_lock import LOCK_FILE
 from specter_jobs.dumps.account import account_of
 from specter_jobs.dumps.formats import Format
 from specter_jobs.dumps.inputs import find_dump, silent
@@ -24,7 +25,7 @@ from specter_jobs.dumps.records import ReadOptions
 from specter_jobs.dumps.unit import IngestTask, IngestUnit
 from specter_jobs.interrupts import sigterm_interrupts
 from specter_jobs.ledger import binding_of
-from specter_jobs.lock import LOCK_FILE, locked
+from specter_jobs.lock import locked
 
 SUCCESS_FILE, ACCOUNT_FILE = "_SUCCESS", "ingest.json"
 EXIT_FILES_FAILED = 3
