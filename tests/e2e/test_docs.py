@@ -1,8 +1,6 @@
 """Every command that README and docs show runs as it stands there, or at least is one that exists."""
 
 import ast
-import multiprocessing
-import os
 import re
 import shlex
 import shutil
@@ -10,38 +8,20 @@ import subprocess
 import sys
 from functools import cache
 from html.parser import HTMLParser
-from multiprocessing.context import ForkServerContext
 from pathlib import Path
-from textwrap import dedent
 from typing import Any
 
 import pytest
 import yaml
 from typer.main import get_command
 
+from pages import BLOCK, PAGES, README, ROOT, blocks, commands, run_in_new_process, run_ours
 from specter_batch.bundle import BundleManifest, GraphEntry, GraphParity
-from specter_batch.cli import build_app, main
+from specter_batch.cli import build_app
 from specter_batch.sample import write_sample
 
-ROOT = Path(__file__).parents[2]
-README = "README.md"
-PAGES = [README, *sorted(str(page.relative_to(ROOT)) for page in (ROOT / "docs").rglob("*.md"))]
-# A block, its language in front; those of `bash` run here, in the order of the page.
-BLOCK = re.compile(r"^( *)```(\w*)[^\n]*\n(.*?)^\1```", flags=re.DOTALL | re.MULTILINE)
 # What a shell may have in front of our command, and behind it.
 OURS = re.compile(r"(?<![\w.'-])specter-batch +(?=[a-z])([^|&;\n`]*)|-m specter_batch +([^|&;\n`]*)")
-
-
-def blocks(page: str) -> list[tuple[str, str]]:
-    """Return the language and the text of each block, lines that end in a backslash joined to the next."""
-    found = BLOCK.findall((ROOT / page).read_text())
-    return [(language, dedent(text).replace("\\\n", " ")) for _, language, text in found]
-
-
-def commands(page: str) -> list[str]:
-    """Return the lines of the blocks that run here."""
-    lines = [line for language, text in blocks(page) if language == "bash" for line in text.splitlines()]
-    return [line.partition(" #")[0].strip() for line in lines if line.strip() and not line.startswith("#")]
 
 
 @cache
@@ -49,44 +29,24 @@ def our_commands() -> dict[str, Any]:
     return dict(get_command(build_app()).commands)  # type: ignore[attr-defined]
 
 
-def run_ours(line: str, folder: Path, output: Path) -> None:
-    """Run one command in this process, which has nothing else to do."""
-    with output.open("w") as stream:
-        os.dup2(stream.fileno(), 1)
-        os.dup2(stream.fileno(), 2)
-    os.chdir(folder)
-    sys.argv = shlex.split(line)
-    main()
+def demo_commands(page: str) -> list[str]:
+    """Return the lines of the blocks that are for the folder of `make demo`."""
+    return [line for language, text in blocks(page) if language == "bash" for line in commands(text)]
 
 
-@pytest.fixture(scope="module")
-def processes() -> ForkServerContext:
-    """Return what starts processes that have torch imported: each command is a new one, and waits for no import."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["specter_batch.training.trainer", "specter_export.build", "specter_jobs.nightly"])
-    return context
-
-
-@pytest.mark.parametrize("page", [page for page in PAGES if commands(page)])
-def test_every_command_runs_as_it_stands(
-    page: str,
-    processes: ForkServerContext,
-    tiny_encoder: Path,
-    tmp_path: Path,
-) -> None:
+@pytest.mark.parametrize("page", [page for page in PAGES if demo_commands(page)])
+def test_every_command_runs_as_it_stands(page: str, tiny_encoder: Path, tmp_path: Path) -> None:
     # What `make demo` leaves behind, with a smaller encoder.
-    write_sample(tmp_path / "demo/papers", n_papers=300)
-    shutil.copytree(tiny_encoder, tmp_path / "demo/encoder")
-    shutil.copytree(ROOT / "jobs/configs", tmp_path / "jobs/configs")
-    for line in commands(page):
+    folder = tmp_path / "checkout"
+    write_sample(folder / "demo/papers", n_papers=300)
+    shutil.copytree(tiny_encoder, folder / "demo/encoder")
+    shutil.copytree(ROOT / "jobs/configs", folder / "jobs/configs")
+    for line in demo_commands(page):
         if line.startswith("make "):  # whether there is such a target is asked below
             continue
         assert line.startswith("specter-batch "), f"{page}: cannot run here, so it is no bash: {line}"
-        output = tmp_path / "output.txt"
-        process = processes.Process(target=run_ours, args=(line, tmp_path, output))
-        process.start()
-        process.join()
-        assert process.exitcode == 0, f"{page}: {line}\n{output.read_text()[-2000:]}"
+        code, said = run_in_new_process(run_ours, line, folder)
+        assert code == 0, f"{page}: {line}\n{said[-2000:]}"
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -1,0 +1,122 @@
+"""What pages show for papers and models of one's own runs as it stands there too, on tiny ones laid where it looks."""
+
+import gzip
+import json
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from dumps_shown import DUMPS, OPENALEX
+from pages import PAGES, ROOT, blocks, commands, run_in_new_process, run_ours, run_python
+from specter_batch.sample import SamplePaths
+from specter_batch.training.run import TrainingRun
+
+# The block that tests/jobs/test_object_storage.py runs, against a server.
+RUN_ELSEWHERE = ("docs/object-storage.md", "sh")
+NOT_RUN = {
+    "specter-batch classify papers/ nights/{date} --bundle bundles/mesh --device cuda:all": "needs cards",
+    "specter-batch classify /data/papers /data/nights/{date} --bundle /data/bundle --engine ray --ray-address auto": (
+        "needs a Ray cluster that runs already"
+    ),
+}
+# Pages whose commands are ways to do one thing: each gets a folder of its own, or it would find the work done.
+WAYS = {"docs/scaling-out.md", "docs/dumps/crossref.md", "docs/dumps/tables.md"}
+# By command what is added to it: an encoder in place of the default, which would have to be fetched, and less to do.
+ADDED = {"train": " --encoder encoder --epochs 1", "estimate": " --seconds 1"}
+
+# Files and folders to copy, and texts, by their places.
+Things = Mapping[str, Path | str]
+
+
+def steps(page: str) -> list[tuple[Callable[[str], None], str]]:
+    """Return in order, with how to run it, the Python and the commands that are not for the folder of `make demo`."""
+    found: list[tuple[Callable[[str], None], str]] = []
+    for language, text in blocks(page):
+        if language == "python":
+            found.append((run_python, text))
+        elif language != "bash" and (page, language) != RUN_ELSEWHERE:
+            lines = [line for line in commands(text) if "specter-batch " in line]
+            found += [(run_ours, line) for line in lines if line not in NOT_RUN]
+    return found
+
+
+@pytest.fixture(scope="module")
+def night(tiny_bundle: Path, sample_paths: SamplePaths, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the output of a night."""
+    folder = tmp_path_factory.mktemp("night")
+    line = f"specter-batch classify {sample_paths.night} out --bundle {tiny_bundle}"
+    code, said = run_in_new_process(run_ours, line, folder)
+    assert code == 0, said
+    return folder / "out"
+
+
+@pytest.fixture(scope="module")
+def taken_for_granted(
+    tiny_encoder: Path, tiny_run: TrainingRun, tiny_bundle: Path, sample_paths: SamplePaths, night: Path
+) -> Mapping[str, Things]:
+    """Return by page what is there before its first command."""
+    papers = sample_paths.night
+    bundles = {"bundles/mesh": tiny_bundle, "bundles/sample": tiny_bundle}
+    scidocs = {
+        "scidocs/papers/mesh/train.parquet": sample_paths.train,
+        "scidocs/papers/mesh/val.parquet": sample_paths.val,
+        "scidocs/papers/mesh/test.parquet": sample_paths.val,
+        "encoder": tiny_encoder,
+    }
+    today = datetime.now(UTC).date()
+    deployed = {
+        "etc/specter-batch/nightly.toml": ROOT / "jobs/configs/nightly.toml",
+        "data/bundle": tiny_bundle,
+        # Midnight may come before the command does.
+        **{f"data/papers/date={today + timedelta(days=later)}": papers for later in range(2)},
+    }
+    int8 = ROOT / "export/recipes/cpu-int8.toml"
+    return {
+        "README.md": scidocs,
+        "docs/benchmarks.md": {"runs/random": tiny_run.path, "runs/random/int8.toml": int8},
+        "docs/bundle.md": bundles,
+        "docs/capacity.md": {"dumps/openalex/papers": papers, "nights/2026-11-22": night, **bundles},
+        "docs/evaluation.md": {**scidocs, **bundles},
+        "docs/operations.md": {"data/nights/2026-11-22": night},
+        "docs/scaling-out.md": {"papers": papers, **bundles},
+        "docs/tutorial.md": {**scidocs, **bundles, **deployed, **OPENALEX},
+        **{page: {**files, **bundles} for page, files in DUMPS.items()},
+    }
+
+
+def lay(folder: Path, things: Things) -> None:
+    for name, thing in things.items():
+        place = folder / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(thing, str):
+            place.write_bytes(gzip.compress(thing.encode()) if place.suffix == ".gz" else thing.encode())
+        elif thing.is_dir():
+            shutil.copytree(thing, place)
+        else:
+            shutil.copy(thing, place)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if steps(page)])
+def test_what_a_page_shows_runs(page: str, taken_for_granted: Mapping[str, Things], tmp_path: Path) -> None:
+    for number, (runs, shown) in enumerate(steps(page)):
+        folder = tmp_path / (f"way-{number}" if page in WAYS else "folder")
+        if not folder.exists():
+            folder.mkdir()
+            lay(folder, taken_for_granted.get(page, {}))
+        here = shown
+        if runs is run_ours:
+            assert shown.startswith("specter-batch "), f"{page}: a command has to begin its line, to be run: {shown}"
+            here = re.sub(r"(?<=[ \"])/(?=data/|etc/)", f"{folder}/", shown) + ADDED.get(shown.split()[1], "")
+        code, said = run_in_new_process(runs, here, folder)
+        assert code == 0, f"{page}: {here}\n{said[-2000:]}"
+    # An ingest that keeps no paper ends well too.
+    accounts = [json.loads(path.read_text()) for path in tmp_path.rglob("ingest.json")]
+    assert all(account["records"]["papers"] for account in accounts), accounts
+
+
+def test_what_is_not_run_stands_on_a_page() -> None:
+    assert NOT_RUN.keys() <= {line for page in PAGES for _, text in blocks(page) for line in commands(text)}
