@@ -136,7 +136,13 @@ class SaveWhenInterrupted(TrainerCallback):
 class StopWhenDiverged(TrainerCallback):
     """Ends a training whose loss is no number any more: no later step mends it."""
 
-    def on_log(self, _args: TrainingArguments, state: TrainerState, _control: TrainerControl, **told: Any) -> None:
+    def on_log(  # the Trainer's own signature
+        self,
+        args: TrainingArguments,  # noqa: ARG002
+        state: TrainerState,
+        control: TrainerControl,  # noqa: ARG002
+        **told: Any,
+    ) -> None:
         """Look at the mean loss of the last steps.
 
         Raises:
