@@ -12,18 +12,14 @@ from specter_batch.files import write_text
 from specter_batch.report import charts
 from specter_batch.report.curves import HEIGHT, WIDTH, training_curves
 from specter_batch.report.page import label_rows, page_environment, top_confusions
-from specter_batch.training.run import RunRecord, TrainingRun
+from specter_batch.training.run import RunRecord
 
 
-def write_run_report(run_folder: Path) -> None:
+def write_run_report(run_folder: Path, record: RunRecord) -> None:
     """Write `report.html` and, where the run kept a log, `training_curves.svg` into a run's folder.
 
     A run of an earlier version recorded less: the page leaves out what is not there.
-
-    Raises:
-        BundleError: It is no run folder, or its training did not finish.
     """
-    record = TrainingRun.open(run_folder).record
     curves = training_curves(record.training.get("log", record.training.get("history", [])))
     if curves:
         write_text(run_folder / "training_curves.svg", _curves_file(curves))

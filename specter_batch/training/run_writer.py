@@ -37,7 +37,7 @@ def write_run(
     max_length: int,
     facts: dict[str, Any],
 ) -> None:
-    """Write weights, calibration papers, drift reference, seen texts and, when all that is there, the record.
+    """Write weights, calibration papers, drift reference, seen texts, the page and, when all is there, the record.
 
     Args:
         out: The run folder.
@@ -83,8 +83,8 @@ def write_run(
             "versions": {"python": platform.python_version()} | {name: version(name) for name in packages},
         },
     )
+    write_run_report(out, record)
     write_json(out / RUN_FILE, record.model_dump(mode="json"))
-    write_run_report(out)
 
 
 def _write_calibration(out: Path, config: TrainConfig, papers: LabelledPapers) -> None:

@@ -408,4 +408,7 @@ def test_a_validation_paper_that_was_trained_on_is_left_out_of_its_score(
 
 def test_a_run_has_a_page_and_curves(tiny_run: TrainingRun) -> None:
     assert "macro F1" in (tiny_run.path / "report.html").read_text()
+    # The record comes last, or a kill in between would leave a finished run without its page.
+    times = [(tiny_run.path / name).stat().st_mtime_ns for name in ("training_curves.svg", "report.html", RUN_FILE)]
+    assert times == sorted(times)
     assert (tiny_run.path / "training_curves.svg").read_text().startswith("<svg")
