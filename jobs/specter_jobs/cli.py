@@ -18,14 +18,7 @@ from specter_batch.options import (
 from specter_jobs.dumps.names import FormatName
 from specter_jobs.estimate_cli import estimate
 from specter_jobs.inspection_cli import status, verify
-from specter_jobs.options import (
-    Language,
-    MinCharacters,
-    MissingAbstract,
-    PrecisionName,
-    Probabilities,
-    ShardRows,
-)
+from specter_jobs.options import Language, MinCharacters, MissingAbstract, PrecisionName, Probabilities, ShardRows
 
 if TYPE_CHECKING:
     from specter_batch.storage import Location

@@ -15,14 +15,7 @@ from specter_batch.options import (
     TitleColumn,
     interruptible,
 )
-from specter_jobs.options import (
-    Language,
-    MinCharacters,
-    MissingAbstract,
-    PrecisionName,
-    Probabilities,
-    ShardRows,
-)
+from specter_jobs.options import Language, MinCharacters, MissingAbstract, PrecisionName, Probabilities, ShardRows
 
 ASSUMED = """assumed    a worker on each device, with the cores of this machine for it, and one driver:
            wall = survey + max(model, preparation) / devices + writing. Ranges are those of the sample and of the
