@@ -31,7 +31,7 @@ def estimate(
     ] = None,
     seconds: Annotated[float, typer.Option(help="How long to time the model.")] = 10.0,
     sample: Annotated[int, typer.Option(help="Rows to read, spread over the files.")] = 2000,
-    seed: Annotated[int, typer.Option(help="Of the sample.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the sample.")] = 0,
     reuse: Annotated[
         list[str] | None, typer.Option(help="Earlier night's OUT to look labels up in; may be given again.")
     ] = None,

@@ -182,3 +182,10 @@ def test_the_command_takes_the_options_of_a_night_that_reject_papers(tiny_bundle
     found = json.loads(CliRunner().invoke(app, asked).stdout)
     assert found["sample"]["rejects_by_reason"] == {"too_short": 10}
     assert found["papers"]["estimate"] == 10
+
+
+def test_a_seed_that_no_generator_takes_is_wrong_usage(tiny_bundle: Path, tmp_path: Path) -> None:
+    build_app()
+    write_dump(tmp_path / "in.parquet", [paper(i) for i in range(20)])
+    words = ["estimate", str(tmp_path / "in.parquet"), "--bundle", str(tiny_bundle), "--device", "cpu", "--seed", "-1"]
+    assert CliRunner().invoke(app, words).exit_code == 2
