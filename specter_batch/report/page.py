@@ -4,7 +4,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
+from specter_batch.display import visible_text
+from specter_batch.redaction import without_credentials
 from specter_batch.report import charts
 
 N_CONFUSIONS = 15
@@ -13,7 +16,9 @@ N_CONFUSIONS = 15
 def page_environment(
     package: str | None = None, *, filters: Mapping[str, Callable[..., str]] | None = None
 ) -> Environment:
-    """Make the environment of a page's template, with every value from data escaped.
+    """Make the environment of a page's template.
+
+    Every value is escaped: HTML's special characters by jinja, invisible and control characters by `visible_text`.
 
     Args:
         package: Whose folder `templates` is looked into before this one's.
@@ -23,6 +28,7 @@ def page_environment(
     environment = Environment(
         loader=ChoiceLoader([PackageLoader(package), shared]) if package else shared,
         autoescape=True,
+        finalize=_shown,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -37,6 +43,13 @@ def page_environment(
     }
     environment.globals |= {"bar": charts.bar}
     return environment
+
+
+def _shown(value: object) -> object:
+    """Make the value of an expression in a template safe to show; jinja calls this for each of them."""
+    if isinstance(value, Markup):  # parts of a picture: their tags are ours, the names in them are not
+        return Markup(visible_text(value, keep="\n"))  # noqa: S704 - already escaped, and this adds no markup
+    return visible_text(without_credentials(value)) if isinstance(value, str) else value
 
 
 def label_rows(report: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@ from typing import Any
 
 import pytest
 from jinja2 import UndefinedError
+from markupsafe import Markup
 
 from specter_batch.report.page import N_CONFUSIONS, label_rows, page_environment, top_confusions
 
@@ -59,3 +60,13 @@ def test_every_template_can_be_read() -> None:
     environment = page_environment()
     for name in environment.list_templates():
         environment.get_template(name)
+
+
+def test_what_cannot_be_seen_is_shown_escaped_in_every_expression() -> None:
+    page = page_environment().from_string('<p title="{{ name }}">{{ name }}</p>{{ part }}')
+    name = 'a\x1b[31m\n<b>"caf\udce9'
+    shown = page.render(name=name, part=Markup("<text>{}</text>\n").format(name))
+    assert shown == (
+        '<p title="a\\x1b[31m\\n&lt;b&gt;&#34;caf\\xe9">a\\x1b[31m\\n&lt;b&gt;&#34;caf\\xe9</p>'
+        "<text>a\\x1b[31m\n&lt;b&gt;&#34;caf\\xe9</text>\n"
+    )

@@ -1,0 +1,86 @@
+r"""Text from outside, made safe to show: names, labels, paths and error details on a terminal, in Markdown and in HTML.
+
+A label, a file name or a path can hold anything: sequences that steer a terminal, characters that reverse the reading
+direction, markup, line breaks, or bytes that are not UTF-8. Whatever comes from data goes through one of these
+functions before a person reads it:
+
+* `terminal_text` for standard output, standard error and logs,
+* `markdown_text` for `.md` files,
+* `specter_batch.report.page` for HTML and SVG, whose environment applies `visible_text` to every value.
+
+The result can always be encoded as UTF-8. `\x1b` in the output stands for the character with that code, `\xe9` for a
+byte of a file name that is not UTF-8.
+"""
+
+import re
+import unicodedata
+
+from specter_batch.redaction import without_credentials
+
+# Joiners are invisible, but Persian, Hindi and emoji are spelled with them.
+_JOINERS = "\u200c\u200d"
+_SHORT_ESCAPES = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
+# Categories of Unicode: control characters, invisible format characters (which include those that reverse the reading
+# direction), surrogates, line separators and paragraph separators.
+_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+# Bytes of a file name that are not UTF-8, as `os.fsdecode` keeps them.
+_FIRST_LOST_BYTE, _LAST_LOST_BYTE = 0xDC80, 0xDCFF
+
+_MARKUP = re.compile(r"[\\`*<>\[\]|~&$]|(?<![^\W_])_|_(?![^\W_])")
+# What means something at the start of a line only: headings, quotes, list items, underlines of headings.
+_BLOCK_START = re.compile(r"^(?:[#=:]|[-+](?=[\s-]|$)|\d{1,9}(?P<dot>[.)])(?=\s|$))")
+# GitHub makes links of bare addresses and names.
+_LINK = re.compile(r":(?=//)|(?<=www)\.|@", flags=re.IGNORECASE)
+
+
+def visible_text(value: object, *, keep: str = "") -> str:
+    """Return the text of a value with every character escaped that is invisible or steers how text is shown.
+
+    Args:
+        value: Anything that has a text.
+        keep: Characters to leave alone, for example the line breaks of a text that has several lines.
+    """
+    text = str(value)
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() or char in keep else _escaped(char) for char in text)
+
+
+def terminal_text(value: object) -> str:
+    """Return the text of a value as one line that a terminal shows and does not obey; credentials of URLs are cut out.
+
+    Markup of rich (`[red]`) is not touched: print with `markup=False`.
+    """
+    return visible_text(without_credentials(str(value)))
+
+
+def markdown_text(value: object) -> str:
+    """Return the text of a value so that Markdown shows it as it is, anywhere in a line or in a cell of a table."""
+    text = terminal_text(value)
+    text = _LINK.sub(_with_backslash, _MARKUP.sub(_with_backslash, text))
+    text = _BLOCK_START.sub(_block_start_escaped, text)
+    stripped = text.strip(" ")
+    if text == stripped:
+        return text
+    before, _, after = text.partition(stripped) if stripped else (text, "", "")
+    return f"{'&#32;' * len(before)}{stripped}{'&#32;' * len(after)}"
+
+
+def _escaped(char: str) -> str:
+    if char in _SHORT_ESCAPES:
+        return _SHORT_ESCAPES[char]
+    code = ord(char)
+    is_noncharacter = code & 0xFFFE == 0xFFFE or 0xFDD0 <= code <= 0xFDEF
+    if char in _JOINERS or not (is_noncharacter or unicodedata.category(char) in _HIDDEN):
+        return char  # a blank of another width, a private character, or one that is newer than Python's tables
+    if _FIRST_LOST_BYTE <= code <= _LAST_LOST_BYTE:
+        code -= 0xDC00
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def _with_backslash(match: re.Match[str]) -> str:
+    return "\\" + match.group()
+
+
+def _block_start_escaped(match: re.Match[str]) -> str:
+    return match.group()[:-1] + "\\" + match.group()[-1]
