@@ -2,8 +2,8 @@
 
 import hashlib
 import json
+import os
 import shutil
-import tempfile
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -30,6 +30,8 @@ from specter_batch.bundle import (
 from specter_batch.encoding import TokenIds
 from specter_batch.errors import ConfigError, ParityError
 from specter_batch.files import write_json
+from specter_batch.folder_swap import replace_folder, restore_folder
+from specter_batch.output_marker import MARKER_FILE, mark_output
 from specter_batch.papers import paper_text
 from specter_batch.runtime import Device, Graph, cuda_problem
 from specter_batch.training.data import read_labelled
@@ -40,7 +42,9 @@ from specter_export.optimize import GraphShape, optimize_fp16
 from specter_export.parity import ParityReport, logits_alone
 from specter_export.quantize import fit_deferral_margin, quantize
 from specter_export.recipe import REFERENCE_RECIPE, Recipe, load_recipe
+from specter_export.scratch import export_scratch
 
+COMMAND = "export"
 TOKENIZER_FILES = (TOKENIZER_FILE, "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
 
 
@@ -55,24 +59,23 @@ def build_bundle(
 
     Args:
         run: What training left.
-        out: The bundle's folder; a bundle that stands there is replaced when the new one has passed.
+        out: The bundle's folder. A bundle that is there already is replaced in one step when the new one has passed;
+            an export that is interrupted leaves the older bundle as it was.
         recipes: Graphs to build beside the fp32 reference.
         papers: Labelled papers to compare on instead.
 
     Raises:
         ParityError: A graph is not the same model as Torch.
     """
-    if out.exists() and not (out / MANIFEST_FILE).exists() and any(file.name != PARITY_FILE for file in out.iterdir()):
-        raise ConfigError(f"{out}: is not empty and is no bundle; give another folder")
-    out.parent.mkdir(parents=True, exist_ok=True)
+    out = _claimed(out)
     reference_recipe = next((r for r in recipes if r.precision == "fp32"), None) or load_recipe(REFERENCE_RECIPE)
     others = [recipe for recipe in recipes if recipe.precision != "fp32"]
     if len({recipe.file for recipe in recipes}) < len(recipes):
         raise ConfigError("two recipes build the same graph; give one recipe a precision")
 
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
-        folder = Path(scratch) / "bundle"
-        folder.mkdir()
+    with export_scratch(out) as scratch:
+        folder = scratch / "bundle"
+        mark_output(folder, COMMAND)
         export_reference(run, folder / reference_recipe.file, opset=reference_recipe.opset)
         fitting, checking = _calibration_halves(run)
         fitting_ids = _token_ids(run, fitting)
@@ -94,9 +97,24 @@ def build_bundle(
         _copy_run_files(run, folder)
         entries = [_entry(folder, r, reports[r.file]) for r in (reference_recipe, *others)]
         _write_manifest(run, folder, entries)
-        ModelBundle.open(folder)  # what is shipped has been read back whole
         _replace_folder(folder, out)
     return reports
+
+
+def _claimed(out: Path) -> Path:
+    """Return the bundle's folder, any link to it followed; an older bundle that was moved aside is put back first.
+
+    Raises:
+        ConfigError: No bundle can be put there.
+    """
+    out = out.resolve()
+    if out.is_mount():
+        raise ConfigError(f"{out}: is a mount point, and a mount point cannot be replaced; give {out / 'bundle'}")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    restore_folder(out)
+    if os.path.lexists(out):
+        mark_output(out, COMMAND)
+    return out
 
 
 def _calibration_halves(run: TrainingRun) -> tuple[pa.Table, pa.Table]:
@@ -189,7 +207,7 @@ def _sha256(token_ids: Sequence[TokenIds]) -> str:
 
 def _keep_failed_report(parity: Path, out: Path) -> Path:
     kept = out.with_name(f"{out.name}.failed") if (out / MANIFEST_FILE).exists() else out
-    kept.mkdir(parents=True, exist_ok=True)
+    mark_output(kept, COMMAND)
     return Path(shutil.copy(parity, kept / PARITY_FILE))
 
 
@@ -206,8 +224,8 @@ def _copy_run_files(run: TrainingRun, folder: Path) -> None:
 
 
 def _write_manifest(run: TrainingRun, folder: Path, graphs: Sequence[GraphEntry]) -> None:
-    names = {graph.file for graph in graphs}
-    files = {file.name: file_sha256(file) for file in sorted(folder.iterdir()) if file.name not in names}
+    unlisted = {MARKER_FILE, *(graph.file for graph in graphs)}
+    files = {file.name: file_sha256(file) for file in sorted(folder.iterdir()) if file.name not in unlisted}
     packages = ("optimum-onnx", "onnx", "onnxruntime-gpu", "torch", "transformers")
     manifest = BundleManifest(
         format_version=FORMAT_VERSION,
@@ -236,8 +254,6 @@ def _version_of(package: str) -> str | None:
 
 
 def _replace_folder(new: Path, out: Path) -> None:
-    """Put a finished folder where the old one stood; the old one goes only when the new one is there."""
-    if out.exists():
-        old = new.with_name("replaced")
-        out.rename(old)
-    new.rename(out)
+    """Put a finished bundle where an older one may be, after it has been read back whole."""
+    ModelBundle.open(new)
+    replace_folder(new, out)

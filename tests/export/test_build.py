@@ -12,6 +12,9 @@ from transformers import AutoTokenizer
 
 from specter_batch.bundle import MANIFEST_FILE, PARITY_FILE, ModelBundle, file_sha256
 from specter_batch.errors import BundleError, ConfigError, ParityError
+from specter_batch.folder_lock import LOCK_FILE, folder_locked
+from specter_batch.folder_swap import set_aside
+from specter_batch.output_marker import MARKER_FILE, output_command
 from specter_batch.runtime import Device, OnnxClassifier
 from specter_batch.sample import SamplePaths
 from specter_batch.training.data import read_labelled
@@ -46,6 +49,7 @@ def test_the_bundle_opens_and_says_what_it_holds(tiny_bundle: Path, tiny_run: Tr
 def test_the_bundle_holds_what_the_plan_says_and_no_scraps(tiny_bundle: Path) -> None:
     tokenizer = {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt"}
     assert {file.name for file in tiny_bundle.iterdir()} == tokenizer | {
+        MARKER_FILE,
         "bundle.json",
         "config.json",
         "model.onnx",
@@ -82,7 +86,7 @@ def test_a_failing_gate_leaves_the_figures_and_no_bundle(tiny_run: TrainingRun, 
     out = tmp_path / "bundle"
     with pytest.raises(ParityError, match=r"model\.onnx: alone: a logit differs by .*, allowed 1e-12"):
         build_bundle(tiny_run, out, recipes=[with_tolerances(REFERENCE_RECIPE, IMPOSSIBLE)])
-    assert [file.name for file in out.iterdir()] == [PARITY_FILE]
+    assert {file.name for file in out.iterdir()} == {PARITY_FILE, MARKER_FILE}
     assert not json.loads((out / PARITY_FILE).read_text())["graphs"]["model.onnx"]["passed"]
     with pytest.raises(BundleError, match=r"bundle\.json is missing \(parity\.json there tells why"):
         ModelBundle.open(out)
@@ -96,7 +100,7 @@ def test_a_failing_gate_leaves_a_good_bundle_as_it_was(
     with pytest.raises(ParityError, match=r"model_int8\.onnx"):
         build_bundle(tiny_run, out, recipes=[with_tolerances("cpu-int8", IMPOSSIBLE)])
     assert contents(out) == contents(tiny_bundle)
-    assert [file.name for file in (tmp_path / "bundle.failed").iterdir()] == [PARITY_FILE]
+    assert {file.name for file in (tmp_path / "bundle.failed").iterdir()} == {PARITY_FILE, MARKER_FILE}
 
 
 def test_a_better_export_takes_the_place_of_a_failed_one_and_of_an_old_bundle(
@@ -117,7 +121,7 @@ def test_a_better_export_takes_the_place_of_a_failed_one_and_of_an_old_bundle(
 
 def test_a_folder_of_other_things_is_refused(tiny_run: TrainingRun, tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").touch()
-    with pytest.raises(ConfigError, match="is not empty and is no bundle"):
+    with pytest.raises(ConfigError, match="is not empty and holds no output of export"):
         build_bundle(tiny_run, tmp_path, recipes=[])
     assert [file.name for file in tmp_path.iterdir()] == ["thesis.tex"]
 
@@ -207,5 +211,59 @@ def test_the_manifest_is_written_over_every_file(tiny_bundle: Path) -> None:
     manifest = json.loads((tiny_bundle / MANIFEST_FILE).read_text())
     sealed = manifest["files"] | {graph["file"]: graph["sha256"] for graph in manifest["graphs"]}
     found = contents(tiny_bundle)
-    del found[MANIFEST_FILE]
+    del found[MANIFEST_FILE], found[MARKER_FILE]
     assert sealed == found
+
+
+def test_the_bundle_says_which_command_made_it(tiny_bundle: Path) -> None:
+    assert output_command(tiny_bundle) == "export"
+
+
+def test_an_export_that_a_kill_cut_short_leaves_nothing_behind_after_the_next(
+    tiny_run: TrainingRun, tmp_path: Path
+) -> None:
+    out = tmp_path / "bundle"
+    build_bundle(tiny_run, out, recipes=[load_recipe(REFERENCE_RECIPE)])
+    first = ModelBundle.open(out)
+    left = tmp_path / ".bundle.export-killed"
+    left.mkdir()
+    (left / LOCK_FILE).touch()
+    running = tmp_path / ".bundle.export-running"
+    running.mkdir()
+    out.rename(set_aside(out))  # the kill came where the file system cannot exchange two names
+    with folder_locked(running):
+        build_bundle(tiny_run, out, recipes=[load_recipe(REFERENCE_RECIPE)])
+    assert ModelBundle.open(out).fingerprint == first.fingerprint
+    assert {file.name for file in tmp_path.iterdir()} == {"bundle", running.name}
+
+
+def test_an_export_that_stops_before_its_last_step_leaves_the_older_bundle(
+    tiny_run: TrainingRun, tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = Path(shutil.copytree(tiny_bundle, tmp_path / "bundle"))
+    set_aside(out).mkdir()  # an earlier kill left it, and the newer bundle is in place
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("specter_export.build.replace_folder", stop)
+    with pytest.raises(KeyboardInterrupt):
+        build_bundle(tiny_run, out, recipes=[load_recipe(REFERENCE_RECIPE)])
+    assert contents(out) == contents(tiny_bundle)
+    assert [file.name for file in tmp_path.iterdir()] == ["bundle"]
+
+
+def test_a_link_to_a_bundle_stays_a_link(tiny_run: TrainingRun, tmp_path: Path) -> None:
+    (tmp_path / "v1").mkdir()
+    (tmp_path / "current").symlink_to("v1")
+    build_bundle(tiny_run, tmp_path / "current", recipes=[load_recipe(REFERENCE_RECIPE)])
+    assert (tmp_path / "current").is_symlink()
+    ModelBundle.open(tmp_path / "v1")
+
+
+def test_a_mount_point_is_refused_before_the_work(
+    tiny_run: TrainingRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "is_mount", lambda _: True)
+    with pytest.raises(ConfigError, match=r"is a mount point.*; give .*bundle"):
+        build_bundle(tiny_run, tmp_path, recipes=[])

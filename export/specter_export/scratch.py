@@ -1,0 +1,39 @@
+"""Where an export builds a bundle before the bundle takes its place."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from glob import escape
+from pathlib import Path
+from shutil import rmtree
+
+from specter_batch.errors import ConfigError
+from specter_batch.folder_lock import LOCK_FILE, folder_locked
+
+
+@contextmanager
+def export_scratch(out: Path) -> Iterator[Path]:
+    """Yield a temporary folder next to `out`, on the same file system, and remove it at the end.
+
+    What earlier exports to `out` left because they were killed is removed first. A running export holds a lock on its
+    folder, so its folder stays.
+    """
+    prefix = f".{out.name}.export-"
+    for stale in out.parent.glob(f"{escape(prefix)}*"):
+        _remove_stale(stale)
+    scratch = Path(tempfile.mkdtemp(prefix=prefix, dir=out.parent))
+    try:
+        with folder_locked(scratch):
+            yield scratch
+    finally:
+        rmtree(scratch, ignore_errors=True)
+
+
+def _remove_stale(folder: Path) -> None:
+    if not (folder / LOCK_FILE).is_file():
+        return  # it may be a moment old, and its owner about to take the lock
+    try:
+        with folder_locked(folder):
+            rmtree(folder, ignore_errors=True)
+    except (ConfigError, FileNotFoundError):
+        return  # another export is at work in it, or has just removed it
