@@ -83,7 +83,7 @@ def main() -> None:
     try:
         build_app()()
     except SpecterBatchError as error:
-        _fail(str(error))
+        _fail(str(error), exit_code=error.exit_code)
     except ModuleNotFoundError as error:
         _fail(f"{error.name} is not installed; this command needs: pip install 'specter-batch[export]'")
     except OSError as error:
@@ -92,8 +92,8 @@ def main() -> None:
         _fail(f"unexpected {type(error).__name__}: {error} (set {DEBUG_VARIABLE}=1 to see where)")
 
 
-def _fail(message: str) -> None:
+def _fail(message: str, *, exit_code: int = EXIT_COULD_NOT_START) -> None:
     if os.environ.get(DEBUG_VARIABLE):
         traceback.print_exc()
     typer.echo(f"error: {' '.join(message.split())}", err=True)
-    sys.exit(EXIT_COULD_NOT_START)
+    sys.exit(exit_code)

@@ -2,6 +2,7 @@
 
     SpecterBatchError
     ├── ConfigError          a setting, flag or configuration file is wrong
+    │   └── UsageError       the command line itself is wrong; exit code 2
     ├── PaperSchemaError     an input of papers cannot be read as papers
     ├── LabelError           a label is not in the label set, or the set itself is wrong
     ├── LeakError            papers of a test were in the model's training data
@@ -10,6 +11,7 @@
     ├── ProviderError        the device asked for cannot run the model
     ├── ParityError          an exported graph does not give the labels of its Torch original
     ├── ShardError           a shard could not be read, labelled or written
+    ├── GateError            a limit on the work of a night is exceeded before the work starts; exit code 4
     └── StorageError         an object store cannot be reached or refuses; also an OSError
 
 A message says what was expected, what was found, where, and what to do next. The command line prints it as one line.
@@ -17,11 +19,23 @@ A message says what was expected, what was found, where, and what to do next. Th
 
 
 class SpecterBatchError(Exception):
-    """Base of every error that a user can act on."""
+    """Base of every error that a user can act on.
+
+    Attributes:
+        exit_code: The exit code of a command that ends with this error.
+    """
+
+    exit_code = 1
 
 
 class ConfigError(SpecterBatchError):
     """A setting, flag or configuration file is wrong."""
+
+
+class UsageError(ConfigError):
+    """The command line itself is wrong: an argument is missing, or a path has a placeholder that does not exist."""
+
+    exit_code = 2
 
 
 class PaperSchemaError(SpecterBatchError):
@@ -54,6 +68,12 @@ class ParityError(SpecterBatchError):
 
 class ShardError(SpecterBatchError):
     """A shard could not be read, labelled or written."""
+
+
+class GateError(SpecterBatchError):
+    """A limit on the work of a night is exceeded before the work starts."""
+
+    exit_code = 4
 
 
 class StorageError(SpecterBatchError, OSError):

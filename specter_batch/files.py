@@ -6,10 +6,15 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from pydantic import BaseModel, ValidationError
+
+from specter_batch.errors import SpecterBatchError
 from specter_batch.storage import Location
 from specter_batch.url_path import UrlPath
+
+Model = TypeVar("Model", bound=BaseModel)
 
 
 @contextmanager
@@ -48,6 +53,28 @@ def write_text(path: Location, text: str) -> None:
 def write_json(path: Location, value: Any) -> None:
     """Write readable JSON whole; NaN is an error, so that every reader takes it."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def read_json_model(path: Location, kind: type[Model], *, what: str, error: type[SpecterBatchError]) -> Model:
+    """Read a JSON file and check it against a model.
+
+    Args:
+        path: The file.
+        kind: The model that the content must fit.
+        what: The sentence's end after the file's name when the content does not fit: what the file should be, and what
+            to do, as "is not the report of a night; give the OUT folder of one as --previous".
+        error: The error to raise then.
+
+    Raises:
+        SpecterBatchError: An `error`: the content is not JSON, or does not fit the model.
+        FileNotFoundError: There is no such file.
+    """
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except ValidationError as problem:
+        first = problem.errors(include_input=False, include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise error(f"{path}: {what} ({where + ': ' if where else ''}{first['msg']})") from problem
 
 
 def _sync_folder(folder: Path) -> None:

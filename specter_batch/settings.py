@@ -3,17 +3,22 @@
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from specter_batch.errors import ConfigError
+from specter_batch.errors import ConfigError, UsageError
 
 
 class Settings(BaseModel):
-    """Base of every settings class."""
+    """Base of every settings class.
+
+    Attributes:
+        arguments: Names of the settings that are positional arguments on the command line, not options.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    arguments: ClassVar[frozenset[str]] = frozenset()
 
     @classmethod
     def load(cls, file: Path | None, flags: Mapping[str, Any]) -> Self:
@@ -21,6 +26,7 @@ class Settings(BaseModel):
 
         Raises:
             ConfigError: The file is missing or no TOML, or a key or value is not one of the settings.
+            UsageError: A setting that has no default is given nowhere.
         """
         values: dict[str, Any] = {}
         if file is not None:
@@ -37,9 +43,8 @@ class Settings(BaseModel):
             first = error.errors()[0]
             key = ".".join(str(part) for part in first["loc"])
             if first["type"] == "missing":
-                raise ConfigError(
-                    f"{key} is missing; give --{key.replace('_', '-')}, or {key} in a --config"
-                ) from error
+                option = key.upper() if key in cls.arguments else f"--{key.replace('_', '-')}"
+                raise UsageError(f"{key} is missing; give {option}, or {key} in a --config") from error
             known = f"; known settings: {', '.join(_keys(cls, first['loc']))}"
             hint = known if first["type"] == "extra_forbidden" else ""
             raise ConfigError(f"{file or 'settings'}: {key}: {first['msg']}{hint}") from error

@@ -33,8 +33,20 @@ def register(app: typer.Typer) -> None:
 
 
 def classify(
-    dump: Annotated[str, typer.Argument(metavar="DUMP", help="Papers: parquet file, folder, glob or URL.")],
-    out: Annotated[str, typer.Argument(metavar="OUT", help="Folder or URL for labels, rejects and reports.")],
+    dump: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="DUMP", help="Papers: parquet file, folder, glob or URL; may be in --config.", show_default=False
+        ),
+    ] = None,
+    out: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="OUT",
+            help="Folder or URL for labels, rejects and reports; may be in --config.",
+            show_default=False,
+        ),
+    ] = None,
     bundle: Annotated[str | None, typer.Option(help="Model bundle: folder or URL.")] = None,
     format_: Annotated[
         FormatName | None,

@@ -1,18 +1,24 @@
 """What a night is asked to do, from TOML and flags."""
 
 import datetime
+import re
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from specter_batch.bundle import Precision
+from specter_batch.errors import UsageError
 from specter_batch.papers import PaperColumns
+from specter_batch.redaction import without_credentials
 from specter_batch.settings import Settings
 from specter_batch.storage import LocalPath, PathOrUrl, PathTextOrUrl
 from specter_batch.url_path import UrlPath
 from specter_jobs.dumps.names import FormatName
 from specter_jobs.gates import GateLimits
+
+# The settings in which placeholders are replaced; all of them are paths.
+_PATHS = ("dump", "out", "bundle", "reuse", "previous", "metrics_file")
 
 
 def _today() -> datetime.date:
@@ -22,8 +28,8 @@ def _today() -> datetime.date:
 class NightConfig(Settings):
     """Settings of a nightly run.
 
-    In every path `{date}` stands for the night's date and `{yesterday}` for the day before. Of these the input, output,
-    bundle and earlier nights may be URLs of a store (`s3://`, `gs://`, `az://`, `hf://` …).
+    In every path `{date}` stands for the night's date and `{yesterday}` for the day before; any other brace is refused.
+    The input, output, bundle and earlier nights may be URLs of a store (`s3://`, `gs://`, `az://`, `hf://` …).
 
     Attributes:
         date: Of the night; today in UTC when not given. It is fixed at the start, midnight does not change it.
@@ -51,7 +57,10 @@ class NightConfig(Settings):
         gates: Limits that the night must keep.
     """
 
-    date: datetime.date = Field(default_factory=_today, validate_default=True)  # first: the paths below need it
+    arguments: ClassVar[frozenset[str]] = frozenset({"dump", "out"})
+
+    # Declared first because the paths below need the date.
+    date: datetime.date = Field(default_factory=_today, validate_default=True, ge=datetime.date(1970, 1, 1))
     dump: PathTextOrUrl
     out: PathOrUrl
     bundle: PathOrUrl
@@ -77,11 +86,11 @@ class NightConfig(Settings):
     metrics_file: LocalPath | None = None
     gates: GateLimits = GateLimits()
 
-    @field_validator("*", mode="before")
+    @field_validator(*_PATHS, mode="before")
     @classmethod
     def _put_in_the_date(cls, value: Any, info: ValidationInfo) -> Any:
         date = info.data.get("date")
-        return value if date is None else _dated(value, date)
+        return value if date is None else _dated(value, date, setting=str(info.field_name))
 
     def with_absolute_paths(self) -> Self:
         """Return the same settings for processes that run in another folder."""
@@ -102,10 +111,26 @@ class NightConfig(Settings):
         )
 
 
-def _dated(value: Any, date: datetime.date) -> Any:
+def _dated(value: Any, date: datetime.date, *, setting: str) -> Any:
+    """Replace the placeholders in a path, or in each path of a list; a value of another type is left for validation.
+
+    Raises:
+        UsageError: The path is empty, or has a placeholder that does not exist.
+    """
     if isinstance(value, (list, tuple)):
-        return [_dated(item, date) for item in value]
+        return [_dated(item, date, setting=setting) for item in value]
     if not isinstance(value, (str, Path)):
         return value
+    option = setting.upper() if setting in NightConfig.arguments else f"--{setting.replace('_', '-')}"
+    text = str(value)
+    if not text.strip():
+        raise UsageError(f"{option}: the path is empty; give a path, or `.` for the current folder")
     yesterday = date - datetime.timedelta(days=1)
-    return str(value).replace("{date}", date.isoformat()).replace("{yesterday}", yesterday.isoformat())
+    dated = text.replace("{date}", date.isoformat()).replace("{yesterday}", yesterday.isoformat())
+    unknown = re.search(r"\{[^{}]*\}?|\}", dated)
+    if unknown:
+        raise UsageError(
+            f"{option} {without_credentials(text)}: there is no placeholder {unknown.group()}; in a path only {{date}} "
+            "and {yesterday} are replaced, as in nights/{date}, and no other brace may be in it"
+        )
+    return dated

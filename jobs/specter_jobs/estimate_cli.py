@@ -24,7 +24,12 @@ ASSUMED = """assumed    a worker on each device, with the cores of this machine 
 
 
 def estimate(
-    dump: Annotated[str, typer.Argument(metavar="DUMP", help="Papers: parquet file, folder or glob.")],
+    dump: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="DUMP", help="Papers: parquet file, folder or glob; may be in --config.", show_default=False
+        ),
+    ] = None,
     bundle: Annotated[str | None, typer.Option(help="Model bundle: folder or URL.")] = None,
     papers_per_second: Annotated[
         float | None, typer.Option(help="Rate of one device, instead of timing the model here.", show_default=False)

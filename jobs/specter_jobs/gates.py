@@ -19,7 +19,7 @@ class GateLimits(Settings):
     """The section `[gates]`; a gate that is not set is not judged.
 
     Attributes:
-        min_rows: Rows of the input: the dump is not cut short.
+        min_rows: Fewest rows of the input. The default of 1 fails a night of an empty dump.
         min_macro_f1: Over labelled papers that were not trained on.
         min_mean_score: Of all labelled papers.
         max_reject_rate: Rejected rows by rows.
@@ -29,7 +29,7 @@ class GateLimits(Settings):
         max_js_distance_previous: The same, as Jensen-Shannon distance.
     """
 
-    min_rows: Annotated[int, Field(ge=0)] | None = None
+    min_rows: Annotated[int, Field(ge=0)] | None = 1
     min_macro_f1: Share | None = None
     min_mean_score: Share | None = None
     max_reject_rate: Share | None = None

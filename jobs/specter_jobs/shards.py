@@ -86,7 +86,8 @@ class Plan:
 def plan_shards(root: Location, paths: Sequence[Location], *, columns: PaperColumns, shard_rows: int) -> Plan:
     """Read the footers and cut every file into shards.
 
-    A file that cannot be read as papers is set aside with its error; the others go on.
+    A file that cannot be read as papers is set aside with its error; the others go on. A night without any row gets one
+    shard of no rows, so that its labels are a file with all columns and not an empty folder.
 
     Raises:
         PaperSchemaError: No file can be read; the message is the first one's.
@@ -113,6 +114,7 @@ def plan_shards(root: Location, paths: Sequence[Location], *, columns: PaperColu
         for file in files
         for start in range(0, file.rows, shard_rows)
     )
+    shards = shards or (Shard(file=files[0], start=0, rows=0),)
     return Plan(files=tuple(files), failed=tuple(failed), shards=shards)
 
 

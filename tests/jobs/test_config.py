@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from specter_batch.errors import ConfigError
+from specter_batch.errors import ConfigError, UsageError
 from specter_batch.storage import located
 from specter_jobs.config import NightConfig
 
@@ -52,8 +52,34 @@ def test_what_is_no_date_is_refused(date: str) -> None:
         load(date=date)
 
 
-def test_other_braces_in_a_path_stay() -> None:
-    assert load(out="nights/{name}").out == Path("nights/{name}")
+@pytest.mark.parametrize("name", ["dump", "out", "bundle", "previous", "metrics_file", "reuse"])
+@pytest.mark.parametrize("place", ["nights/{day}", "{Date}", "{ date }", "{}", "a/{date", "date}", "{{ ds }}"])
+def test_a_placeholder_that_does_not_exist_is_wrong_usage(name: str, place: str) -> None:
+    option = name.upper() if name in ("dump", "out") else f"--{name.replace('_', '-')}"
+    with pytest.raises(UsageError, match=rf"^{option} .*: there is no placeholder \S") as raised:
+        load(**{name: [place] if name == "reuse" else place})
+    assert raised.value.exit_code == 2
+
+
+@pytest.mark.parametrize("name", ["dump", "out", "bundle", "previous"])
+@pytest.mark.parametrize("place", ["", "  "])
+def test_an_empty_path_is_wrong_usage(name: str, place: str) -> None:
+    with pytest.raises(UsageError, match="the path is empty"):
+        load(**{name: place})
+
+
+def test_braces_outside_of_paths_stay() -> None:
+    assert load(title_column="{http://purl.org/dc}title").title_column == "{http://purl.org/dc}title"
+
+
+def test_input_and_output_may_be_in_the_file_and_arguments_win(tmp_path: Path) -> None:
+    file = tmp_path / "night.toml"
+    file.write_text("dump = 'papers/{date}'\nout = 'nights/{date}'\nbundle = 'b'\ndate = 2024-03-01\n")
+    config = NightConfig.load(file, {"dump": None, "out": None})
+    assert (config.dump, config.out) == ("papers/2024-03-01", Path("nights/2024-03-01"))
+    assert NightConfig.load(file, {"dump": "x", "out": "y"}).out == Path("y")
+    with pytest.raises(UsageError, match=r"^out is missing; give OUT, or out in a --config$"):
+        NightConfig.load(None, {"dump": "in", "bundle": "b"})
 
 
 def test_a_url_where_only_a_local_file_can_be_is_refused() -> None:

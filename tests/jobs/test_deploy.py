@@ -263,3 +263,14 @@ def test_what_the_images_need_is_not_ignored() -> None:
     packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
     needed = {path.split("/")[0] for path in (*packages["packages"], *packages["force-include"])}
     assert not {*needed, "pyproject.toml", "README.md", "LICENSE", "constraints.txt"} & set(ignored)
+
+
+# What stays out of the repository and of the image
+
+
+def test_outputs_of_the_shown_commands_stay_out_of_the_repository_and_of_the_image() -> None:
+    outputs = ("nights", "dumps", "metrics", "scidocs", "bench", "site")
+    ignored = (ROOT / ".gitignore").read_text().splitlines()
+    assert [name for name in outputs if f"/{name}/" not in ignored] == []
+    left_out = (ROOT / ".dockerignore").read_text().splitlines()
+    assert [name for name in outputs if name not in left_out] == []

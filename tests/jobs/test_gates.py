@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
@@ -14,6 +15,7 @@ from specter_batch.errors import ConfigError
 from specter_jobs.cli import classify
 from specter_jobs.config import NightConfig
 from specter_jobs.gates import GateLimits, describe_gate, gates_markdown, judge
+from specter_jobs.verify import verify_night
 
 REPORT = report_of(previous=report_of(seed=5))
 FOUND = {
@@ -28,8 +30,12 @@ FOUND = {
 }
 
 
+# Every gate is off; those that a new configuration sets are `GateLimits()`.
+OFF = dict.fromkeys(GateLimits.model_fields)
+
+
 def verdicts(report: dict[str, Any], **limits: float) -> dict[str, bool]:
-    return {gate.name: gate.passed for gate in judge(GateLimits(**limits), report)}
+    return {gate.name: gate.passed for gate in judge(GateLimits(**(OFF | limits)), report)}
 
 
 def test_every_gate_is_tried_here() -> None:
@@ -46,19 +52,29 @@ def test_a_gate_passes_up_to_its_limit_and_fails_beyond(name: str) -> None:
 
 
 def test_a_gate_tells_its_limit_and_what_was_found() -> None:
-    (gate,) = judge(GateLimits(max_reject_rate=0.01), REPORT)
+    (gate,) = judge(GateLimits(**(OFF | {"max_reject_rate": 0.01})), REPORT)
     assert (gate.limit, gate.found, gate.reason) == (0.01, pytest.approx(10 / 210), None)
 
 
 @pytest.mark.parametrize("name", ["min_macro_f1", "min_mean_score", "max_psi", "max_js_distance", "max_psi_previous"])
 def test_a_gate_that_cannot_be_judged_fails_and_says_why(name: str) -> None:
-    (gate,) = judge(GateLimits(**{name: 0.5}), report_of(papers=0, scored=0))
+    (gate,) = judge(GateLimits(**(OFF | {name: 0.5})), report_of(papers=0, scored=0))
     assert (gate.passed, gate.found) == (False, None)
     assert gate.reason
 
 
+def test_an_empty_night_fails_without_any_setting_and_has_a_label_file(night: RunNight, tmp_path: Path) -> None:
+    result = night(write_dump(tmp_path / "in/a.parquet", []))
+    assert result.exit_code == 4
+    assert [gate["name"] for gate in result.report["gates"] if not gate["passed"]] == ["min_rows"]
+    (file,) = (tmp_path / "out/labels").iterdir()
+    assert pq.read_schema(file).names == ["paper_id", "label", "label_id", "score", "text_hash", "reused"]
+    assert verify_night(tmp_path / "out").differences == []
+    assert night(tmp_path / "in", gates={"min_rows": 0}).exit_code == 0
+
+
 def test_a_gate_that_is_not_set_is_not_judged() -> None:
-    assert judge(GateLimits(), REPORT) == []
+    assert judge(GateLimits(**OFF), REPORT) == []
     assert gates_markdown([]) == "None set.\n"
 
 

@@ -79,9 +79,13 @@ def test_a_file_that_shrinks_after_planning_is_a_shard_error(tmp_path: Path) -> 
         ShardReader().read(shard)
 
 
-def test_a_zero_row_file_has_no_shards(tmp_path: Path) -> None:
+def test_a_zero_row_file_has_no_shards_unless_there_is_no_row_at_all(tmp_path: Path) -> None:
     write_dump(tmp_path / "a.parquet", [])
-    assert plan(tmp_path, shard_rows=5).shards == ()
+    write_dump(tmp_path / "b.parquet", [])
+    (shard,) = plan(tmp_path, shard_rows=5).shards
+    assert (shard.file.name, shard.rows) == ("a.parquet", 0)
+    write_dump(tmp_path / "b.parquet", [paper(1)])
+    assert [shard.file.name for shard in plan(tmp_path, shard_rows=5).shards] == ["b.parquet"]
 
 
 def test_a_reject_can_name_its_row_group(tmp_path: Path) -> None:
