@@ -1,9 +1,77 @@
-"""Label sets: ordered names whose positions are the label ids."""
+"""Label sets: ordered names whose positions are the label ids, and how a label that comes with a paper is read."""
 
-from collections.abc import Iterable, Iterator
+import difflib
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
+
+import pyarrow as pa
 
 from specter_batch.errors import LabelError
+
+# What a label may not begin or end with: white space, control characters, and characters that nobody can see, such as
+# the zero-width space or the byte order mark. Selectors and tags at the end of emoji are not among these.
+_BLANK_RANGES = (
+    (0x00, 0x20),
+    (0x7F, 0xA0),
+    (0xAD, 0xAD),
+    (0x1680, 0x1680),
+    (0x180E, 0x180E),
+    (0x2000, 0x200F),
+    (0x2028, 0x202F),
+    (0x205F, 0x206F),
+    (0x3000, 0x3000),
+    (0xFEFF, 0xFEFF),
+)
+_BLANKS = "".join(chr(code) for first, last in _BLANK_RANGES for code in range(first, last + 1))
+_RUN_OF_BLANKS = re.compile(f"[{re.escape(_BLANKS)}]+")
+
+
+def normalise_label(value: str | None) -> str | None:
+    """Return a label as every command reads it, or None when nothing is left.
+
+    Blanks and invisible characters around the label are removed, and letters with accents are composed (Unicode NFC).
+    Blanks within the label stay, because a label may mean them: `LabelSet.lookalikes` finds names that differ in
+    nothing else.
+    """
+    if value is None:
+        return None
+    composed = value if value.isascii() else unicodedata.normalize("NFC", value)
+    return composed.strip(_BLANKS) or None
+
+
+def normalise_labels(column: pa.ChunkedArray) -> pa.Array:
+    """Return a text column with each label as `normalise_label` reads it, null where there is none."""
+    encoded = column.combine_chunks().dictionary_encode()
+    names = [normalise_label(value) for value in encoded.dictionary.to_pylist()]
+    return pa.array(names, pa.string()).take(encoded.indices)
+
+
+def respelled(papers: Mapping[str, int]) -> tuple[str, ...]:
+    """Say which spellings of labels were changed by `normalise_label`.
+
+    Args:
+        papers: Label as it was found -> how many papers have it.
+
+    Returns:
+        A sentence per label that was found in another spelling than the one it is read as.
+    """
+    spellings: dict[str, Counter[str]] = {}
+    for found, count in papers.items():
+        name = normalise_label(found)
+        if name is not None:
+            spellings.setdefault(name, Counter())[found] += count
+    sentences = []
+    for name, found_as in sorted(spellings.items()):
+        others = {spelling: count for spelling, count in found_as.items() if spelling != name}
+        if others:
+            listed = ", ".join(f"{spelling!a} ({count:,} papers)" for spelling, count in sorted(others.items()))
+            together = "; all of these are one class" if len(found_as) > 1 else ""
+            sentences.append(f"the label {listed} is read as {name!r}{together}")
+    return tuple(sentences)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,9 +100,9 @@ class LabelSet:
         """Build the set of the labels found in data.
 
         The order depends on the names alone, never on their order of appearance: whole numbers by value, names
-        alphabetically.
+        alphabetically. Labels that `normalise_label` makes equal are one label.
         """
-        unique = set(values)
+        unique = {normalise_label(value) or "" for value in values}
         if all(value.isdecimal() for value in unique):
             return cls(names=tuple(sorted(unique, key=lambda value: (int(value), value))))
         return cls(names=tuple(sorted(unique)))
@@ -45,15 +113,27 @@ class LabelSet:
     def __iter__(self) -> Iterator[str]:
         return iter(self.names)
 
+    @cached_property
+    def _exact(self) -> dict[str, int]:
+        return {name: position for position, name in enumerate(self.names)}
+
+    @cached_property
+    def _normalised(self) -> dict[str, int]:
+        """Names as `normalise_label` reads them, and ids written as digits; labels of older models can have blanks."""
+        read_as = [normalise_label(name) for name in self.names]
+        found = {name: i for i, name in enumerate(read_as) if name is not None and read_as.count(name) == 1}
+        if any(name.isdecimal() for name in self.names):
+            return found
+        return {str(i): i for i in range(len(self.names))} | found
+
     def find(self, value: str) -> int | None:
         """Return the id of a label given by name, or by its id written as digits; None when it is neither.
 
-        Where names are numbers themselves, a number is always a name: with labels 1 to 3, "0" is none of them.
+        The value is read by `normalise_label`. Where names are numbers themselves, a number is always a name: with
+        labels 1 to 3, "0" is none of them.
         """
-        if value in self.names:
-            return self.names.index(value)
-        ids = {str(i): i for i in range(len(self.names))}
-        return None if any(name.isdecimal() for name in self.names) else ids.get(value)
+        exact = self._exact.get(value)
+        return exact if exact is not None else self._normalised.get(normalise_label(value) or "")
 
     def id_of(self, value: str) -> int:
         """Return the id of a label given by name, or by its id written as digits.
@@ -63,8 +143,25 @@ class LabelSet:
         """
         found = self.find(value)
         if found is None:
-            raise LabelError(f"unknown label {value!r}; expected one of {', '.join(self.names)}")
+            raise LabelError(f"unknown label {self.described(value)}; expected one of {', '.join(self.names)}")
         return found
+
+    def described(self, value: str) -> str:
+        """Return an unknown label for a message, with the name that was probably meant."""
+        folded = {name.casefold(): name for name in self.names}
+        near = difflib.get_close_matches(value.casefold(), folded, n=1, cutoff=0.8)
+        return f"{value!r} (did you mean {folded[near[0]]!r}?)" if near else repr(value)
+
+    def lookalikes(self) -> tuple[tuple[str, ...], ...]:
+        """Return the groups of names that differ only in case, in blanks or in the form of their characters."""
+        groups: dict[str, list[str]] = {}
+        for name in self.names:
+            groups.setdefault(_appearance(name), []).append(name)
+        return tuple(tuple(group) for group in groups.values() if len(group) > 1)
+
+
+def _appearance(name: str) -> str:
+    return _RUN_OF_BLANKS.sub(" ", unicodedata.normalize("NFKC", name)).strip().casefold()
 
 
 # The tables of SciDocs (Cohan et al. 2020, https://arxiv.org/abs/2004.07180): class_label 0-10 and 0-18.

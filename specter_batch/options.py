@@ -36,3 +36,9 @@ def interruptible(advice: str) -> Iterator[None]:
     except KeyboardInterrupt:
         typer.echo(f"error: interrupted; {advice}", err=True)
         raise typer.Exit(EXIT_INTERRUPTED) from None
+
+
+def warn(*sentences: str) -> None:
+    """Print sentences that a user should read, a line each, on standard error."""
+    for sentence in sentences:
+        typer.echo(f"warning: {' '.join(sentence.split())}", err=True)

@@ -10,7 +10,7 @@ import pyarrow as pa
 from specter_batch.bundle import ModelBundle
 from specter_batch.encoding import TokenIds
 from specter_batch.errors import ShardError
-from specter_batch.labels import LabelSet
+from specter_batch.labels import LabelSet, normalise_label
 from specter_batch.language import EnglishFilter
 from specter_batch.papers import PaperBatch, is_blank, paper_text, text_hash
 from specter_batch.scores import seen_in_training
@@ -41,13 +41,14 @@ class Truth:
         cls, values: list[str | None], texts: list[str], *, labels: LabelSet, seen_texts: npt.NDArray[np.uint64]
     ) -> "Truth":
         """Look up the papers' true labels `values`, None or blank where there is none."""
-        found = [labels.find(value) if value and value.strip() else None for value in values]
+        names = [normalise_label(value) for value in values]
+        found = [labels.find(name) if name is not None else None for name in names]
         scored = np.array([label is not None for label in found], dtype=np.bool_)
         return cls(
             scored=scored,
             label_id=np.array([label for label in found if label is not None], dtype=np.int64),
             seen=seen_in_training([texts[i] for i in np.flatnonzero(scored)], seen_texts),
-            unknown=sum(bool(value and value.strip()) for value in values) - int(scored.sum()),
+            unknown=sum(name is not None for name in names) - int(scored.sum()),
         )
 
 

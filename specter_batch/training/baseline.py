@@ -10,16 +10,17 @@ import numpy.typing as npt
 
 from specter_batch.bootstrap import macro_f1_interval
 from specter_batch.bundle import SEEN_TEXTS_FILE, load_seen_texts
-from specter_batch.errors import ConfigError
+from specter_batch.errors import ConfigError, LabelError
 from specter_batch.files import write_json, write_text
 from specter_batch.labels import LabelSet
 from specter_batch.metrics import macro_f1
 from specter_batch.papers import PaperColumns
 from specter_batch.scores import seen_in_training
-from specter_batch.training.data import LabelledPapers, read_labelled
+from specter_batch.training.data import LabelledPapers, label_warnings, read_labelled
 from specter_batch.training.embedding_cache import EmbeddingCache
 from specter_batch.training.embeddings import Embedder
 from specter_batch.training.evaluation import Evaluation, evaluate
+from specter_batch.training.evaluation_report import unknown_sentences
 from specter_batch.training.linear_svm import fit_linear_svm
 
 
@@ -94,7 +95,7 @@ def baseline(
     """
     fitted, scored = read_labelled(train, columns), read_labelled(test, columns)
     # Before the SVM, so that a wrong folder does not cost its search.
-    evaluations = [evaluate(model, test, device=device, columns=columns) for model in models]
+    evaluations = [_evaluated(model, test, device=device, columns=columns) for model in models]
     in_train = _met_by_svm(fitted, scored, embedder)
     met = np.logical_or.reduce([in_train, *(one.predictions["seen"].to_numpy() for one in evaluations)])
     if met.all():
@@ -115,10 +116,21 @@ def baseline(
         **facts,
         "notes": [
             *facts["notes"],
+            *fitted.notes,
+            *scored.notes,
+            *label_warnings(fitted),
             *(f"TEST is the validation data of {name}: its best epoch was chosen on these" for name in chosen_on_test),
         ],
         "methods": [answers.scores(~met, seed=seed) for answers in (svm, *map(_Answers.of, evaluations))],
     }
+
+
+def _evaluated(model: Path, test: Path, *, device: str, columns: PaperColumns | None) -> Evaluation:
+    """Score a model on the test papers; all of them, because every method is scored on the same papers."""
+    evaluation = evaluate(model, test, device=device, columns=columns)
+    if evaluation.report["unknown_labels"]:
+        raise LabelError(f"{test}: {model} cannot be compared: {unknown_sentences(evaluation.report)[0]}")
+    return evaluation
 
 
 def _met_by_svm(train: LabelledPapers, test: LabelledPapers, embedder: Embedder) -> npt.NDArray[np.bool_]:

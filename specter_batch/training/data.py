@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from specter_batch.errors import LabelError, PaperSchemaError
-from specter_batch.labels import LabelSet
+from specter_batch.labels import LabelSet, normalise_labels, respelled
 from specter_batch.papers import (
     PAPER_SCHEMA,
     TEXT_TEMPLATE,
@@ -26,20 +26,25 @@ from specter_batch.papers import (
 
 READ_ROWS = 8192
 
+# What pandas writes where a value is missing, in lower case.
+NAMES_OF_MISSING = frozenset(("nan", "<na>", "nat", "null", "none"))
+
 
 @dataclass(frozen=True, kw_only=True)
 class LabelledPapers:
     """Papers that can be trained on or scored.
 
     Attributes:
-        papers: `PAPER_SCHEMA`; id, title, abstract and label are all there.
+        papers: `PAPER_SCHEMA`; id, title, abstract and label are all there, the label as `normalise_label` reads it.
         dropped: How many rows were left out, by reason.
         source: Where they came from, for messages.
+        notes: Sentences about the labels that a user should read, such as spellings that became one class.
     """
 
     papers: pa.Table
     dropped: Mapping[str, int]
     source: str
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return int(self.papers.num_rows)
@@ -55,15 +60,30 @@ class LabelledPapers:
         Raises:
             LabelError: A paper's label is not in the set.
         """
-        values = self.papers["label"].to_pylist()
-        unknown = Counter(value for value in values if labels.find(value) is None)
+        unknown = self.unknown_labels(labels)
         if unknown:
-            shown = ", ".join(f"{value!r} ({count} papers)" for value, count in unknown.most_common(5))
-            raise LabelError(
-                f"{self.source}: {len(unknown)} label(s) are not among the model's: {shown}; "
-                f"expected {', '.join(labels)} or their ids"
-            )
-        return np.array([labels.id_of(value) for value in values], dtype=np.int64)
+            raise self.unknown_error(labels)
+        return self.known_label_ids(labels)
+
+    def known_label_ids(self, labels: LabelSet) -> npt.NDArray[np.int64]:
+        """Return `(n_papers,)` label ids, -1 for a label that is not in the set."""
+        values = self.papers["label"].to_pylist()
+        ids = {value: labels.find(value) for value in set(values)}
+        return np.array([ids[value] if ids[value] is not None else -1 for value in values], dtype=np.int64)
+
+    def unknown_labels(self, labels: LabelSet) -> dict[str, int]:
+        """Return how many papers have each label that is not in the set, the most frequent first."""
+        values = Counter(self.papers["label"].to_pylist())
+        return {value: count for value, count in values.most_common() if labels.find(value) is None}
+
+    def unknown_error(self, labels: LabelSet) -> LabelError:
+        """Return the error that names the labels which are not in the set."""
+        unknown = self.unknown_labels(labels)
+        shown = ", ".join(f"{labels.described(value)} ({unknown[value]} papers)" for value in list(unknown)[:5])
+        return LabelError(
+            f"{self.source}: {len(unknown)} label(s) are not among the model's: {shown}; "
+            f"expected {', '.join(labels)} or their ids"
+        )
 
     def seen_hashes(self) -> npt.NDArray[np.uint64]:
         """Return the sorted unique normalised text hashes `(n_texts,)`, for the leak check."""
@@ -87,6 +107,7 @@ def read_labelled(source: str | Path, columns: PaperColumns | None = None) -> La
     _, files = find_parquet(source)
     tables: list[pa.Table] = []
     dropped: Counter[str] = Counter()
+    spellings: Counter[str] = Counter()
     labels_found = 0
     for path in files:
         file = open_parquet(path)
@@ -95,19 +116,47 @@ def read_labelled(source: str | Path, columns: PaperColumns | None = None) -> La
             raise PaperSchemaError(f"{path}: no label column among {', '.join(file.schema_arrow.names)}")
         for batch in read_papers(file, resolved, where=str(path), batch_rows=READ_ROWS):
             keep = np.ones(len(batch), dtype=np.bool_)
-            labels_found += len(batch) - int(is_blank(batch.table["label"]).sum())
+            raw = batch.table["label"]
+            labels = normalise_labels(raw)
+            labels_found += len(batch) - labels.null_count
             for reason, bad in (
                 ("invalid_unicode", batch.invalid_unicode),
                 ("missing_title", is_blank(batch.table["title"])),
                 ("missing_abstract", is_blank(batch.table["abstract"])),
-                ("missing_label", is_blank(batch.table["label"])),
+                ("missing_label", labels.is_null().to_numpy(zero_copy_only=False)),
             ):
                 dropped[reason] += int((keep & bad).sum())
                 keep &= ~bad
-            tables.append(batch.table.filter(pa.array(keep)))
+            kept = pa.array(keep)
+            spellings.update(raw.filter(kept).to_pylist())
+            tables.append(batch.table.set_column(PAPER_SCHEMA.get_field_index("label"), "label", labels).filter(kept))
     papers = pa.concat_tables(tables) if tables else PAPER_SCHEMA.empty_table()
     if not papers.num_rows:
         reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.items() if count) or "no rows"
         kind = LabelError if tables and not labels_found else PaperSchemaError
         raise kind(f"{source}: no paper has a title, an abstract and a label ({reasons})")
-    return LabelledPapers(papers=papers, dropped={k: v for k, v in dropped.items() if v}, source=str(source))
+    return LabelledPapers(
+        papers=papers,
+        dropped={k: v for k, v in dropped.items() if v},
+        source=str(source),
+        notes=tuple(f"{source}: {sentence}" for sentence in respelled(spellings)),
+    )
+
+
+def label_warnings(papers: LabelledPapers) -> tuple[str, ...]:
+    """Return sentences about labels that are probably not meant as they are: names that look alike, or missing ones."""
+    counts = Counter(papers.papers["label"].to_pylist())
+    if len(counts) < 2:
+        return ()
+    alike = [
+        f"{papers.source}: the labels {' and '.join(map(ascii, group))} differ only in case, blanks or the form of "
+        "their characters; they stay separate classes. If they mean the same, write them the same"
+        for group in LabelSet.from_values(counts).lookalikes()
+    ]
+    missing = [
+        f"{papers.source}: {counts[name]:,} papers have the label {name!r}, which is a class now. If it means that the "
+        "label is missing, leave the value empty"
+        for name in sorted(counts)
+        if name.casefold() in NAMES_OF_MISSING
+    ]
+    return (*alike, *missing)

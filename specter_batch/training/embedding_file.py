@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from specter_batch.errors import ConfigError
 from specter_batch.files import written_whole
+from specter_batch.labels import normalise_labels
 from specter_batch.papers import PaperBatch, PaperColumns, find_parquet, is_blank, open_parquet, paper_text, read_papers
 from specter_batch.training.embeddings import Embedder, Embeddings
 
@@ -101,5 +102,6 @@ def _embedded(embedder: Embedder, batch: PaperBatch, schema: pa.Schema, nulls: C
     embedding = pa.FixedSizeListArray.from_arrays(
         pa.array(vectors.reshape(-1)), embedder.hidden_size, mask=pa.array(missing)
     )
-    values = {name: batch.table[name] for name in schema.names if name != "embedding"}
+    values = {"paper_id": batch.table["paper_id"], "label": normalise_labels(batch.table["label"])}
+    values = {name: values[name] for name in schema.names if name != "embedding"}
     return pa.table(values | {"embedding": embedding}, schema=schema)

@@ -1,6 +1,6 @@
 """Scores of a run or a bundle on labelled papers, with those it was trained on kept apart."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from specter_batch import __version__
 from specter_batch.bundle import MANIFEST_FILE, ModelBundle
@@ -70,8 +71,8 @@ class Evaluation:
 
     Attributes:
         report: `report.json`.
-        predictions: A row per paper, in file order: `paper_id`, `label` (the true one), `predicted`, `score`, and
-            `seen`: whether it was trained on.
+        predictions: A row per paper, in file order: `paper_id`, `label` (the true one, as it was read where the model
+            does not know it), `predicted`, `score`, and `seen`: whether it was trained on.
     """
 
     report: dict[str, Any]
@@ -102,9 +103,11 @@ def evaluate(
 ) -> Evaluation:
     """Score a run folder (in Torch) or a bundle (in ONNX Runtime) on labelled papers.
 
+    Papers whose label the model does not know are not scored; the report counts them.
+
     Raises:
         BundleError: The folder is neither a run nor a bundle.
-        LabelError: A paper's label is not one of the model's.
+        LabelError: No paper's label is one of the model's.
     """
     labelled = read_labelled(papers, columns)
     if (model / MANIFEST_FILE).exists():
@@ -127,6 +130,7 @@ def evaluate(
         # The best epoch and the temperature were chosen on these, so they flatter the model.
         "is_validation_data": sha256 == made_from.get("validation_sha256"),
         "dropped": dict(labelled.dropped),
+        "notes": list(labelled.notes),
         **ran,
         "version": __version__,
     }
@@ -149,41 +153,59 @@ def score(
 
 @dataclass(frozen=True, kw_only=True)
 class _Answers:
-    """Logits `(n, n_labels)` of papers, their true label ids `(n,)` and whether they were trained on `(n,)`."""
+    """What a model says of papers, next to what is known of them.
+
+    Attributes:
+        model: The run or bundle.
+        logits: `(n, n_labels)`.
+        true: `(n,)` label ids, -1 where the model does not know the label.
+        seen: `(n,)`: the paper was trained on.
+        unknown: Label that the model does not know -> how many papers have it.
+    """
 
     model: ModelBundle | TrainingRun
     logits: Logits
     true: Ints
     seen: npt.NDArray[np.bool_]
+    unknown: Mapping[str, int]
 
     @classmethod
     def of(cls, classifier: Classifier, labelled: LabelledPapers, model: ModelBundle | TrainingRun) -> "_Answers":
-        true = labelled.label_ids(model.labels)
+        true = labelled.known_label_ids(model.labels)
+        if (true < 0).all():
+            raise labelled.unknown_error(model.labels)
         texts = labelled.texts(model.text_template)
         return cls(
             model=model,
             logits=classifier.logits(model.text_encoder().encode(texts)),
             true=true,
             seen=seen_in_training(texts, model.seen_texts()),
+            unknown=labelled.unknown_labels(model.labels),
         )
 
     def figures(self, settings: EvaluationSettings | None) -> dict[str, Any]:
-        return figures(
-            self.logits,
-            self.true,
-            seen=self.seen,
+        known = self.true >= 0
+        found = figures(
+            self.logits[known],
+            self.true[known],
+            seen=self.seen[known],
             temperature=self.model.temperature,
             labels=self.model.labels,
             settings=settings or EvaluationSettings(),
         )
+        return found | {
+            "unknown_labels": sum(self.unknown.values()),
+            "unknown_label_papers": {self.model.labels.described(name): self.unknown[name] for name in self.unknown},
+        }
 
     def table(self, labelled: LabelledPapers) -> pa.Table:
         predictions = Predictions.from_logits(self.logits, temperature=self.model.temperature)
         names = pa.array(self.model.labels.names)
+        known = names.take(pa.array(self.true, mask=self.true < 0))
         return pa.table(
             {
                 "paper_id": labelled.papers["paper_id"],
-                "label": names.take(pa.array(self.true)),
+                "label": pc.coalesce(known, labelled.papers["label"]),
                 "predicted": names.take(pa.array(predictions.label_id)),
                 "score": predictions.score,
                 "seen": self.seen,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from specter_batch.options import AbstractColumn, AsJson, DeviceName, LabelColumn, PaperIdColumn, TitleColumn
+from specter_batch.options import AbstractColumn, AsJson, DeviceName, LabelColumn, PaperIdColumn, TitleColumn, warn
 
 
 def evaluate(
@@ -35,7 +35,12 @@ def evaluate(
     """Score a run or a bundle on labelled papers, those it was trained on kept apart."""
     from specter_batch.papers import PaperColumns
     from specter_batch.training.evaluation import evaluate as run_evaluation
-    from specter_batch.training.evaluation_report import claim_folder, evaluation_markdown, write_evaluation
+    from specter_batch.training.evaluation_report import (
+        claim_folder,
+        evaluation_markdown,
+        unknown_sentences,
+        write_evaluation,
+    )
     from specter_batch.training.figures import EvaluationSettings
 
     columns = PaperColumns(paper_id=paper_id_column, title=title_column, abstract=abstract_column, label=label_column)
@@ -45,6 +50,7 @@ def evaluate(
     evaluation = run_evaluation(model, papers, device=device, columns=columns, settings=settings)
     if out is not None:
         write_evaluation(evaluation, out)
+    warn(*evaluation.report["notes"], *unknown_sentences(evaluation.report))
     typer.echo(json.dumps(evaluation.report) if as_json else evaluation_markdown(evaluation.report))
     if strict_leaks:
         evaluation.refuse_leaks()

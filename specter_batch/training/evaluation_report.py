@@ -16,6 +16,7 @@ from specter_batch.scores import headline_markdown, label_tables_markdown
 from specter_batch.training.evaluation import Evaluation
 
 PREDICTIONS_FILE = "predictions.parquet"
+SHOWN_UNKNOWN_LABELS = 10
 VALIDATION_WARNING = (
     "These are the papers that the model's best epoch and temperature were chosen on: the figures flatter it."
 )
@@ -44,7 +45,7 @@ def write_evaluation(evaluation: Evaluation, out: Path) -> None:
 def evaluation_markdown(report: Mapping[str, Any]) -> str:
     """Render `report.md`."""
     title = f"# Evaluation of {report['model']} on {report['papers']}"
-    warning = [VALIDATION_WARNING + "\n"] if report["is_validation_data"] else []
+    warning = [sentence + "\n" for sentence in (*unknown_sentences(report), *_validation_warning(report))]
     if report["macro_f1"] is None:
         return "\n".join((title, "", *warning, headline_markdown(dict(report))))
     found = report["macro_f1_interval"]
@@ -59,6 +60,24 @@ def evaluation_markdown(report: Mapping[str, Any]) -> str:
             label_tables_markdown(dict(report)),
         )
     )
+
+
+def unknown_sentences(report: Mapping[str, Any]) -> list[str]:
+    """Say how many papers are not scored because the model does not know their label, and which labels these are."""
+    if not report["unknown_labels"]:
+        return []
+    papers = report["unknown_label_papers"]
+    shown = [f"{name}: {count:,}" for name, count in list(papers.items())[:SHOWN_UNKNOWN_LABELS]]
+    more = [f"{len(papers) - len(shown):,} more labels"] if len(papers) > len(shown) else []
+    every = report["unknown_labels"] + report["scored_papers"] + report["seen_in_training"]
+    return [
+        f"{report['unknown_labels']:,} of {every:,} papers are not scored, because the model does not know their label "
+        f"({', '.join(shown + more)})."
+    ]
+
+
+def _validation_warning(report: Mapping[str, Any]) -> list[str]:
+    return [VALIDATION_WARNING] if report["is_validation_data"] else []
 
 
 def _figures_markdown(report: Mapping[str, Any]) -> str:
@@ -116,8 +135,9 @@ def _verdict(report: Mapping[str, Any]) -> dict[str, str]:
     """Say in one line whether the figures may be believed."""
     seen, scored = report["seen_in_training"], report["scored_papers"]
     if not scored:
-        return {"kind": "bad", "text": f"All {seen:,} papers were in the training data, so there is no score"}
-    told = [VALIDATION_WARNING] if report["is_validation_data"] else []
+        unknown = " ".join(["", *unknown_sentences(report)])
+        return {"kind": "bad", "text": f"All {seen:,} papers were in the training data, so there is no score.{unknown}"}
+    told = [*unknown_sentences(report), *_validation_warning(report)]
     if seen:
         told.append(f"{seen:,} of {seen + scored:,} papers were in the training data: the headline leaves them out.")
     if told:

@@ -17,6 +17,7 @@ from specter_batch.options import (
     PaperIdColumn,
     TitleColumn,
     interruptible,
+    warn,
 )
 
 Head = Literal["linear", "mlp", "ch1", "ch2", "ch2.2", "ch3", "narrow"]
@@ -74,7 +75,7 @@ def train(
     """Fine-tune an encoder with a classification head on labelled papers."""
     from specter_batch.papers import PaperColumns
     from specter_batch.training.config import TrainConfig
-    from specter_batch.training.data import read_labelled
+    from specter_batch.training.data import label_warnings, read_labelled
     from specter_batch.training.trainer import train as run_training
 
     columns = PaperColumns(paper_id=paper_id_column, title=title_column, abstract=abstract_column, label=label_column)
@@ -107,14 +108,16 @@ def train(
             "track": track,
         },
     )
+    is_first = os.environ.get("RANK", "0") == "0"  # torchrun starts this command once per device; the first one reports
     advice = "run the same command again to go on from what is saved"
     # The Trainer prints its progress; standard output is for the result alone.
     with interruptible(advice), contextlib.redirect_stdout(sys.stderr):
-        run = run_training(
-            settings, train_papers=read_labelled(train_papers, columns), val_papers=read_labelled(val, columns), out=out
-        )
-    if os.environ.get("RANK", "0") != "0":
-        return  # torchrun starts this command once per device; the first one tells the result
+        fitted, chosen_on = read_labelled(train_papers, columns), read_labelled(val, columns)
+        if is_first:
+            warn(*fitted.notes, *chosen_on.notes, *label_warnings(fitted))
+        run = run_training(settings, train_papers=fitted, val_papers=chosen_on, out=out)
+    if not is_first:
+        return
     found = run.record.training["validation"]
     if as_json:
         typer.echo(json.dumps({"run": str(run.path), **found}))

@@ -9,7 +9,7 @@ import pytest
 from specter_batch.errors import LabelError, PaperSchemaError
 from specter_batch.labels import MESH, LabelSet
 from specter_batch.papers import PaperColumns
-from specter_batch.training.data import read_labelled
+from specter_batch.training.data import label_warnings, read_labelled
 
 TEXTS = {"title": ["Asthma", "Gout", "Stroke"], "abstract": ["On lungs.", "On joints.", "On brains."]}
 
@@ -95,3 +95,28 @@ def test_seen_hashes_overlook_case_and_punctuation(tmp_path: Path) -> None:
     two = read_labelled(write(tmp_path / "b.parquet", ["x", "y", "x"], **shouted))
     assert np.array_equal(one.seen_hashes(), two.seen_hashes())
     assert len(one.seen_hashes()) == 3
+
+
+def test_labels_are_read_without_blanks_and_the_spellings_are_named(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.parquet", ["Aste\u0301nie", "\u200bgout\u00a0", "gout"])
+    papers = read_labelled(file)
+    assert papers.papers["label"].to_pylist() == ["Ast\u00e9nie", "gout", "gout"]
+    assert papers.notes == (
+        f"{file}: the label 'Aste\\u0301nie' (1 papers) is read as 'Ast\u00e9nie'",
+        f"{file}: the label '\\u200bgout\\xa0' (1 papers) is read as 'gout'; all of these are one class",
+    )
+    plain = read_labelled(write(tmp_path / "b.parquet", ["Ast\u00e9nie", "gout", "gout"]))
+    assert plain.content_sha256() == papers.content_sha256()
+    assert plain.notes == ()
+
+
+def test_a_label_of_invisible_characters_is_missing(tmp_path: Path) -> None:
+    papers = read_labelled(write(tmp_path / "a.parquet", ["\u200b\ufeff", "x", "y"]))
+    assert papers.dropped == {"missing_label": 1}
+
+
+def test_labels_that_look_alike_or_are_called_missing_are_warned_about(tmp_path: Path) -> None:
+    alike, missing = label_warnings(read_labelled(write(tmp_path / "a.parquet", ["Gout", "gout", "nan"])))
+    assert "the labels 'Gout' and 'gout' differ only in case" in alike
+    assert "1 papers have the label 'nan'" in missing
+    assert label_warnings(read_labelled(write(tmp_path / "b.parquet", ["x", "y", "x"]))) == ()

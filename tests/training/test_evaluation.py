@@ -104,6 +104,27 @@ def test_labels_that_the_model_does_not_know_are_refused(
         evaluate(tiny_run.path, tmp_path / "a.parquet")
 
 
+def test_papers_with_an_unknown_label_are_counted_and_not_scored(
+    tiny_run: TrainingRun, sample_paths: SamplePaths, tmp_path: Path
+) -> None:
+    table = pq.read_table(sample_paths.val)
+    names = table["label"].to_pylist()
+    misspelled = f"{names[0]}s"
+    mixed = ["Astrology"] * 3 + [misspelled, f"\u200b{names[4]}\u00a0", *names[5:]]
+    pq.write_table(table.set_column(3, "label", pa.array(mixed)), tmp_path / "mixed.parquet")
+    pq.write_table(table.slice(4), tmp_path / "known.parquet")
+    found, expected = (evaluate(tiny_run.path, tmp_path / f"{name}.parquet") for name in ("mixed", "known"))
+    assert found.report["unknown_labels"] == 4
+    assert found.report["unknown_label_papers"] == {
+        "'Astrology'": 3,
+        f"{misspelled!r} (did you mean {names[0]!r}?)": 1,
+    }
+    for name in ("macro_f1", "confusion", "macro_f1_interval", "scored_papers"):
+        assert found.report[name] == expected.report[name], name
+    assert found.predictions["label"].to_pylist() == ["Astrology"] * 3 + [misspelled, *names[4:]]
+    assert found.predictions["predicted"].to_pylist()[4:] == expected.predictions["predicted"].to_pylist()
+
+
 def test_a_test_that_holds_training_papers_is_refused_with_their_number(
     tiny_run: TrainingRun, sample_paths: SamplePaths, leaky: Path
 ) -> None:

@@ -48,7 +48,8 @@ def report_of(
     )
     told = {"model": "runs/one", "fingerprint": None, "papers": "test.parquet", "papers_sha256": "a" * 64}
     ran = {"device": "cpu", "provider": "torch", "graph": "model.safetensors", "version": "0.0.0"}
-    return found | told | ran | {"is_validation_data": False, "dropped": {}} | more
+    labels_read = {"unknown_labels": 0, "unknown_label_papers": {}, "notes": []}
+    return found | told | ran | labels_read | {"is_validation_data": False, "dropped": {}} | more
 
 
 MANY = tuple(f"Class number {i}" for i in range(60))
@@ -107,6 +108,22 @@ def test_the_verdict_says_whether_the_figures_may_be_believed() -> None:
     assert verdict(seen=20).startswith("20 of 300 papers were in the training data")
     assert verdict(is_validation_data=True).startswith(VALIDATION_WARNING)
     assert verdict(seen=300).startswith("All 300 papers were in the training data, so there is no score")
+
+
+def test_papers_with_an_unknown_label_are_counted_next_to_the_f1() -> None:
+    report = report_of(unknown_labels=7, unknown_label_papers={"'arts' (did you mean 'art'?)": 5, "'tax'": 2})
+    sentence = (
+        "7 of 307 papers are not scored, because the model does not know their label ('arts' (did you mean 'art'?): 5, "
+        "'tax': 2)."
+    )
+    assert sentence in evaluation_markdown(report).splitlines()[4]
+    assert sentence in text_of(evaluation_html(report))
+    assert "7 papers with a label that the model does not know" in text_of(evaluation_html(report))
+    many = report_of(unknown_labels=30, unknown_label_papers={repr(str(i)): 1 for i in range(30)})
+    assert "'9': 1, 20 more labels)." in evaluation_markdown(many)
+    unseen = report_of(seen=300, unknown_labels=7, unknown_label_papers={"'tax'": 7})
+    assert "7 of 307 papers are not scored" in evaluation_markdown(unseen)
+    assert "7 of 307 papers are not scored" in text_of(evaluation_html(unseen))
 
 
 def test_papers_that_were_all_seen_leave_no_pictures() -> None:

@@ -3,6 +3,7 @@
 from collections import Counter
 from typing import Literal
 
+from specter_batch.labels import normalise_label
 from specter_jobs.dumps.record_writer import RecordWriter
 from specter_jobs.dumps.records import MalformedRecord, PaperRecord, ReadOptions, WrongFormatError
 
@@ -87,7 +88,7 @@ class RecordSorter:
         else:
             place = self._papers.place
             self._papers.add(
-                (paper_id, title, abstract or None, record.label or None, self._source, record.year),
+                (paper_id, title, abstract or None, normalise_label(record.label), self._source, record.year),
                 characters=len(title) + len(abstract),
             )
         if record.deleted or record.version:
