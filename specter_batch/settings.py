@@ -31,10 +31,15 @@ class Settings(BaseModel):
         values: dict[str, Any] = {}
         if file is not None:
             try:
-                values = tomllib.loads(file.read_text(encoding="utf-8"))
+                # Windows editors begin UTF-8 with a mark, which is no TOML.
+                values = tomllib.loads(file.read_text(encoding="utf-8-sig"))
             except FileNotFoundError:
                 raise ConfigError(f"{file}: no such configuration file") from None
-            except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            except UnicodeDecodeError as error:
+                raise ConfigError(
+                    f"{file}: not valid TOML: it is not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8"
+                ) from error
+            except tomllib.TOMLDecodeError as error:
                 raise ConfigError(f"{file}: not valid TOML: {error}") from error
         values = _merge(values, flags)
         try:

@@ -126,3 +126,17 @@ def test_a_missing_setting_names_its_flag() -> None:
         ConfigError, match=r"model_bundle is missing; give --model-bundle, or model_bundle in a --config"
     ):
         Needy.load(None, {})
+
+
+def test_a_mark_at_the_start_of_a_file_is_no_part_of_it(tmp_path: Path) -> None:
+    file = tmp_path / "a.toml"
+    file.write_bytes(b"\xef\xbb\xbfepochs = 5\n")
+    assert Example.load(file, {}).epochs == 5
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "cp1252"])
+def test_a_file_that_is_not_utf8_says_so(tmp_path: Path, encoding: str) -> None:
+    file = tmp_path / "a.toml"
+    file.write_bytes('encoder = "Ångström"\n'.encode(encoding))
+    with pytest.raises(ConfigError, match=r"not valid TOML: it is not UTF-8 .* save it as UTF-8"):
+        Example.load(file, {})

@@ -2,21 +2,27 @@
 
 import hashlib
 import io
+import lzma
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
-import pyarrow as pa
-
-from specter_batch.errors import PaperSchemaError
 from specter_batch.papers import find_files
-
-READ_BYTES = 1 << 20
-# By their first bytes, not by their name: a server may have unpacked a .gz on the way.
-MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\x28\xb5\x2f\xfd": "zstd"}
-COMPRESSED = {".gz": b"\x1f\x8b", ".bz2": b"BZh", ".zst": b"\x28\xb5\x2f\xfd"}
+from specter_jobs.dumps.compression import (
+    COMPRESSED,
+    HEAD_BYTES,
+    READ_BYTES,
+    REFUSED,
+    check_not_cut,
+    check_readable,
+    codec_of,
+    unpacked,
+    unpacking_error,
+)
+from specter_jobs.dumps.encodings import encoding_of, transcoded
+from specter_jobs.dumps.records import WrongFormatError
 
 Advance = Callable[[int], None]
 
@@ -40,13 +46,14 @@ def find_dump(source: str | Path, suffixes: tuple[str, ...], *, what: str) -> tu
         source,
         wanted=lambda name: _has_suffix(name, suffixes),
         what=f"{what} files",
-        looked_for=f"{endings}, plain or .gz, .bz2, .zst",
+        looked_for=f"{endings}, plain or {', '.join(COMPRESSED)}",
     )
 
 
 def _has_suffix(name: str, suffixes: tuple[str, ...]) -> bool:
     name = name.lower()
-    stem = next((name.removesuffix(ending) for ending in COMPRESSED if name.endswith(ending)), name)
+    # What cannot be unpacked here is listed too: it fails with advice instead of being passed over.
+    stem = next((name.removesuffix(end) for end in (*COMPRESSED, *REFUSED) if name.endswith(end)), name)
     return any(stem.endswith(suffix) if suffix else stem != name and "." not in stem for suffix in suffixes)
 
 
@@ -66,23 +73,40 @@ class InputCount:
 
 
 @contextmanager
-def opened(path: Path, count: InputCount, advance: Advance) -> Iterator[BinaryIO]:
+def opened(path: Path, count: InputCount, advance: Advance, *, encoding: str | None = None) -> Iterator[BinaryIO]:
     """Yield the file's decompressed bytes, streaming; when the block ends well, `count` is complete.
+
+    Text in UTF-16 or UTF-32 is yielded as UTF-8; XML is left as it is, because it names its encoding itself.
+
+    Args:
+        path: The file.
+        count: Is filled while the file is read.
+        advance: Receives the number of bytes on disk as they are read.
+        encoding: The encoding of the text if it is not UTF-8; None to recognise UTF-16 and UTF-32.
 
     Raises:
         OSError: It cannot be read, is truncated or does not match its checksum.
-        PaperSchemaError: It is an archive of files.
+        WrongFormatError: It is an archive of files, or of a kind that cannot be unpacked here.
     """
     with path.open("rb", buffering=0) as file:
-        head = file.read(4)
+        head = file.read(HEAD_BYTES)
         file.seek(0)
-        _check_head(path, head)
+        check_readable(path, head)
+        check_not_cut(path, head)
         raw = _Hashed(file, count, advance)
-        codec = next((codec for magic, codec in MAGIC.items() if head.startswith(magic)), None)
-        inner = raw if codec is None else pa.CompressedInputStream(pa.PythonFile(raw, mode="r"), codec)
-        yield cast(BinaryIO, io.BufferedReader(_Counted(inner, count), READ_BYTES))
-        while raw.read(READ_BYTES):
-            pass  # a reader may stop before the last byte; the hash is of all
+        codec = codec_of(head)
+        counted = _Counted(raw if codec is None else unpacked(raw, codec), count, path)
+        stream = io.BufferedReader(counted, READ_BYTES)
+        text_head = stream.peek(HEAD_BYTES)[:HEAD_BYTES]
+        if codec is not None:
+            check_readable(path, text_head)
+            if (twice := codec_of(text_head)) is not None:
+                raise WrongFormatError(f"is compressed twice ({codec}, then {twice}); unpack it once")
+        encoding = encoding or encoding_of(text_head)
+        yield stream if encoding is None else transcoded(stream, encoding)
+        # A reader may stop before the last byte: the checksum at the end is checked, and the hash is of all.
+        while stream.read(READ_BYTES) or raw.read(READ_BYTES):
+            pass
         count.content = raw.digest.hexdigest()
 
 
@@ -98,14 +122,6 @@ def content_of(path: Path, advance: Advance) -> str:
 def silent(size: int) -> None:
     """Tell nobody of the bytes that were read."""
     del size
-
-
-def _check_head(path: Path, head: bytes) -> None:
-    if head.startswith(b"PK\x03\x04"):
-        raise PaperSchemaError(f"{path}: is a zip archive; unpack it first")
-    magic = COMPRESSED.get(path.suffix.lower())
-    if magic and len(head) < 4 and magic.startswith(head[: len(magic)]):
-        raise OSError(f"{path}: is empty or cut off; fetch it again")
 
 
 class _Hashed(io.RawIOBase):
@@ -129,8 +145,8 @@ class _Hashed(io.RawIOBase):
 class _Counted(io.RawIOBase):
     """The decompressed bytes, counted."""
 
-    def __init__(self, inner: Any, count: InputCount) -> None:
-        self._inner, self._count = inner, count
+    def __init__(self, inner: Any, count: InputCount, path: Path) -> None:
+        self._inner, self._count, self._path = inner, count, path
 
     def readable(self) -> bool:
         return True
@@ -138,9 +154,9 @@ class _Counted(io.RawIOBase):
     def readinto(self, buffer: Any, /) -> int:
         try:
             read = int(self._inner.readinto(buffer))
-        except OSError as error:
-            if error.errno is not None:
+        except (OSError, EOFError, lzma.LZMAError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
                 raise
-            raise OSError(f"the file is cut off or damaged ({error}); fetch it again") from error
+            raise unpacking_error(self._path, error) from error
         self._count.text_bytes += read
         return read

@@ -12,7 +12,7 @@ from specter_batch.errors import PaperSchemaError, ShardError
 from specter_jobs.dumps.inputs import InputCount, opened
 from specter_jobs.dumps.json_lines import json_values
 from specter_jobs.dumps.json_values import FieldError, as_id, as_line, as_text, as_year, require_keys
-from specter_jobs.dumps.records import MalformedRecord, PaperRecord, ReadOptions
+from specter_jobs.dumps.records import MalformedRecord, PaperRecord, ReadOptions, WrongFormatError
 
 # A bucket holds the rows of so many consecutive corpusids and is sorted in memory: at 1.3 kB for a mean abstract, and
 # with every id taken, 350 MB. (duckdb's sort of long texts runs out of memory instead of spilling.)
@@ -205,6 +205,8 @@ def _dataset_of(path: Path) -> str | None:
     try:
         with opened(path, InputCount(), lambda _: None) as stream:
             first = next((value for _, value in json_values(stream) if isinstance(value, dict)), None)
+    except WrongFormatError as error:
+        raise WrongFormatError(f"{path}: {error}") from error
     except OSError:
         first = None
     if first is not None:

@@ -1,0 +1,178 @@
+"""Compressed files: which kind a file is, by its first bytes, how it is unpacked, and what to do if it cannot be."""
+
+import codecs
+import io
+import lzma
+import re
+import shlex
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import pyarrow as pa
+
+from specter_jobs.dumps.records import WrongFormatError
+
+READ_BYTES = 1 << 20
+# A tar archive names itself this far into the file.
+_TAR_OFFSET = 257
+HEAD_BYTES = 512
+
+# By their first bytes, not by their name: a server may have unpacked a .gz on the way.
+_CODECS = {
+    b"\x1f\x8b": "gzip",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"\xfd7zXZ\x00": "xz",
+    b"\x5d\x00\x00": "lzma",
+    b"\x04\x22\x4d\x18": "lz4",
+}
+# A text may begin with BZh, but not with what follows in a file with data and in one without.
+_BZIP2 = re.compile(rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)")
+# pzstd begins its files with a frame that is to be skipped: 16 signatures, one for each of these first bytes.
+_SKIPPABLE_FRAME, _SKIPPABLE_FIRST = b"\x2a\x4d\x18", range(0x50, 0x60)
+
+# Endings of compressed files that are read, and the first bytes of such a file.
+COMPRESSED = {
+    ".gz": b"\x1f\x8b",
+    ".gzip": b"\x1f\x8b",
+    ".bz2": b"BZh",
+    ".zst": b"\x28\xb5\x2f\xfd",
+    ".zstd": b"\x28\xb5\x2f\xfd",
+    ".xz": b"\xfd7zXZ\x00",
+    ".lzma": b"\x5d\x00\x00",
+    ".lz4": b"\x04\x22\x4d\x18",
+}
+# Endings of files that hold data and cannot be read here: what they are, and the command that unpacks them.
+REFUSED = {
+    ".br": ("packed with brotli", "brotli -d {name}"),
+    ".sz": ("packed with Snappy", "snzip -d {name}"),
+    ".snappy": ("packed with Snappy", "snzip -d {name}"),
+    ".z": ("packed with compress", "uncompress {name}"),
+    ".lzo": ("packed with lzop", "lzop -d {name}"),
+    ".zip": ("a zip archive", "unzip {name}"),
+    ".7z": ("a 7-Zip archive", "7z x {name}"),
+    ".rar": ("a RAR archive", "unrar x {name}"),
+    ".tar": ("a tar archive", "tar -xf {name}"),
+    ".tgz": ("a tar archive", "tar -xf {name}"),
+}
+_REFUSED_MAGIC = {
+    b"PK\x03\x04": ".zip",
+    b"PK\x05\x06": ".zip",
+    b"7z\xbc\xaf\x27\x1c": ".7z",
+    b"Rar!\x1a\x07": ".rar",
+    b"\x1f\x9d": ".z",
+    b"\xff\x06\x00\x00sNaPpY": ".snappy",
+    b"\x89LZO\x00": ".lzo",
+}
+# Files that hold tables in a form of their own. A text can begin with the same letters, but has no control characters.
+_TABLES = {
+    b"PAR1": "a parquet file; give it to `specter-batch classify` without --format",
+    b"ORC": "an ORC file; write it as parquet, which `specter-batch classify` reads",
+    b"Obj\x01": "an Avro file; write it as parquet, which `specter-batch classify` reads",
+    b"ARROW1\x00\x00": "an Arrow file; write it as parquet, which `specter-batch classify` reads",
+    b"SQLite format 3\x00": "a SQLite database; export its table as CSV and add `--format csv`",
+    b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": "an Excel workbook; save it as CSV (UTF-8)",
+}
+
+
+def codec_of(head: bytes) -> str | None:
+    """Return the codec of a file with these first bytes, or None if it is not compressed."""
+    if head[1:4] == _SKIPPABLE_FRAME and head[0] in _SKIPPABLE_FIRST:
+        return "zstd"
+    if _BZIP2.match(head):
+        return "bz2"
+    return next((codec for magic, codec in _CODECS.items() if head.startswith(magic)), None)
+
+
+def check_readable(path: Path, head: bytes) -> None:
+    """Refuse a file that can be told by its first bytes to be no text, compressed or not.
+
+    Args:
+        path: Its path, for the advice.
+        head: Its first `HEAD_BYTES` bytes, or those of what it was unpacked to.
+
+    Raises:
+        WrongFormatError: It is an archive, is packed in a way that cannot be read here, or is a table of another kind.
+    """
+    kind = next((ending for magic, ending in _REFUSED_MAGIC.items() if head.startswith(magic)), None)
+    if head[_TAR_OFFSET : _TAR_OFFSET + 5] == b"ustar":
+        kind = ".tar"
+    if kind is None and path.suffix.lower() in (".br", ".sz", ".snappy", ".z", ".lzo") and not _is_text(head):
+        kind = path.suffix.lower()  # brotli has no signature
+    if kind is not None:
+        what, command = REFUSED[kind]
+        raise WrongFormatError(f"is {what}; unpack it first: {command.format(name=shlex.quote(path.name))}")
+    table = next((advice for magic, advice in _TABLES.items() if head.startswith(magic)), None)
+    if table is not None and not _is_text(head):
+        raise WrongFormatError(f"is {table}")
+
+
+def check_not_cut(path: Path, head: bytes) -> None:
+    """Refuse a file named as compressed that ends within its signature.
+
+    Raises:
+        OSError: It is empty or cut off.
+    """
+    magic = COMPRESSED.get(path.suffix.lower())
+    if magic and len(head) < 4 and magic.startswith(head[: len(magic)]):
+        raise OSError("the file is empty or cut off; fetch it again")
+
+
+def unpacked(raw: io.RawIOBase, codec: str) -> Any:
+    """Return a stream with the unpacked bytes of a compressed one; it has `readinto`."""
+    if codec in ("xz", "lzma"):
+        return _Xz(raw)
+    return pa.CompressedInputStream(pa.PythonFile(cast(BinaryIO, raw), mode="r"), codec)
+
+
+def unpacking_error(path: Path, error: Exception) -> OSError:
+    """Return the error to raise when unpacking a file failed: the cause, and what to do."""
+    if "requires too much memory" in str(error):
+        return OSError(
+            "the file was packed with a window that needs more than 128 MB of memory to unpack (zstd --long or "
+            f"--ultra); unpack it first: zstd -d --long=31 {shlex.quote(path.name)}"
+        )
+    return OSError(f"the file is cut off or damaged ({error}); fetch it again")
+
+
+def _is_text(head: bytes) -> bool:
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)  # its last character may be cut
+    except UnicodeDecodeError:
+        return False
+    return not any(byte < 9 for byte in head)
+
+
+class _Xz(io.RawIOBase):
+    """The unpacked bytes of .xz and .lzma files, of all streams in them; what follows the last one is an error."""
+
+    def __init__(self, raw: io.RawIOBase) -> None:
+        self._raw = raw
+        self._stream = lzma.LZMADecompressor()
+        self._waiting = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        while True:
+            if self._stream.eof and not self._next_stream():
+                return 0
+            if self._stream.needs_input and not self._waiting:
+                self._waiting = self._raw.read(READ_BYTES) or b""
+                if not self._waiting:
+                    raise EOFError("the data ends before the end of the stream")
+            data = self._stream.decompress(self._waiting, max_length=len(buffer))
+            self._waiting = b""
+            if data:
+                buffer[: len(data)] = data
+                return len(data)
+
+    def _next_stream(self) -> bool:
+        """Begin the next stream, if there is one; zeros between streams are padding."""
+        rest = self._stream.unused_data
+        while not (rest := rest.lstrip(b"\0")):
+            rest = self._raw.read(READ_BYTES) or b""
+            if not rest:
+                return False
+        self._stream, self._waiting = lzma.LZMADecompressor(), rest
+        return True

@@ -1,0 +1,95 @@
+"""Encodings of text files: UTF-16 and UTF-32 are recognised, others are named by the user; readers get UTF-8."""
+
+import codecs
+import io
+from typing import Any, BinaryIO
+
+from specter_batch.errors import ConfigError, PaperSchemaError
+
+READ_BYTES = 1 << 18
+# The longer marks first: that of UTF-32 begins with that of UTF-16.
+_MARKS = {
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+# So many characters of the first ones are looked at where a file has no mark. A header or a JSON key is ASCII.
+_SAMPLE_BYTES = 32
+
+
+def checked_encoding(name: str) -> str:
+    """Return the name of a text encoding as Python writes it.
+
+    Raises:
+        ConfigError: There is no such encoding.
+    """
+    try:
+        info = codecs.lookup(name)
+    except (LookupError, ValueError):
+        info = None
+    if info is None or not info._is_text_encoding:  # Python has codecs of other kinds, such as base64
+        raise ConfigError(f"--encoding {name}: no such encoding; for example utf-8, cp1252 (Windows), latin-1, utf-16")
+    return info.name
+
+
+def encoding_of(head: bytes) -> str | None:
+    """Return utf-16 or utf-32 if a text begins like one of these, else None.
+
+    XML is None whatever it begins with: it names its encoding itself, and its parser reads it.
+    """
+    marked = next((name for mark, name in _MARKS.items() if head.startswith(mark)), None)
+    found = marked or _without_mark(head[:_SAMPLE_BYTES])
+    if found is None or head[: len(head) // 4 * 4].decode(found, "ignore").lstrip().startswith("<"):
+        return None
+    return found
+
+
+def _without_mark(sample: bytes) -> str | None:
+    """Recognise UTF-16 of ASCII characters, every other byte of which is zero."""
+    if len(sample) < 4 or len(sample) % 2:
+        return None
+    even, odd = sample[::2], sample[1::2]
+    if not any(odd) and all(even):
+        return "utf-16-le"
+    return "utf-16-be" if not any(even) and all(odd) else None
+
+
+def transcoded(stream: BinaryIO, encoding: str) -> BinaryIO:
+    """Return the text of a stream as UTF-8.
+
+    A byte that the encoding does not know is passed on as it is, so that it costs its record and not the file.
+    """
+    return io.BufferedReader(_Transcoded(stream, encoding), READ_BYTES)
+
+
+class _Transcoded(io.RawIOBase):
+    """The bytes of a stream, decoded and encoded again as UTF-8."""
+
+    def __init__(self, stream: BinaryIO, encoding: str) -> None:
+        wide = encoding.replace("_", "-").startswith(("utf-16", "utf-32"))
+        self._errors = "surrogatepass" if wide else "surrogateescape"
+        self._decoder = codecs.getincrementaldecoder(encoding)(self._errors)
+        self._stream, self._encoding = stream, encoding
+        self._waiting = memoryview(b"")
+        self._ended = False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        while not self._waiting and not self._ended:
+            data = self._stream.read(READ_BYTES)
+            self._ended = not data
+            try:
+                text = self._decoder.decode(data, final=self._ended)
+            except UnicodeDecodeError as error:
+                raise PaperSchemaError(
+                    f"not valid {self._encoding} ({error.reason}); the file is cut off or damaged, or of another "
+                    "encoding: name it with --encoding"
+                ) from error
+            self._waiting = memoryview(text.encode(errors=self._errors))
+        size = min(len(buffer), len(self._waiting))
+        buffer[:size] = self._waiting[:size]
+        self._waiting = self._waiting[size:]
+        return size
