@@ -24,7 +24,7 @@ _TELLTALES: tuple[tuple[str, tuple[frozenset[str], ...]], ...] = (
         (
             frozenset({"ingest.json", "papers"}),
             frozenset({"ingest.jsonl", "papers"}),
-            frozenset({"papers", "rejects", "index"}),
+            frozenset({"papers", "rejects", "_index"}),
         ),
     ),
     (
@@ -45,7 +45,7 @@ _TELLTALES: tuple[tuple[str, tuple[frozenset[str], ...]], ...] = (
 # What a kill in the first moments, or a failed gate, left there; this says something only where nothing else is.
 _FIRST_NAMES: tuple[tuple[str, frozenset[str]], ...] = (
     ("classify", frozenset({"labels", "rejects", "ingested"})),
-    ("ingest", frozenset({"papers", "rejects", "index"})),
+    ("ingest", frozenset({"papers", "rejects", "_index"})),
     ("export", frozenset({"parity.json"})),
     ("evaluate", frozenset({"predictions.parquet"})),
 )

@@ -51,7 +51,7 @@ def test_a_marked_folder_is_its_commands_and_no_others(folder: Location) -> None
         (("bundle.json", "tokenizer.json"), "export"),
         (("run.json", "model.safetensors", "training.json", "report.html"), "train"),
         (("training.json", "_lock"), "train"),
-        (("_lock", "papers/", "rejects/", "index/"), "ingest"),
+        (("_lock", "papers/", "rejects/", "_index/"), "ingest"),
         (("_lock", "papers/a.parquet", "ingest.jsonl"), "ingest"),
         (("_lock", "labels/", "rejects/", "plan.json", "progress.json"), "classify"),
         (("labels/a.parquet", "rejects/", "ledger.jsonl"), "classify"),

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from specter_batch.errors import ConfigError, PaperSchemaError
 from specter_batch.files import write_json, write_text
-from specter_batch.folder_lock import LOCK_FILE
+from specter_batch.output_marker import mark_output, output_command
 from specter_jobs.dumps.account import account_of
 from specter_jobs.dumps.formats import Format
 from specter_jobs.dumps.inputs import find_dump, silent
@@ -27,6 +27,7 @@ from specter_jobs.interrupts import sigterm_interrupts
 from specter_jobs.ledger import binding_of
 from specter_jobs.lock import locked
 
+COMMAND = "ingest"
 SUCCESS_FILE, ACCOUNT_FILE = "_SUCCESS", "ingest.json"
 EXIT_FILES_FAILED = 3
 # Raised when the same dump and options give other output files than an earlier version did.
@@ -112,11 +113,22 @@ def _units(request: IngestRequest) -> list[IngestUnit]:
 
 
 def _claim(out: Path) -> Path:
-    ours = (out / LOCK_FILE).exists() and (out / PAPERS).exists()
-    if out.exists() and not ours and any(out.iterdir()):
-        raise ConfigError(f"{out}: is not empty and is no output of an ingest; give another folder")
+    """Make the output folder and mark it as an ingest's; after a kill at any point the same call succeeds again.
+
+    Raises:
+        ConfigError: The folder belongs to something else.
+    """
+    if output_command(out) is None:
+        # Only folders that an interrupted start left may be there, and these are empty: papers of others stay safe.
+        for kind in (PAPERS, REJECTS, INDEX):
+            held = (out / kind).iterdir() if (out / kind).is_dir() else (out / kind,)
+            if (found := next((path for path in held if path.exists()), None)) is not None:
+                raise ConfigError(
+                    f"{out}: is no output of ingest, and {found} is in it; give another folder, nothing was changed"
+                )
+    mark_output(out, COMMAND)
     for kind in (PAPERS, REJECTS, INDEX):
-        (out / kind).mkdir(parents=True, exist_ok=True)
+        (out / kind).mkdir(exist_ok=True)
     return out
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from specter_batch.bundle import file_sha256
 from specter_jobs.dumps.record_writer import INDEX, PAPERS, REJECTS
 from specter_jobs.journal import append_entry, read_journal
 from specter_jobs.writer import OutputFile
@@ -86,11 +87,11 @@ class IngestLedger:
         }
 
     def finished(self, unit: str) -> IngestEntry | None:
-        """Return the unit's entry if its outputs are there; whether its input is still the same is to be seen."""
+        """Return the unit's entry if its outputs are there, unchanged; its input is compared when it is read."""
         entry = self.entries.get(unit)
         if entry is None or not entry.content:
             return None
-        return entry if all(_size(self._out / file.name) == file.size for file in entry.outputs) else None
+        return entry if all(_is_whole(self._out, file) for file in entry.outputs) else None
 
     def commit(self, entry: IngestEntry) -> None:
         """Write a unit's line, after its files."""
@@ -110,8 +111,10 @@ class IngestLedger:
                     path.unlink()
 
 
-def _size(path: Path) -> int | None:
+def _is_whole(out: Path, file: OutputFile) -> bool:
+    """Say whether an output file is there with the content that the ledger remembers; the size alone proves nothing."""
+    path = out / file.name
     try:
-        return path.stat().st_size
+        return path.stat().st_size == file.size and file_sha256(path) == file.sha256
     except FileNotFoundError:
-        return None
+        return False

@@ -1,6 +1,7 @@
 import gzip
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -281,8 +282,44 @@ def test_papers_are_cut_into_files_of_bounded_size(tmp_path: Path) -> None:
 def test_a_folder_of_something_else_is_left_alone(dump: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.tex").write_text("")
-    with pytest.raises(ConfigError, match="is not empty and is no output of an ingest"):
+    with pytest.raises(ConfigError, match="is not empty and holds no output of ingest"):
         run("arxiv", dump, tmp_path / "out")
+
+
+def test_papers_that_an_ingest_did_not_write_are_left_alone(dump: Path, tmp_path: Path) -> None:
+    mine = write_lines(tmp_path / "out" / "papers" / "mine.parquet", [b"not yours"])
+    with pytest.raises(ConfigError, match=r"is no output of ingest, and .*mine\.parquet is in it"):
+        run("arxiv", dump, tmp_path / "out")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "papers").write_text("my notes")
+    with pytest.raises(ConfigError, match=r"is no output of ingest, and .*papers is in it"):
+        run("arxiv", dump, tmp_path / "other")
+    assert mine.exists()
+    assert len(list(tmp_path.glob("o*/*"))) == 2
+
+
+@pytest.mark.parametrize(
+    "left", [(), ("papers",), ("papers", "rejects", "_index"), ("_specter_batch.json",), ("_lock",)]
+)
+def test_what_an_interrupted_start_leaves_is_taken_over(dump: Path, tmp_path: Path, left: tuple[str, ...]) -> None:
+    out = tmp_path / "out"
+    run("arxiv", dump, out)
+    for path in out.iterdir():
+        if path.name not in left:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        elif path.is_dir():
+            shutil.rmtree(path)
+            path.mkdir()
+    assert account(run("arxiv", dump, out))["papers"] == 60
+
+
+def test_an_output_that_was_changed_is_made_again_even_if_its_size_is_the_same(dump: Path, tmp_path: Path) -> None:
+    run("arxiv", dump, tmp_path / "out")
+    before = output_bytes(tmp_path / "out")
+    changed = next((tmp_path / "out" / "papers").glob("a-*"))
+    changed.write_bytes(before[f"papers/{changed.name}"][:-9] + b"X" * 9)
+    assert run("arxiv", dump, tmp_path / "out").account["this_run"]["files"] == 1
+    assert output_bytes(tmp_path / "out") == before
 
 
 def test_an_input_that_is_not_there_is_an_error(tmp_path: Path) -> None:
