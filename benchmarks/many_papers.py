@@ -4,7 +4,7 @@ Usage: python benchmarks/many_papers.py WORK [PAPERS ...]
 
 The night's own statements decide over ids and text hashes made up in duckdb, in shards of 5,000: first without an
 earlier night, then with one that labelled 99 % of the texts. One paper in a thousand stands twice. Seconds on the wall,
-of the processor, the highest memory, and the disk that the tables took.
+of the processor, the highest memory, and the disk that the tables took beyond the memory they may have.
 """
 
 import shutil
@@ -56,8 +56,8 @@ def measure(work: Path, papers: int, *, warm: bool) -> str:
     wall, cpu = time.perf_counter(), time.process_time()
     survey: Any = MadeUp([], config, template="", known_labels=known, scratch=scratch, advance=lambda _: None)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    survey.close()
     disk = sum(file.stat().st_size for file in scratch.rglob("*")) / 1e6
+    survey.close()
     cells = (f"{papers:,}", "99 % known" if warm else "first", f"{wall:.1f}", f"{cpu:.1f}", f"{high_water():,}")
     return f"| {' | '.join(cells)} | {disk:,.0f} |"
 

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from specter_batch.errors import ConfigError, PaperSchemaError, StorageError
+from specter_batch.parquet_file import local_source
 from specter_batch.storage import Location, located
 from specter_batch.url_path import UrlPath
 
@@ -190,7 +191,7 @@ def open_parquet(path: Location) -> pq.ParquetFile:
     # A column chunk of a local file is read whole; one of a store is streamed, however large it is.
     buffer = STREAMED_BYTES if isinstance(path, UrlPath) else 0
     try:
-        source = path.open() if isinstance(path, UrlPath) else path
+        source = path.open() if isinstance(path, UrlPath) else local_source(path)
         file = pq.ParquetFile(source, buffer_size=buffer)
         dictionaries = [field.name for field in file.schema_arrow if pa.types.is_dictionary(field.type)]
         # Asked for as such, dictionaries come undecoded, and bytes that are not UTF-8 cost their rows, not the file.

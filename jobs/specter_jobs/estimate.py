@@ -5,7 +5,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -15,6 +14,7 @@ from specter_batch.errors import ConfigError, PaperSchemaError
 from specter_batch.papers import find_parquet
 from specter_batch.runtime import Device, devices
 from specter_jobs.config import NightConfig
+from specter_jobs.database import opened_database, register_parquet
 from specter_jobs.footprint import memory_of, output_of
 from specter_jobs.model_rate import rate_of
 from specter_jobs.nightly import model_hash
@@ -26,7 +26,7 @@ from specter_jobs.survey import local_copies
 
 DEVICES = (1, 8, 64)
 Z_95 = 1.96
-FOUND = "SELECT DISTINCT text_hash FROM read_parquet($files) SEMI JOIN sampled USING (text_hash)"
+FOUND = "SELECT DISTINCT text_hash FROM labelled SEMI JOIN sampled USING (text_hash)"
 
 
 def estimate_night(
@@ -162,10 +162,10 @@ def _reuse(
     files = reusable_labels(config.reuse, model=model, probabilities=config.probabilities)
     found: set[str] = set()
     if files:
-        with tempfile.TemporaryDirectory() as scratch, duckdb.connect() as database:
+        with tempfile.TemporaryDirectory() as scratch, opened_database(Path(scratch)) as database:
             database.register("sampled", pa.table({"text_hash": sample.hashes}))
-            paths = local_copies(files, Path(scratch))
-            rows = database.execute(FOUND, {"files": [str(path) for path in paths]}).fetchall()
+            with register_parquet(database, "labelled", local_copies(files, Path(scratch)), ["text_hash"]):
+                rows = database.execute(FOUND).fetchall()
         found = {row[0] for row in rows}
     count = sum(text_hash in found for text_hash in sample.hashes)
     return {"label_files": len(files), "share": share_of(count, len(sample.hashes), whole=whole)}

@@ -12,10 +12,10 @@ import pyarrow as pa
 
 from specter_batch.bundle import GraphEntry, ModelBundle
 from specter_jobs.config import NightConfig
+from specter_jobs.database import MEMORY
 from specter_jobs.engines.worker import SHARDS_AT_ONCE
 from specter_jobs.sampling import Sample
 from specter_jobs.shards import Plan
-from specter_jobs.survey import DUCKDB_MEMORY
 from specter_jobs.verify import LABEL_COLUMNS
 from specter_jobs.writer import LABELS, REJECTS, write_output
 
@@ -79,7 +79,7 @@ def memory_of(
         # Linux counts kibibytes (getrusage(2)); what the sample itself took is in it, so this is rather too much.
         "process_and_sessions": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 + unloaded,
         "shards_in_flight": held * SHARDS_AT_ONCE,
-        "survey": min(survey, _bytes(DUCKDB_MEMORY)),
+        "survey": min(survey, _bytes(MEMORY)),
         "ledger": len(plan.shards) * LEDGER_ENTRY_BYTES,
     }
     return parts | {"total": sum(parts.values()), "survey_on_disk": survey}

@@ -3,11 +3,11 @@
 import hashlib
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 
@@ -16,11 +16,9 @@ from specter_batch.papers import PaperBatch, paper_text, text_hash
 from specter_batch.storage import Location, in_parallel
 from specter_batch.url_path import UrlPath
 from specter_jobs.config import NightConfig
+from specter_jobs.database import opened_database, register_parquet
 from specter_jobs.rejects import Mask, screen_columns
 from specter_jobs.shards import Shard, ShardReader
-
-# duckdb spills to disk beyond this: a night of any size fits.
-DUCKDB_MEMORY = "1GB"
 
 # Shards go to duckdb and come back together, up to so many: a statement costs the same for one row as for thousands,
 # and a night of small shards would be nothing but statements. Some 20 MB.
@@ -31,15 +29,10 @@ SHARDS_A_STATEMENT = 1000
 PLACES = 1 << 32
 
 # The same text has the same label in every file, so it does not matter whose is taken.
-EARLIER = {
-    False: """
-        SELECT text_hash, min(label_id) AS label_id, min(score) AS score FROM read_parquet($files) GROUP BY text_hash
-    """,
-    True: """
-        SELECT text_hash, min(label_id) AS label_id, min(score) AS score, any_value(probabilities) AS probabilities
-        FROM read_parquet($files) GROUP BY text_hash
-    """,
-}
+EARLIER = """
+    SELECT text_hash, min(label_id) AS label_id, min(score) AS score{probabilities} FROM labelled GROUP BY text_hash
+"""
+PROBABILITIES = ", any_value(probabilities) AS probabilities"
 NONE_EARLIER = "SELECT NULL::VARCHAR AS text_hash, NULL::INTEGER AS label_id, NULL::DOUBLE AS score WHERE false"
 
 DECIDE = """
@@ -142,8 +135,8 @@ class Survey:
         advance: Callable[[int], None],
     ) -> None:
         self._plan = shards
-        self._database = duckdb.connect(str(scratch / "survey.duckdb"))
-        self._database.execute(f"SET memory_limit = '{DUCKDB_MEMORY}'")
+        self._open = ExitStack()
+        self._database = self._open.enter_context(opened_database(scratch))
         self._database.execute(
             "CREATE TABLE rows (paper_id VARCHAR, text_hash VARCHAR, shard INTEGER, row INTEGER, place BIGINT)"
         )
@@ -177,7 +170,7 @@ class Survey:
 
     def close(self) -> None:
         """Close the tables."""
-        self._database.close()
+        self._open.close()
 
     def _fetch(self, numbers: range) -> dict[str, _Decided]:
         limits = [numbers[0], numbers[-1]]
@@ -219,8 +212,10 @@ class Survey:
 
     def _decide(self, known_labels: Sequence[Path], *, probabilities: bool) -> None:
         if known_labels:
-            files = {"files": [str(path) for path in known_labels]}
-            self._database.execute(f"CREATE TABLE earlier AS {EARLIER[probabilities]}", files)
+            columns = ["text_hash", "label_id", "score"] + (["probabilities"] if probabilities else [])
+            select = EARLIER.format(probabilities=PROBABILITIES if probabilities else "")
+            with register_parquet(self._database, "labelled", known_labels, columns):
+                self._database.execute(f"CREATE TABLE earlier AS {select}")
         else:
             self._database.execute(f"CREATE TABLE earlier AS {NONE_EARLIER}")
         self._database.execute(DECIDE)

@@ -1,11 +1,11 @@
 """Output files, whole or absent, with the hash that the ledger remembers them by."""
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
 from specter_batch.bundle import file_sha256
 from specter_batch.files import written_whole
+from specter_batch.parquet_file import write_table
 from specter_batch.storage import Location
 
 LABELS = "labels"
@@ -27,6 +27,6 @@ def write_output(out: Location, kind: str, shard_name: str, table: pa.Table) -> 
     """Write one parquet file of a shard; the same table gives the same bytes."""
     name = f"{shard_name}.parquet"
     with written_whole(out / kind / name) as partial:
-        pq.write_table(table, partial, compression="zstd")
+        write_table(partial, table)
         size, sha256 = partial.stat().st_size, file_sha256(partial)
     return OutputFile(name=f"{kind}/{name}", rows=table.num_rows, size=size, sha256=sha256)

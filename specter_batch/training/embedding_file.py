@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from specter_batch.errors import ConfigError
 from specter_batch.files import written_whole
 from specter_batch.labels import normalise_labels
 from specter_batch.papers import PaperBatch, PaperColumns, find_parquet, is_blank, open_parquet, paper_text, read_papers
+from specter_batch.parquet_file import table_writer
 from specter_batch.training.embeddings import Embedder, Embeddings
 
 # Papers held at once, and rows of a row group: 6 MB of SPECTER's 768 numbers, and enough to sort by length.
@@ -61,7 +61,7 @@ def write_embeddings(
     schema = _schema(embedder.hidden_size, with_label=any("label" in found for found in resolved.values()), about=about)
     out.parent.mkdir(parents=True, exist_ok=True)
     rows, nulls = 0, Counter[str]()
-    with written_whole(out) as partial, pq.ParquetWriter(partial, schema, compression="zstd") as writer:
+    with written_whole(out) as partial, table_writer(partial, schema) as writer:
         for path, found in resolved.items():
             for batch in read_papers(open_parquet(path), found, where=str(path), batch_rows=BATCH_ROWS):
                 writer.write_table(_embedded(embedder, batch, schema, nulls))

@@ -5,11 +5,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 from jinja2 import Template
 
 from specter_batch.errors import ConfigError
 from specter_batch.files import write_json, write_text, written_whole
+from specter_batch.parquet_file import write_table
 from specter_batch.report import charts
 from specter_batch.report.page import label_rows, page_environment, top_confusions
 from specter_batch.scores import headline_markdown, label_tables_markdown
@@ -36,7 +36,7 @@ def claim_folder(out: Path) -> None:
 def write_evaluation(evaluation: Evaluation, out: Path) -> None:
     """Write `predictions.parquet`, `report.json`, `report.md` and `report.html` into a folder from `claim_folder`."""
     with written_whole(out / PREDICTIONS_FILE) as partial:
-        pq.write_table(evaluation.predictions, partial)
+        write_table(partial, evaluation.predictions, compression="snappy")
     write_json(out / "report.json", evaluation.report)
     write_text(out / "report.md", evaluation_markdown(evaluation.report))
     write_text(out / "report.html", evaluation_html(evaluation.report))

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from specter_batch.bundle import REFERENCE_FILE, SEEN_TEXTS_FILE, TOKENIZER_FILE, load_seen_texts
 from specter_batch.encoding import TextEncoder
 from specter_batch.errors import BundleError
 from specter_batch.labels import LabelSet
+from specter_batch.parquet_file import read_table
 
 RUN_FILE = "run.json"
 CALIBRATION_FILE = "calibration.parquet"
@@ -87,4 +87,4 @@ class TrainingRun:
 
     def calibration_papers(self) -> pa.Table:
         """Return the training papers kept for export, in the canonical schema."""
-        return pq.read_table(self.path / CALIBRATION_FILE)
+        return read_table(self.path / CALIBRATION_FILE)

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from specter_batch.bundle import REFERENCE_FILE, SEEN_TEXTS_FILE
 from specter_batch.files import write_json, written_whole
 from specter_batch.labels import LabelSet
 from specter_batch.metrics import N_SCORE_BINS, score_bins
 from specter_batch.papers import TEXT_TEMPLATE
+from specter_batch.parquet_file import write_table
 from specter_batch.runtime import Logits, Predictions
 from specter_batch.scores import seen_in_training
 from specter_batch.training.calibration import fit_temperature
@@ -92,7 +92,7 @@ def _write_calibration(out: Path, config: TrainConfig, papers: LabelledPapers) -
     size = min(config.calibration_papers, len(papers))
     rows = np.sort(generator.choice(len(papers), size=size, replace=False))
     with written_whole(out / CALIBRATION_FILE) as partial:
-        pq.write_table(papers.papers.take(rows), partial)
+        write_table(partial, papers.papers.take(rows), compression="snappy")
 
 
 def _reference(predictions: Predictions, labels: LabelSet) -> dict[str, Any]:

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from specter_batch.errors import ConfigError, PaperSchemaError
 from specter_batch.files import write_json, written_whole
 from specter_batch.language import EnglishFilter
+from specter_batch.parquet_file import write_table
 from specter_batch.training.scidocs_labels import SPLITS, TASKS, TaskLabels, read_labels
 from specter_batch.training.scidocs_metadata import METADATA_FILE, Drop, Metadata, read_metadata
 
@@ -172,7 +172,7 @@ def _dropped_table(dropped: Mapping[str, Drop], labels: Labels) -> pa.Table:
 def _write_table(path: Path, table: pa.Table) -> None:
     path.parent.mkdir(exist_ok=True)
     with written_whole(path) as partial:
-        pq.write_table(table, partial, compression="zstd")
+        write_table(partial, table)
 
 
 @contextmanager

@@ -4,20 +4,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import duckdb
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from specter_batch.files import written_whole
+from specter_batch.parquet_file import read_table, write_table
+from specter_jobs.database import opened_database, register_parquet
 from specter_jobs.dumps.ledger import IngestEntry
 from specter_jobs.dumps.record_sorter import Reason
-from specter_jobs.dumps.record_writer import REJECTS, RecordWriter, output_file
+from specter_jobs.dumps.record_writer import INDEX_SCHEMA, REJECTS, RecordWriter, output_file
 from specter_jobs.dumps.unit import IngestUnit
 from specter_jobs.writer import OutputFile
-
-# duckdb spills to disk beyond this; the ids of all of PubMed fit.
-DUCKDB_MEMORY = "1GB"
 
 # A place is a record's position within all input: the file's number above, the position within the file below.
 _PLACE_BITS = 40
@@ -81,20 +78,19 @@ def losers_by_unit(
     versioned = [number for number, entry in enumerate(entries) if entry.index]
     if not versioned:
         return
-    with duckdb.connect(str(scratch / "versions.duckdb")) as database:
-        database.execute(f"SET memory_limit = '{DUCKDB_MEMORY}'")
+    with opened_database(scratch) as database:
         database.execute("SET preserve_insertion_order = false")  # keeping it costs memory, and places tell it anyway
         database.execute(
             "CREATE TABLE ids (paper_id VARCHAR, version BIGINT, deleted BOOLEAN, position BIGINT, part INTEGER, "
             "row INTEGER, unit BIGINT, place BIGINT)"
         )
         for number in versioned:
-            files = [str(out / file.name) for file in entries[number].index]
-            database.execute(
-                "INSERT INTO ids SELECT *, $unit, ($unit::BIGINT << $bits::BIGINT) + position "
-                "FROM read_parquet($files)",
-                {"unit": number, "bits": _PLACE_BITS, "files": files},
-            )
+            files = [out / file.name for file in entries[number].index]
+            with register_parquet(database, "versions", files, INDEX_SCHEMA.names):
+                database.execute(
+                    "INSERT INTO ids SELECT *, $unit, ($unit::BIGINT << $bits::BIGINT) + position FROM versions",
+                    {"unit": number, "bits": _PLACE_BITS},
+                )
         database.execute(_LOSERS)
         for number in versioned:
             rows = database.execute(
@@ -114,7 +110,7 @@ def already_taken(entry: IngestEntry, *, out: Path) -> Taken:
     """Return what an earlier run took out of a unit's papers."""
     if not {"deleted", "superseded"} & entry.rejects_by_reason.keys():
         return {}
-    rows = pa.concat_tables(pq.read_table(out / file.name) for file in entry.rejects).to_pylist()
+    rows = pa.concat_tables(read_table(out / file.name) for file in entry.rejects).to_pylist()
     return {
         row["position"]: (row["reason"], row["detail"]) for row in rows if row["reason"] in ("deleted", "superseded")
     }
@@ -144,7 +140,7 @@ def take_out(unit: IngestUnit, entry: IngestEntry, losers: Sequence[Loser], take
         gone = [loser.row for loser in of_part if loser.position in taken]
         if len(gone) < len(of_part):
             papers[part] = _without(papers[part], rows=[loser.row for loser in of_part], gone=gone, out=out)
-    listed = [row for file in entry.rejects for row in pq.read_table(out / file.name).to_pylist()]
+    listed = [row for file in entry.rejects for row in read_table(out / file.name).to_pylist()]
     listed = [row for row in listed if row["reason"] not in ("deleted", "superseded")]
     reasons = {name: n for name, n in entry.rejects_by_reason.items() if name not in ("deleted", "superseded")}
     for loser in losers:
@@ -173,7 +169,7 @@ def _without(file: OutputFile, *, rows: Sequence[int], gone: Sequence[int], out:
     keep, here = np.ones((2, file.rows + len(gone)), dtype=np.bool_)
     keep[list(rows)] = False
     here[list(gone)] = False
-    table = pq.read_table(path).filter(pa.array(keep[here])).combine_chunks()
+    table = read_table(path).filter(pa.array(keep[here])).combine_chunks()
     with written_whole(path) as partial:
-        pq.write_table(table, partial, compression="zstd")
+        write_table(partial, table)
     return output_file(out, path, rows=table.num_rows)

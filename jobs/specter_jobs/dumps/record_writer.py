@@ -6,11 +6,12 @@ from types import TracebackType
 from typing import Any, Self
 
 import pyarrow as pa
-import pyarrow.parquet as pq
+from pyarrow.parquet import ParquetWriter
 
 from specter_batch.bundle import file_sha256
 from specter_batch.files import written_whole
 from specter_batch.papers import PAPER_SCHEMA
+from specter_batch.parquet_file import table_writer
 from specter_jobs.writer import OutputFile
 
 PAPERS, REJECTS, INDEX = "papers", "rejects", "_index"
@@ -66,7 +67,7 @@ class RecordWriter:
         self._rows: list[tuple[Any, ...]] = []
         self._characters = 0
         self._file = ExitStack()
-        self._parquet: pq.ParquetWriter | None = None
+        self._parquet: ParquetWriter | None = None
         self._path = out
 
     @property
@@ -104,7 +105,7 @@ class RecordWriter:
         if self._parquet is None:
             self._path = self._out / self._kind / f"{self._name}-{len(self.files):05d}.parquet"
             partial = self._file.enter_context(written_whole(self._path))
-            self._parquet = self._file.enter_context(pq.ParquetWriter(partial, self._schema, compression="zstd"))
+            self._parquet = self._file.enter_context(table_writer(partial, self._schema))
         values = zip(*self._rows, strict=True)
         columns = [pa.array(column, field.type) for column, field in zip(values, self._schema, strict=True)]
         self._parquet.write_table(pa.table(columns, schema=self._schema))

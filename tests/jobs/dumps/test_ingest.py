@@ -363,7 +363,7 @@ def test_the_same_name_in_two_folders_gives_two_outputs(tmp_path: Path) -> None:
 
 def test_what_a_kill_left_is_cleared_away(dump: Path, tmp_path: Path) -> None:
     run("arxiv", dump, tmp_path / "out")
-    left = [tmp_path / "out" / "_scratch.x" / "versions.duckdb", tmp_path / "out" / "papers" / ".a.parquet.partial"]
+    left = [tmp_path / "out" / "_scratch.x" / "spilled", tmp_path / "out" / "papers" / ".a.parquet.partial"]
     for path in left:
         path.parent.mkdir(exist_ok=True)
         path.write_text("half")

@@ -1,0 +1,117 @@
+"""The only module that opens duckdb: it never lets duckdb interpret a path, a URL or the name of an extension."""
+
+# Annotations that are evaluated would keep duckdb's types alive at the end of the process, of which it warns.
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from specter_batch.errors import ShardError
+from specter_batch.parquet_file import parquet_file
+
+# duckdb writes tables to disk beyond this size. The ids of all of PubMed fit.
+MEMORY = "1GB"
+READ_ROWS = 100_000
+
+# In other paths duckdb reads a meaning of its own: it takes `\` for `/`, and refuses bytes that are not UTF-8.
+_PLAIN_PATH = re.compile(r"[^\\\udc80-\udcff]*")
+
+
+@contextmanager
+def opened_database(scratch: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Yield a new, empty database that keeps what does not fit into memory in `scratch`.
+
+    The database has no file of its own, because duckdb searches such a file's path for prefixes (`md:`), queries (`?`)
+    and more. It cannot install or load extensions, and it takes no files by name: give it parquet with
+    `register_parquet`.
+
+    Args:
+        scratch: An existing folder. The caller removes it.
+    """
+    with _plain(scratch.absolute()) as spill:
+        database = duckdb.connect(
+            ":memory:",
+            config={
+                "autoinstall_known_extensions": "false",
+                "autoload_known_extensions": "false",
+                "memory_limit": MEMORY,
+                "temp_directory": spill,
+            },
+        )
+        try:
+            yield database
+        finally:
+            database.close()
+
+
+@contextmanager
+def _plain(folder: Path) -> Iterator[str]:
+    """Yield a path of the folder that duckdb takes as it is: the folder's own, or that of a link to it."""
+    if _PLAIN_PATH.fullmatch(str(folder)):
+        yield str(folder)
+        return
+    with tempfile.TemporaryDirectory(prefix="specter-batch-") as beside:
+        link = Path(beside) / "scratch"
+        link.symlink_to(folder, target_is_directory=True)
+        yield str(link)
+
+
+@contextmanager
+def register_parquet(
+    database: duckdb.DuckDBPyConnection, view: str, files: Iterable[Path], columns: Iterable[str]
+) -> Iterator[None]:
+    """Give the database a view of some columns of parquet files; it can be read once.
+
+    pyarrow opens the files, one after another, so their names mean nothing to duckdb and add no columns.
+
+    Args:
+        database: From `opened_database`.
+        view: The view's name.
+        files: At least one file. All of them are read with the column types of the first.
+        columns: The columns of the view.
+
+    Raises:
+        ShardError: A file cannot be read, or has not these columns.
+    """
+    paths, names = list(files), list(columns)
+    failed: list[ShardError] = []
+
+    def batches(schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+        for path in paths:
+            try:
+                with parquet_file(path) as parquet:
+                    for batch in parquet.iter_batches(READ_ROWS, columns=names):
+                        yield batch.select(names).cast(schema)
+            except (pa.ArrowException, OSError, KeyError) as error:
+                failed.append(_unreadable(path, error))
+                raise
+
+    reader = pa.RecordBatchReader.from_batches(schema := _schema(paths[0], names), batches(schema))
+    database.register(view, reader)
+    try:
+        yield
+    except duckdb.Error:
+        if failed:
+            raise failed[0] from None
+        raise
+    finally:
+        database.unregister(view)
+
+
+def _schema(path: Path, names: list[str]) -> pa.Schema:
+    try:
+        schema = parquet_file(path).schema_arrow
+        return pa.schema([schema.field(name) for name in names])
+    except (pa.ArrowException, OSError, KeyError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> ShardError:
+    return ShardError(f"{os.fsdecode(path)}: cannot be read ({' '.join(str(error).split())})")

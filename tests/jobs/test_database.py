@@ -1,0 +1,88 @@
+"""duckdb takes folders of any name, reads no columns from them, and never loads an extension."""
+
+import ast
+import os
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+import specter_batch
+import specter_jobs
+from specter_batch.errors import ShardError
+from specter_batch.parquet_file import read_table, write_table
+from specter_jobs.database import opened_database, register_parquet
+
+ODD_NAMES = [
+    "version=2026",
+    "date=2026-11-24",
+    "what?",
+    "run[1]",
+    "a*b",
+    "night:1",
+    "md:x",
+    "s3:",
+    "file:x",
+    "it's",
+    'say "so"',
+    "back\\slash",
+    "a%20b",
+    "a b",
+    "{date}",
+    "ünì",
+    os.fsdecode(b"latin-\xe9"),
+]
+
+
+@pytest.mark.parametrize("relative", [False, True])
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_a_folder_of_any_name_is_only_a_folder(
+    tmp_path: Path, name: str, relative: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = Path(name) if relative else tmp_path / name
+    folder.mkdir()
+    write_table(folder / "a.parquet", pa.table({"id": ["x"], "version": [1], "date": ["d"]}))
+    write_table(folder / "b.parquet", pa.table({"id": ["y"], "version": [2], "date": ["e"]}))
+    with opened_database(folder) as database:
+        with register_parquet(database, "found", [folder / "a.parquet", folder / "b.parquet"], ["version", "id"]):
+            rows = database.execute("SELECT * FROM found ORDER BY id").fetchall()
+        assert rows == [(1, "x"), (2, "y")]
+        # More than fits into memory, so that the folder is written to.
+        database.execute("SET memory_limit = '40MB'")
+        database.execute("CREATE TABLE many AS SELECT range AS n, md5(range::VARCHAR) AS text FROM range(1_000_000)")
+        assert any(folder.glob("duckdb_temp*"))
+        assert database.execute("SELECT count(*) FROM many").fetchall() == [(1_000_000,)]
+    assert sorted(path.name for path in folder.iterdir()) == ["a.parquet", "b.parquet"]
+    assert read_table(folder / "a.parquet").column_names == ["id", "version", "date"]
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    write_table(tmp_path / "a.parquet", pa.table({"id": ["x"]}))
+    (tmp_path / "b.parquet").write_bytes(b"no parquet")
+    with (
+        opened_database(tmp_path) as database,
+        pytest.raises(ShardError, match=r"b\.parquet: cannot be read"),
+        register_parquet(database, "found", [tmp_path / "a.parquet", tmp_path / "b.parquet"], ["id"]),
+    ):
+        database.execute("CREATE TABLE t AS SELECT * FROM found")
+
+
+def test_extensions_are_neither_installed_nor_loaded(tmp_path: Path) -> None:
+    with opened_database(tmp_path) as database:
+        settings = dict(database.execute("SELECT name, value FROM duckdb_settings()").fetchall())
+    assert settings["autoinstall_known_extensions"] == "false"
+    assert settings["autoload_known_extensions"] == "false"
+
+
+def test_nobody_else_opens_duckdb() -> None:
+    roots = [Path(package.__path__[0]) for package in (specter_batch, specter_jobs)]
+    importers = {
+        path.name
+        for root in roots
+        for path in root.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        and "duckdb" in [getattr(node, "module", None), *(alias.name for alias in node.names)]
+    }
+    assert importers == {"database.py"}
