@@ -1,7 +1,9 @@
 """Files that are whole or absent: written under a temporary name, synced, renamed; in a store, put in one step."""
 
+import contextlib
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -75,6 +77,26 @@ def read_json_model(path: Location, kind: type[Model], *, what: str, error: type
         first = problem.errors(include_input=False, include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise error(f"{path}: {what} ({where + ': ' if where else ''}{first['msg']})") from problem
+
+
+def apply_umask(folder: Path) -> None:
+    """Give the files in a folder the mode that the umask gives to new files there.
+
+    `safetensors` makes its files readable by their owner alone, whatever the umask, so that a colleague or a service
+    user could read every file of a model except its weights.
+    """
+    probe = folder / f".mode-{os.getpid()}.partial"
+    descriptor = os.open(probe, os.O_CREAT | os.O_WRONLY, 0o666)
+    try:
+        usual = stat.S_IMODE(os.fstat(descriptor).st_mode)
+    finally:
+        os.close(descriptor)
+        probe.unlink()
+    for file in folder.iterdir():
+        mode = file.lstat().st_mode
+        if stat.S_ISREG(mode) and stat.S_IMODE(mode) | usual != stat.S_IMODE(mode):
+            with contextlib.suppress(PermissionError):  # a file of another user, or a file system without modes
+                file.chmod(stat.S_IMODE(mode) | usual)
 
 
 def _sync_folder(folder: Path) -> None:

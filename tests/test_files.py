@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from specter_batch.files import write_json, write_text, written_whole
+from specter_batch.files import apply_umask, write_json, write_text, written_whole
 from specter_batch.papers import find_parquet
 
 
@@ -109,3 +109,20 @@ def test_an_error_of_the_disk_names_the_file(tmp_path: Path) -> None:
         written_whole(tmp_path / "report.json"),
     ):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize(("umask", "expected"), [(0o022, 0o644), (0o002, 0o664), (0o077, 0o600)])
+def test_files_get_the_mode_that_the_umask_gives(tmp_path: Path, umask: int, expected: int) -> None:
+    private, public, other = (tmp_path / name for name in ("weights", "notes", "link"))
+    private.touch(mode=0o600)
+    public.touch()
+    public.chmod(0o666)
+    other.symlink_to("nowhere")
+    before = os.umask(umask)
+    try:
+        apply_umask(tmp_path)
+    finally:
+        os.umask(before)
+    assert private.stat().st_mode & 0o777 == expected
+    assert public.stat().st_mode & 0o777 == 0o666
+    assert names(private) == ["link", "notes", "weights"]

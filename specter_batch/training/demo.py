@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from specter_batch.errors import ConfigError, SpecterBatchError
-from specter_batch.files import write_text
+from specter_batch.files import apply_umask, write_text
 from specter_batch.sample import NIGHT_DIRT, write_sample
 from specter_batch.training.data import read_labelled
 
@@ -101,4 +101,5 @@ def make_stand_in_encoder(folder: Path, train: Path) -> Path:
         max_position_embeddings=MAX_LENGTH,
     )
     BertModel(shape).save_pretrained(folder)
+    apply_umask(folder)
     return folder

@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from transformers.trainer_utils import get_last_checkpoint
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, get_last_checkpoint
 
 from specter_batch.errors import ConfigError, SpecterBatchError
-from specter_batch.files import write_json
+from specter_batch.files import apply_umask, write_json
 from specter_batch.folder_lock import LOCK_FILE, folder_locked
 from specter_batch.training.run import RUN_FILE
 
@@ -131,6 +131,21 @@ class SaveWhenInterrupted(TrainerCallback):
             flag = torch.tensor(int(self.interrupted), device=args.device)
             torch.distributed.all_reduce(flag, op=torch.distributed.ReduceOp.MAX)
             self.interrupted = bool(flag.item())
+
+
+class SharedCheckpoints(TrainerCallback):
+    """Makes checkpoints as readable as the umask allows, so that another user of the group can resume a run."""
+
+    def on_save(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,  # noqa: ARG002
+        **_: object,
+    ) -> None:
+        """Change the modes of the checkpoint that was just written."""
+        if state.is_world_process_zero:
+            apply_umask(Path(str(args.output_dir)) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}")
 
 
 class StopWhenDiverged(TrainerCallback):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from specter_batch.bundle import REFERENCE_FILE, SEEN_TEXTS_FILE
-from specter_batch.files import write_json, written_whole
+from specter_batch.files import apply_umask, write_json, written_whole
 from specter_batch.labels import LabelSet
 from specter_batch.metrics import N_SCORE_BINS, score_bins
 from specter_batch.papers import TEXT_TEMPLATE
@@ -54,6 +54,7 @@ def write_run(
     temperature = fit_temperature(val_logits.astype(np.float64), val_ids)
     with saving(out):
         model.save_pretrained(out)
+        apply_umask(out)
         np.save(out / SEEN_TEXTS_FILE, seen_texts)
         _write_calibration(out, config, train_papers)
     predictions = Predictions.from_logits(val_logits, temperature=temperature)

@@ -34,6 +34,7 @@ from specter_batch.training.model import SpecterForSequenceClassification
 from specter_batch.training.optimisation import make_loss, make_optimizer
 from specter_batch.training.resume import (
     SaveWhenInterrupted,
+    SharedCheckpoints,
     StopWhenDiverged,
     claimed,
     diverged,
@@ -176,7 +177,12 @@ def _fine_tune(
         data_collator=DataCollatorWithPadding(tokenizer),
         compute_metrics=_metrics_of(labels),
         compute_loss_func=make_loss(config, train_set.label_ids, n_labels=len(labels)),
-        callbacks=[EarlyStoppingCallback(config.early_stopping_patience), stop, StopWhenDiverged()],
+        callbacks=[
+            EarlyStoppingCallback(config.early_stopping_patience),
+            stop,
+            StopWhenDiverged(),
+            SharedCheckpoints(),
+        ],
         optimizers=(make_optimizer(model, config), None),
     )
     checkpoints = Path(str(arguments.output_dir))

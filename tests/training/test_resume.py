@@ -71,7 +71,8 @@ def test_an_interrupted_run_goes_on_from_the_step_it_was_stopped_at(
         train(config, **papers, out=out)
     assert "the running step is finished and saved" in capsys.readouterr().err
     assert not (out / RUN_FILE).exists()
-    assert (out / CHECKPOINTS / f"checkpoint-{stop_at}").is_dir()
+    checkpoint = out / CHECKPOINTS / f"checkpoint-{stop_at}"
+    assert {file.stat().st_mode for file in checkpoint.iterdir()} == {(out / "training.json").stat().st_mode}
     run = train(config, **papers, out=out)
     assert_same_weights(run, undisturbed)
     scores = [

@@ -26,6 +26,11 @@ def test_a_moved_run_opens_as_well(copied: Path, tiny_run: TrainingRun) -> None:
     assert TrainingRun.open(copied).record == tiny_run.record
 
 
+def test_others_can_read_every_file_that_the_umask_lets_them_read(tiny_run: TrainingRun) -> None:
+    usual = (tiny_run.path / RUN_FILE).stat().st_mode
+    assert {path.name for path in tiny_run.path.iterdir() if path.is_file() and path.stat().st_mode != usual} == set()
+
+
 def test_a_folder_without_a_record_is_no_finished_run(copied: Path) -> None:
     (copied / RUN_FILE).unlink()
     with pytest.raises(BundleError, match=r"not a finished training run, run\.json is missing"):
