@@ -1,12 +1,12 @@
-"""Papers in parquet: finding the files and columns, the canonical schema, and the one text of a paper."""
+"""Papers in parquet: the columns, the canonical schema, and the one text of a paper."""
 
 import hashlib
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
-from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +16,11 @@ import pyarrow.parquet as pq
 
 from specter_batch.errors import ConfigError, PaperSchemaError, StorageError
 from specter_batch.parquet_file import local_source
-from specter_batch.storage import Location, located
+from specter_batch.partitions import shown_partitions
+from specter_batch.storage import Location
 from specter_batch.url_path import UrlPath
+
+NO_PARTITIONS: Mapping[str, str | None] = MappingProxyType({})
 
 PAPER_SCHEMA = pa.schema(
     [("paper_id", pa.string()), ("title", pa.string()), ("abstract", pa.string()), ("label", pa.string())]
@@ -47,8 +50,18 @@ class PaperColumns:
     abstract: str | None = None
     label: str | None = None
 
-    def resolve(self, schema: pa.Schema, *, where: str) -> dict[str, str]:
+    def resolve(
+        self, schema: pa.Schema, *, where: str, partitions: Mapping[str, str | None] = NO_PARTITIONS
+    ) -> dict[str, str]:
         """Map canonical names to this schema's names; `label` is left out when the input has none.
+
+        A partition is a column too, if the file has no column of its name: the label is looked for among them, the
+        others only if the user names one.
+
+        Args:
+            schema: The file's.
+            where: The file, for messages.
+            partitions: Columns that the names of the file's folders give, and their values.
 
         Raises:
             PaperSchemaError: A column is missing or of a type that cannot be read as text.
@@ -57,19 +70,21 @@ class PaperColumns:
         for field in fields(self):
             wanted = getattr(self, field.name)
             candidates = (wanted,) if wanted else DETECTED_NAMES[field.name]
-            found = next((name for name in candidates if name in schema.names), None)
-            if found is not None:
+            partitioned = partitions if wanted or field.name == "label" else NO_PARTITIONS
+            found = next((name for name in candidates if name in schema.names or name in partitioned), None)
+            if found in schema.names:
                 if schema.names.count(found) > 1:
                     raise PaperSchemaError(
                         f"{where}: has {schema.names.count(found)} columns named {found}; rename them"
                     )
                 _check_type(schema.field(found), canonical=field.name, where=where)
+            if found is not None:
                 resolved[field.name] = found
             elif wanted or field.name != "label":
                 option = f"--{field.name.replace('_', '-')}-column"
                 raise PaperSchemaError(
                     f"{where}: no column for {field.name}: expected {' or '.join(candidates)}, "
-                    f"got {', '.join(schema.names) or 'no columns'}; name it with {option}"
+                    f"got {', '.join(schema.names) or 'no columns'}{shown_partitions(partitions)}; name it with {option}"
                 )
         return resolved
 
@@ -92,94 +107,6 @@ def _check_type(field: pa.Field, *, canonical: str, where: str) -> None:
         floats = whole_numbers_too and pa.types.is_floating(kind)  # what pandas makes of numbers with gaps
         hint = "; write it as text or, from pandas, as Int64" if floats else ""
         raise PaperSchemaError(f"{where}: column {field.name} should hold {expected}, got {field.type}{hint}")
-
-
-def find_parquet(source: str | Location) -> tuple[Location, Sequence[Location]]:
-    """List the parquet files of a file, a folder (recursively) or a glob, local or a URL, in a fixed order.
-
-    Returns:
-        The folder that the files are named relative to, and the sorted files.
-
-    Raises:
-        PaperSchemaError: Nothing is there.
-        StorageError: The store cannot be reached or refuses.
-    """
-    place = located(source)
-    what, looked_for = "parquet files", "*.parquet and *.pq"
-    if isinstance(place, UrlPath):
-        return _find_in_store(place, wanted=_is_parquet, what=what, looked_for=looked_for)
-    return find_files(place, wanted=_is_parquet, what=what, looked_for=looked_for)
-
-
-def find_files(
-    source: str | Path, *, wanted: Callable[[str], bool], what: str, looked_for: str
-) -> tuple[Path, list[Path]]:
-    """List the data files of a file, a folder (recursively) or a glob, in a fixed order.
-
-    Names that begin with `_` or `.` are not data (`_SUCCESS`, checksums, temporary folders) and are passed over. A file
-    named outright is taken whatever its name.
-
-    Args:
-        source: Where to look.
-        wanted: Tells by a file's name whether it is data.
-        what: Such files, for the message.
-        looked_for: Their names, for the message.
-
-    Returns:
-        The folder that the files are named relative to, and the sorted files.
-
-    Raises:
-        PaperSchemaError: Nothing is there.
-    """
-    path = Path(source)
-    if path.is_file():
-        return path.parent, [path]
-    root, pattern = path, "**/*"
-    if not path.is_dir():
-        parts = path.parts
-        magic = next((i for i, part in enumerate(parts) if re.search(r"[*?\[]", part)), None)
-        if magic is None:
-            raise PaperSchemaError(f"{source}: no such file or folder")
-        root, pattern = Path(*parts[:magic]), str(Path(*parts[magic:]))
-        pattern += "/*" if parts[-1] == "**" else ""
-    try:
-        found = list(root.glob(pattern))
-    except ValueError as error:
-        raise PaperSchemaError(f"{source}: not a usable glob ({error})") from error
-    files = sorted(
-        file for file in found if wanted(file.name) and not _is_hidden(file.relative_to(root).parts) and file.is_file()
-    )
-    if not files:
-        raise PaperSchemaError(f"{source}: no {what} found (looked for {looked_for})")
-    return root, files
-
-
-def _find_in_store(
-    source: UrlPath, *, wanted: Callable[[str], bool], what: str, looked_for: str
-) -> tuple[UrlPath, list[UrlPath]]:
-    """Do the same for a URL: what is taken, what is passed over and the order are those of local files."""
-    info = source.info()
-    if info is not None and info["type"] == "file":
-        return source.parent, [source]
-    root, pattern = (source, "**/*") if info is not None else source.parted_at_wildcard()
-    if pattern is None:
-        raise PaperSchemaError(f"{source}: no such file, folder or bucket")
-    try:
-        found = sorted(name.split("/") for name in root.matching(pattern))
-    except ValueError as error:
-        raise PaperSchemaError(f"{source}: not a usable glob ({error})") from error
-    files = [root / "/".join(parts) for parts in found if wanted(parts[-1]) and not _is_hidden(parts)]
-    if not files:
-        raise PaperSchemaError(f"{source}: no {what} found (looked for {looked_for})")
-    return root, files
-
-
-def _is_parquet(name: str) -> bool:
-    return name.lower().endswith((".parquet", ".pq"))
-
-
-def _is_hidden(parts: Sequence[str]) -> bool:
-    return any(part.startswith(("_", ".")) for part in parts)
 
 
 def open_parquet(path: Location) -> pq.ParquetFile:
@@ -229,6 +156,7 @@ def read_papers(
     where: str,
     batch_rows: int,
     row_groups: list[int] | None = None,
+    partitions: Mapping[str, str | None] = NO_PARTITIONS,
 ) -> Iterator[PaperBatch]:
     """Stream a file's papers, reading only the needed columns.
 
@@ -238,27 +166,34 @@ def read_papers(
         where: The file's name, for messages.
         batch_rows: Most papers held at once.
         row_groups: Only these row groups; all when None.
+        partitions: As given to `PaperColumns.resolve`.
 
     Raises:
         PaperSchemaError: A row group cannot be decoded.
     """
+    wanted = [name for name in columns.values() if name in file.schema_arrow.names]
     # Row groups one at a time: asked for all, the reader holds the pages of many.
     for group in range(file.num_row_groups) if row_groups is None else row_groups:
         try:
-            for batch in file.iter_batches(batch_rows, row_groups=[group], columns=list(columns.values())):
-                yield canonical_papers(batch, columns)
+            for batch in file.iter_batches(batch_rows, row_groups=[group], columns=wanted):
+                yield canonical_papers(batch, columns, partitions)
         except (pa.ArrowException, OSError) as error:
             what = f"row group {group} cannot be decoded ({_first_line(error)})"
             raise PaperSchemaError(f"{where}: {what}; write the file again") from error
 
 
-def canonical_papers(batch: pa.RecordBatch, columns: Mapping[str, str]) -> PaperBatch:
-    """Give a batch of any accepted column types the canonical schema."""
+def canonical_papers(
+    batch: pa.RecordBatch, columns: Mapping[str, str], partitions: Mapping[str, str | None] = NO_PARTITIONS
+) -> PaperBatch:
+    """Give a batch of any accepted column types the canonical schema; columns it lacks are partitions."""
     invalid = np.zeros(batch.num_rows, dtype=np.bool_)
     arrays: list[pa.Array] = []
     for name in PAPER_SCHEMA.names:
         if name not in columns:
             arrays.append(pa.nulls(batch.num_rows, pa.string()))
+            continue
+        if columns[name] not in batch.schema.names:
+            arrays.append(pa.array([partitions[columns[name]]] * batch.num_rows, pa.string()))
             continue
         text, broken = _as_text(batch.column(columns[name]))
         arrays.append(text)

@@ -78,15 +78,6 @@ PathTextOrUrl = Annotated[
 ]
 
 
-def name_below(path: Location, folder: Location) -> str:
-    """Return a file's path below a folder, with forward slashes."""
-    if isinstance(path, UrlPath):
-        assert isinstance(folder, UrlPath)  # noqa: S101 - both are of one listing
-        return path.whole_path.removeprefix(folder.whole_path).lstrip("/")
-    assert isinstance(folder, Path)  # noqa: S101
-    return path.relative_to(folder).as_posix()
-
-
 def names_in(folder: Location) -> set[str]:
     """Return the names of the files and folders in a folder; none when there is no folder."""
     if isinstance(folder, UrlPath):

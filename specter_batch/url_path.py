@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from specter_batch.errors import ConfigError, StorageError
+from specter_batch.glob_pattern import WILDCARD
 from specter_batch.redaction import without_credentials
 
 if TYPE_CHECKING:
@@ -58,15 +59,15 @@ class UrlPath:
         """Return itself: a store has no links and no working folder."""
         return self
 
-    def parted_at_wildcard(self) -> tuple["UrlPath", str | None]:
-        """Return the folder before the first part with a wildcard, and the glob below it; None without wildcards."""
+    def parted_at_wildcard(self) -> tuple["UrlPath", list[str]]:
+        """Return the folder before the first part with a wildcard, and the parts from there on."""
         match = URL.fullmatch(self._url)
         parts = match["path"].strip("/").split("/") if match and self.whole_path == self._url else []
-        magic = next((i for i, part in enumerate(parts) if re.search(r"[*?\[]", part)), None)
+        magic = next((i for i, part in enumerate(parts) if WILDCARD.search(part)), None)
         if match is None or magic is None:
-            return self, None
+            return self, []
         root = "/".join([f"{match['scheme']}://{match['host']}", *parts[:magic]])
-        return UrlPath(root), "/".join(parts[magic:] + (["*"] if parts[-1] == "**" else []))
+        return UrlPath(root), parts[magic:]
 
     def info(self) -> dict[str, Any] | None:
         """Return what the store says of it, `type` and `size` among it; None when there is nothing."""
@@ -108,17 +109,6 @@ class UrlPath:
         # Not every store's find knows maxdepth, and a folder made by hand is an empty file that ends in a slash.
         files = [name for name in names if name and not name.endswith("/") and (recursive or "/" not in name)]
         return {name: int(names[name]["size"] or 0) for name in files}
-
-    def matching(self, pattern: str) -> list[str]:
-        """Return the paths below it of the files that a glob takes, as `pathlib.Path.glob` does.
-
-        Raises:
-            ValueError: The pattern is none.
-        """
-        from fsspec.utils import glob_translate
-
-        taken = re.compile(glob_translate(pattern))
-        return [name for name in self.below(recursive=True) if taken.match(name)]
 
     def names(self) -> set[str]:
         """Return the names of the files and folders directly in it."""

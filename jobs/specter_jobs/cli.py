@@ -158,6 +158,7 @@ def classify(
 
 
 def _summary(report: dict[str, Any], manifest: dict[str, Any], out: "Location") -> str:
+    from specter_batch.input_inventory import ignored_line
     from specter_jobs.gates import describe_gate, failed_gates
 
     rows, device, run = report["rows"], manifest["device"], manifest["this_run"]
@@ -169,6 +170,8 @@ def _summary(report: dict[str, Any], manifest: dict[str, Any], out: "Location") 
         + ("" if run["model_wait_share"] is None else f", the model waited {run['model_wait_share']:.0%} of the time"),
     ]
     lines += [f"failed: {name}: {error}" for name, error in report["failed_shards"].items()]
+    if report["ignored_inputs"]:
+        lines.append(f"ignored: {ignored_line(report['ignored_inputs'])}")
     lines += [f"gate {describe_gate(gate)}" for gate in failed_gates(report)]
     lines.append(f"labels: {out / 'labels'}   report: {out / 'report.html'}")
     return "\n".join(lines)

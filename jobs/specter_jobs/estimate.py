@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from specter_batch.bundle import ModelBundle
 from specter_batch.errors import ConfigError, PaperSchemaError
-from specter_batch.papers import find_parquet
+from specter_batch.input_inventory import parquet_inventory
 from specter_batch.runtime import Device, devices
 from specter_jobs.config import NightConfig
 from specter_jobs.database import opened_database, register_parquet
@@ -57,8 +57,9 @@ def estimate_night(
     bundle = ModelBundle.open(config.bundle)
     device = devices(config.device)[0]
     graph = bundle.graph_for(device.kind, config.precision)
-    root, paths = find_parquet(config.dump)
-    plan = plan_shards(root, paths, columns=config.columns, shard_rows=config.shard_rows)
+    plan = plan_shards(
+        parquet_inventory(config.dump, out=config.out), columns=config.columns, shard_rows=config.shard_rows
+    )
     if not plan.rows:
         raise PaperSchemaError(f"{config.dump}: {len(plan.files)} parquet files and no row; is the dump complete?")
     sample = read_sample(sample_shards(plan, rows=sample_rows, seed=seed), config, bundle)
@@ -86,6 +87,7 @@ def estimate_night(
         "rows": plan.rows,
         "files": len(plan.files),
         "unreadable_files": {file.name: file.error for file in plan.failed},
+        "ignored_files": dict(plan.ignored),
         "shards": len(plan.shards),
         "sample": {
             "rows": sample.rows,

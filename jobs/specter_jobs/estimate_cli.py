@@ -122,12 +122,15 @@ def _table(found: dict[str, Any]) -> str:
 
 
 def _input_lines(found: dict[str, Any]) -> list[str]:
+    from specter_batch.input_inventory import ignored_line
+
     sample = found["sample"]
     rejects = ", ".join(f"{reason} {rows:,}" for reason, rows in sample["rejects_by_reason"].items()) or "none"
     read = "all rows" if sample["whole"] else f"{sample['rows']:,} rows spread over the files, seed {sample['seed']}"
     return [
         f"rows       {found['rows']:,} in {found['files']:,} files, by their footers: {found['shards']:,} shards",
         *(f"unreadable {name}: {error}" for name, error in found["unreadable_files"].items()),
+        *([f"ignored    {ignored_line(found['ignored_files'])}"] if found["ignored_files"] else []),
         f"sample     {read}; rejected: {rejects}",
         *(f"unreadable {error}" for error in sample["unreadable"]),
         f"papers     {_range(found['papers'])} to label",

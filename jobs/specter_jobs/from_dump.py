@@ -27,11 +27,13 @@ class NightInput:
         dump: Parquet file, folder or glob, local or a URL.
         columns: Its column names.
         failed: Files of the dump that could not be read -> error.
+        ignored: What else is in the dump and is not read -> why.
     """
 
     dump: str | UrlPath
     columns: PaperColumns
     failed: Mapping[str, str]
+    ignored: Mapping[str, str]
 
 
 def night_input(config: NightConfig, *, console: Console) -> NightInput:
@@ -44,7 +46,7 @@ def night_input(config: NightConfig, *, console: Console) -> NightInput:
         SpecterBatchError: The dump is not of the format.
     """
     if config.format is None:
-        return NightInput(dump=config.dump, columns=config.columns, failed={})
+        return NightInput(dump=config.dump, columns=config.columns, failed={}, ignored={})
     if not isinstance(config.out, Path) or not isinstance(config.dump, str):
         raise ConfigError(
             f"--format {config.format}: a dump is made into parquet on a local disk; ingest it into a local folder, "
@@ -52,6 +54,13 @@ def night_input(config: NightConfig, *, console: Console) -> NightInput:
         )
     out = config.out / INGESTED
     format_ = Format(name=config.format, columns=TableColumns(papers=config.columns, year=None))
-    request = IngestRequest(format=format_, source=config.dump, out=out, workers=usable_cpus())
+    request = IngestRequest(
+        format=format_, source=config.dump, out=out, workers=usable_cpus(), left_out=config.out
+    )
     account = ingest(request, console=console).account
-    return NightInput(dump=str(out / PAPERS), columns=PaperColumns(), failed=account["failed_files"])
+    return NightInput(
+        dump=str(out / PAPERS),
+        columns=PaperColumns(),
+        failed=account["failed_files"],
+        ignored=account["ignored_files"],
+    )

@@ -11,6 +11,7 @@ from specter_batch.report.page import label_rows, page_environment, top_confusio
 from specter_jobs.drift import PSI_LARGE, PSI_NOTABLE
 from specter_jobs.gates import describe_gate, failed_gates, number
 from specter_jobs.ledger import LedgerEntry
+from specter_jobs.report import MAX_IGNORED_SHOWN
 from specter_jobs.timeline import timeline
 
 N_SLOWEST = 10
@@ -39,6 +40,7 @@ def night_html(report: Mapping[str, Any], manifest: Mapping[str, Any], entries: 
         histogram=_histogram(report),
         timeline=timeline(_spans(entries)) if entries else None,
         slowest=sorted(entries, key=lambda entry: -entry.seconds)[:N_SLOWEST],
+        ignored=list(report["ignored_inputs"].items())[:MAX_IGNORED_SHOWN],
         most_rejects=max(report["rejects_by_reason"].values(), default=0),
     )
 

@@ -1,10 +1,13 @@
 """What a night set out to do, written before it labels: the manifest of its input, for `status` and `verify`."""
 
+from collections.abc import Mapping
+
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from specter_batch.errors import ConfigError
 from specter_batch.files import write_text
-from specter_batch.storage import Location, PathOrUrl
+from specter_batch.storage import Location, located
+from specter_batch.stored_names import original_name, stored_name
 from specter_batch.url_path import UrlPath
 from specter_jobs.shards import Plan
 
@@ -15,31 +18,40 @@ class Inventory(BaseModel):
     """`plan.json`.
 
     Attributes:
-        root: Folder that the files are named relative to.
+        root: Folder that the files are named relative to, as stored (`specter_batch.stored_names`).
         binding: Of the ledger entries that count.
         files: Readable input files and their rows by the footer.
-        unreadable: Input files that are no papers, and why.
+        unreadable: What may hold papers and cannot be read, and why.
+        ignored: What else was found in the input, and why it is not read.
         shards: Name -> rows.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    root: PathOrUrl
+    root: str
     binding: str
     rows: int
     files: dict[str, int]
     unreadable: dict[str, str]
+    ignored: dict[str, str] = {}
     shards: dict[str, int]
 
+    def input_path(self, name: str) -> Location:
+        """Return where an input file was."""
+        return located(original_name(self.root)) / original_name(name)
 
-def write_inventory(out: Location, root: Location, plan: Plan, *, binding: str) -> None:
+
+def write_inventory(
+    out: Location, root: Location, plan: Plan, *, binding: str, ignored: Mapping[str, str]
+) -> None:
     """Write `plan.json`."""
     inventory = Inventory(
-        root=root if isinstance(root, UrlPath) else root.absolute(),
+        root=stored_name(str(root if isinstance(root, UrlPath) else root.absolute())),
         binding=binding,
         rows=plan.rows,
         files={file.name: file.rows for file in plan.files},
         unreadable={file.name: file.error for file in plan.failed},
+        ignored=dict(ignored),
         shards={shard.name: shard.rows for shard in plan.shards},
     )
     write_text(out / INVENTORY_FILE, inventory.model_dump_json(indent=1) + "\n")

@@ -15,7 +15,7 @@ from specter_batch.bundle import DeviceKind, ModelBundle, Precision
 from specter_batch.errors import ConfigError, PaperSchemaError, ShardError
 from specter_batch.files import write_json, write_text
 from specter_batch.folder_lock import LOCK_FILE
-from specter_batch.papers import find_parquet
+from specter_batch.input_inventory import parquet_inventory
 from specter_batch.storage import Location, names_in
 from specter_jobs.config import NightConfig
 from specter_jobs.drift import drift_report, read_previous
@@ -84,11 +84,12 @@ def _run(config: NightConfig, bundle: ModelBundle, engine: Engine, *, console: C
     if config.format is not None:
         _claim(config.out)
     source = night_input(config, console=console)
-    root, paths = find_parquet(source.dump)
-    plan = plan_shards(root, paths, columns=source.columns, shard_rows=config.shard_rows)
+    inventory = parquet_inventory(source.dump, out=config.out)
+    plan = plan_shards(inventory, columns=source.columns, shard_rows=config.shard_rows)
     if len(plan.failed) > config.max_failed_shards:
         first = plan.failed[0].error
-        raise PaperSchemaError(f"{len(plan.failed)} of {len(paths)} files cannot be read as papers; the first: {first}")
+        found = len(plan.files) + len(plan.failed)
+        raise PaperSchemaError(f"{len(plan.failed)} of {found} files cannot be read as papers; the first: {first}")
     previous = _previous_report(config)
     if config.metrics_file is not None:
         prepare_metrics_file(config.metrics_file)
@@ -96,12 +97,13 @@ def _run(config: NightConfig, bundle: ModelBundle, engine: Engine, *, console: C
     with locked(out):
         (out / SUCCESS_FILE).unlink(missing_ok=True)
         unreadable = {**source.failed, **{file.name: file.error for file in plan.failed}}
-        watch = NightWatch(out, rows=plan.rows, shards=len(plan.shards), unreadable=unreadable)
+        ignored = {**source.ignored, **plan.ignored}
+        watch = NightWatch(out, rows=plan.rows, shards=len(plan.shards), unreadable=unreadable, ignored=ignored)
         with _progress(console) as progress:
             scheduler = Scheduler(engine)  # the workers load while the input is surveyed
             model = model_hash(bundle, engine.kind, config.precision)
             binding = _binding(config, model)
-            write_inventory(out, root, plan, binding=binding)
+            write_inventory(out, inventory.root, plan, binding=binding, ignored=ignored)
             ledger = Ledger(out, binding=binding, model=model)
             known = reusable_labels(config.reuse, model=model, probabilities=config.probabilities)
             with _surveyed(plan, config, bundle, known, out, progress, scheduler) as survey:
@@ -117,7 +119,7 @@ def _run(config: NightConfig, bundle: ModelBundle, engine: Engine, *, console: C
         failed = unreadable | failed
         ordered = [entries[shard.name] for shard in plan.shards if shard.name in entries]
         ledger.remove_strangers(ordered)
-        report = night_report(plan, ordered, failed, bundle)
+        report = night_report(plan, ordered, failed, bundle, ignored=ignored)
         report["drift"] = drift_report(report, reference=bundle.reference(), previous=previous)
         gates = judge(config.gates, report)
         report["gates"] = [asdict(gate) for gate in gates]

@@ -4,8 +4,9 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -13,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from specter_batch.files import write_text
 from specter_batch.storage import Location
 from specter_batch.url_path import UrlPath
+from specter_jobs.inventory import INVENTORY_FILE
 from specter_jobs.ledger import LedgerEntry
 from specter_jobs.logs import log
 
@@ -21,6 +23,8 @@ PROGRESS_FILE = "progress.json"
 SECONDS_BETWEEN_WRITES = 0.5
 # In a store each is a request that is paid for, and waited for.
 SECONDS_BETWEEN_PUTS = 15.0
+# `progress.json` is written every few seconds; `plan.json` and the report list all.
+MAX_IGNORED = 100
 State = Literal["surveying", "labelling", "finished"]
 
 
@@ -34,6 +38,8 @@ class Progress(BaseModel):
         shard_seconds: That the shards of this run took.
         model_seconds: Of these, those in which the model was at work.
         failed: Shard or file name -> error.
+        ignored: What was found in the input and is not read, and why; the first `MAX_IGNORED` of them.
+        ignored_entries: How many there are.
         exit_code: Of a finished night.
     """
 
@@ -53,6 +59,8 @@ class Progress(BaseModel):
     shard_seconds: float = 0.0
     model_seconds: float = 0.0
     failed: dict[str, str] = {}
+    ignored: dict[str, str] = {}
+    ignored_entries: int = 0
     exit_code: int | None = None
 
 
@@ -63,16 +71,25 @@ class NightWatch:
         out: The output folder.
         rows: Of the input.
         shards: Of the plan.
-        unreadable: Input files that are no papers, and why.
+        unreadable: What may hold papers and cannot be read, and why.
+        ignored: What else was found in the input, and why it is not read.
     """
 
-    def __init__(self, out: Location, *, rows: int, shards: int, unreadable: dict[str, str]) -> None:
+    def __init__(
+        self, out: Location, *, rows: int, shards: int, unreadable: dict[str, str], ignored: Mapping[str, str]
+    ) -> None:
         self._file = out / PROGRESS_FILE
         self._pause = SECONDS_BETWEEN_PUTS if isinstance(out, UrlPath) else SECONDS_BETWEEN_WRITES
         now = time.time()
         process = f"process {os.getpid()} on {socket.gethostname()}"
         self._progress = Progress(process=process, started=now, updated=now, rows=rows, shards=shards)
         log("night started", rows=rows, shards=shards, out=str(out))
+        self._progress.ignored = dict(islice(ignored.items(), MAX_IGNORED))
+        self._progress.ignored_entries = len(ignored)
+        for name, reason in self._progress.ignored.items():
+            log("input ignored", entry=name, reason=reason)
+        if len(ignored) > MAX_IGNORED:
+            log("more input ignored", entries=len(ignored) - MAX_IGNORED, listed_in=INVENTORY_FILE)
         for name, error in unreadable.items():
             self._note_failure(name, error)
         self._write()

@@ -4,7 +4,7 @@ It holds nothing of clocks, so a rerun gives the same bytes.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import reduce
 from operator import add
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from specter_batch.bundle import ModelBundle
+from specter_batch.display import markdown_text
 from specter_batch.metrics import N_SCORE_BINS
 from specter_batch.scores import Scores, scores_markdown
 from specter_jobs.drift import drift_markdown
@@ -19,9 +20,17 @@ from specter_jobs.gates import gates_markdown
 from specter_jobs.ledger import LedgerEntry
 from specter_jobs.shards import Plan
 
+# A folder may hold a checksum for each of 100,000 files.
+MAX_IGNORED_SHOWN = 50
+
 
 def night_report(
-    plan: Plan, entries: Sequence[LedgerEntry], failed_shards: dict[str, str], bundle: ModelBundle
+    plan: Plan,
+    entries: Sequence[LedgerEntry],
+    failed_shards: dict[str, str],
+    bundle: ModelBundle,
+    *,
+    ignored: Mapping[str, str],
 ) -> dict[str, Any]:
     """Add up the finished shards.
 
@@ -30,6 +39,7 @@ def night_report(
         entries: Of the finished shards, in the plan's order.
         failed_shards: Shard or file name -> error.
         bundle: That labelled them.
+        ignored: What was found in the input and is not read -> why.
     """
     labels = bundle.labels
     scores = reduce(add, (entry.tallies() for entry in entries), Scores.empty(len(labels)))
@@ -59,6 +69,7 @@ def night_report(
         "title_only": reduce(add, slices).as_report(labels) if slices else None,
         "shards": {"planned": len(plan.shards), "finished": len(entries), "failed": len(failed_shards)},
         "failed_shards": failed_shards,
+        "ignored_inputs": dict(ignored),
         "files": len(plan.files) + len(plan.failed),
         "bundle": bundle.fingerprint,
     }
@@ -102,7 +113,20 @@ def night_markdown(report: dict[str, Any]) -> str:
         lines += [f"| {reason} | {count:,} |" for reason, count in report["rejects_by_reason"].items()]
     else:
         lines += ["None."]
+    lines += ignored_markdown(report["ignored_inputs"])
     return "\n".join(lines) + "\n"
+
+
+def ignored_markdown(ignored: Mapping[str, str]) -> list[str]:
+    """Return the lines that list what was found in the input and is not read."""
+    if not ignored:
+        return []
+    lines = ["", "## Input that was ignored", ""]
+    shown = list(ignored.items())[:MAX_IGNORED_SHOWN]
+    lines += [f"- {markdown_text(name)}: {markdown_text(reason)}" for name, reason in shown]
+    if len(ignored) > MAX_IGNORED_SHOWN:
+        lines += ["", f"{len(ignored) - MAX_IGNORED_SHOWN:,} more are listed in `report.json` under `ignored_inputs`."]
+    return lines
 
 
 def title_only_markdown(report: dict[str, Any]) -> str:

@@ -3,8 +3,8 @@
 import hashlib
 import re
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import PurePosixPath
 
@@ -12,8 +12,10 @@ import numpy as np
 import pyarrow as pa
 
 from specter_batch.errors import PaperSchemaError, ShardError, StorageError
+from specter_batch.input_inventory import InputInventory, InputPath
 from specter_batch.papers import PAPER_SCHEMA, PaperBatch, PaperColumns, open_parquet, read_papers
-from specter_batch.storage import Location, in_parallel, name_below
+from specter_batch.storage import Location, in_parallel
+from specter_batch.stored_names import storable
 
 # Rows decoded at once while a shard is gathered.
 READ_ROWS = 2048
@@ -25,8 +27,9 @@ class InputFile:
 
     Attributes:
         path: Where it is.
-        name: Its path below the input's root, with forward slashes.
-        columns: Canonical column name to the file's own.
+        name: Its path below the input's root, with forward slashes, as stored (`specter_batch.stored_names`).
+        columns: Canonical column name to the file's own, or to a partition.
+        partitions: Columns that the names of its folders or the log of its table give it.
         group_starts: First row of each row group, and the number of rows at the end.
     """
 
@@ -34,6 +37,7 @@ class InputFile:
     name: str
     columns: Mapping[str, str]
     group_starts: tuple[int, ...]
+    partitions: Mapping[str, str | None] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
@@ -63,7 +67,7 @@ class Shard:
 
 @dataclass(frozen=True, kw_only=True)
 class FailedInput:
-    """An input file that cannot be read as papers at all."""
+    """Something in the input that may hold papers and cannot be read at all."""
 
     name: str
     error: str
@@ -71,11 +75,16 @@ class FailedInput:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """The night's input, in a fixed order."""
+    """The night's input, in a fixed order.
+
+    Attributes:
+        ignored: Name of what is not read -> why.
+    """
 
     files: tuple[InputFile, ...]
     failed: tuple[FailedInput, ...]
     shards: tuple[Shard, ...]
+    ignored: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
@@ -83,7 +92,7 @@ class Plan:
         return sum(file.rows for file in self.files)
 
 
-def plan_shards(root: Location, paths: Sequence[Location], *, columns: PaperColumns, shard_rows: int) -> Plan:
+def plan_shards(inventory: InputInventory, *, columns: PaperColumns, shard_rows: int) -> Plan:
     """Read the footers and cut every file into shards.
 
     A file that cannot be read as papers is set aside with its error; the others go on. A night without any row gets one
@@ -93,20 +102,22 @@ def plan_shards(root: Location, paths: Sequence[Location], *, columns: PaperColu
         PaperSchemaError: No file can be read; the message is the first one's.
     """
 
-    def look_at(path: Location) -> InputFile | FailedInput:
-        name = name_below(path, root)
+    def look_at(file: InputPath) -> InputFile | FailedInput:
+        where = storable(str(file.path))
         try:
-            with open_parquet(path) as parquet:
-                resolved = columns.resolve(parquet.schema_arrow, where=str(path))
+            with open_parquet(file.path) as parquet:
+                resolved = columns.resolve(parquet.schema_arrow, where=where, partitions=file.partitions)
                 sizes = [parquet.metadata.row_group(i).num_rows for i in range(parquet.num_row_groups)]
         except PaperSchemaError as error:
-            return FailedInput(name=name, error=str(error))
+            return FailedInput(name=file.name, error=storable(str(error)))
         starts = tuple(int(start) for start in np.cumsum([0, *sizes]))
-        return InputFile(path=path, name=name, columns=resolved, group_starts=starts)
+        used = {name: value for name, value in file.partitions.items() if name in resolved.values()}
+        return InputFile(path=file.path, name=file.name, columns=resolved, group_starts=starts, partitions=used)
 
-    found = list(in_parallel(look_at, paths))
+    found = list(in_parallel(look_at, inventory.files))
     files = [file for file in found if isinstance(file, InputFile)]
     failed = [file for file in found if isinstance(file, FailedInput)]
+    failed += [FailedInput(name=name, error=error) for name, error in inventory.failed.items()]
     if not files:
         raise PaperSchemaError(failed[0].error)
     shards = tuple(
@@ -115,7 +126,7 @@ def plan_shards(root: Location, paths: Sequence[Location], *, columns: PaperColu
         for start in range(0, file.rows, shard_rows)
     )
     shards = shards or (Shard(file=files[0], start=0, rows=0),)
-    return Plan(files=tuple(files), failed=tuple(failed), shards=shards)
+    return Plan(files=tuple(files), failed=tuple(failed), shards=shards, ignored=inventory.ignored)
 
 
 class ShardReader:
@@ -153,7 +164,8 @@ class ShardReader:
                 raise PaperSchemaError("the file changed while the job ran; leave it alone")
             groups = list(range(group, parquet.num_row_groups))
             self._batches = read_papers(
-                parquet, shard.file.columns, where=shard.file.name, batch_rows=READ_ROWS, row_groups=groups
+                parquet, shard.file.columns, where=shard.file.name, batch_rows=READ_ROWS, row_groups=groups,
+                partitions=shard.file.partitions,
             )
             self._file, self._rest, self._position = shard.file, None, shard.file.group_starts[group]
         self._take(shard.start - self._position)

@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from specter_batch.errors import ConfigError
+from specter_batch.input_inventory import ignored_line
 from specter_batch.storage import Location
 from specter_jobs.lock import holder
 from specter_jobs.progress import PROGRESS_FILE, Progress, timestamp
@@ -45,6 +46,8 @@ def night_status(out: Location) -> dict[str, Any]:
         "model_wait_share": round(waited, 4) if waited is not None and progress.papers else None,
         "eta_seconds": eta,
         "failed": progress.failed,
+        "ignored": progress.ignored,
+        "ignored_entries": progress.ignored_entries,
         "exit_code": progress.exit_code if state == "finished" else None,
     }
 
@@ -73,6 +76,8 @@ def status_text(status: dict[str, Any]) -> str:
     if status["holder"]:
         lines.append(f"held by  {status['holder']}")
     lines += [f"failed   {name}: {error}" for name, error in status["failed"].items()]
+    if status["ignored"]:
+        lines.append(f"ignored  {ignored_line(status['ignored'], entries=status['ignored_entries'])}")
     return "\n".join(lines)
 
 

@@ -189,7 +189,7 @@ def _check_input(inventory: Inventory) -> tuple[list[str], list[str]]:
     """Compare the input's footers, where the input is still there."""
 
     def rows_now(name: str) -> int | None:
-        path = inventory.root / name
+        path = inventory.input_path(name)
         try:
             if not path.is_file():
                 return GONE

@@ -11,18 +11,19 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from specter_batch.errors import LabelError, PaperSchemaError
+from specter_batch.input_inventory import parquet_inventory
 from specter_batch.labels import LabelSet, normalise_labels, respelled
 from specter_batch.papers import (
     PAPER_SCHEMA,
     TEXT_TEMPLATE,
     PaperColumns,
-    find_parquet,
     is_blank,
     normalised_text_hash,
     open_parquet,
     paper_text,
     read_papers,
 )
+from specter_batch.partitions import shown_partitions
 
 READ_ROWS = 8192
 
@@ -104,17 +105,20 @@ def read_labelled(source: str | Path, columns: PaperColumns | None = None) -> La
         PaperSchemaError: Nothing is there, or a file is no parquet of labelled papers.
         LabelError: No paper has a label.
     """
-    _, files = find_parquet(source)
+    inventory = parquet_inventory(source)
+    inventory.check_complete(source=str(source))
     tables: list[pa.Table] = []
     dropped: Counter[str] = Counter()
     spellings: Counter[str] = Counter()
     labels_found = 0
-    for path in files:
-        file = open_parquet(path)
-        resolved = (columns or PaperColumns()).resolve(file.schema_arrow, where=str(path))
+    for found in inventory.files:
+        file, where, partitions = open_parquet(found.path), str(found.path), found.partitions
+        resolved = (columns or PaperColumns()).resolve(file.schema_arrow, where=where, partitions=partitions)
         if "label" not in resolved:
-            raise PaperSchemaError(f"{path}: no label column among {', '.join(file.schema_arrow.names)}")
-        for batch in read_papers(file, resolved, where=str(path), batch_rows=READ_ROWS):
+            raise PaperSchemaError(
+                f"{where}: no label column among {', '.join(file.schema_arrow.names)}{shown_partitions(partitions)}"
+            )
+        for batch in read_papers(file, resolved, where=where, batch_rows=READ_ROWS, partitions=partitions):
             keep = np.ones(len(batch), dtype=np.bool_)
             raw = batch.table["label"]
             labels = normalise_labels(raw)

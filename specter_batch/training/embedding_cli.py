@@ -105,7 +105,7 @@ def embed(
         interruptible("nothing was written, run the same command again"),
         Progress(*bar, console=console, disable=not console.is_terminal) as progress,
     ):
-        task = progress.add_task("papers", total=count_rows(papers))
+        task = progress.add_task("papers", total=count_rows(papers, out))
         if model is None:
             embedder = Embedder.of_encoder(encoder, pooling=pooling, max_length=max_length, precision=precision)
         else:

@@ -1,17 +1,18 @@
 """Embeddings of any number of papers as one parquet file, streamed."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from specter_batch.errors import ConfigError
+from specter_batch.errors import ConfigError, PaperSchemaError
 from specter_batch.files import written_whole
+from specter_batch.input_inventory import InputPath, parquet_inventory
 from specter_batch.labels import normalise_labels
-from specter_batch.papers import PaperBatch, PaperColumns, find_parquet, is_blank, open_parquet, paper_text, read_papers
+from specter_batch.papers import PaperBatch, PaperColumns, is_blank, open_parquet, paper_text, read_papers
 from specter_batch.parquet_file import table_writer
 from specter_batch.training.embeddings import Embedder, Embeddings
 
@@ -46,11 +47,14 @@ def write_embeddings(
         ConfigError: `out` is one of the input files.
         PaperSchemaError: Nothing is there, or a file is no parquet of papers.
     """
-    _, paths = find_parquet(source)
-    if any(path.resolve() == out.resolve() for path in paths):
-        raise ConfigError(f"{out}: is one of the papers to read; give another file to write")
+    files = _input_files(source, out)
     chosen = columns or PaperColumns()
-    resolved = {path: chosen.resolve(open_parquet(path).schema_arrow, where=str(path)) for path in paths}
+    resolved = {
+        file.path: chosen.resolve(
+            open_parquet(file.path).schema_arrow, where=str(file.path), partitions=file.partitions
+        )
+        for file in files
+    }
     about: dict[str, str | int] = {
         "encoder": embedder.name,
         "pooling": embedder.pooling,
@@ -62,8 +66,11 @@ def write_embeddings(
     out.parent.mkdir(parents=True, exist_ok=True)
     rows, nulls = 0, Counter[str]()
     with written_whole(out) as partial, table_writer(partial, schema) as writer:
-        for path, found in resolved.items():
-            for batch in read_papers(open_parquet(path), found, where=str(path), batch_rows=BATCH_ROWS):
+        for file in files:
+            parquet, where = open_parquet(file.path), str(file.path)
+            for batch in read_papers(
+                parquet, resolved[file.path], where=where, batch_rows=BATCH_ROWS, partitions=file.partitions
+            ):
                 writer.write_table(_embedded(embedder, batch, schema, nulls))
                 rows += len(batch)
                 advance(len(batch))
@@ -71,9 +78,26 @@ def write_embeddings(
     return {"file": str(out), "rows": rows, "embedded": rows - sum(null.values()), "null": null, **about}
 
 
-def count_rows(source: str | Path) -> int:
+def count_rows(source: str | Path, out: Path) -> int:
     """Return how many rows `write_embeddings` will write."""
-    return sum(open_parquet(path).metadata.num_rows for path in find_parquet(source)[1])
+    return sum(open_parquet(file.path).metadata.num_rows for file in _input_files(source, out))
+
+
+def _input_files(source: str | Path, out: Path) -> Sequence[InputPath]:
+    """Return the files to embed. Embeddings that an earlier run wrote to `out` are none of them.
+
+    Raises:
+        ConfigError: `out` is a file of papers.
+        PaperSchemaError: Nothing is there, or something that may hold papers cannot be read.
+    """
+    inventory = parquet_inventory(source)
+    inventory.check_complete(source=str(source))
+    files = [file for file in inventory.files if file.path.resolve() != out.resolve()]
+    if len(files) < len(inventory.files) and "embedding" not in open_parquet(out).schema_arrow.names:
+        raise ConfigError(f"{out}: is one of the papers to read; give another file to write")
+    if not files:
+        raise PaperSchemaError(f"{source}: holds only {out}, which embed wrote; give a folder or file of papers")
+    return files
 
 
 def _schema(hidden_size: int, *, with_label: bool, about: Mapping[str, str | int]) -> pa.Schema:

@@ -105,11 +105,14 @@ def ingest(request: IngestRequest, *, console: Console) -> IngestResult:
     return IngestResult(account=account, exit_code=EXIT_FILES_FAILED if errors else 0)
 
 
-def _units(request: IngestRequest) -> list[IngestUnit]:
-    root, paths = find_dump(request.source, request.format.reader().suffixes, what=request.format.name)
-    if request.format.joined:
-        return [IngestUnit(name=request.format.name, root=root, paths=tuple(paths))]
-    return [IngestUnit(name=path.relative_to(root).as_posix(), root=root, paths=(path,)) for path in paths]
+def _units(inventory: InputInventory, format_: Format) -> list[IngestUnit]:
+    root, paths = _local(inventory.root), [_local(file.path) for file in inventory.files]
+    if format_.joined:
+        return [IngestUnit(name=format_.name, root=root, paths=tuple(paths))]
+    return [
+        IngestUnit(name=file.name, root=root, paths=(path,))
+        for file, path in zip(inventory.files, paths, strict=True)
+    ]
 
 
 def _claim(out: Path) -> Path:

@@ -1,0 +1,155 @@
+"""What a file is by its name and its first bytes: data to read, data of another kind, or no data at all."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+HEAD_BYTES = 64
+
+# Files that describe other files; they have names of data and hold none.
+DESCRIPTIONS = frozenset(
+    {"manifest", "manifest.json", "dataset_info.json", "dataset_infos.json", "dataset_dict.json", "croissant.json"}
+    | {"thumbs.db", "desktop.ini"}
+)
+# What file systems and storage servers keep in a folder for themselves.
+SYSTEM_FOLDERS = frozenset({"lost+found", "$recycle.bin", "system volume information", "@eadir"})
+UNFINISHED = frozenset(
+    {"tmp", "temp", "partial", "part", "crdownload", "download", "filepart", "incomplete", "inprogress", "aria2"}
+    | {"_copying_", "bak", "backup", "old", "orig", "swp", "swo"}
+)
+CHECKSUMS = frozenset(
+    {"crc", "crc32", "md5", "sha1", "sha256", "sha512", "md5sum", "sha1sum", "sha256sum", "sha512sum", "etag", "sig"}
+    | {"asc"}
+)
+# Names of texts, code and settings. Their first bytes are looked at, for formats that have a signature.
+DOCUMENTS = frozenset(
+    {"md", "rst", "txt", "html", "htm", "pdf", "log", "tex", "doc", "docx", "ppt", "pptx", "png", "jpg", "jpeg", "gif"}
+    | {"svg", "webp", "yaml", "yml", "toml", "ini", "cfg", "conf", "lock", "pem", "key", "prom", "json", "geojson"}
+    | {"py", "ipynb", "sh", "sql", "r", "js", "css", "npy", "npz", "pt", "bin", "safetensors", "onnx"}
+)
+# Of these, names under which anything is found.
+_ANY_CONTENT = frozenset({"txt", "log", "bin", "json"})
+_NAMED: Mapping[str, str] = {
+    "parquet": "Parquet", "pq": "Parquet", "jsonl": "JSON Lines", "ndjson": "JSON Lines", "csv": "CSV", "tsv": "TSV",
+    "tab": "TSV", "psv": "CSV", "xml": "XML", "nxml": "XML", "arrow": "Arrow", "feather": "Feather", "ipc": "Arrow",
+    "orc": "ORC", "avro": "Avro", "lance": "Lance", "xlsx": "Excel", "xls": "Excel", "ods": "OpenDocument",
+    "sqlite": "SQLite", "sqlite3": "SQLite", "db": "database", "duckdb": "DuckDB", "pkl": "pickle", "pickle": "pickle",
+    "h5": "HDF5", "hdf5": "HDF5", "dta": "Stata", "sav": "SPSS", "sas7bdat": "SAS", "rds": "R", "rdata": "R",
+    "bib": "BibTeX", "ris": "RIS", "nbib": "PubMed citation",
+}  # fmt: skip
+_PACKED: Mapping[str, str] = {
+    "gz": "gzip", "gzip": "gzip", "bgz": "gzip", "z": "compress", "bz2": "bzip2", "bzip2": "bzip2", "xz": "xz",
+    "lzma": "xz", "zst": "Zstandard", "zstd": "Zstandard", "lz4": "LZ4", "br": "Brotli", "snappy": "Snappy",
+    "sz": "Snappy", "lzo": "LZO", "zip": "zip archive", "7z": "7-Zip archive", "rar": "RAR archive",
+    "tar": "tar archive", "tgz": "tar archive", "tbz": "tar archive", "tbz2": "tar archive", "txz": "tar archive",
+}  # fmt: skip
+# By their first bytes.
+_SIGNATURES: Mapping[bytes, str] = {
+    b"PAR1": "Parquet", b"PARE": "Parquet", b"ARROW1": "Arrow", b"FEA1": "Feather", b"ORC": "ORC",
+    b"Obj\x01": "Avro", b"SQLite format 3": "SQLite", b"\x89HDF": "HDF5", b"\x1f\x8b": "gzip", b"BZh": "bzip2",
+    b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "Zstandard", b"\x04\x22\x4d\x18": "LZ4", b"PK\x03\x04": "zip archive",
+    b"7z\xbc\xaf": "7-Zip archive", b"Rar!": "RAR archive",
+}  # fmt: skip
+_TEXTS: Mapping[str, re.Pattern[bytes]] = {
+    "JSON": re.compile(rb'(?:\xef\xbb\xbf)?\s*(?:\[\s*)?\{\s*"'),
+    "XML": re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:\?xml|!DOCTYPE [A-Z]|PubmedArticleSet)"),
+}
+
+Verdict = Literal["read", "ignored", "failed", "sniff"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputKind:
+    """The files that a command reads.
+
+    Attributes:
+        what: Such files, for messages.
+        looked_for: Their names, for messages.
+        wanted: Says by a file's name whether it is one.
+        signature: Name in `_SIGNATURES` of files that are read whatever their name; None where there is no such.
+        text: Name in `_TEXTS` of what such files hold; a file that begins so under another name is not passed over.
+        papers_of_ingest: Whether papers that `ingest` wrote below the input are read.
+    """
+
+    what: str
+    looked_for: str
+    wanted: Callable[[str], bool]
+    signature: str | None = None
+    text: str | None = None
+    papers_of_ingest: bool = False
+
+
+PARQUET = InputKind(
+    what="parquet files",
+    looked_for="*.parquet and *.pq",
+    wanted=lambda name: name.lower().endswith((".parquet", ".pq")),
+    signature="Parquet",
+    papers_of_ingest=True,
+)
+
+
+def is_hidden(name: str) -> bool:
+    """Say whether a name is not data by the convention of Hadoop and Spark; a partition `_year=2026` is data."""
+    return name.startswith(".") or (name.startswith("_") and "=" not in name)
+
+
+def by_name(name: str, kind: InputKind) -> tuple[Verdict, str]:
+    """Say what becomes of a file by its name, and why; `sniff` says that its first bytes decide."""
+    lowered = name.lower()
+    last = lowered.rpartition(".")[2] if "." in lowered else ""
+    if lowered in DESCRIPTIONS:
+        return "ignored", "describes the folder or its files, and holds no papers, by its name"
+    if kind.wanted(name):
+        return "read", ""
+    if last in CHECKSUMS:
+        return "ignored", "a checksum or signature, by its name"
+    if last in UNFINISHED or lowered.endswith("~"):
+        return "ignored", "unfinished, temporary or a backup, by its name"
+    return "sniff", ""
+
+
+def by_head(name: str, head: bytes, kind: InputKind) -> tuple[Verdict, str]:
+    """Say what becomes of a file whose name does not decide it, by its first bytes, and why."""
+    signature = next((what for magic, what in _SIGNATURES.items() if head.startswith(magic)), None)
+    if signature is not None and signature == kind.signature:
+        return "read", ""
+    endings = [_without_suffix(piece) for piece in name.lower().split(".")[1:]]
+    passed_over = f"not one of the {kind.what}, by its name and its first bytes"
+    if _is_document(endings) and (signature is None or endings[-1] not in _ANY_CONTENT):
+        return "ignored", passed_over
+    named = next((what for ending in endings if (what := _NAMED.get(ending) or _PACKED.get(ending))), None)
+    if named is not None or signature is not None:
+        return "failed", _other_data(named or signature or "", kind)
+    if kind.text is not None and _TEXTS[kind.text].match(head):
+        return "failed", (
+            f"begins like {kind.text} and has another name than the {kind.what} that are read ({kind.looked_for}); "
+            "rename it, or move it away if it holds no papers"
+        )
+    return "ignored", passed_over
+
+
+def looks_like_data(name: str, kind: InputKind) -> bool:
+    """Say by its name whether something that cannot be opened may hold papers."""
+    return by_name(name, kind)[0] == "read" or by_head(name, b"", kind)[0] == "failed"
+
+
+def _is_document(endings: Sequence[str]) -> bool:
+    """Say whether these endings are those of a text, also of a compressed one such as `README.md.gz`."""
+    before, last = ["", "", *endings][-2:]
+    return last in DOCUMENTS or (last in _PACKED and before in DOCUMENTS - _ANY_CONTENT)
+
+
+def _without_suffix(piece: str) -> str:
+    """Return an ending without what copying adds to it: `gz?key=…`, `parquet (1)`, `csv-old`."""
+    return re.split(r"[^a-z0-9_]", piece, maxsplit=1)[0]
+
+
+def _other_data(what: str, kind: InputKind) -> str:
+    article = "an" if what.startswith(("A", "E", "O", "HDF", "LZ", "RAR", "RIS", "R ", "S", "X", "xz")) else "a"
+    if what == kind.signature:
+        return f"has a name of {what} files and other content; write the file again, or move it away"
+    return (
+        f"looks like {article} {what if 'archive' in what else what + ' file'}, "
+        f"and only {kind.what} are read here ({kind.looked_for}); unpack or convert it, rename it, or move it away"
+    )

@@ -1,0 +1,30 @@
+r"""Names of files as they are stored in JSON, parquet and logs: always UTF-8, and reversible.
+
+A file name on Linux is bytes, and not always UTF-8. Python keeps the other bytes as lone surrogates, which neither JSON
+nor parquet can hold. In a stored name such a byte is `\xe9`, and a backslash of the name itself is `\\`, so that two
+files never get the same stored name. Every other name is stored as it is.
+"""
+
+import re
+
+_LOST_BYTE = re.compile("[\udc80-\udcff]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_STORED = re.compile(r"\\(?:\\|x([0-9a-f]{2}))")
+
+
+def stored_name(name: str) -> str:
+    """Return the stored form of a name or path, from which `original_name` makes the name again."""
+    return storable(name.replace("\\", "\\\\")) if "\\" in name or _SURROGATE.search(name) else name
+
+
+def original_name(stored: str) -> str:
+    """Return the name or path that `stored_name` was given."""
+    return _STORED.sub(lambda found: chr(0xDC00 + int(found[1], 16)) if found[1] else "\\", stored)
+
+
+def storable(text: str) -> str:
+    r"""Return a text, such as an error message, with `\xe9` for each byte that is not UTF-8; this is not reversible."""
+    if not _SURROGATE.search(text):
+        return text
+    text = _LOST_BYTE.sub(lambda found: f"\\x{ord(found[0]) - 0xDC00:02x}", text)
+    return _SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
