@@ -8,9 +8,10 @@ from one_contender import TURN
 
 from specter_batch.encoding import TextEncoder
 from specter_batch.errors import PaperSchemaError
+from specter_batch.input_inventory import parquet_inventory
 from specter_batch.language import EnglishFilter
 from specter_batch.metrics import Ints
-from specter_batch.papers import PaperColumns, find_parquet, is_blank, open_parquet, paper_text, read_papers
+from specter_batch.papers import PaperColumns, is_blank, open_parquet, paper_text, read_papers
 
 READ_ROWS = 4096
 GOLDEN_RATIO = (5**0.5 - 1) / 2
@@ -30,7 +31,7 @@ def read_usable(source: str | Path, *, most: int) -> pa.Table:
     """
     english, ids, texts = EnglishFilter(), set[str](), set[str]()
     tables: list[pa.Table] = []
-    for path in find_parquet(source)[1]:
+    for path in (file.path for file in parquet_inventory(source).files):
         file = open_parquet(path)
         columns = PaperColumns().resolve(file.schema_arrow, where=str(path))
         for batch in read_papers(file, columns, where=str(path), batch_rows=READ_ROWS):

@@ -10,15 +10,16 @@ from collections.abc import Callable, Sequence
 
 import langdetect
 
+from specter_batch.input_inventory import parquet_inventory
 from specter_batch.language import MAX_CHARACTERS, EnglishFilter
-from specter_batch.papers import PaperColumns, find_parquet, open_parquet, paper_text, read_papers
+from specter_batch.papers import PaperColumns, open_parquet, paper_text, read_papers
 
 
 def read_texts(sources: Sequence[str]) -> tuple[list[str], list[str]]:
     """Return the ids of all papers and their texts, title and abstract joined by a space."""
     paper_ids, texts = [], []
     for source in sources:
-        for path in find_parquet(source)[1]:
+        for path in (file.path for file in parquet_inventory(source).files):
             file = open_parquet(path)
             columns = PaperColumns().resolve(file.schema_arrow, where=str(path))
             for batch in read_papers(file, columns, where=str(path), batch_rows=1024):

@@ -42,7 +42,7 @@ ABSTRACT = "We studied the outcomes of patients in a large cohort and found that
 
 # One after the other in the main thread: seconds and memory of each can be told apart.
 STAGES: dict[str, list[tuple[Any, str]]] = {
-    "find files, read footers, plan": [(nightly, "find_parquet"), (nightly, "plan_shards")],
+    "find files, read footers, plan": [(nightly, "parquet_inventory"), (nightly, "plan_shards")],
     "plan.json": [(nightly, "write_inventory")],
     "open the ledger": [(Ledger, "__init__")],
     "earlier labels' files": [(nightly, "reusable_labels")],

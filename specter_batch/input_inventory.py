@@ -108,6 +108,11 @@ def take_inventory(source: str | Location, kind: InputKind, *, out: Location | N
     root, glob = _root_of(place, source)
     if root is None:
         return _outright(place)
+    if isinstance(root, Path) and not root.is_dir():
+        raise PaperSchemaError(
+            f"{storable(str(source))}: no {kind.what} found (looked for {kind.looked_for}); there is no folder "
+            f"{storable(str(root))}"
+        )
     tree = StoreTree(root) if isinstance(root, UrlPath) else LocalTree(root)
     left_out = () if out is None else (str(out) if isinstance(out, UrlPath) else os.path.realpath(out),)
     walk = InputWalk(tree=tree, kind=kind, glob=glob, left_out=left_out)

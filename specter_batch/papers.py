@@ -3,7 +3,7 @@
 import hashlib
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import cache
 from types import MappingProxyType
@@ -84,7 +84,8 @@ class PaperColumns:
                 option = f"--{field.name.replace('_', '-')}-column"
                 raise PaperSchemaError(
                     f"{where}: no column for {field.name}: expected {' or '.join(candidates)}, "
-                    f"got {', '.join(schema.names) or 'no columns'}{shown_partitions(partitions)}; name it with {option}"
+                    f"got {', '.join(schema.names) or 'no columns'}{shown_partitions(partitions)}; "
+                    f"name it with {option}"
                 )
         return resolved
 

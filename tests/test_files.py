@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from specter_batch.files import apply_umask, write_json, write_text, written_whole
-from specter_batch.papers import find_parquet
+from specter_batch.input_inventory import parquet_inventory
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_a_killed_writer_leaves_the_old_content_and_the_next_one_clears_up(old: 
 def test_a_partial_parquet_file_is_never_taken_for_data(old: Path) -> None:
     with written_whole(old) as partial:
         partial.write_text("half")
-        assert find_parquet(old.parent)[1] == [old]
+        assert [file.path for file in parquet_inventory(old.parent).files] == [old]
 
 
 def test_text_is_written_as_utf8(tmp_path: Path) -> None:

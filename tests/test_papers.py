@@ -19,7 +19,6 @@ from specter_batch.papers import (
     PaperColumns,
     canonical_papers,
     check_template,
-    find_parquet,
     is_blank,
     normalised_text_hash,
     open_parquet,
@@ -251,77 +250,6 @@ def test_an_input_without_labels_has_a_label_column_of_nulls() -> None:
     batch = as_papers(papers_table())
     assert batch.table["label"].to_pylist() == [None, None, None]
     assert len(batch) == 3
-
-
-# Finding files
-
-
-@pytest.fixture
-def dump(tmp_path: Path) -> Path:
-    for name in ("b.parquet", "a.PARQUET", "deep/er/c.pq", "_SUCCESS", "notes.txt", "_tmp/d.parquet", ".hid/e.parquet"):
-        file = tmp_path / "dump" / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(b"")
-    for name in ("_f.parquet", ".g.parquet.partial", ".h.parquet"):
-        (tmp_path / "dump" / name).write_bytes(b"")
-    return tmp_path / "dump"
-
-
-def test_a_folder_is_searched_recursively_without_hidden_and_underscore_names(dump: Path) -> None:
-    root, files = find_parquet(dump)
-    assert root == dump
-    assert [file.relative_to(dump).as_posix() for file in files] == ["a.PARQUET", "b.parquet", "deep/er/c.pq"]
-
-
-def test_a_folder_named_like_a_parquet_file_is_searched_and_is_no_file_itself(tmp_path: Path) -> None:
-    inner = tmp_path / "night.parquet" / "part.parquet"
-    inner.parent.mkdir()
-    inner.write_bytes(b"")
-    assert find_parquet(tmp_path)[1] == [inner]
-    assert find_parquet(inner.parent)[1] == [inner]
-
-
-def test_a_folder_whose_own_path_is_hidden_is_still_searched(tmp_path: Path) -> None:
-    file = tmp_path / ".cache" / "_night" / "a.parquet"
-    file.parent.mkdir(parents=True)
-    file.write_bytes(b"")
-    assert find_parquet(file.parent)[1] == [file]
-
-
-def test_a_file_is_taken_whatever_its_name(dump: Path) -> None:
-    assert find_parquet(dump / "_f.parquet") == (dump, [dump / "_f.parquet"])
-    assert find_parquet(str(dump / "notes.txt")) == (dump, [dump / "notes.txt"])
-
-
-def test_a_glob_is_rooted_before_its_first_wildcard(dump: Path) -> None:
-    assert find_parquet(str(dump / "d*" / "**" / "*.pq")) == (dump, [dump / "deep" / "er" / "c.pq"])
-    assert find_parquet(str(dump / "[ab].*")) == (dump, [dump / "a.PARQUET", dump / "b.parquet"])
-
-
-def test_a_glob_passes_over_hidden_and_underscore_names_and_other_suffixes(dump: Path) -> None:
-    assert find_parquet(str(dump / "*"))[1] == [dump / "a.PARQUET", dump / "b.parquet"]
-
-
-def test_a_relative_glob_is_searched_from_the_working_folder(dump: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(dump)
-    assert find_parquet("*.parquet") == (Path(), [Path("b.parquet")])
-
-
-@pytest.mark.parametrize("source", ["*.csv", "nowhere/*.parquet", "_tmp*/_nothing*"])
-def test_a_glob_that_matches_no_parquet_file_is_refused(dump: Path, source: str) -> None:
-    with pytest.raises(PaperSchemaError, match=r"no parquet files found \(looked for \*\.parquet and \*\.pq\)"):
-        find_parquet(str(dump / source))
-
-
-def test_a_folder_without_parquet_files_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "readme.txt").write_text("nothing here")
-    with pytest.raises(PaperSchemaError, match="no parquet files found"):
-        find_parquet(tmp_path)
-
-
-def test_a_missing_path_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(PaperSchemaError, match=r"gone\.parquet: no such file or folder"):
-        find_parquet(tmp_path / "gone.parquet")
 
 
 # Opening files
@@ -565,11 +493,3 @@ def test_a_corrupt_data_page_names_the_file_and_the_row_group(tmp_path: Path) ->
     columns = PaperColumns().resolve(file.schema_arrow, where="a")
     with pytest.raises(PaperSchemaError, match=r"here\.parquet: row group 0 cannot be decoded"):
         list(read_papers(file, columns, where="here.parquet", batch_rows=9))
-
-
-def test_globs_that_end_in_two_stars_read_the_whole_folder(tmp_path: Path) -> None:
-    (tmp_path / "x/y").mkdir(parents=True)
-    pq.write_table(pa.table({"a": [1]}), tmp_path / "x/y/a.parquet")
-    assert find_parquet(f"{tmp_path}/**")[1] == [tmp_path / "x/y/a.parquet"]
-    with pytest.raises(PaperSchemaError):
-        find_parquet(f"{tmp_path}/**x")

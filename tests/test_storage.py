@@ -17,8 +17,9 @@ from s3_server import S3Server
 from specter_batch.bundle import ModelBundle
 from specter_batch.errors import BundleError, FingerprintError, PaperSchemaError, StorageError
 from specter_batch.files import write_text, written_whole
-from specter_batch.papers import find_parquet, open_parquet
-from specter_batch.storage import in_parallel, located, name_below, names_in, sizes_in
+from specter_batch.input_inventory import parquet_inventory
+from specter_batch.papers import open_parquet
+from specter_batch.storage import in_parallel, located, names_in, sizes_in
 from specter_batch.url_path import UrlPath
 
 _folders = count(1)
@@ -88,10 +89,11 @@ def test_folders_and_globs_take_the_same_files_as_local_ones(folder: UrlPath, tm
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("x")
         write_text(folder / name, "x")
-    root, files = find_parquet(f"{tmp_path}/{pattern}")
-    there, found = find_parquet(f"{folder}/{pattern}" if pattern else folder)
-    assert [name_below(file, there) for file in found] == [name_below(file, root) for file in files]
-    assert found
+    here = parquet_inventory(f"{tmp_path}/{pattern}")
+    there = parquet_inventory(f"{folder}/{pattern}" if pattern else folder)
+    assert [file.name for file in there.files] == [file.name for file in here.files]
+    assert (there.ignored, there.failed) == (here.ignored, here.failed)
+    assert there.files
 
 
 def test_an_error_stops_what_is_done_in_parallel() -> None:
@@ -109,12 +111,12 @@ def test_an_error_stops_what_is_done_in_parallel() -> None:
 
 def test_nothing_there_is_a_clear_error(folder: UrlPath) -> None:
     with pytest.raises(PaperSchemaError, match="no such file, folder or bucket"):
-        find_parquet(folder)
+        parquet_inventory(folder)
     with pytest.raises(PaperSchemaError, match="no parquet files found"):
-        find_parquet(f"{folder}/*.parquet")
+        parquet_inventory(f"{folder}/*.parquet")
     write_text(folder / "a.parquet", "x")
     with pytest.raises(PaperSchemaError, match="not a usable glob"):
-        find_parquet(f"{folder}/a**/*.parquet")
+        parquet_inventory(f"{folder}/a**/*.parquet")
 
 
 def test_only_the_needed_columns_of_a_large_file_are_fetched(

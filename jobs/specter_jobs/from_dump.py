@@ -54,9 +54,7 @@ def night_input(config: NightConfig, *, console: Console) -> NightInput:
         )
     out = config.out / INGESTED
     format_ = Format(name=config.format, columns=TableColumns(papers=config.columns, year=None))
-    request = IngestRequest(
-        format=format_, source=config.dump, out=out, workers=usable_cpus(), left_out=config.out
-    )
+    request = IngestRequest(format=format_, source=config.dump, out=out, workers=usable_cpus(), writes=config.out)
     account = ingest(request, console=console).account
     return NightInput(
         dump=str(out / PAPERS),

@@ -78,6 +78,8 @@ def _years(text: str | None) -> tuple[int | None, int | None] | None:
 
 
 def _summary(account: dict[str, Any], out: Path) -> str:
+    from specter_batch.input_inventory import ignored_line
+
     records, run, files = account["records"], account["this_run"], account["files"]
     lines = [
         f"{_some(records['read'], 'record')} in {_some(files['finished'], 'file')}: "
@@ -94,6 +96,8 @@ def _summary(account: dict[str, Any], out: Path) -> str:
     else:
         lines.append("nothing to read anew")
     lines += [f"failed: {name}: {error}" for name, error in account["failed_files"].items()]
+    if account["ignored_files"]:
+        lines.append(f"ignored: {ignored_line(account['ignored_files'])}")
     lines.append(f"papers: {out / 'papers'}   account: {out / 'ingest.json'}")
     return "\n".join(lines)
 

@@ -41,9 +41,7 @@ class Inventory(BaseModel):
         return located(original_name(self.root)) / original_name(name)
 
 
-def write_inventory(
-    out: Location, root: Location, plan: Plan, *, binding: str, ignored: Mapping[str, str]
-) -> None:
+def write_inventory(out: Location, root: Location, plan: Plan, *, binding: str, ignored: Mapping[str, str]) -> None:
     """Write `plan.json`."""
     inventory = Inventory(
         root=stored_name(str(root if isinstance(root, UrlPath) else root.absolute())),

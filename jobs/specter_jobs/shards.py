@@ -164,7 +164,11 @@ class ShardReader:
                 raise PaperSchemaError("the file changed while the job ran; leave it alone")
             groups = list(range(group, parquet.num_row_groups))
             self._batches = read_papers(
-                parquet, shard.file.columns, where=shard.file.name, batch_rows=READ_ROWS, row_groups=groups,
+                parquet,
+                shard.file.columns,
+                where=shard.file.name,
+                batch_rows=READ_ROWS,
+                row_groups=groups,
                 partitions=shard.file.partitions,
             )
             self._file, self._rest, self._position = shard.file, None, shard.file.group_starts[group]

@@ -9,7 +9,8 @@ from papers_on_disk import GERMAN, RunNight, paper, write_dump
 from specter_batch.bundle import ModelBundle
 from specter_batch.cli import app, build_app
 from specter_batch.errors import BundleError, ConfigError, PaperSchemaError
-from specter_batch.papers import PaperColumns, find_parquet, paper_text
+from specter_batch.input_inventory import parquet_inventory
+from specter_batch.papers import PaperColumns, paper_text
 from specter_batch.sample import SamplePaths
 from specter_jobs.config import NightConfig
 from specter_jobs.estimate import estimate_night
@@ -73,7 +74,7 @@ def test_the_tokens_of_a_sample_are_near_those_of_all_papers(tiny_bundle: Path, 
 def test_a_sample_has_rows_of_every_file_and_none_twice(tmp_path: Path) -> None:
     for number, rows in enumerate((500, 3, 200, 90, 1, 700)):
         write_dump(tmp_path / f"in/{number}.parquet", [paper(i) for i in range(rows)])
-    plan = plan_shards(*find_parquet(tmp_path / "in"), columns=PaperColumns(), shard_rows=50)
+    plan = plan_shards(parquet_inventory(tmp_path / "in"), columns=PaperColumns(), shard_rows=50)
     drawn = sample_shards(plan, rows=600, seed=3)
     rows = [(shard.file.name, shard.start + i) for shard in drawn for i in range(shard.rows)]
     assert len(rows) == len(set(rows)) >= 400

@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from papers_on_disk import RunNight, paper, read_all
-from specter_batch.papers import PaperColumns, find_parquet
+from specter_batch.input_inventory import parquet_inventory
+from specter_batch.papers import PaperColumns
 from specter_jobs.shards import ShardReader, plan_shards
 
 ABSTRACTS = [None if i % 7 == 3 else f"Abstract {i}. " * (i % 30) for i in range(200)]
@@ -23,7 +24,7 @@ SPARK_FILE = "part-00000-0b6c2a1e-7d3f-4e55-9f0a-3d8c6b1a2f44-c000.snappy.parque
 
 def found_in(path: Path) -> list[dict[str, Any]]:
     """Return the papers of a dump as the job reads them, in shards that fit no row group."""
-    plan = plan_shards(*find_parquet(path), columns=PaperColumns(), shard_rows=37)
+    plan = plan_shards(parquet_inventory(path), columns=PaperColumns(), shard_rows=37)
     assert plan.failed == ()
     reader = ShardReader()
     batches = [reader.read(shard) for shard in plan.shards]
@@ -137,7 +138,7 @@ def test_a_folder_of_spark_is_read_and_its_markers_and_checksums_are_not(tmp_pat
     file = spark_folder(tmp_path / "in", compression=compression)
     assert pq.ParquetFile(file).schema.column(4).physical_type == "INT96"
     assert found_in(tmp_path / "in") == ROWS
-    assert find_parquet(tmp_path / "in")[1] == [file]
+    assert [found.path for found in parquet_inventory(tmp_path / "in").files] == [file]
 
 
 def test_what_spark_has_not_finished_or_keeps_for_itself_is_not_read(tmp_path: Path) -> None:
@@ -147,13 +148,12 @@ def test_what_spark_has_not_finished_or_keeps_for_itself_is_not_read(tmp_path: P
         "_metadata",
         "_common_metadata",
         "_committed_123",
-        "_delta_log/00000000000000000010.checkpoint.parquet",
         ".spark-staging-7/date=2026-11-22/part-00002.snappy.parquet",
     ):
         path = tmp_path / "in" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(file.read_bytes())
-    assert find_parquet(tmp_path / "in")[1] == [file]
+    assert [found.path for found in parquet_inventory(tmp_path / "in").files] == [file]
 
 
 def test_text_that_spark_wrote_without_marking_it_as_text_is_read_as_utf8(tmp_path: Path) -> None:
@@ -208,5 +208,5 @@ def test_a_partitioned_dataset_of_arrow_is_read(tmp_path: Path) -> None:
     ds.write_dataset(table, tmp_path / "in", format="parquet", partitioning=ds.partitioning(
         pa.schema([("year", pa.int64())]), flavor="hive"
     ))  # fmt: skip
-    assert len(find_parquet(tmp_path / "in")[1]) == 3
+    assert len(parquet_inventory(tmp_path / "in").files) == 3
     assert by_id(found_in(tmp_path / "in")) == by_id(ROWS)

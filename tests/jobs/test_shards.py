@@ -5,12 +5,13 @@ import pytest
 
 from papers_on_disk import paper, write_dump
 from specter_batch.errors import PaperSchemaError, ShardError
+from specter_batch.input_inventory import parquet_inventory
 from specter_batch.papers import PaperColumns
 from specter_jobs.shards import Plan, ShardReader, plan_shards
 
 
 def plan(root: Path, *, shard_rows: int) -> Plan:
-    return plan_shards(root, sorted(root.rglob("*.parquet")), columns=PaperColumns(), shard_rows=shard_rows)
+    return plan_shards(parquet_inventory(root), columns=PaperColumns(), shard_rows=shard_rows)
 
 
 def test_shards_cover_every_row_once_whatever_the_row_groups(tmp_path: Path) -> None:

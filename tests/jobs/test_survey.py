@@ -5,7 +5,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from papers_on_disk import paper, write_dump
-from specter_batch.papers import TEXT_TEMPLATE, PaperColumns, find_parquet
+from specter_batch.input_inventory import parquet_inventory
+from specter_batch.papers import TEXT_TEMPLATE, PaperColumns
 from specter_jobs.config import NightConfig
 from specter_jobs.shards import plan_shards
 from specter_jobs.survey import Survey
@@ -13,7 +14,7 @@ from specter_jobs.survey import Survey
 
 def survey_of(root: Path, scratch: Path, *, shard_rows: int = 4) -> Survey:
     config = NightConfig(dump=str(root), out=scratch, bundle=scratch, shard_rows=shard_rows)
-    plan = plan_shards(*find_parquet(root), columns=PaperColumns(), shard_rows=shard_rows)
+    plan = plan_shards(parquet_inventory(root), columns=PaperColumns(), shard_rows=shard_rows)
     scratch.mkdir(exist_ok=True)
     (scratch / "survey.duckdb").unlink(missing_ok=True)
     return Survey(plan.shards, config, template=TEXT_TEMPLATE, known_labels=[], scratch=scratch, advance=lambda _: None)

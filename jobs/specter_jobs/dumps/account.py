@@ -12,6 +12,7 @@ def account_of(
     entries: Sequence[IngestEntry],
     failed: Mapping[str, str],
     *,
+    ignored: Mapping[str, str],
     fresh: set[str],
     seconds: float,
 ) -> dict[str, Any]:
@@ -20,6 +21,7 @@ def account_of(
     Args:
         entries: Of the finished files, in the order of the input.
         failed: Errors of the others.
+        ignored: What else is in the input, and why it is not read.
         fresh: The files that this run read; the others were done before.
         seconds: Of this run.
 
@@ -47,6 +49,7 @@ def account_of(
         "rejects_by_reason": dict(sorted(reasons.items())),
         "files": {"found": len(entries) + len(failed), "finished": len(entries), "failed": len(failed)},
         "failed_files": dict(failed),
+        "ignored_files": dict(ignored),
         "this_run": {
             "files": len(anew),
             "records": sum(entry.records for entry in anew),

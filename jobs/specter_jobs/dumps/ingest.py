@@ -13,10 +13,14 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from specter_batch.errors import ConfigError, PaperSchemaError
 from specter_batch.files import write_json, write_text
+from specter_batch.input_inventory import InputInventory, take_inventory
 from specter_batch.output_marker import mark_output, output_command
+from specter_batch.storage import located
+from specter_batch.stored_names import storable
+from specter_batch.url_path import UrlPath
 from specter_jobs.dumps.account import account_of
 from specter_jobs.dumps.formats import Format
-from specter_jobs.dumps.inputs import find_dump, silent
+from specter_jobs.dumps.inputs import dump_kind, silent
 from specter_jobs.dumps.ledger import IngestLedger
 from specter_jobs.dumps.newest import already_taken, losers_by_unit, take_out, wanted_out
 from specter_jobs.dumps.pool import Outcome, Work, run_unit, run_units
@@ -42,6 +46,7 @@ class IngestRequest:
         format: The dump's format.
         source: Its file, folder or glob.
         out: Folder for papers, rejects, the account and the ledger.
+        writes: Folder that the calling command writes, if `out` is a part of it; it is no part of the dump.
         label: The field that becomes the label, `none`, or None for the format's own.
         years: First and last year wanted, each None where open.
         workers: Files read at once.
@@ -50,6 +55,7 @@ class IngestRequest:
     format: Format
     source: str
     out: Path
+    writes: Path | None = None
     label: str | None = None
     years: tuple[int | None, int | None] | None = None
     workers: int = 1
@@ -79,7 +85,8 @@ def ingest(request: IngestRequest, *, console: Console) -> IngestResult:
     """
     began = time.monotonic()
     options = ReadOptions(label=request.format.label(request.label), years=request.years)
-    units = _units(request)
+    inventory = _inventory(request)
+    units = _units(inventory, request.format)
     out = _claim(request.out)
     task = IngestTask(format=request.format, options=options, out=out, binding=_binding(request.format, options))
     with locked(out), sigterm_interrupts():
@@ -96,8 +103,9 @@ def ingest(request: IngestRequest, *, console: Console) -> IngestResult:
         entries = [ledger.entries[unit.name] for unit in units if unit.name not in failed]
         ledger.remove_strangers(entries)
         errors = {unit.name: str(failed[unit.name].error) for unit in units if unit.name in failed}
+        errors |= inventory.failed
         account = _described(request, options) | account_of(
-            entries, errors, fresh=fresh, seconds=time.monotonic() - began
+            entries, errors, ignored=inventory.ignored, fresh=fresh, seconds=time.monotonic() - began
         )
         write_json(out / ACCOUNT_FILE, account)
         if not errors:
@@ -105,14 +113,25 @@ def ingest(request: IngestRequest, *, console: Console) -> IngestResult:
     return IngestResult(account=account, exit_code=EXIT_FILES_FAILED if errors else 0)
 
 
+def _inventory(request: IngestRequest) -> InputInventory:
+    """Find the dump's files.
+
+    Raises:
+        ConfigError: The dump is in a store.
+        PaperSchemaError: Nothing is there.
+    """
+    if isinstance(place := located(request.source), UrlPath):
+        raise ConfigError(f"{place}: ingest reads from a local disk; copy the dump there and give that folder")
+    kind = dump_kind(request.format.reader().suffixes, what=request.format.name)
+    return take_inventory(place, kind, out=request.writes or request.out)
+
+
 def _units(inventory: InputInventory, format_: Format) -> list[IngestUnit]:
-    root, paths = _local(inventory.root), [_local(file.path) for file in inventory.files]
+    files = [(file.name, file.path) for file in inventory.files if isinstance(file.path, Path)]
+    root = Path(str(inventory.root))
     if format_.joined:
-        return [IngestUnit(name=format_.name, root=root, paths=tuple(paths))]
-    return [
-        IngestUnit(name=file.name, root=root, paths=(path,))
-        for file, path in zip(inventory.files, paths, strict=True)
-    ]
+        return [IngestUnit(name=format_.name, root=root, paths=tuple(path for _, path in files))]
+    return [IngestUnit(name=name, root=root, paths=(path,)) for name, path in files]
 
 
 def _claim(out: Path) -> Path:
@@ -197,7 +216,7 @@ def _resolve(units: Sequence[IngestUnit], task: IngestTask, ledger: IngestLedger
 def _described(request: IngestRequest, options: ReadOptions) -> dict[str, Any]:
     return {
         "format": request.format.name,
-        "input": request.source,
+        "input": storable(request.source),
         "label": options.label,
         "years": list(options.years) if options.years else None,
         "workers": request.workers,

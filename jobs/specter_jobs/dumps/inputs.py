@@ -1,4 +1,4 @@
-"""Input files of a dump: finding them, and reading them decompressed while their bytes are counted and hashed."""
+"""Input files of a dump: which they are, and reading them decompressed while their bytes are counted and hashed."""
 
 import hashlib
 import io
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from specter_batch.papers import find_files
+from specter_batch.input_kinds import InputKind
 from specter_jobs.dumps.compression import (
     COMPRESSED,
     HEAD_BYTES,
@@ -27,26 +27,20 @@ from specter_jobs.dumps.records import WrongFormatError
 Advance = Callable[[int], None]
 
 
-def find_dump(source: str | Path, suffixes: tuple[str, ...], *, what: str) -> tuple[Path, list[Path]]:
-    """List the files of a dump: one file, a folder (recursively) or a glob, in a fixed order.
+def dump_kind(suffixes: tuple[str, ...], *, what: str) -> InputKind:
+    """Return which files belong to a dump.
 
     Args:
-        source: Where to look.
         suffixes: Endings before the compression's; an empty one stands for a bare `part_000.gz`.
-        what: The format, for the message.
-
-    Returns:
-        The folder that the files are named relative to, and the sorted files.
-
-    Raises:
-        PaperSchemaError: Nothing is there.
+        what: The format, for messages.
     """
     endings = " or ".join(f"*{suffix}" for suffix in suffixes if suffix)
-    return find_files(
-        source,
-        wanted=lambda name: _has_suffix(name, suffixes),
+    texts = {".xml": "XML", ".json": "JSON", ".jsonl": "JSON"}
+    return InputKind(
         what=f"{what} files",
         looked_for=f"{endings}, plain or {', '.join(COMPRESSED)}",
+        wanted=lambda name: _has_suffix(name, suffixes),
+        text=next((texts[suffix] for suffix in suffixes if suffix in texts), None),
     )
 
 

@@ -13,6 +13,7 @@ from multiprocessing.connection import wait as wait_for
 from typing import Any
 
 from specter_batch.errors import SpecterBatchError
+from specter_batch.stored_names import storable
 from specter_jobs.dumps.inputs import Advance
 from specter_jobs.dumps.ledger import IngestEntry
 from specter_jobs.dumps.records import WrongFormatError
@@ -80,7 +81,7 @@ def run_unit(unit: IngestUnit, task: IngestTask, known: str | None, advance: Adv
 
 
 def _line(error: Exception) -> str:
-    line = " ".join(str(error).split())
+    line = " ".join(storable(str(error)).split())
     return line if len(line) <= LINE_CHARACTERS else f"{line[: LINE_CHARACTERS - 100]} … {line[-100:]}"
 
 

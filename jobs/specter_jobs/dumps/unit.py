@@ -23,7 +23,7 @@ class IngestUnit:
     """What is ingested in one piece: an input file, or all files of a join.
 
     Attributes:
-        name: The file's path below the input's root, with forward slashes; of a join the format's name.
+        name: The stored name of the file, its path below the input's root; of a join the format's name.
         root: The folder that files are named relative to.
         paths: The file, or the files.
     """
@@ -36,7 +36,7 @@ class IngestUnit:
     def output_name(self) -> str:
         """The name of its output files: readable, safe as a file name, and unique by the hash of the path."""
         readable = re.sub(r"[^A-Za-z0-9._-]+", "_", PurePosixPath(self.name).name.partition(".")[0]).lstrip("._")[:60]
-        digest = hashlib.blake2b(self.name.encode(errors="surrogateescape"), digest_size=6).hexdigest()
+        digest = hashlib.blake2b(self.name.encode(), digest_size=6).hexdigest()
         return f"{readable or 'papers'}-{digest}"
 
 

@@ -10,7 +10,8 @@ import pytest
 from dumps_on_disk import arxiv, output_bytes, rows, run, write_lines
 
 from specter_batch.errors import ConfigError, PaperSchemaError
-from specter_batch.papers import PAPER_SCHEMA, PaperColumns, find_parquet, open_parquet
+from specter_batch.input_inventory import parquet_inventory
+from specter_batch.papers import PAPER_SCHEMA, PaperColumns, open_parquet
 from specter_jobs.dumps import pool
 from specter_jobs.dumps.formats import Format
 from specter_jobs.dumps.ingest import IngestResult
@@ -53,7 +54,7 @@ def test_papers_come_out_in_the_canonical_schema_with_source_and_year(dump: Path
 
 def test_the_nightly_job_takes_the_papers_as_they_are(dump: Path, tmp_path: Path) -> None:
     run("arxiv", dump, tmp_path / "out")
-    _, paths = find_parquet(tmp_path / "out" / "papers")
+    paths = [file.path for file in parquet_inventory(tmp_path / "out" / "papers").files]
     for path in paths:
         with open_parquet(path) as file:
             assert set(PaperColumns().resolve(file.schema_arrow, where=str(path))) == set(PAPER_SCHEMA.names)

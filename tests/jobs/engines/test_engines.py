@@ -19,6 +19,7 @@ import poisoned
 from papers_on_disk import RunNight, label_bytes, paper, read_all, write_dump
 from specter_batch.bundle import ModelBundle
 from specter_batch.errors import BundleError, ConfigError
+from specter_batch.input_inventory import parquet_inventory
 from specter_batch.papers import PaperColumns
 from specter_batch.runtime import Device
 from specter_batch.sample import SamplePaths
@@ -225,7 +226,7 @@ def test_a_library_that_panics_costs_its_shard_alone(
 
 def test_a_shard_from_another_process_is_read_on_from_where_the_last_one_ended(tmp_path: Path) -> None:
     file = write_dump(tmp_path / "a.parquet", [paper(i) for i in range(30)])
-    plan = plan_shards(tmp_path, [file], columns=PaperColumns(), shard_rows=10)
+    plan = plan_shards(parquet_inventory(file), columns=PaperColumns(), shard_rows=10)
     reader = ShardReader()
     opened = []
     for shard in plan.shards:
