@@ -23,6 +23,7 @@ def report_of(
     papers: int = 200,
     scored: int = 100,
     failed_shards: dict[str, str] | None = None,
+    ignored: dict[str, str] | None = None,
     previous: dict[str, Any] | None = None,
     gates: GateLimits | None = None,
     seed: int = 0,
@@ -56,6 +57,7 @@ def report_of(
         "title_only": None,
         "shards": {"planned": 2 + len(failed), "finished": 2, "failed": len(failed)},
         "failed_shards": failed,
+        "ignored_inputs": ignored or {},
         "files": 2,
         "bundle": "f" * 64,
     }

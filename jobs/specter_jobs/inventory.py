@@ -41,14 +41,22 @@ class Inventory(BaseModel):
         return located(original_name(self.root)) / original_name(name)
 
 
-def write_inventory(out: Location, root: Location, plan: Plan, *, binding: str, ignored: Mapping[str, str]) -> None:
+def write_inventory(
+    out: Location,
+    root: Location,
+    plan: Plan,
+    *,
+    binding: str,
+    unreadable: Mapping[str, str],
+    ignored: Mapping[str, str],
+) -> None:
     """Write `plan.json`."""
     inventory = Inventory(
         root=stored_name(str(root if isinstance(root, UrlPath) else root.absolute())),
         binding=binding,
         rows=plan.rows,
         files={file.name: file.rows for file in plan.files},
-        unreadable={file.name: file.error for file in plan.failed},
+        unreadable=dict(unreadable),
         ignored=dict(ignored),
         shards={shard.name: shard.rows for shard in plan.shards},
     )

@@ -103,7 +103,7 @@ def _run(config: NightConfig, bundle: ModelBundle, engine: Engine, *, console: C
             scheduler = Scheduler(engine)  # the workers load while the input is surveyed
             model = model_hash(bundle, engine.kind, config.precision)
             binding = _binding(config, model)
-            write_inventory(out, inventory.root, plan, binding=binding, ignored=ignored)
+            write_inventory(out, inventory.root, plan, binding=binding, unreadable=unreadable, ignored=ignored)
             ledger = Ledger(out, binding=binding, model=model)
             known = reusable_labels(config.reuse, model=model, probabilities=config.probabilities)
             with _surveyed(plan, config, bundle, known, out, progress, scheduler) as survey:

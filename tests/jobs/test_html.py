@@ -29,7 +29,12 @@ def html_of(entries: list[LedgerEntry] | None = None, **of: Any) -> str:
         {"scored": 0},
         {"papers": 0, "scored": 0, "entries": []},
         {"labels": MANY, "papers": 5000, "scored": 3000},
-        {"labels": (EVIL, "a & b", '"><b>'), "failed_shards": {EVIL: EVIL}, "entries": [entry_of(0, file=EVIL)]},
+        {
+            "labels": (EVIL, "a & b", '"><b>'),
+            "failed_shards": {EVIL: EVIL},
+            "ignored": {EVIL: EVIL},
+            "entries": [entry_of(0, file=EVIL)],
+        },
     ],
     ids=["plain", "previous", "nothing scored", "nothing at all", "162 classes", "hostile names"],
 )
@@ -147,3 +152,11 @@ def test_a_night_writes_its_page(night: RunNight, sample_paths: SamplePaths, tmp
     assert f"{report['macro_f1']:.4f} macro F1" in text
     assert "model_int8.onnx" in text
     assert [name for name in report["labels"] if name not in text] == []
+
+
+def test_ignored_input_is_listed_with_its_reason_and_cut_where_there_is_much() -> None:
+    page = text_of(html_of(ignored={f"{number}.crc": "a checksum" for number in range(60)}))
+    assert "0.crc" in page
+    assert "49.crc" in page
+    assert "50.crc" not in page
+    assert "All 60 are listed in report.json" in page

@@ -13,7 +13,7 @@ def progress(out: Path) -> dict[str, Any]:
 
 
 def test_the_file_follows_the_night_from_survey_to_end(tmp_path: Path) -> None:
-    watch = NightWatch(tmp_path, rows=400, shards=4, unreadable={"b.parquet": "is empty"})
+    watch = NightWatch(tmp_path, rows=400, shards=4, unreadable={"b.parquet": "is empty"}, ignored={})
     assert (progress(tmp_path)["state"], progress(tmp_path)["failed"]) == ("surveying", {"b.parquet": "is empty"})
     watch.labelling([entry_of(0), entry_of(1)], {"a-3": "is gone"})
     found = progress(tmp_path)
@@ -28,7 +28,7 @@ def test_the_file_follows_the_night_from_survey_to_end(tmp_path: Path) -> None:
 
 
 def test_small_shards_do_not_wait_for_the_disk_each(tmp_path: Path) -> None:
-    watch = NightWatch(tmp_path, rows=400, shards=4, unreadable={})
+    watch = NightWatch(tmp_path, rows=400, shards=4, unreadable={}, ignored={})
     watch.labelling([], {})
     for number in range(3):
         watch.finished(entry_of(number))
@@ -38,6 +38,6 @@ def test_small_shards_do_not_wait_for_the_disk_each(tmp_path: Path) -> None:
 
 
 def test_a_file_that_cannot_be_written_costs_no_night(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    watch = NightWatch(tmp_path / "gone", rows=1, shards=1, unreadable={})
+    watch = NightWatch(tmp_path / "gone", rows=1, shards=1, unreadable={}, ignored={})
     watch.ended(report_of(), exit_code=0)
     assert caplog.messages.count("progress not written") == 2
