@@ -15,8 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from specter_batch.input_inventory import take_inventory
 from specter_jobs.dumps.compression import COMPRESSED, REFUSED
-from specter_jobs.dumps.inputs import InputCount, content_of, find_dump, opened, silent
+from specter_jobs.dumps.inputs import InputCount, content_of, dump_kind, opened, silent
 from specter_jobs.dumps.records import WrongFormatError
 
 TEXT = b"".join(b"line %d, of a text\n" % n for n in range(5_000))
@@ -63,7 +64,7 @@ def test_every_ending_that_is_found_is_read(tmp_path: Path) -> None:
     assert COMPRESS.keys() == COMPRESSED.keys()
     for ending, compress in COMPRESS.items():
         (tmp_path / f"a.jsonl{ending}").write_bytes(compress(TEXT))
-    _, paths = find_dump(tmp_path, (".jsonl",), what="jsonl")
+    paths = [file.path for file in take_inventory(tmp_path, dump_kind((".jsonl",), what="jsonl")).files]
     assert len(paths) == len(COMPRESS)
     assert all(read(path) == TEXT for path in paths)
 
@@ -172,7 +173,7 @@ def test_a_text_that_begins_like_another_kind_is_a_text(tmp_path: Path, head: by
 def test_files_that_cannot_be_unpacked_are_found_and_fail(tmp_path: Path) -> None:
     for ending in REFUSED:
         (tmp_path / f"a.jsonl{ending}").write_bytes(b"\x0b\x02\x80\xff")
-    _, paths = find_dump(tmp_path, (".jsonl",), what="jsonl")
+    paths = [file.path for file in take_inventory(tmp_path, dump_kind((".jsonl",), what="jsonl")).files]
     assert len(paths) == len(REFUSED)
     with pytest.raises(WrongFormatError, match=r"is packed with brotli; unpack it first: brotli -d a\.jsonl\.br"):
         read(tmp_path / "a.jsonl.br")
