@@ -21,9 +21,11 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
+from specter_batch.device import usable_cpus
 from specter_batch.encoding import TextEncoder, TokenIds
+from specter_batch.graph import Logits
 from specter_batch.language import EnglishFilter
-from specter_batch.runtime import Logits, OnnxClassifier, usable_cpus
+from specter_batch.runtime import OnnxClassifier
 from specter_jobs import prepare, survey
 from specter_jobs.config import NightConfig
 from specter_jobs.ledger import Ledger

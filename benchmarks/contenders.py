@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING
 import peers
 import pyarrow as pa
 
-from specter_batch.bundle import DeviceKind, ModelBundle, Precision
+from specter_batch.bundle import ModelBundle
+from specter_batch.bundle_manifest import DeviceKind, Precision
+from specter_batch.device import Device
 from specter_batch.encoding import TokenIds
 from specter_batch.metrics import Ints
 from specter_batch.papers import paper_text
-from specter_batch.runtime import Device, OnnxClassifier
+from specter_batch.runtime import OnnxClassifier
 from specter_batch.training.run import TrainingRun
 
 if TYPE_CHECKING:

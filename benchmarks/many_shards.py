@@ -27,7 +27,8 @@ import pyarrow.parquet as pq
 from rich.console import Console
 
 from specter_batch.encoding import TokenIds
-from specter_batch.runtime import Logits, OnnxClassifier
+from specter_batch.graph import Logits
+from specter_batch.runtime import OnnxClassifier
 from specter_jobs import nightly
 from specter_jobs.config import NightConfig
 from specter_jobs.ledger import Ledger

@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from specter_batch.device import Device, usable_cpus
 from specter_batch.encoding import EncodedBatch, TokenIds, longest_first, pad_batch, plan_batches
-from specter_batch.runtime import CUDA_MAX_TOKENS, Device, Graph, Logits, usable_cpus
+from specter_batch.graph import Graph, Logits
+from specter_batch.runtime import CUDA_MAX_TOKENS
 from specter_batch.training.evaluation import TORCH_MAX_TOKENS, TorchClassifier
 from specter_batch.training.run import TrainingRun
 

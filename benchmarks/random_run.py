@@ -17,7 +17,7 @@ import torch
 from bench_papers import read_usable
 from transformers import BertTokenizerFast
 
-from specter_batch.bundle import REFERENCE_FILE, SEEN_TEXTS_FILE
+from specter_batch.bundle_manifest import REFERENCE_FILE, SEEN_TEXTS_FILE
 from specter_batch.files import write_json, write_text
 from specter_batch.labels import MESH
 from specter_batch.metrics import N_SCORE_BINS

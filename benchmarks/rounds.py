@@ -14,7 +14,7 @@ from nights import run_night
 from one_contender import EXIT_MISSING_PACKAGE, TURN
 from processes import Finished, run_measured
 
-from specter_batch.bundle import DeviceKind
+from specter_batch.bundle_manifest import DeviceKind
 from specter_batch.errors import ShardError
 
 ONE_CONTENDER = Path(__file__).with_name("one_contender.py")

@@ -1,98 +1,43 @@
 """The model bundle: a folder with graphs, tokenizer and manifest, checked whole before anything runs from it."""
 
 import hashlib
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from specter_batch.bundle_cache import fetch_bundle
+from specter_batch.bundle_files import (
+    BundleReference,
+    check_external_data,
+    check_hash,
+    parse_reference,
+    parse_seen_texts,
+    read_verified,
+    unreadable,
+)
+from specter_batch.bundle_manifest import (
+    MANIFEST_FILE,
+    PARITY_FILE,
+    PREFERRED_PRECISIONS,
+    REFERENCE_FILE,
+    SEEN_TEXTS_FILE,
+    TOKENIZER_FILE,
+    BundleManifest,
+    DeviceKind,
+    GraphEntry,
+    Precision,
+    read_manifest,
+)
 from specter_batch.encoding import TextEncoder
-from specter_batch.errors import BundleError, FingerprintError
+from specter_batch.errors import BundleError, FingerprintError, LabelError
 from specter_batch.labels import LabelSet
+from specter_batch.onnx_external_data import external_data_files
 from specter_batch.papers import check_template
 from specter_batch.storage import Location, located
-
-FORMAT_VERSION = 1
-MANIFEST_FILE = "bundle.json"
-PARITY_FILE = "parity.json"
-REFERENCE_FILE = "reference.json"
-SEEN_TEXTS_FILE = "seen_texts.npy"
-TOKENIZER_FILE = "tokenizer.json"
-
-Precision = Literal["fp32", "fp16", "int8"]
-DeviceKind = Literal["cpu", "cuda"]
-
-# The graph a device runs: the first of these that the bundle holds. int8 is missing under CUDA on purpose: its
-# operators have no CUDA kernels and would fall back to the CPU one by one.
-PREFERRED_PRECISIONS: Mapping[DeviceKind, tuple[Precision, ...]] = {"cpu": ("int8", "fp32"), "cuda": ("fp16", "fp32")}
-
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class GraphParity(_Frozen):
-    """What the parity gate found for one graph against Torch (figures in full in `parity.json`)."""
-
-    passed: bool
-    papers: int
-    max_logit_difference: float
-    label_flips: int
-    tolerances: dict[str, float]
-
-
-class GraphEntry(_Frozen):
-    """One ONNX graph of the bundle.
-
-    Attributes:
-        deferral_margin: int8 only: a paper whose top logit leads the second by less is asked of the fp32 graph.
-    """
-
-    file: str = Field(pattern=r"^[A-Za-z0-9_]+\.onnx$")
-    precision: Precision
-    device: DeviceKind
-    sha256: str
-    opset: int
-    deferral_margin: float | None = None
-    parity: GraphParity
-
-
-class BundleManifest(_Frozen):
-    """`bundle.json`."""
-
-    format_version: int
-    fingerprint: str
-    created_by: str
-    encoder: str
-    labels: tuple[str, ...]
-    text_template: str
-    max_length: int = Field(ge=2)
-    pooling: str
-    head: dict[str, Any]
-    temperature: float = Field(gt=0)
-    graphs: tuple[GraphEntry, ...]
-    files: dict[str, str]
-    training: dict[str, Any]
-
-    def expected_fingerprint(self) -> str:
-        """Hash all that can change an output: graphs, tokenizer, template, labels, length, temperature."""
-        decisive = {
-            "format_version": self.format_version,
-            "labels": self.labels,
-            "text_template": self.text_template,
-            "max_length": self.max_length,
-            "temperature": self.temperature,
-            "tokenizer": self.files.get(TOKENIZER_FILE),
-            "graphs": sorted((g.precision, g.device, g.sha256, g.deferral_margin) for g in self.graphs),
-        }
-        return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +52,8 @@ class ModelBundle:
         """Read a bundle and check every file in it against its manifest; one in a store is fetched first.
 
         Raises:
-            BundleError: It is missing, incomplete, of a newer format, or its parity gate is missing or failed.
+            BundleError: It is missing, incomplete, of a newer format, a file in it holds something else than it should,
+                or its parity gate is missing or failed.
             FingerprintError: A file differs from the one the bundle was built with.
             ConfigError: Its text template does not name title and abstract once each.
             StorageError: The store cannot be reached or refuses.
@@ -126,7 +72,7 @@ class ModelBundle:
 
     @classmethod
     def _open_local(cls, folder: Path) -> "ModelBundle":
-        manifest = _read_manifest(folder)
+        manifest = read_manifest(folder)
         check_template(manifest.text_template)
         _check_files(folder, manifest)
         for graph in manifest.graphs:
@@ -134,7 +80,30 @@ class ModelBundle:
                 raise BundleError(f"{folder / graph.file}: failed its parity gate; export again (see {PARITY_FILE})")
         if not any(graph.precision == "fp32" for graph in manifest.graphs):
             raise BundleError(f"{folder}: holds no fp32 reference graph; export it again")
-        return cls(path=folder, manifest=manifest)
+        bundle = cls(path=folder, manifest=manifest)
+        try:
+            bundle.labels  # noqa: B018 - made here, so that what is wrong with them shows before the work
+        except LabelError as error:
+            raise BundleError(f"{folder / MANIFEST_FILE}: {error}; export the bundle again") from error
+        bundle.text_encoder()
+        bundle.reference()
+        bundle.seen_texts()
+        return bundle
+
+    def read(self, name: str) -> bytes:
+        """Return the content of a file that the manifest lists.
+
+        Raises:
+            BundleError: The file cannot be read.
+            FingerprintError: The file was replaced since the bundle was opened.
+        """
+        return read_verified(self.path / name, self.manifest.files[name])
+
+    def is_same_as(self, other: "ModelBundle") -> bool:
+        """Whether another opened bundle gives the same labels and the same figures in reports."""
+        ours, theirs = self.manifest, other.manifest
+        decisive = (REFERENCE_FILE, SEEN_TEXTS_FILE)
+        return ours.fingerprint == theirs.fingerprint and all(ours.files[n] == theirs.files[n] for n in decisive)
 
     @property
     def fingerprint(self) -> str:
@@ -158,7 +127,8 @@ class ModelBundle:
 
     def text_encoder(self) -> TextEncoder:
         """Make the encoder of the bundle's tokenizer and `max_length`."""
-        return TextEncoder(self.path / TOKENIZER_FILE, max_length=self.manifest.max_length)
+        content = self.read(TOKENIZER_FILE)
+        return TextEncoder(self.path / TOKENIZER_FILE, max_length=self.manifest.max_length, content=content)
 
     def graph_for(self, device: DeviceKind, precision: Precision | None = None) -> GraphEntry:
         """Pick the graph to run on a device: the fastest the bundle offers, or the precision asked for.
@@ -178,16 +148,34 @@ class ModelBundle:
 
     def seen_texts(self) -> npt.NDArray[np.uint64]:
         """Return the sorted normalised hashes of the training texts, `(n_texts,)` uint64."""
-        return load_seen_texts(self.path)
+        return self._seen_texts
 
     def reference(self) -> dict[str, Any]:
         """Return label shares and score histogram on validation data."""
-        return dict(json.loads((self.path / REFERENCE_FILE).read_text()))
+        return self._reference.model_dump(mode="json")
+
+    @cached_property
+    def _seen_texts(self) -> npt.NDArray[np.uint64]:
+        return parse_seen_texts(self.read(SEEN_TEXTS_FILE), self.path / SEEN_TEXTS_FILE)
+
+    @cached_property
+    def _reference(self) -> BundleReference:
+        content = self.read(REFERENCE_FILE)
+        return parse_reference(content, self.path / REFERENCE_FILE, labels=self.manifest.labels)
 
 
 def load_seen_texts(folder: Path) -> npt.NDArray[np.uint64]:
-    """Return the sorted normalised hashes of the training texts, `(n_texts,)` uint64, of a run or bundle folder."""
-    return np.asarray(np.load(folder / SEEN_TEXTS_FILE, allow_pickle=False), dtype=np.uint64)
+    """Return the sorted normalised hashes of the training texts, `(n_texts,)` uint64, of a run or bundle folder.
+
+    Raises:
+        BundleError: The file is missing or holds something else.
+    """
+    file = folder / SEEN_TEXTS_FILE
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise unreadable(file, error) from error
+    return parse_seen_texts(content, file)
 
 
 def file_sha256(path: Path) -> str:
@@ -196,44 +184,40 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _read_manifest(folder: Path) -> BundleManifest:
-    file = folder / MANIFEST_FILE
-    if not file.is_file():
-        hint = f" ({PARITY_FILE} there tells why its export failed)" if (folder / PARITY_FILE).is_file() else ""
-        raise BundleError(f"{folder}: not a model bundle, {MANIFEST_FILE} is missing{hint}; make one with export")
-    try:
-        raw = json.loads(file.read_bytes())
-        version = raw.get("format_version") if isinstance(raw, dict) else None
-        if isinstance(version, int) and version > FORMAT_VERSION:
-            raise BundleError(
-                f"{folder}: bundle format {version} is newer than the {FORMAT_VERSION} this version reads; upgrade"
-            )
-        return BundleManifest.model_validate(raw)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise BundleError(f"{file}: {where or 'manifest'}: {first['msg']}; export the bundle again") from error
-    except ValueError as error:
-        raise BundleError(f"{file}: not valid JSON ({error}); export the bundle again") from error
-
-
 def _check_files(folder: Path, manifest: BundleManifest) -> None:
-    expected = {**manifest.files, **{graph.file: graph.sha256 for graph in manifest.graphs}}
+    expected = dict(manifest.files)
+    for graph in manifest.graphs:
+        expected.update(graph.hashes)
     for name in (TOKENIZER_FILE, PARITY_FILE, REFERENCE_FILE, SEEN_TEXTS_FILE):
         if name not in expected:
             raise BundleError(f"{folder}: the manifest does not list {name}; export the bundle again")
+    for graph in manifest.graphs:
+        check_external_data(folder / graph.file, graph.external_data, listed=graph.external_data)
     for name, sha256 in sorted(expected.items()):
         file = folder / name
         if Path(name).name != name or not file.is_file():
             raise BundleError(f"{file}: a file of the bundle is missing; copy or export the bundle again")
-        found = file_sha256(file)
-        if found != sha256:
-            raise FingerprintError(
-                f"{file}: differs from the file the bundle was built with (SHA-256 {found[:12]}…, "
-                f"expected {sha256[:12]}…); copy or export the bundle again"
-            )
+        try:
+            found = file_sha256(file)
+        except OSError as error:
+            raise unreadable(file, error) from error
+        check_hash(file, found, sha256)
+    for graph in manifest.graphs:
+        file = folder / graph.file
+        check_external_data(file, _external_data(file), listed=graph.external_data)
     if manifest.fingerprint != manifest.expected_fingerprint():
         raise FingerprintError(
             f"{folder / MANIFEST_FILE}: was edited, its fingerprint is {manifest.fingerprint[:12]}… and its contents "
             f"give {manifest.expected_fingerprint()[:12]}…; copy or export the bundle again"
         )
+
+
+def _external_data(graph: Path) -> list[str]:
+    """Return the names of the files that a graph takes weights from."""
+    try:
+        with graph.open("rb") as stream:
+            return sorted(external_data_files(stream))
+    except OSError as error:
+        raise unreadable(graph, error) from error
+    except ValueError as error:
+        raise BundleError(f"{graph}: not an ONNX graph ({error}); export the bundle again") from error

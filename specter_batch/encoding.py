@@ -33,15 +33,16 @@ class TextEncoder:
 
     Args:
         tokenizer_file: A `tokenizer.json`.
+        content: Of that file, if the caller has read it already.
         max_length: Most tokens of a text, [CLS] and [SEP] included; longer texts are cut at the end.
 
     Raises:
         BundleError: The file is missing or no tokenizer.
     """
 
-    def __init__(self, tokenizer_file: Path, *, max_length: int) -> None:
+    def __init__(self, tokenizer_file: Path, *, max_length: int, content: bytes | None = None) -> None:
         try:
-            self._tokenizer = Tokenizer.from_file(str(tokenizer_file))
+            self._tokenizer = Tokenizer.from_buffer(tokenizer_file.read_bytes() if content is None else content)
         except Exception as error:  # the Rust library raises bare Exception
             raise BundleError(f"{tokenizer_file}: not a readable tokenizer.json ({error})") from error
         self._tokenizer.no_padding()

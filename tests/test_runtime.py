@@ -1,4 +1,3 @@
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -7,209 +6,20 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper
 from onnxruntime.capi.onnxruntime_pybind11_state import EPFail, Fail, RuntimeException
 
 from small_card import OUT_OF_MEMORY, SmallCard
 from specter_batch import runtime
-from specter_batch.bundle import BundleManifest, GraphEntry, GraphParity, ModelBundle
-from specter_batch.encoding import TokenIds, pad_batch
-from specter_batch.errors import BundleError, ConfigError, ProviderError
-from specter_batch.runtime import Device, Graph, OnnxClassifier, Predictions, cuda_problem, int8_saturates, usable_cpus
+from specter_batch.bundle import ModelBundle, file_sha256
+from specter_batch.bundle_manifest import BundleManifest, GraphEntry, GraphParity
+from specter_batch.device import Device
+from specter_batch.encoding import TokenIds
+from specter_batch.errors import ProviderError
+from specter_batch.runtime import OnnxClassifier, Predictions
+from tiny_graphs import EXPECTED, PAPERS, save_graph
 
 CPU = Device(kind="cpu")
-HAS_CUDA = cuda_problem(0) is None
-without_cuda = pytest.mark.skipif(HAS_CUDA, reason="tells what happens without CUDA; hide the card to run it")
-
-PAPERS = [np.array(ids) for ids in ([5, 1], [1], [2, 2, 2, 3], [7], [1, 9, 1])]
-# What the tiny graph says of each: the sum of its token ids, the number of its tokens, the sum of its segments.
-EXPECTED = [[6, 2, 0], [1, 1, 0], [9, 4, 0], [7, 1, 0], [11, 3, 0]]
-
-
-def save_graph(file: Path, inputs: tuple[str, ...], *, scale: float = 1.0, out_type: int = TensorProto.FLOAT) -> Path:
-    """Write a graph whose logits are the sums over a paper's tokens of ids, mask and segments, times `scale`."""
-    ids = "input_ids"
-    nodes = []
-    if "attention_mask" in inputs:
-        nodes.append(helper.make_node("Mul", ["input_ids", "attention_mask"], ["shown_ids"]))
-        ids = "shown_ids"
-    parts = []
-    for name in (ids, *inputs[1:]):
-        nodes.append(helper.make_node("ReduceSum", [name, "axis"], [f"sum_{name}"], keepdims=1))
-        parts.append(f"sum_{name}")
-    nodes += [
-        helper.make_node("Concat", parts, ["sums"], axis=1),
-        helper.make_node("Cast", ["sums"], ["float_sums"], to=out_type),
-        helper.make_node("Mul", ["float_sums", "scale"], ["logits"]),
-    ]
-    constants = [
-        helper.make_tensor("axis", TensorProto.INT64, [1], [1]),
-        helper.make_tensor("scale", out_type, [1], [scale]),
-    ]
-    values = [helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "seq_len"]) for name in inputs]
-    logits = helper.make_tensor_value_info("logits", out_type, ["batch", len(parts)])
-    graph = helper.make_graph(nodes, "sums", values, [logits], initializer=constants)
-    # The oldest IR version that knows opset 18, so that any supported ONNX Runtime loads it.
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
-    onnx.checker.check_model(model)
-    onnx.save(model, file)
-    return file
-
-
-@pytest.fixture
-def full_graph(tmp_path: Path) -> Path:
-    return save_graph(tmp_path / "model.onnx", ("input_ids", "attention_mask", "token_type_ids"))
-
-
-# Devices
-
-
-@pytest.mark.parametrize(
-    "name", ["", "gpu", "CPU", "cpu:0", "cuda:", "cuda:x", "cuda:-1", "cuda:1.0", "cuda 0", "cuda:²", "autos"]
-)
-def test_an_unknown_device_is_refused(name: str) -> None:
-    with pytest.raises(ConfigError, match="expected auto, cpu, cuda or cuda:N"):
-        Device.parse(name)
-
-
-def test_the_cpu_is_always_there() -> None:
-    assert Device.parse("cpu") == CPU
-    assert str(CPU) == "cpu"
-
-
-def test_a_card_is_written_as_it_is_read() -> None:
-    assert str(Device(kind="cuda", index=1)) == "cuda:1"
-
-
-@without_cuda
-def test_auto_is_the_cpu_where_no_card_works() -> None:
-    assert Device.parse("auto") == CPU
-
-
-@pytest.mark.skipif(not HAS_CUDA, reason="needs an NVIDIA card, its driver and onnxruntime-gpu")
-def test_auto_is_the_first_card_where_one_works() -> None:
-    assert Device.parse("auto") == Device.parse("cuda") == Device.parse("cuda:0") == Device(kind="cuda")
-
-
-@without_cuda
-@pytest.mark.parametrize("name", ["cuda", "cuda:0", "cuda:3"])
-def test_cuda_asked_for_without_cuda_says_what_is_missing_and_what_to_do(name: str) -> None:
-    with pytest.raises(ProviderError) as caught:
-        Device.parse(name)
-    message = str(caught.value)
-    assert message.startswith(f"cuda:{name[5:] or 0} was asked for: {cuda_problem(0)}")
-    assert any(thing in message for thing in ("onnxruntime-gpu", "driver", "CUDA card"))
-    assert message.endswith("or run with --device cpu")
-
-
-def test_a_card_beyond_the_last_is_refused() -> None:
-    with pytest.raises(ProviderError, match="cuda:999 was asked for"):
-        Device.parse("cuda:999")
-
-
-# Cores
-
-
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="only Linux can pin a process to a core")
-def test_a_process_pinned_to_one_core_uses_one() -> None:
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {min(before)})
-    try:
-        assert usable_cpus() == 1
-    finally:
-        os.sched_setaffinity(0, before)
-    assert 1 <= usable_cpus() <= len(before)
-
-
-@pytest.mark.parametrize(
-    ("cpu_max", "expected"),
-    [("max 100000\n", 8), ("300000 100000\n", 3), ("250000 100000\n", 2), ("50000 100000\n", 1), ("1600000 100000", 8)],
-)
-def test_a_container_quota_caps_the_cores(monkeypatch: pytest.MonkeyPatch, cpu_max: str, expected: int) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda *_: set(range(8)), raising=False)
-    monkeypatch.setattr(Path, "read_text", lambda *_: cpu_max)
-    assert usable_cpus() == expected
-
-
-@pytest.mark.parametrize("cpu_max", ["", "max", "a b", "1 2 3"])
-def test_a_quota_that_cannot_be_read_is_no_quota(monkeypatch: pytest.MonkeyPatch, cpu_max: str) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda *_: set(range(8)), raising=False)
-    monkeypatch.setattr(Path, "read_text", lambda *_: cpu_max)
-    assert usable_cpus() == 8
-
-
-@pytest.mark.parametrize(
-    ("machine", "flags", "expected"),
-    [
-        ("x86_64", "avx2 avx512_vnni", False),
-        ("x86_64", "avx2 avx_vnni", False),
-        ("AMD64", "avx2 avx512bw", True),
-        ("aarch64", "asimd", False),
-    ],
-)
-def test_int8_saturates_on_x86_without_vnni(
-    monkeypatch: pytest.MonkeyPatch, machine: str, flags: str, expected: bool
-) -> None:
-    monkeypatch.setattr("platform.machine", lambda: machine)
-    monkeypatch.setattr(Path, "read_text", lambda *_: f"model name : a CPU\nflags : {flags}\n")
-    assert int8_saturates() is expected
-
-
-# Graphs
-
-
-def test_a_graph_runs_on_the_provider_asked_for(full_graph: Path) -> None:
-    assert Graph(full_graph, device=CPU, threads=1).provider == "CPUExecutionProvider"
-
-
-def test_a_padded_batch_is_fed_by_input_name_with_segments_of_zeros(full_graph: Path) -> None:
-    graph = Graph(full_graph, device=CPU, threads=1)
-    logits = graph.logits(pad_batch(PAPERS, np.array([2, 0, 4, 1])))
-    assert logits.dtype == np.float32
-    assert logits.tolist() == [EXPECTED[row] for row in (2, 0, 4, 1)]
-
-
-@pytest.mark.parametrize(
-    "inputs", [("input_ids",), ("input_ids", "attention_mask"), ("input_ids", "token_type_ids")], ids="+".join
-)
-def test_only_the_inputs_that_a_graph_has_are_fed(tmp_path: Path, inputs: tuple[str, ...]) -> None:
-    graph = Graph(save_graph(tmp_path / "model.onnx", inputs), device=CPU, threads=1)
-    columns = [{"input_ids": 0, "attention_mask": 1, "token_type_ids": 2}[name] for name in inputs]
-    assert graph.logits(pad_batch(PAPERS, np.array([4]))).tolist() == [[EXPECTED[4][column] for column in columns]]
-
-
-def test_half_precision_logits_come_out_as_float32(tmp_path: Path) -> None:
-    file = save_graph(tmp_path / "model.onnx", ("input_ids", "attention_mask"), out_type=TensorProto.FLOAT16)
-    logits = Graph(file, device=CPU, threads=1).logits(pad_batch(PAPERS, np.array([0])))
-    assert (logits.dtype, logits.tolist()) == (np.float32, [[6.0, 2.0]])
-
-
-@pytest.mark.parametrize("kept", [0, 1, 40])
-def test_a_cut_graph_file_is_a_bundle_error(full_graph: Path, kept: int) -> None:
-    full_graph.write_bytes(full_graph.read_bytes()[:kept])
-    with pytest.raises(BundleError, match=r"model\.onnx: ONNX Runtime cannot load it"):
-        Graph(full_graph, device=CPU, threads=1)
-
-
-def test_a_file_that_is_no_graph_is_a_bundle_error(tmp_path: Path) -> None:
-    (tmp_path / "model.onnx").write_text("not a graph at all")
-    with pytest.raises(BundleError, match="export the bundle again"):
-        Graph(tmp_path / "model.onnx", device=CPU, threads=1)
-
-
-def test_a_missing_graph_file_is_a_bundle_error(tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match="cannot load it"):
-        Graph(tmp_path / "model.onnx", device=CPU, threads=1)
-
-
-@without_cuda
-def test_a_graph_never_falls_back_from_cuda_to_the_cpu(full_graph: Path) -> None:
-    with pytest.raises(ProviderError, match="cuda:0"):
-        Graph(full_graph, device=Device(kind="cuda"), threads=1)
-
-
 # Predictions
 
 
@@ -260,7 +70,7 @@ def make_bundle(tmp_path: Path) -> MakeBundle:
                     file=file.name,
                     precision=precision,
                     device="cpu",
-                    sha256="",
+                    sha256=file_sha256(file),
                     opset=18,
                     deferral_margin=margin if precision == "int8" else None,
                     parity=passed,

@@ -14,7 +14,8 @@ import pyarrow as pa
 from transformers import BertConfig
 
 from specter_batch import __version__
-from specter_batch.bundle import (
+from specter_batch.bundle import ModelBundle, file_sha256
+from specter_batch.bundle_manifest import (
     FORMAT_VERSION,
     MANIFEST_FILE,
     PARITY_FILE,
@@ -24,16 +25,15 @@ from specter_batch.bundle import (
     BundleManifest,
     GraphEntry,
     GraphParity,
-    ModelBundle,
-    file_sha256,
 )
+from specter_batch.device import Device, cuda_problem
 from specter_batch.encoding import TokenIds
 from specter_batch.errors import ConfigError, ParityError
 from specter_batch.files import write_json
 from specter_batch.folder_swap import replace_folder, restore_folder
+from specter_batch.graph import Graph
 from specter_batch.output_marker import MARKER_FILE, mark_output
 from specter_batch.papers import paper_text
-from specter_batch.runtime import Device, Graph, cuda_problem
 from specter_batch.training.data import read_labelled
 from specter_batch.training.run import TrainingRun
 from specter_export.gate import Gate, gate_papers

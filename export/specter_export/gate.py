@@ -7,10 +7,12 @@ import numpy as np
 import onnx
 import pyarrow as pa
 
-from specter_batch.bundle import ModelBundle, Precision
+from specter_batch.bundle import ModelBundle
+from specter_batch.bundle_manifest import Precision
+from specter_batch.device import Device, usable_cpus
 from specter_batch.errors import BundleError
+from specter_batch.graph import Graph
 from specter_batch.papers import paper_text
-from specter_batch.runtime import Device, Graph, usable_cpus
 from specter_batch.training.data import read_labelled
 from specter_batch.training.evaluation import TorchClassifier
 from specter_batch.training.run import TrainingRun
@@ -98,12 +100,16 @@ def check_bundle(bundle: ModelBundle, run: TrainingRun, papers: Path) -> dict[st
     """
     if tuple(bundle.labels) != tuple(run.labels):
         raise BundleError(f"{bundle.path} and {run.path} have different labels; give the run it was exported from")
-    reference_file = bundle.path / bundle.graph_for("cpu", "fp32").file
-    gate = Gate.open(gate_papers(run, read_labelled(papers).papers), reference_file)
+    device, fp32_entry = Device(kind="cpu"), bundle.graph_for("cpu", "fp32")
+    gate = Gate(
+        papers=gate_papers(run, read_labelled(papers).papers),
+        reference_file=bundle.path / fp32_entry.file,
+        reference=Graph.of_bundle(bundle, fp32_entry, device=device, threads=usable_cpus()),
+    )
     reports = {}
     for entry in bundle.manifest.graphs:
         fp32 = entry.precision == "fp32"
-        graph = gate.reference if fp32 else Graph(bundle.path / entry.file, device=Device(kind="cpu"), threads=1)
+        graph = gate.reference if fp32 else Graph.of_bundle(bundle, entry, device=device, threads=1)
         reports[entry.file] = gate.judge(
             graph,
             file=entry.file,

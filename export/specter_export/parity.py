@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from specter_batch.encoding import TokenIds, pad_batch, plan_batches
+from specter_batch.graph import Graph, Logits
 from specter_batch.labels import LabelSet
 from specter_batch.metrics import F1Report, Ints, Tally, margins, softmax
 from specter_batch.papers import paper_text
-from specter_batch.runtime import Graph, Logits
 from specter_export.recipe import Tolerances
 
 # In batches a graph is asked of this many papers only: enough to show that padding changes nothing.

@@ -10,8 +10,9 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from specter_batch.device import Device, usable_cpus
 from specter_batch.encoding import TokenIds
-from specter_batch.runtime import Device, Graph, usable_cpus
+from specter_batch.graph import Graph
 from specter_export.parity import logits_alone
 
 Floats = npt.NDArray[np.floating[Any]]

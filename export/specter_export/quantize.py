@@ -11,8 +11,8 @@ from optimum.onnxruntime import ORTQuantizer
 from optimum.onnxruntime.configuration import AutoQuantizationConfig
 
 from specter_batch.encoding import TokenIds
+from specter_batch.graph import Logits
 from specter_batch.metrics import margins
-from specter_batch.runtime import Logits
 from specter_export.recipe import Quantization
 from specter_export.smooth import smooth
 

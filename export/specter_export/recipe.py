@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from specter_batch.bundle import DeviceKind, Precision
+from specter_batch.bundle_manifest import DeviceKind, Precision
 from specter_batch.errors import ConfigError
 from specter_batch.settings import Settings
 

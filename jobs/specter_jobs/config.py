@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from specter_batch.bundle import Precision
+from specter_batch.bundle_manifest import Precision
 from specter_batch.errors import UsageError
 from specter_batch.papers import PaperColumns
 from specter_batch.redaction import without_credentials

@@ -10,9 +10,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from specter_batch.bundle import ModelBundle
+from specter_batch.device import Device, devices
 from specter_batch.errors import ConfigError, PaperSchemaError
 from specter_batch.input_inventory import parquet_inventory
-from specter_batch.runtime import Device, devices
 from specter_jobs.config import NightConfig
 from specter_jobs.database import opened_database, register_parquet
 from specter_jobs.footprint import memory_of, output_of

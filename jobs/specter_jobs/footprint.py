@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from specter_batch.bundle import GraphEntry, ModelBundle
+from specter_batch.bundle import ModelBundle
+from specter_batch.bundle_manifest import GraphEntry
 from specter_jobs.config import NightConfig
 from specter_jobs.database import MEMORY
 from specter_jobs.engines.worker import SHARDS_AT_ONCE

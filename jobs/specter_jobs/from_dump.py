@@ -6,9 +6,9 @@ from pathlib import Path
 
 from rich.console import Console
 
+from specter_batch.device import usable_cpus
 from specter_batch.errors import ConfigError
 from specter_batch.papers import PaperColumns
-from specter_batch.runtime import usable_cpus
 from specter_batch.url_path import UrlPath
 from specter_jobs.config import NightConfig
 from specter_jobs.dumps.formats import Format

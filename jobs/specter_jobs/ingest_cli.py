@@ -43,8 +43,8 @@ def ingest(
     """Turn a public dump into canonical papers; run again, it goes on where it stopped."""
     from rich.console import Console
 
+    from specter_batch.device import usable_cpus
     from specter_batch.papers import PaperColumns
-    from specter_batch.runtime import usable_cpus
     from specter_jobs.dumps.formats import Format
     from specter_jobs.dumps.ingest import IngestRequest
     from specter_jobs.dumps.ingest import ingest as ingest_dump

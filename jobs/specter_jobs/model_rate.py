@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from specter_batch.bundle import ModelBundle
+from specter_batch.device import Device
 from specter_batch.encoding import TokenIds
-from specter_batch.runtime import Device, OnnxClassifier
+from specter_batch.runtime import OnnxClassifier
 from specter_jobs.config import NightConfig
 from specter_jobs.ranges import times
 from specter_jobs.sampling import Sample

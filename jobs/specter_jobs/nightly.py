@@ -11,7 +11,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from specter_batch.bundle import DeviceKind, ModelBundle, Precision
+from specter_batch.bundle import ModelBundle
+from specter_batch.bundle_manifest import DeviceKind, Precision
 from specter_batch.errors import ConfigError, PaperSchemaError, ShardError
 from specter_batch.files import write_json, write_text
 from specter_batch.folder_lock import LOCK_FILE

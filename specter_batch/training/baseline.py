@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from specter_batch.bootstrap import macro_f1_interval
-from specter_batch.bundle import SEEN_TEXTS_FILE, load_seen_texts
+from specter_batch.bundle import load_seen_texts
+from specter_batch.bundle_manifest import SEEN_TEXTS_FILE
 from specter_batch.errors import ConfigError, LabelError
 from specter_batch.files import write_json, write_text
 from specter_batch.labels import LabelSet

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from specter_batch.bundle import MANIFEST_FILE, TOKENIZER_FILE
+from specter_batch.bundle_manifest import MANIFEST_FILE, TOKENIZER_FILE
 from specter_batch.encoding import TextEncoder, TokenIds, pad_batch, plan_batches
 from specter_batch.errors import BundleError
 from specter_batch.labels import LabelSet

@@ -11,12 +11,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from specter_batch import __version__
-from specter_batch.bundle import MANIFEST_FILE, ModelBundle
+from specter_batch.bundle import ModelBundle
+from specter_batch.bundle_manifest import MANIFEST_FILE
+from specter_batch.device import Device
 from specter_batch.encoding import TokenIds, pad_batch, plan_batches
 from specter_batch.errors import LeakError
+from specter_batch.graph import Logits
 from specter_batch.metrics import Ints
 from specter_batch.papers import PaperColumns
-from specter_batch.runtime import Device, Logits, OnnxClassifier, Predictions
+from specter_batch.runtime import OnnxClassifier, Predictions
 from specter_batch.scores import seen_in_training
 from specter_batch.training.data import LabelledPapers, read_labelled
 from specter_batch.training.figures import EvaluationSettings, figures

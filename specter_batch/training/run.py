@@ -9,7 +9,8 @@ import numpy.typing as npt
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from specter_batch.bundle import REFERENCE_FILE, SEEN_TEXTS_FILE, TOKENIZER_FILE, load_seen_texts
+from specter_batch.bundle import load_seen_texts
+from specter_batch.bundle_manifest import REFERENCE_FILE, SEEN_TEXTS_FILE, TOKENIZER_FILE
 from specter_batch.encoding import TextEncoder
 from specter_batch.errors import BundleError
 from specter_batch.labels import LabelSet

@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from specter_batch.bundle import REFERENCE_FILE, SEEN_TEXTS_FILE
+from specter_batch.bundle_manifest import REFERENCE_FILE, SEEN_TEXTS_FILE
 from specter_batch.files import apply_umask, write_json, written_whole
+from specter_batch.graph import Logits
 from specter_batch.labels import LabelSet
 from specter_batch.metrics import N_SCORE_BINS, score_bins
 from specter_batch.papers import TEXT_TEMPLATE
 from specter_batch.parquet_file import write_table
-from specter_batch.runtime import Logits, Predictions
+from specter_batch.runtime import Predictions
 from specter_batch.scores import seen_in_training
 from specter_batch.training.calibration import fit_temperature
 from specter_batch.training.config import TrainConfig

@@ -17,7 +17,7 @@ from transformers import (
     set_seed,
 )
 
-from specter_batch.bundle import TOKENIZER_FILE
+from specter_batch.bundle_manifest import TOKENIZER_FILE
 from specter_batch.encoding import TextEncoder
 from specter_batch.errors import ConfigError, LabelError
 from specter_batch.labels import MAG, MESH, LabelSet

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from specter_batch.graph import Logits
 from specter_batch.labels import LabelSet
 from specter_batch.metrics import F1Report, Ints, Tally
-from specter_batch.runtime import Logits, Predictions
+from specter_batch.runtime import Predictions
 from specter_batch.training.embeddings import Embeddings
 
 # A head on cached embeddings takes seconds, so these are bounds against waste, not settings: AdamW's own rate, small

@@ -17,9 +17,10 @@ from targets import judge
 
 from drawings import assert_readable_in_dark_and_light, elements
 from specter_batch.bundle import ModelBundle
+from specter_batch.device import Device
 from specter_batch.errors import ConfigError
 from specter_batch.papers import paper_text
-from specter_batch.runtime import Device, OnnxClassifier
+from specter_batch.runtime import OnnxClassifier
 from specter_batch.sample import SamplePaths
 from specter_batch.training.run import TrainingRun
 

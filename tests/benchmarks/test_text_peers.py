@@ -10,9 +10,10 @@ from contenders import model_flops
 from text_peers import pipeline_onnx, pipeline_torch, study_loop
 
 from specter_batch.bundle import ModelBundle
+from specter_batch.device import Device
 from specter_batch.metrics import Ints
 from specter_batch.papers import paper_text
-from specter_batch.runtime import Device, OnnxClassifier
+from specter_batch.runtime import OnnxClassifier
 from specter_batch.sample import SamplePaths
 from specter_batch.training.data import read_labelled
 from specter_batch.training.run import TrainingRun

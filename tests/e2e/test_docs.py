@@ -16,7 +16,7 @@ import yaml
 from typer.main import get_command
 
 from pages import BLOCK, PAGES, README, ROOT, blocks, commands, run_in_new_process, run_ours
-from specter_batch.bundle import BundleManifest, GraphEntry, GraphParity
+from specter_batch.bundle_manifest import BundleManifest, GraphEntry, GraphParity
 from specter_batch.cli import build_app
 from specter_batch.sample import write_sample
 

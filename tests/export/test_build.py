@@ -10,12 +10,14 @@ from onnx import TensorProto
 from optimum.onnxruntime import ORTModelForSequenceClassification
 from transformers import AutoTokenizer
 
-from specter_batch.bundle import MANIFEST_FILE, PARITY_FILE, ModelBundle, file_sha256
+from specter_batch.bundle import ModelBundle, file_sha256
+from specter_batch.bundle_manifest import MANIFEST_FILE, PARITY_FILE
+from specter_batch.device import Device
 from specter_batch.errors import BundleError, ConfigError, ParityError
 from specter_batch.folder_lock import LOCK_FILE, folder_locked
 from specter_batch.folder_swap import set_aside
 from specter_batch.output_marker import MARKER_FILE, output_command
-from specter_batch.runtime import Device, OnnxClassifier
+from specter_batch.runtime import OnnxClassifier
 from specter_batch.sample import SamplePaths
 from specter_batch.training.data import read_labelled
 from specter_batch.training.run import TrainingRun

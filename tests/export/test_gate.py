@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from specter_batch.bundle import PARITY_FILE
+from specter_batch.bundle_manifest import PARITY_FILE
+from specter_batch.device import Device
 from specter_batch.encoding import TokenIds
+from specter_batch.graph import Graph
 from specter_batch.papers import normalised_text_hash, paper_text
-from specter_batch.runtime import Device, Graph
 from specter_batch.sample import SamplePaths, make_papers
 from specter_batch.training.data import read_labelled
 from specter_batch.training.run import TrainingRun

@@ -5,8 +5,9 @@ import onnx
 import pytest
 
 from specter_batch.bundle import ModelBundle
+from specter_batch.device import Device
 from specter_batch.encoding import TokenIds
-from specter_batch.runtime import Device, Graph
+from specter_batch.graph import Graph
 from specter_batch.sample import make_papers
 from specter_export.parity import logits_alone
 from specter_export.probe import peaks

@@ -19,9 +19,11 @@ import torch
 from transformers import BertConfig, BertModel, BertTokenizerFast
 
 from specter_batch.bundle import ModelBundle
+from specter_batch.device import Device
 from specter_batch.files import write_json
+from specter_batch.graph import Graph
 from specter_batch.papers import paper_text
-from specter_batch.runtime import Device, Graph, OnnxClassifier
+from specter_batch.runtime import OnnxClassifier
 from specter_batch.sample import make_papers, write_sample
 from specter_batch.training.config import TrainConfig
 from specter_batch.training.data import LabelledPapers, read_labelled

@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 
 from specter_batch.bundle import ModelBundle
+from specter_batch.device import Device
 from specter_batch.encoding import TokenIds, pad_batch
+from specter_batch.graph import Graph
 from specter_batch.papers import paper_text
-from specter_batch.runtime import Device, Graph, OnnxClassifier, Predictions
+from specter_batch.runtime import OnnxClassifier, Predictions
 
 BUNDLE = Path(__file__).parent / "bundle_v1"
 EXPECTED: dict[str, Any] = json.loads(BUNDLE.with_name("bundle_v1_expected.json").read_text())

@@ -9,9 +9,9 @@ from sklearn.metrics import f1_score
 
 from papers_on_disk import GERMAN, RunNight, label_bytes, paper, read_all, write_dump
 from specter_batch.bundle import ModelBundle
+from specter_batch.device import cuda_problem, usable_cpus
 from specter_batch.errors import ConfigError, PaperSchemaError, ProviderError
 from specter_batch.papers import paper_text, text_hash
-from specter_batch.runtime import cuda_problem, usable_cpus
 from specter_batch.sample import NIGHT_DIRT, SamplePaths
 from specter_jobs.lock import locked
 

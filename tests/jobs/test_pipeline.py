@@ -8,8 +8,9 @@ from onnxruntime.capi.onnxruntime_pybind11_state import RuntimeException
 
 from papers_on_disk import RunNight, paper, read_all, write_dump
 from small_card import OUT_OF_MEMORY, SmallCard
+from specter_batch.device import Device
 from specter_batch.errors import ShardError
-from specter_batch.runtime import Device, OnnxClassifier
+from specter_batch.runtime import OnnxClassifier
 from specter_jobs.ledger import read_entries
 from specter_jobs.prepare import ShardPreparer
 from specter_jobs.status import night_status, status_text

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from torch import nn
 
+from specter_batch.device import Device
 from specter_batch.encoding import TokenIds, pad_batch
+from specter_batch.graph import Graph, Logits
 from specter_batch.metrics import margins
-from specter_batch.runtime import Device, Graph, Logits
 from specter_batch.sample import make_papers
 from specter_batch.training.evaluation import TorchClassifier
 from specter_batch.training.heads import HEAD_PRESETS, HeadConfig

@@ -8,8 +8,9 @@ import pytest
 from sklearn.metrics import accuracy_score, f1_score
 
 from specter_batch.bundle import ModelBundle
+from specter_batch.device import Device
 from specter_batch.errors import BundleError, LabelError, LeakError
-from specter_batch.runtime import Device, OnnxClassifier
+from specter_batch.runtime import OnnxClassifier
 from specter_batch.sample import SamplePaths
 from specter_batch.training.data import read_labelled
 from specter_batch.training.evaluation import TorchClassifier, evaluate, score

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from specter_batch.bundle import REFERENCE_FILE, SEEN_TEXTS_FILE, TOKENIZER_FILE
+from specter_batch.bundle_manifest import REFERENCE_FILE, SEEN_TEXTS_FILE, TOKENIZER_FILE
 from specter_batch.errors import BundleError
 from specter_batch.metrics import N_SCORE_BINS
 from specter_batch.sample import SamplePaths

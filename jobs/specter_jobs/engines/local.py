@@ -1,8 +1,8 @@
 """The engine of one machine: a thread of this process for one device, a process each for several."""
 
 from specter_batch.bundle import ModelBundle
+from specter_batch.device import devices, usable_cpus
 from specter_batch.errors import ConfigError
-from specter_batch.runtime import devices, usable_cpus
 from specter_jobs.config import NightConfig
 from specter_jobs.engines.messages import WorkerJob
 from specter_jobs.engines.processes import ProcessEngine

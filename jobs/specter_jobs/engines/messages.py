@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from specter_batch.bundle import ModelBundle
+from specter_batch.device import Device
 from specter_batch.errors import ShardError, SpecterBatchError
-from specter_batch.runtime import Device, Predictions
+from specter_batch.runtime import Predictions
 from specter_jobs.config import NightConfig
 from specter_jobs.prepare import ScreenedShard
 from specter_jobs.survey import Decisions, SurveyedShard
@@ -17,7 +18,7 @@ class WorkerJob:
     """What a worker is for.
 
     Attributes:
-        bundle: As the driver opened it.
+        bundle: As the driver opened it; the worker opens its own and compares the two.
         device: That the worker's session runs on.
         threads: Papers labelled at once on a CPU.
     """

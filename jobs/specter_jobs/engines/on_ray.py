@@ -10,12 +10,11 @@ import signal
 import socket
 import threading
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from specter_batch.bundle import ModelBundle
-from specter_batch.errors import ConfigError, FingerprintError, ProviderError, SpecterBatchError
-from specter_batch.runtime import Device, usable_cpus
+from specter_batch.device import Device, usable_cpus
+from specter_batch.errors import ConfigError, ProviderError, SpecterBatchError
 from specter_jobs.config import NightConfig
 from specter_jobs.engines.messages import Done, Event, Failed, Lost, Ready, ShardTask, WorkerJob
 from specter_jobs.engines.worker import SHARDS_AT_ONCE, CollectedLogs, ShardWorker
@@ -34,16 +33,10 @@ class RayWorker:
         self._logs = CollectedLogs()
         self._worker: ShardWorker | None = None
 
-    def load(self, number: int, job: WorkerJob, fingerprint: str) -> Ready | Failed:
+    def load(self, number: int, job: WorkerJob) -> Ready | Failed:
         """Open the bundle, as this machine sees it, and its session."""
         try:
-            bundle = ModelBundle.open(job.config.bundle)
-            if bundle.fingerprint != fingerprint:
-                raise FingerprintError(
-                    f"{bundle.path}: holds another bundle on this machine ({bundle.fingerprint[:12]}…) than on the "
-                    f"driver's ({fingerprint[:12]}…); share one folder, or copy it to every machine"
-                )
-            self._worker = ShardWorker(replace(job, bundle=bundle))
+            self._worker = ShardWorker(job)
         except SpecterBatchError as error:
             return Failed(worker=number, error=error)
         return Ready(worker=number, description=self._worker.describe())
@@ -73,7 +66,6 @@ class RayEngine:
         except ModuleNotFoundError as error:
             raise ConfigError("--engine ray needs Ray: pip install 'specter-batch[ray]'") from error
         self._ray: Any = ray
-        self._fingerprint = bundle.fingerprint
         self._connect(config)
         try:
             device, self.threads, self.n_workers = self._room(config)
@@ -96,7 +88,7 @@ class RayEngine:
         """Ask the cluster for an actor."""
         actor = self._actor.remote()
         self._actors[worker] = actor
-        self._awaited[actor.load.remote(worker, self._job, self._fingerprint)] = worker
+        self._awaited[actor.load.remote(worker, self._job)] = worker
 
     def submit(self, worker: int, task: ShardTask) -> None:
         """Send a shard."""

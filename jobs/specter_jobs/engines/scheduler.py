@@ -6,8 +6,8 @@ from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
-from specter_batch.bundle import DeviceKind
-from specter_batch.errors import ProviderError, ShardError
+from specter_batch.bundle_manifest import DeviceKind
+from specter_batch.errors import FingerprintError, ProviderError, ShardError
 from specter_jobs.engines.messages import Done, Event, Failed, Lost, Ready, ShardAnswer, ShardTask
 from specter_jobs.engines.worker import SHARDS_AT_ONCE
 from specter_jobs.logs import log
@@ -97,6 +97,7 @@ class Scheduler:
         """Yield each of `n_tasks` tasks with what became of it; `again` may be called meanwhile.
 
         Raises:
+            FingerprintError: A worker found another bundle than the driver's.
             ProviderError: No worker stays alive.
         """
         self._fresh, self._left = iter(tasks), n_tasks
@@ -134,8 +135,8 @@ class Scheduler:
 
     def _note(self, event: Event) -> list[tuple[ShardTask, ShardAnswer | ShardError]]:
         if isinstance(event, Failed):
-            if not self.descriptions:
-                raise event.error
+            if not self.descriptions or isinstance(event.error, FingerprintError):
+                raise event.error  # two models in one run would be worse than none
             # Others could: it may be the store that is away, or a card whose memory is not free yet.
             event = Lost(worker=event.worker, why=f"it cannot load the bundle: {event.error}")
         if isinstance(event, Lost):

@@ -7,8 +7,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
+from specter_batch.bundle import ModelBundle
 from specter_batch.encoding import TokenIds
-from specter_batch.errors import ShardError
+from specter_batch.errors import FingerprintError, ShardError
 from specter_batch.runtime import OnnxClassifier
 from specter_jobs.engines.messages import ShardAnswer, ShardTask, WorkerJob
 from specter_jobs.prepare import ScreenedShard, ShardPreparer
@@ -22,14 +23,19 @@ class ShardWorker:
     """Labels shards with one bundle on one device, in the order it is given them.
 
     Raises:
+        FingerprintError: The bundle is not, or is no longer, the one that the driver opened.
         SpecterBatchError: The bundle cannot run here.
     """
 
     def __init__(self, job: WorkerJob) -> None:
-        self._preparer = ShardPreparer(job.bundle, job.config)
-        self._classifier = OnnxClassifier(
-            job.bundle, device=job.device, precision=job.config.precision, threads=job.threads
-        )
+        bundle = _opened_bundle(job)
+        try:
+            self._preparer = ShardPreparer(bundle, job.config)
+            self._classifier = OnnxClassifier(
+                bundle, device=job.device, precision=job.config.precision, threads=job.threads
+            )
+        except FingerprintError as error:
+            raise _replaced(job, str(error)) from error
         self._screening = ThreadPoolExecutor(1, thread_name_prefix="screen")
         self._tokenizing = ThreadPoolExecutor(1, thread_name_prefix="tokenize")
         self._labelling = ThreadPoolExecutor(1, thread_name_prefix="label")
@@ -77,6 +83,26 @@ class ShardWorker:
             model_seconds=self._free_since - asked,
             max_batch_tokens=self._classifier.max_batch_tokens,
         )
+
+
+def _opened_bundle(job: WorkerJob) -> ModelBundle:
+    """Open the bundle where this worker is: the folder may be another machine's, or may have been replaced."""
+    try:
+        bundle = ModelBundle.open(job.config.bundle)
+    except FingerprintError as error:
+        raise _replaced(job, str(error)) from error
+    if not bundle.is_same_as(job.bundle):
+        ours, theirs = job.bundle.fingerprint, bundle.fingerprint
+        raise _replaced(job, f"its fingerprint was {ours[:12]}… and is {theirs[:12]}… in {bundle.path}")
+    return bundle
+
+
+def _replaced(job: WorkerJob, what: str) -> FingerprintError:
+    return FingerprintError(
+        f"{job.config.bundle}: is not the bundle that the run started with ({what}), so the run stops and keeps only "
+        "labels of the first bundle: put that bundle back (on every machine) and run the same command again, or label "
+        "with the other one into another output folder"
+    )
 
 
 class CollectedLogs(logging.Handler):

@@ -3,7 +3,6 @@
 import os
 import pickle
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -18,15 +17,12 @@ import pytest
 import poisoned
 from papers_on_disk import RunNight, label_bytes, paper, read_all, write_dump
 from specter_batch.bundle import ModelBundle
-from specter_batch.errors import BundleError, ConfigError
+from specter_batch.errors import ConfigError
 from specter_batch.input_inventory import parquet_inventory
 from specter_batch.papers import PaperColumns
-from specter_batch.runtime import Device
 from specter_batch.sample import SamplePaths
 from specter_jobs.config import NightConfig
 from specter_jobs.engines import ProcessEngine, RayEngine, ThreadEngine, open_engine, processes
-from specter_jobs.engines.messages import WorkerJob
-from specter_jobs.engines.scheduler import Scheduler
 from specter_jobs.prepare import ShardPreparer
 from specter_jobs.shards import ShardReader, plan_shards
 from specter_jobs.survey import _Decided
@@ -188,18 +184,6 @@ def test_a_paper_that_is_fatal_to_its_worker_costs_its_shard_alone(
     labelled = [row["paper_id"] for row in read_all(tmp_path / "out/labels")]
     assert labelled == [f"p{i}" for i in range(20) if i not in (6, 7)]
     assert not workers_of(os.getpid(), "spawn_main")
-
-
-def test_a_worker_that_cannot_load_the_bundle_ends_the_night(tiny_bundle: Path, tmp_path: Path) -> None:
-    shutil.copytree(tiny_bundle, tmp_path / "bundle")
-    bundle = ModelBundle.open(tmp_path / "bundle")
-    config = config_of(tmp_path)
-    job = WorkerJob(config=config, bundle=bundle, device=Device(kind="cpu"), threads=1)
-    (tmp_path / "bundle/model_int8.onnx").write_bytes(b"no graph")  # after it was checked
-    for engine in (ThreadEngine(job), ProcessEngine([job, job])):
-        with pytest.raises(BundleError, match="ONNX Runtime cannot load it"):
-            Scheduler(engine).await_worker()
-        engine.close()
 
 
 class Panic(BaseException):

@@ -8,8 +8,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from specter_batch.bundle import DeviceKind
-from specter_batch.errors import BundleError, ProviderError, ShardError, StorageError
+from specter_batch.bundle_manifest import DeviceKind
+from specter_batch.errors import BundleError, FingerprintError, ProviderError, ShardError, StorageError
 from specter_jobs.engines.messages import Done, Event, Failed, Lost, Ready, ShardTask
 from specter_jobs.engines.scheduler import MAX_TRIES, Scheduler
 from specter_jobs.engines.worker import SHARDS_AT_ONCE
@@ -175,6 +175,15 @@ def test_one_that_cannot_load_where_others_could_is_tried_again_and_given_up() -
     engine = OneFails(2)
     assert len(numbers(Scheduler(engine), 5)) == 5
     assert engine.starts == [0, 1, 1, 1]
+
+
+def test_another_model_in_one_worker_ends_the_night_though_others_could_go_on() -> None:
+    engine = ListedEngine(2)
+    scheduler = Scheduler(engine)
+    scheduler.await_worker()
+    engine.coming = [Failed(worker=1, error=FingerprintError("another model"))]
+    with pytest.raises(FingerprintError, match="another model"):
+        numbers(scheduler, 5)
 
 
 def test_a_bundle_that_cannot_run_ends_the_night() -> None:
