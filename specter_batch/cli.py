@@ -2,20 +2,25 @@
 
 import os
 import sys
-import traceback
 from importlib.metadata import entry_points
-from typing import Annotated
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from specter_batch import __version__
+from specter_batch.argument_checks import UrlOrPath, with_checked_arguments
 from specter_batch.errors import SpecterBatchError
-from specter_batch.options import AsJson
+from specter_batch.options import EXIT_INTERRUPTED, AsJson
+from specter_batch.terminal import prepare_streams, show, show_error, show_json, show_traceback
 
 EXIT_COULD_NOT_START = 1
+EXIT_WRONG_USAGE = 2
 
 # Set to anything, the traceback of an error is printed too.
 DEBUG_VARIABLE = "SPECTER_BATCH_DEBUG"
+
+# Typer does not export the class of all errors in what was typed.
+UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
 app = typer.Typer(
     name="specter-batch",
@@ -27,7 +32,7 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"specter-batch {__version__}")
+        show(f"specter-batch {__version__}")
         raise typer.Exit
 
 
@@ -42,7 +47,8 @@ def root(
 
 @app.command()
 def inspect(
-    bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="Bundle folder or URL.")], as_json: AsJson = False
+    bundle: Annotated[str, UrlOrPath(), typer.Argument(metavar="BUNDLE", help="Bundle folder or URL.")],
+    as_json: AsJson = False,
 ) -> None:
     """Show what a model bundle holds, after checking every file in it."""
     from specter_batch.bundle import ModelBundle
@@ -51,37 +57,45 @@ def inspect(
     place = located(bundle)
     manifest = ModelBundle.open(place).manifest
     if as_json:
-        typer.echo(manifest.model_dump_json())
+        show_json(manifest.model_dump(mode="json"))
         return
-    typer.echo(f"bundle {place}\nfingerprint  {manifest.fingerprint}\nencoder      {manifest.encoder}")
-    typer.echo(f"made by      {manifest.created_by}")
-    typer.echo(f"labels       {len(manifest.labels)}: {', '.join(manifest.labels)}")
-    typer.echo(f"text         {manifest.text_template}, at most {manifest.max_length} tokens")
-    typer.echo(f"head         {manifest.pooling} pooling, hidden layers {manifest.head.get('hidden_sizes') or 'none'}")
-    typer.echo(f"temperature  {manifest.temperature:.4f}")
+    show(f"bundle {place}", f"fingerprint  {manifest.fingerprint}", f"encoder      {manifest.encoder}")
+    show(f"made by      {manifest.created_by}")
+    show(f"labels       {len(manifest.labels)}: {', '.join(manifest.labels)}")
+    show(f"text         {manifest.text_template}, at most {manifest.max_length} tokens")
+    show(f"head         {manifest.pooling} pooling, hidden layers {manifest.head.get('hidden_sizes') or 'none'}")
+    show(f"temperature  {manifest.temperature:.4f}")
     for graph in manifest.graphs:
         margin = "" if graph.deferral_margin is None else f", defers under a margin of {graph.deferral_margin:.3f}"
-        typer.echo(
+        show(
             f"graph        {graph.file}: {graph.precision} for {graph.device}, opset {graph.opset}{margin}; parity "
             f"over {graph.parity.papers} papers: max Δlogit {graph.parity.max_logit_difference:.1e}, "
             f"{graph.parity.label_flips} flips"
         )
     validation = manifest.training.get("validation")
     if isinstance(validation, dict) and validation.get("macro_f1") is not None:
-        typer.echo(f"validation   macro F1 {validation['macro_f1']:.4f}")
+        show(f"validation   macro F1 {validation['macro_f1']:.4f}")
 
 
 def build_app() -> typer.Typer:
-    """Mount the sub-commands that the layers registered as `specter_batch.commands` entry points."""
+    """Mount the commands of the entry points `specter_batch.commands`; what they are given is checked."""
     for point in sorted(entry_points(group="specter_batch.commands"), key=lambda point: point.name):
         point.load()(app)
+    for command in app.registered_commands:
+        if command.callback is not None and not hasattr(command.callback, "__wrapped__"):
+            command.callback = with_checked_arguments(command.callback)
     return app
 
 
 def main() -> None:
     """Run the command line; every failure ends as one line on standard error and an exit code."""
+    prepare_streams()
     try:
-        build_app()()
+        code = typer.main.get_command(build_app())(standalone_mode=False)
+    except UsageError as error:
+        _wrong_usage(error)
+    except (KeyboardInterrupt, typer.Abort):
+        _fail("interrupted", exit_code=EXIT_INTERRUPTED)
     except SpecterBatchError as error:
         _fail(str(error), exit_code=error.exit_code)
     except ModuleNotFoundError as error:
@@ -90,10 +104,20 @@ def main() -> None:
         _fail(str(error))
     except Exception as error:
         _fail(f"unexpected {type(error).__name__}: {error} (set {DEBUG_VARIABLE}=1 to see where)")
+    sys.exit(code if isinstance(code, int) else 0)
 
 
-def _fail(message: str, *, exit_code: int = EXIT_COULD_NOT_START) -> None:
+def _wrong_usage(error: Any) -> NoReturn:
+    """Print what is wrong with the command line, and where its help is."""
+    message = error.format_message().replace("Value error, ", "")
+    if message:  # without arguments the help was printed instead
+        path = error.ctx.command_path if error.ctx else "specter-batch"
+        show_error(f"{message.rstrip('.')}; see {path} --help")
+    sys.exit(EXIT_WRONG_USAGE)
+
+
+def _fail(message: str, *, exit_code: int = EXIT_COULD_NOT_START) -> NoReturn:
     if os.environ.get(DEBUG_VARIABLE):
-        traceback.print_exc()
-    typer.echo(f"error: {' '.join(message.split())}", err=True)
+        show_traceback()
+    show_error(message)
     sys.exit(exit_code)

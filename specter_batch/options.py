@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from specter_batch.terminal import show_error, show_notice
+
 PaperIdColumn = Annotated[
     str | None, typer.Option(help="Column of the paper ids; found by name when not given.", show_default=False)
 ]
@@ -34,11 +36,11 @@ def interruptible(advice: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        typer.echo(f"error: interrupted; {advice}", err=True)
+        show_error(f"interrupted; {advice}")
         raise typer.Exit(EXIT_INTERRUPTED) from None
 
 
 def warn(*sentences: str) -> None:
     """Print sentences that a user should read, a line each, on standard error."""
     for sentence in sentences:
-        typer.echo(f"warning: {' '.join(sentence.split())}", err=True)
+        show_notice(f"warning: {sentence}")

@@ -1,30 +1,73 @@
-"""Text that may be shown: credentials that stand in URLs are taken out."""
+"""Credentials in URLs: taken out of every text that is shown or stored, and found where none may stand."""
 
 import re
 
+# Schemes that are recognised with one slash or none: `pathlib.Path` turns s3://bucket into s3:/bucket, and so do
+# people. Of any other scheme only `scheme://` counts as a URL, because file names may hold a colon.
+_SCHEMES = (
+    "abfss?|adl|azure?|box|davs?|dropbox|file|ftps?|gcs|gdrive|gh|git|github|gs|hdfs|hf|https?|jdbc|local|memory|minio|"
+    "mongodb|mysql|oci|oss|postgres|postgresql|r2|ray|redis|s3|s3a|s3n|scp|sftp|smb|ssh|swift|tos|wasbs?|webdavs?|"
+    "webhdfs|wss?"
+)
+_COLON, _SLASH = "(?::|%3a)", r"(?:[/\\]|%2f)"
+# Clients of stores skip blanks and control characters before a URL.
+_URL = re.compile(
+    rf"[\x00-\x20]*(?:[a-z][a-z0-9+.-]{{0,30}}{_COLON}{_SLASH}{{2}}|(?:{_SCHEMES}){_COLON}{_SLASH}|//[^/\s]*@)",
+    re.IGNORECASE,
+)
 # user:password@ or token@ before a host. A secret key may hold slashes, so after a colon that begins no port number
-# all goes up to the @.
-_USER_INFO = re.compile(r"(?<=://)(?:[^/\s'\"]*@|[^/@:\s'\"]*:(?!\d+/)[^@\s'\"]*@)")
+# everything up to the last @ is cut.
+_USER_INFO = re.compile(
+    rf"(?P<start>\b[a-z][a-z0-9+.-]{{0,30}}{_COLON}{_SLASH}{{2,}}|\b(?:{_SCHEMES}){_COLON}{_SLASH}?|(?<![\w:/\\])//)"
+    r"(?:[^/\\]*@|[^/@:\[]*:(?!\d+(?:[/\\]|$)).*@)",
+    re.IGNORECASE | re.DOTALL,
+)
+# A URL ends at a blank or a quote.
+_WORD = re.compile(r"[^\s'\"]+")
 # The container of Azure's container@account stands in the same place and is no secret.
 _CONTAINER = re.compile(r"(?P<scheme>\b(?:abfss?|az|wasbs?)://)(?P<container>[a-z0-9-]+@)(?=[^/\s@:]+(?:/|\s|$))")
-# Signatures and tokens: ?name=value. A ? without = is a wildcard.
-_QUERY = re.compile(r"(://[^\s'\"?]*)\?[^\s'\"/?=]*=[^\s'\"]*")
+# Signatures and tokens: ?name=value or #name=value. A ? without = is a wildcard, except in HTTP, which has none.
+_PATH_START = re.compile(rf"(?P<http>https?:/)|[a-z]://|\b(?:{_SCHEMES}):/", re.IGNORECASE)
+_PARAMETER = re.compile(r"[?#][^?#=/]*=")
+_HTTP_PARAMETER = re.compile(r"\?|#[^#=/]*=")
 _KEPT = "\x00"
 
 
-def without_credentials(text: str) -> str:
-    """Return a URL, or a text with URLs in it, without user names, passwords and query strings.
+def is_url(text: str) -> bool:
+    """Say whether a text is a URL, also one that lost a slash, and not a path on this machine."""
+    return _URL.match(text) is not None
 
-    Whatever is shown, logged or stored of a URL goes through here.
+
+def has_credentials(text: str) -> bool:
+    """Say whether a text holds a URL with a user, a password, a token or a signature."""
+    return without_credentials(text) != text
+
+
+def without_credentials(text: str) -> str:
+    """Return a URL, or a text with URLs in it, without user names, passwords, tokens and query strings.
+
+    Everything that is shown, logged or stored of a URL goes through this function.
     """
+    if ":" not in text and "//" not in text and "%" not in text:
+        return text
+    return _WORD.sub(lambda word: _word_without_credentials(word.group()), text)
+
+
+def _word_without_credentials(word: str) -> str:
     containers: list[str] = []
 
     def keep(match: re.Match[str]) -> str:
         containers.append(match["container"])
         return match["scheme"] + _KEPT
 
-    text = _CONTAINER.sub(keep, text)
-    text = _QUERY.sub(r"\1", _USER_INFO.sub("", text))
+    word = _CONTAINER.sub(keep, word)
+    before, at, after = word.rpartition("@")
+    if at:  # nothing after the last @ can match, and the search stays linear
+        word = _USER_INFO.sub(r"\g<start>", before + at) + after
+    start = _PATH_START.search(word)
+    if start:
+        parameter = (_HTTP_PARAMETER if start["http"] else _PARAMETER).search(word, start.end())
+        word = word[: parameter.start()] if parameter else word
     for container in containers:
-        text = text.replace(_KEPT, container, 1)
-    return text
+        word = word.replace(_KEPT, container, 1)
+    return word

@@ -1,12 +1,12 @@
 """The export layer's commands: export, parity, inspect."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from specter_batch.options import AsJson
+from specter_batch.terminal import show, show_json, show_table
 
 if TYPE_CHECKING:
     from specter_export.parity import ParityReport
@@ -42,9 +42,9 @@ def export(
     from specter_export.build import build_bundle  # seconds of imports: only now that there is something to build
 
     reports = build_bundle(training_run, bundle, recipes=recipes, papers=papers)
-    _print(reports, as_json=as_json)
+    _show(reports, as_json=as_json)
     if not as_json:
-        typer.echo(f"bundle: {bundle}   next: specter-batch classify DUMP OUT --bundle {bundle}")
+        show(f"bundle: {bundle}   next: specter-batch classify DUMP OUT --bundle {bundle}", in_files_too=True)
 
 
 def parity(
@@ -63,34 +63,31 @@ def parity(
     from specter_export.gate import check_bundle  # seconds of imports: only now that there is something to check
 
     reports = check_bundle(opened, training_run, papers)
-    _print(reports, as_json=as_json)
+    _show(reports, as_json=as_json)
     failed = [f"{name}: {reason}" for name, report in reports.items() for reason in report.failures]
     if failed:
         raise ParityError("; ".join(failed))
 
 
-def _print(reports: "dict[str, ParityReport]", *, as_json: bool) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
+def _show(reports: "dict[str, ParityReport]", *, as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps({name: report.as_json() for name, report in reports.items()}))
+        show_json({name: report.as_json() for name, report in reports.items()})
         return
-    columns = ("graph", "asked", "papers", "max Δlogit", "flips", "deferred", "F1 (Torch)", "gate")
-    table = Table(*columns, box=box.SIMPLE)
+    rows = []
     for name, report in reports.items():
         for mode, found in report.modes.items():
             alone = mode == "alone"
             f1 = report.macro_f1 if alone else None
-            table.add_row(
-                name if alone else "",
-                mode,
-                str(found.papers),
-                f"{found.max_logit_difference:.1e}",
-                str(found.label_flips),
-                str(report.deferred_papers) if alone and report.deferral_margin is not None else "",
-                f"{f1['graph']:.4f} ({f1['torch']:.4f})" if f1 else "",
-                ("passed" if report.passed else "FAILED") if alone else "",
+            rows.append(
+                (
+                    name if alone else "",
+                    mode,
+                    str(found.papers),
+                    f"{found.max_logit_difference:.1e}",
+                    str(found.label_flips),
+                    str(report.deferred_papers) if alone and report.deferral_margin is not None else "",
+                    f"{f1['graph']:.4f} ({f1['torch']:.4f})" if f1 else "",
+                    ("passed" if report.passed else "FAILED") if alone else "",
+                )
             )
-    Console(width=max(Console().width, 110)).print(table)
+    show_table(("graph", "asked", "papers", "max Δlogit", "flips", "deferred", "F1 (Torch)", "gate"), rows)

@@ -1,11 +1,11 @@
 """The job layer's commands: classify here; estimate, status and verify beside it."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from specter_batch.argument_checks import UrlOrPath
 from specter_batch.options import (
     AbstractColumn,
     AsJson,
@@ -15,6 +15,7 @@ from specter_batch.options import (
     TitleColumn,
     interruptible,
 )
+from specter_batch.terminal import error_console, show, show_json
 from specter_jobs.dumps.names import FormatName
 from specter_jobs.estimate_cli import estimate
 from specter_jobs.inspection_cli import status, verify
@@ -35,19 +36,21 @@ def register(app: typer.Typer) -> None:
 def classify(
     dump: Annotated[
         str | None,
+        UrlOrPath(),
         typer.Argument(
             metavar="DUMP", help="Papers: parquet file, folder, glob or URL; may be in --config.", show_default=False
         ),
     ] = None,
     out: Annotated[
         str | None,
+        UrlOrPath(),
         typer.Argument(
             metavar="OUT",
             help="Folder or URL for labels, rejects and reports; may be in --config.",
             show_default=False,
         ),
     ] = None,
-    bundle: Annotated[str | None, typer.Option(help="Model bundle: folder or URL.")] = None,
+    bundle: Annotated[str | None, UrlOrPath(), typer.Option(help="Model bundle: folder or URL.")] = None,
     format_: Annotated[
         FormatName | None,
         typer.Option("--format", help="Format of a public dump that is not parquet yet.", show_default=False),
@@ -75,7 +78,7 @@ def classify(
         int | None, typer.Option(help="Stop when more shards have failed.  [default: 100]")
     ] = None,
     reuse: Annotated[
-        list[str] | None, typer.Option(help="Earlier night's OUT to take labels from; may be given again.")
+        list[str] | None, UrlOrPath(), typer.Option(help="Earlier night's OUT to take labels from; may be given again.")
     ] = None,
     config: ConfigFile = None,
     paper_id_column: PaperIdColumn = None,
@@ -85,7 +88,9 @@ def classify(
     date: Annotated[
         str | None, typer.Option(help="What {date} in paths stands for, YYYY-MM-DD.  [default: today, UTC]")
     ] = None,
-    previous: Annotated[str | None, typer.Option(help="Output of an earlier night, to tell drift against.")] = None,
+    previous: Annotated[
+        str | None, UrlOrPath(), typer.Option(help="Output of an earlier night, to tell drift against.")
+    ] = None,
     metrics_file: Annotated[Path | None, typer.Option(help="Prometheus text file to write at the end.")] = None,
     min_rows: Annotated[int | None, typer.Option(help="Gate: rows of the input.")] = None,
     min_macro_f1: Annotated[float | None, typer.Option(help="Gate: macro F1 over unseen labelled papers.")] = None,
@@ -102,8 +107,6 @@ def classify(
     as_json: AsJson = False,
 ) -> None:
     """Label a dump of papers; run again, it goes on where it stopped."""
-    from rich.console import Console
-
     from specter_jobs.config import NightConfig
     from specter_jobs.logs import logging_to
     from specter_jobs.nightly import run_night
@@ -147,17 +150,17 @@ def classify(
             },
         },
     )
-    console = Console(stderr=True)
+    console = error_console()
     with interruptible("what is finished is kept, run the same command again to go on"), logging_to(console):
         result = run_night(settings, console=console)
     if as_json:
-        typer.echo(json.dumps(result.report | {"manifest": result.manifest}))
+        show_json(result.report | {"manifest": result.manifest}, in_files_too=True)
     else:
-        typer.echo(_summary(result.report, result.manifest, settings.out))
+        show(*_summary(result.report, result.manifest, settings.out), in_files_too=True)
     raise typer.Exit(result.exit_code)
 
 
-def _summary(report: dict[str, Any], manifest: dict[str, Any], out: "Location") -> str:
+def _summary(report: dict[str, Any], manifest: dict[str, Any], out: "Location") -> list[str]:
     from specter_batch.input_inventory import ignored_line
     from specter_jobs.gates import describe_gate, failed_gates
 
@@ -174,4 +177,4 @@ def _summary(report: dict[str, Any], manifest: dict[str, Any], out: "Location") 
         lines.append(f"ignored: {ignored_line(report['ignored_inputs'])}")
     lines += [f"gate {describe_gate(gate)}" for gate in failed_gates(report)]
     lines.append(f"labels: {out / 'labels'}   report: {out / 'report.html'}")
-    return "\n".join(lines)
+    return lines

@@ -1,11 +1,11 @@
 """The command that plans a night: estimate."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from specter_batch.argument_checks import UrlOrPath
 from specter_batch.options import (
     AbstractColumn,
     AsJson,
@@ -15,6 +15,7 @@ from specter_batch.options import (
     TitleColumn,
     interruptible,
 )
+from specter_batch.terminal import show, show_json
 from specter_jobs.options import Language, MinCharacters, MissingAbstract, PrecisionName, Probabilities, ShardRows
 
 ASSUMED = """assumed    a worker on each device, with the cores of this machine for it, and one driver:
@@ -26,11 +27,12 @@ ASSUMED = """assumed    a worker on each device, with the cores of this machine 
 def estimate(
     dump: Annotated[
         str | None,
+        UrlOrPath(),
         typer.Argument(
             metavar="DUMP", help="Papers: parquet file, folder or glob; may be in --config.", show_default=False
         ),
     ] = None,
-    bundle: Annotated[str | None, typer.Option(help="Model bundle: folder or URL.")] = None,
+    bundle: Annotated[str | None, UrlOrPath(), typer.Option(help="Model bundle: folder or URL.")] = None,
     papers_per_second: Annotated[
         float | None, typer.Option(help="Rate of one device, instead of timing the model here.", show_default=False)
     ] = None,
@@ -38,7 +40,9 @@ def estimate(
     sample: Annotated[int, typer.Option(help="Rows to read, spread over the files.")] = 2000,
     seed: Annotated[int, typer.Option(min=0, help="Of the sample.")] = 0,
     reuse: Annotated[
-        list[str] | None, typer.Option(help="Earlier night's OUT to look labels up in; may be given again.")
+        list[str] | None,
+        UrlOrPath(),
+        typer.Option(help="Earlier night's OUT to look labels up in; may be given again."),
     ] = None,
     cost_per_hour: Annotated[
         float | None, typer.Option(help="Price of one device, to tell costs.", show_default=False)
@@ -92,14 +96,17 @@ def estimate(
             seed=seed,
             cost_per_hour=cost_per_hour,
         )
-    typer.echo(json.dumps(found) if as_json else _table(found))
+    if as_json:
+        show_json(found)
+    else:
+        show(*_table(found))
 
 
-def _table(found: dict[str, Any]) -> str:
+def _table(found: dict[str, Any]) -> list[str]:
     tokens, model, output, memory = (found[key] for key in ("tokens", "model", "output", "memory"))
     fixed = {name: _time(value) for name, value in found["fixed_seconds"].items()}
     cost = "" if found["cost"] is None else f", cost {_range(found['cost'])}"
-    lines = [
+    return [
         *_input_lines(found),
         f"tokens     mean {tokens['mean']:.0f}, median {tokens['p50']:.0f}, p90 {tokens['p90']:.0f}, p99 "
         f"{tokens['p99']:.0f}; {tokens['cut_share']:.1%} cut at {tokens['max_length']}",
@@ -116,9 +123,8 @@ def _table(found: dict[str, Any]) -> str:
         f"memory     {_size(memory['total'])}: process and model {_size(memory['process_and_sessions'])}, shards "
         f"{_size(memory['shards_in_flight'])}, survey {_size(memory['survey'])}, ledger {_size(memory['ledger'])}; "
         f"the survey takes {_size(memory['survey_on_disk'])} of disk",
-        ASSUMED,
+        *ASSUMED.split("\n"),
     ]
-    return "\n".join(lines)
 
 
 def _input_lines(found: dict[str, Any]) -> list[str]:

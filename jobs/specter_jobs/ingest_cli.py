@@ -1,6 +1,5 @@
 """The command that reads public dumps: ingest."""
 
-import json
 import re
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,6 +8,7 @@ import typer
 
 from specter_batch.errors import ConfigError
 from specter_batch.options import AbstractColumn, AsJson, LabelColumn, PaperIdColumn, TitleColumn, interruptible
+from specter_batch.terminal import error_console, show, show_json
 from specter_jobs.dumps.names import FormatName
 
 
@@ -41,8 +41,6 @@ def ingest(
     as_json: AsJson = False,
 ) -> None:
     """Turn a public dump into canonical papers; run again, it goes on where it stopped."""
-    from rich.console import Console
-
     from specter_batch.device import usable_cpus
     from specter_batch.papers import PaperColumns
     from specter_jobs.dumps.formats import Format
@@ -60,8 +58,11 @@ def ingest(
         workers=workers or usable_cpus(),
     )
     with interruptible("what is finished is kept, run the same command again to go on"):
-        result = ingest_dump(request, console=Console(stderr=True))
-    typer.echo(json.dumps(result.account) if as_json else _summary(result.account, out))
+        result = ingest_dump(request, console=error_console())
+    if as_json:
+        show_json(result.account, in_files_too=True)
+    else:
+        show(*_summary(result.account, out), in_files_too=True)
     raise typer.Exit(result.exit_code)
 
 
@@ -77,7 +78,7 @@ def _years(text: str | None) -> tuple[int | None, int | None] | None:
     return first, last
 
 
-def _summary(account: dict[str, Any], out: Path) -> str:
+def _summary(account: dict[str, Any], out: Path) -> list[str]:
     from specter_batch.input_inventory import ignored_line
 
     records, run, files = account["records"], account["this_run"], account["files"]
@@ -99,7 +100,7 @@ def _summary(account: dict[str, Any], out: Path) -> str:
     if account["ignored_files"]:
         lines.append(f"ignored: {ignored_line(account['ignored_files'])}")
     lines.append(f"papers: {out / 'papers'}   account: {out / 'ingest.json'}")
-    return "\n".join(lines)
+    return lines
 
 
 def _some(number: int, thing: str) -> str:

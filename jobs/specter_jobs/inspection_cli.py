@@ -1,14 +1,15 @@
 """The commands that look at a night without touching it: status and verify."""
 
-import json
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
+from specter_batch.argument_checks import UrlOrPath
 from specter_batch.options import AsJson
+from specter_batch.terminal import show, show_json
 
-NightFolder = Annotated[str, typer.Argument(metavar="OUT", help="Output folder of a night, or its URL.")]
+NightFolder = Annotated[str, UrlOrPath(), typer.Argument(metavar="OUT", help="Output folder of a night, or its URL.")]
 EXIT_DIFFERS = 1
 # An interrupted night of a large dump lacks thousands of shards; the first few tell the story.
 MAX_SHOWN = 20
@@ -17,10 +18,13 @@ MAX_SHOWN = 20
 def status(out: NightFolder, as_json: AsJson = False) -> None:
     """Show how far a night is: running, finished, or stopped before its end."""
     from specter_batch.storage import located
-    from specter_jobs.status import night_status, status_text
+    from specter_jobs.status import night_status, status_lines
 
     found = night_status(located(out))
-    typer.echo(json.dumps(found) if as_json else status_text(found))
+    if as_json:
+        show_json(found)
+    else:
+        show(*status_lines(found))
 
 
 def verify(out: NightFolder, as_json: AsJson = False) -> None:
@@ -30,15 +34,15 @@ def verify(out: NightFolder, as_json: AsJson = False) -> None:
 
     found = verify_night(located(out))
     if as_json:
-        typer.echo(json.dumps(asdict(found) | {"verified": not found.differences}))
+        show_json(asdict(found) | {"verified": not found.differences})
     else:
         more = len(found.differences) - MAX_SHOWN
         lines = list(found.differences[:MAX_SHOWN])
         lines += [f"… and {more:,} more; --json lists all"] if more > 0 else []
-        for line in [*lines, *(f"note: {note}" for note in found.notes)]:
-            typer.echo(line)
-        typer.echo(
+        show(
+            *lines,
+            *(f"note: {note}" for note in found.notes),
             f"{found.rows:,} rows in {found.shards:,} shards, {found.files:,} files: "
-            + (f"{len(found.differences):,} differences" if found.differences else "all as the ledger says")
+            + (f"{len(found.differences):,} differences" if found.differences else "all as the ledger says"),
         )
     raise typer.Exit(EXIT_DIFFERS if found.differences else 0)

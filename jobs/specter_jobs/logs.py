@@ -8,9 +8,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
+from specter_batch.display import terminal_text
 from specter_batch.errors import SpecterBatchError
+from specter_batch.redaction import without_credentials
+from specter_batch.terminal import json_safe
 
 logger = logging.getLogger("specter_jobs")
 _LOGGERS = (logger, logging.getLogger("specter_batch"))  # the core tells of a card that runs out of memory
@@ -22,7 +25,15 @@ def log(event: str, *, level: int = logging.INFO, **fields: Any) -> None:
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time, level, event, and the event's own fields."""
+    """One JSON object a line: time, level, event, and the event's own fields.
+
+    Args:
+        ascii_only: The log cannot hold other characters; they become JSON's escapes.
+    """
+
+    def __init__(self, *, ascii_only: bool = False) -> None:
+        super().__init__()
+        self._ascii_only = ascii_only
 
     def format(self, record: logging.LogRecord) -> str:
         """Render a record; what an event brings never replaces time, level or event."""
@@ -33,7 +44,21 @@ class JsonFormatter(logging.Formatter):
             "event": record.getMessage(),
         }
         order = ("time", "level", "event")
-        return json.dumps({key: line[key] for key in order} | line, ensure_ascii=False, default=str)
+        ordered = {key: line[key] for key in order} | line
+        text = json.dumps(_loggable(ordered), ensure_ascii=self._ascii_only)
+        # JSON allows characters that steer a terminal, on which logs are read.
+        return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)
+
+
+def _loggable(value: Any) -> Any:
+    """Return a value for JSON, without credentials of URLs; what JSON does not know becomes its text."""
+    if isinstance(value, dict):
+        return {_loggable(key): _loggable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_loggable(item) for item in value]
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    return json_safe(without_credentials(str(value)))
 
 
 class _TerminalHandler(logging.Handler):
@@ -46,7 +71,8 @@ class _TerminalHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         fields = getattr(record, "fields", {})
         told = "; ".join(f"{name} {value}" for name, value in fields.items())
-        line = f"[yellow]{escape(record.getMessage())}[/]{escape(f': {told}' if told else '')}"
+        line = Text(terminal_text(record.getMessage()), style="yellow")
+        line.append(terminal_text(f": {told}" if told else ""), style="default")
         self._console.print(line, highlight=False)
 
 
@@ -57,7 +83,8 @@ def logging_to(console: Console) -> Iterator[None]:
         handler: logging.Handler = _TerminalHandler(console)
     else:
         handler = logging.StreamHandler(console.file)
-        handler.setFormatter(JsonFormatter())
+        encoding = getattr(console.file, "encoding", None) or "utf-8"
+        handler.setFormatter(JsonFormatter(ascii_only=not encoding.lower().startswith("utf")))
     before = [(one.level, one.propagate) for one in _LOGGERS]
     for one in _LOGGERS:
         one.addHandler(handler)

@@ -18,6 +18,7 @@ from specter_batch.files import write_json, write_text
 from specter_batch.folder_lock import LOCK_FILE
 from specter_batch.input_inventory import parquet_inventory
 from specter_batch.storage import Location, names_in
+from specter_batch.terminal import progress_bars
 from specter_jobs.config import NightConfig
 from specter_jobs.drift import drift_report, read_previous
 from specter_jobs.engines import open_engine
@@ -288,4 +289,4 @@ def _check_accounting(surveyed: SurveyedShard, labelled: LabelledShard) -> None:
 
 def _progress(console: Console) -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console, disable=not console.is_terminal)
+    return progress_bars(console, *columns)

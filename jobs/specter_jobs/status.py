@@ -52,7 +52,7 @@ def night_status(out: Location) -> dict[str, Any]:
     }
 
 
-def status_text(status: dict[str, Any]) -> str:
+def status_lines(status: dict[str, Any]) -> list[str]:
     """Say it in a few lines."""
     shards, rows = status["shards"], status["rows"]
     state = status["state"]
@@ -78,7 +78,7 @@ def status_text(status: dict[str, Any]) -> str:
     lines += [f"failed   {name}: {error}" for name, error in status["failed"].items()]
     if status["ignored"]:
         lines.append(f"ignored  {ignored_line(status['ignored'], entries=status['ignored_entries'])}")
-    return "\n".join(lines)
+    return lines
 
 
 def _read(out: Location) -> Progress:

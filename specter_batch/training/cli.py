@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from specter_batch.terminal import output_console
 from specter_batch.training.embedding_cli import baseline, embed, project
 from specter_batch.training.evaluation_cli import evaluate
 from specter_batch.training.scidocs_cli import prepare_scidocs
@@ -26,8 +27,6 @@ def demo(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="New folder for everything the demo makes.")],
 ) -> None:
     """Walk the whole road on synthetic papers: train, export, classify, report."""
-    from rich.console import Console
-
     from specter_batch.training.demo import run_demo
 
-    run_demo(folder, console=Console())
+    run_demo(folder, console=output_console())

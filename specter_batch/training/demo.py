@@ -13,6 +13,7 @@ from rich.console import Console
 from specter_batch.errors import ConfigError, SpecterBatchError
 from specter_batch.files import apply_umask, write_text
 from specter_batch.sample import NIGHT_DIRT, write_sample
+from specter_batch.terminal import print_above
 from specter_batch.training.data import read_labelled
 
 # Papers of the sample have about a hundred WordPieces; SPECTER itself takes 512.
@@ -48,12 +49,13 @@ def run_demo(folder: Path, *, console: Console) -> dict[str, Any]:
     folder.mkdir(parents=True, exist_ok=True)
     console.rule("papers")
     sample = write_sample(folder / "papers")
-    console.print(
+    print_above(
+        console,
         f"{sample.n_train} papers to train on, {sample.n_val} to validate on, and a night of four files: all "
-        f"synthetic, made by this project. The night holds {NIGHT_DIRT.n_rows} rows of the dirt of real dumps."
+        f"synthetic, made by this project. The night holds {NIGHT_DIRT.n_rows} rows of the dirt of real dumps.",
     )
     encoder = make_stand_in_encoder(folder / "encoder", sample.train)
-    console.print(f"{encoder}: a compact BERT with random weights, a stand-in for allenai/specter.\n")
+    print_above(console, f"{encoder}: a compact BERT with random weights, a stand-in for allenai/specter.")
     write_text(folder / "training.toml", TRAINING)
 
     run, bundle, out = folder / "run", folder / "bundle", folder / "labels"
@@ -66,18 +68,21 @@ def run_demo(folder: Path, *, console: Console) -> dict[str, Any]:
     for step in steps:
         command = [str(part) for part in step]
         console.rule(command[0])
-        console.print(f"$ specter-batch {shlex.join(command)}", style="bold", soft_wrap=True, highlight=False)
+        print_above(console, f"$ specter-batch {shlex.join(command)}", style="bold")
         if subprocess.run([sys.executable, "-m", "specter_batch", *command], check=False).returncode:
             raise SpecterBatchError(f"the demo's step {command[0]} failed; its error is printed above")
     report: dict[str, Any] = json.loads((out / "report.json").read_text())
     console.rule("report")
-    console.print((out / "report.md").read_text(), markup=False, highlight=False)
-    console.print(f"Labels: {out / 'labels'}   report: {out / 'report.md'}   bundle: {bundle}", soft_wrap=True)
-    console.print(f"Done in {time.monotonic() - began:.0f} s. The papers are synthetic and the encoder a stand-in:")
-    console.print("these figures show that the road works, not how well SPECTER labels. For that, type:\n")
-    console.print(
-        "  specter-batch train TRAIN.parquet --val VAL.parquet --encoder allenai/specter --out RUN", soft_wrap=True
-    )
+    for line in (out / "report.md").read_text(encoding="utf-8").splitlines():
+        print_above(console, line)
+    for line in (
+        f"Labels: {out / 'labels'}   report: {out / 'report.md'}   bundle: {bundle}",
+        f"Done in {time.monotonic() - began:.0f} s. The papers are synthetic and the encoder is a tiny one, made for the",
+        "demo: these figures show that every step works, not how well SPECTER labels. For that, type:",
+        "",
+        "  specter-batch train TRAIN.parquet --val VAL.parquet --encoder allenai/specter --out RUN",
+    ):
+        print_above(console, line)
     return report
 
 

@@ -1,6 +1,5 @@
 """The commands about embeddings: the frozen baseline, embeddings to parquet, and projections."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -14,6 +13,7 @@ from specter_batch.options import (
     TitleColumn,
     interruptible,
 )
+from specter_batch.terminal import error_console, progress_bars, show, show_json, show_text
 
 Encoder = Annotated[
     str | None, typer.Option(help="Hub name or local folder of a BERT encoder.  [default: allenai/specter]")
@@ -66,7 +66,10 @@ def baseline(
         )
     if out is not None:
         write_baseline(report, out)
-    typer.echo(json.dumps(report) if as_json else baseline_markdown(report))
+    if as_json:
+        show_json(report, in_files_too=out is not None)
+    else:
+        show_text(baseline_markdown(report), in_files_too=out is not None)
 
 
 def embed(
@@ -88,8 +91,7 @@ def embed(
     as_json: AsJson = False,
 ) -> None:
     """Write papers' embeddings to parquet, pretrained or fine-tuned."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
     from specter_batch.errors import ConfigError
     from specter_batch.papers import PaperColumns
@@ -99,11 +101,10 @@ def embed(
     if model is not None and (encoder is not None or pooling is not None):
         raise ConfigError("--model takes a run's own encoder and pooling; leave --encoder and --pooling out")
     columns = PaperColumns(paper_id=paper_id_column, title=title_column, abstract=abstract_column, label=label_column)
-    console = Console(stderr=True)
     bar = (TextColumn("papers"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with (
         interruptible("nothing was written, run the same command again"),
-        Progress(*bar, console=console, disable=not console.is_terminal) as progress,
+        progress_bars(error_console(), *bar) as progress,
     ):
         task = progress.add_task("papers", total=count_rows(papers, out))
         if model is None:
@@ -114,11 +115,14 @@ def embed(
             embedder, papers, out, columns=columns, advance=lambda rows: progress.advance(task, rows)
         )
     if as_json:
-        typer.echo(json.dumps(written))
+        show_json(written, in_files_too=True)
         return
     without = "".join(f", {count:,} {reason}" for reason, count in written["null"].items())
-    typer.echo(f"{written['rows']:,} rows: {written['embedded']:,} embedded{without and f'; null{without[1:]}'}")
-    typer.echo(f"{out}: {written['encoder']}, {written['pooling']} pooling, at most {written['max_length']} tokens")
+    show(
+        f"{written['rows']:,} rows: {written['embedded']:,} embedded{without and f'; null{without[1:]}'}",
+        f"{out}: {written['encoder']}, {written['pooling']} pooling, at most {written['max_length']} tokens",
+        in_files_too=True,
+    )
 
 
 def project(
@@ -147,10 +151,10 @@ def project(
             run, papers, out, method=method, encoder=encoder, n_papers=sample, columns=columns, seed=seed
         )
     if as_json:
-        typer.echo(json.dumps(drawn))
+        show_json(drawn)
         return
     shares = [f"{drawn[when]['same_label_neighbours']:.1%}" for when in ("before", "after")]
-    typer.echo(
+    show(
         f"{out}: {drawn['papers']:,} papers, {drawn['trained_on']:,} of them trained on; nearest neighbour has the "
         f"same label: {shares[0]} before, {shares[1]} after fine-tuning"
     )

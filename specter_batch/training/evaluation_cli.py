@@ -1,12 +1,12 @@
 """The command that scores a model on labelled papers."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from specter_batch.options import AbstractColumn, AsJson, DeviceName, LabelColumn, PaperIdColumn, TitleColumn, warn
+from specter_batch.terminal import show_json, show_text
 
 
 def evaluate(
@@ -51,6 +51,9 @@ def evaluate(
     if out is not None:
         write_evaluation(evaluation, out)
     warn(*evaluation.report["notes"], *unknown_sentences(evaluation.report))
-    typer.echo(json.dumps(evaluation.report) if as_json else evaluation_markdown(evaluation.report))
+    if as_json:
+        show_json(evaluation.report, in_files_too=out is not None)
+    else:
+        show_text(evaluation_markdown(evaluation.report), in_files_too=out is not None)
     if strict_leaks:
         evaluation.refuse_leaks()

@@ -4,7 +4,6 @@ import json
 import math
 import shutil
 import signal
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, get_last_checkpoin
 from specter_batch.errors import ConfigError, SpecterBatchError
 from specter_batch.files import apply_umask, write_json
 from specter_batch.folder_lock import LOCK_FILE, folder_locked
+from specter_batch.terminal import show_notice
 from specter_batch.training.run import RUN_FILE
 
 # What a run was asked to do; a second start on the same folder goes on only if it asks for the same.
@@ -109,7 +109,7 @@ class SaveWhenInterrupted(TrainerCallback):
         if self.interrupted:
             raise KeyboardInterrupt
         self.interrupted = True
-        sys.stderr.write("interrupted: the running step is finished and saved; once more ends at once\n")
+        show_notice("interrupted: the running step is finished and saved; once more ends at once")
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
         """Save and stop; at an epoch's last step the epoch is evaluated first, as it would have been."""

@@ -15,6 +15,7 @@ from specter_batch.errors import ConfigError, PaperSchemaError
 from specter_batch.files import write_json, written_whole
 from specter_batch.language import EnglishFilter
 from specter_batch.parquet_file import write_table
+from specter_batch.terminal import progress_bars
 from specter_batch.training.scidocs_labels import SPLITS, TASKS, TaskLabels, read_labels
 from specter_batch.training.scidocs_metadata import METADATA_FILE, Drop, Metadata, read_metadata
 
@@ -191,4 +192,4 @@ def _whole_folder(out: Path) -> Iterator[Path]:
 
 def _progress(console: Console) -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console, disable=not console.is_terminal)
+    return progress_bars(console, *columns)

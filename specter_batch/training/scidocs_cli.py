@@ -1,12 +1,12 @@
 """The command that makes SciDocs ready to train on."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
 from specter_batch.options import AsJson, interruptible
+from specter_batch.terminal import error_console, show, show_json
 
 
 def prepare_scidocs(
@@ -18,16 +18,17 @@ def prepare_scidocs(
     as_json: AsJson = False,
 ) -> None:
     """Join SciDocs' papers with their MeSH and MAG labels, in the official splits."""
-    from rich.console import Console
-
     from specter_batch.training.scidocs import prepare_scidocs as run_preparation
 
     with interruptible("nothing was written, run the same command again"):
-        account = run_preparation(data, out, language=language, console=Console(stderr=True))
-    typer.echo(json.dumps(account) if as_json else _summary(account, out))
+        account = run_preparation(data, out, language=language, console=error_console())
+    if as_json:
+        show_json(account, in_files_too=True)
+    else:
+        show(*_summary(account, out), in_files_too=True)
 
 
-def _summary(account: dict[str, Any], out: Path) -> str:
+def _summary(account: dict[str, Any], out: Path) -> list[str]:
     names = {
         "papers": "papers in the metadata",
         "with_both_texts": "with title and abstract",
@@ -48,4 +49,4 @@ def _summary(account: dict[str, Any], out: Path) -> str:
     lines.append(f"dropped papers: {out / 'dropped.parquet'}   account: {out / 'scidocs.json'}")
     mesh = out / "mesh"
     lines.append(f"next: specter-batch train {mesh}/train.parquet --val {mesh}/val.parquet --labels mesh --out RUN")
-    return "\n".join(lines)
+    return lines

@@ -1,7 +1,6 @@
 """The command that fine-tunes a model."""
 
 import contextlib
-import json
 import os
 import sys
 from pathlib import Path
@@ -19,6 +18,7 @@ from specter_batch.options import (
     interruptible,
     warn,
 )
+from specter_batch.terminal import show, show_json
 
 Head = Literal["linear", "mlp", "ch1", "ch2", "ch2.2", "ch3", "narrow"]
 
@@ -120,8 +120,11 @@ def train(
         return
     found = run.record.training["validation"]
     if as_json:
-        typer.echo(json.dumps({"run": str(run.path), **found}))
+        show_json({"run": str(run.path), **found}, in_files_too=True)
     else:
         scored = "no unseen papers to score" if found["macro_f1"] is None else f"macro F1 {found['macro_f1']:.4f}"
-        typer.echo(f"validation: {scored}; {run.path / 'report.html'} has the rest")
-        typer.echo(f"run folder: {run.path}   next: specter-batch export {run.path} BUNDLE")
+        show(
+            f"validation: {scored}; {run.path / 'report.html'} has the rest",
+            f"run folder: {run.path}   next: specter-batch export {run.path} BUNDLE",
+            in_files_too=True,
+        )

@@ -13,7 +13,7 @@ from specter_batch.errors import ShardError
 from specter_batch.runtime import OnnxClassifier
 from specter_jobs.ledger import read_entries
 from specter_jobs.prepare import ShardPreparer
-from specter_jobs.status import night_status, status_text
+from specter_jobs.status import night_status, status_lines
 from specter_jobs.survey import SurveyedShard
 
 
@@ -64,7 +64,7 @@ def test_status_and_page_tell_how_long_the_model_waited(night: RunNight, tmp_pat
     share = json.loads((tmp_path / "out/manifest.json").read_text())["this_run"]["model_wait_share"]
     status = night_status(tmp_path / "out")
     assert 0 <= status["model_wait_share"] <= 1
-    assert ", the model waited " in status_text(status)
+    assert ", the model waited " in "\n".join(status_lines(status))
     assert f"the model waited {share:.1%} of the time" in (tmp_path / "out/report.html").read_text()
     assert "wait" not in (tmp_path / "out/report.json").read_text()
 

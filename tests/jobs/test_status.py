@@ -16,7 +16,7 @@ from specter_batch.errors import ConfigError
 from specter_batch.folder_lock import LOCK_FILE
 from specter_jobs.lock import holder, locked
 from specter_jobs.progress import PROGRESS_FILE
-from specter_jobs.status import night_status, status_text
+from specter_jobs.status import night_status, status_lines
 
 
 def write_progress(out: Path, **changes: Any) -> None:
@@ -83,7 +83,7 @@ def test_a_night_without_a_job_at_work_has_stopped(tmp_path: Path) -> None:
     write_progress(tmp_path)
     status = night_status(tmp_path)
     assert (status["state"], status["holder"], status["eta_seconds"]) == ("stopped", None, None)
-    assert "run the same command again to go on" in status_text(status)
+    assert "run the same command again to go on" in "\n".join(status_lines(status))
 
 
 def test_a_survey_has_no_speed_yet(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_a_survey_has_no_speed_yet(tmp_path: Path) -> None:
 def test_the_text_tells_all_that_is_known(tmp_path: Path) -> None:
     write_progress(tmp_path, failed={"a": "is empty"})
     with locked(tmp_path):
-        lines = status_text(night_status(tmp_path) | {"eta_seconds": 3725, "papers_per_second": 3.5}).splitlines()
+        lines = status_lines(night_status(tmp_path) | {"eta_seconds": 3725, "papers_per_second": 3.5})
     assert lines[:3] == ["labelling", "shards   4 of 10 done, 1 failed", "rows     400 of 1,000"]
     assert lines[4:6] == ["speed    3.5 papers/s, the model waited 25% of the time", "left     about 1:02:05"]
     assert lines[6].startswith("held by  process ")

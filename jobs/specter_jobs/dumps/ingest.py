@@ -17,6 +17,7 @@ from specter_batch.input_inventory import InputInventory, take_inventory
 from specter_batch.output_marker import mark_output, output_command
 from specter_batch.storage import located
 from specter_batch.stored_names import storable
+from specter_batch.terminal import print_above, progress_bars
 from specter_batch.url_path import UrlPath
 from specter_jobs.dumps.account import account_of
 from specter_jobs.dumps.formats import Format
@@ -183,7 +184,7 @@ def _read(
             if outcome.error is not None:
                 failed[outcome.unit.name] = outcome
                 if len(units) > 1:  # one file's failure is the result, and told as that
-                    progress.console.print(f"failed: {outcome.unit.name}: {outcome.error}", style="red", markup=False)
+                    print_above(progress.console, f"failed: {outcome.unit.name}: {outcome.error}", style="red")
             elif outcome.entry is not None:
                 ledger.commit(outcome.entry)
                 fresh.add(outcome.unit.name)
@@ -225,4 +226,4 @@ def _described(request: IngestRequest, options: ReadOptions) -> dict[str, Any]:
 
 def _progress(console: Console) -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    return Progress(*columns, TimeRemainingColumn(), console=console)
+    return progress_bars(console, *columns, TimeRemainingColumn())

@@ -1,0 +1,196 @@
+"""Everything that the commands print goes through this module, so that nothing from data steers the terminal.
+
+Lines and error messages pass `terminal_text`. A stream that cannot show a character gets it escaped. A reader that has
+gone away (`| head -1`) changes no exit code.
+"""
+
+import errno
+import io
+import json
+import os
+import re
+import sys
+import traceback
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, TextIO
+
+from specter_batch.display import terminal_text, visible_text
+from specter_batch.errors import SpecterBatchError
+from specter_batch.redaction import without_credentials
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, ProgressColumn
+
+# A message is read by people: a path of thousands of characters is cut in its middle.
+MAX_MESSAGE = 2000
+_LINE_BREAK = re.compile(r"[ \t]*[\r\n]+\s*")
+# Rich would fold a table at the width of the terminal, which is 80 characters where there is none.
+TABLE_WIDTH = 110
+
+
+def prepare_streams() -> None:
+    """Make standard output and standard error safe to write to, before anything is printed.
+
+    A closed stream becomes the null device: otherwise its descriptor would be given to the next file that is opened,
+    and what a library prints would land in that file.
+    """
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free descriptor, which is this one
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123 - as long as the process
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def show(*lines: object, in_files_too: bool = False) -> None:
+    """Print lines to standard output; a line break inside one of them is shown escaped.
+
+    Args:
+        lines: The texts, one a line.
+        in_files_too: The command has written the same result to files. A full disk behind standard output then costs
+            a warning, not the exit code.
+
+    Raises:
+        SpecterBatchError: Standard output cannot be written to.
+    """
+    _write_result("".join(f"{terminal_text(line)}\n" for line in lines), in_files_too=in_files_too)
+
+
+def show_text(text: str, *, in_files_too: bool = False) -> None:
+    """Print a text of several lines, for example a report in Markdown, to standard output."""
+    show(*text.removesuffix("\n").split("\n"), in_files_too=in_files_too)
+
+
+def show_json(value: Any, *, in_files_too: bool = False) -> None:
+    """Print a value as one line of JSON, in ASCII, to standard output."""
+    _write_result(json.dumps(json_safe(value)) + "\n", in_files_too=in_files_too)
+
+
+def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table to standard output."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*columns, box=box.SIMPLE)
+    for row in rows:
+        table.add_row(*(Text(terminal_text(cell)) for cell in row))
+    console = Console(file=io.StringIO(), width=max(Console().width, TABLE_WIDTH))
+    console.print(table)
+    _write_result(console.file.getvalue(), in_files_too=False)  # type: ignore[attr-defined]
+
+
+def show_error(message: object) -> None:
+    """Print an error as one line to standard error."""
+    _write_quietly(sys.stderr, f"error: {message_text(message)}\n")
+
+
+def show_notice(message: object) -> None:
+    """Print what a person who waits should know, as one line, to standard error."""
+    _write_quietly(sys.stderr, f"{message_text(message)}\n")
+
+
+def show_traceback() -> None:
+    """Print the traceback of the error that is being handled to standard error."""
+    text = visible_text(without_credentials(traceback.format_exc()), keep="\n")
+    _write_quietly(sys.stderr, text)
+
+
+def message_text(message: object) -> str:
+    """Return a message as one line of at most `MAX_MESSAGE` characters."""
+    text = terminal_text(_LINE_BREAK.sub(" ", str(message).strip()))
+    if len(text) <= MAX_MESSAGE:
+        return text
+    half = MAX_MESSAGE // 2
+    return f"{text[:half]}[… {len(text) - 2 * half:,} characters left out …]{text[-half:]}"
+
+
+def json_safe(value: Any) -> Any:
+    """Return a value for JSON in which every text can be encoded: names that are not UTF-8 are shown escaped."""
+    if isinstance(value, str):
+        return value if value.isascii() or _can_be_encoded(value) else _surrogates_shown(value)
+    if isinstance(value, dict):
+        return {json_safe(key): json_safe(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [json_safe(item) for item in value]
+    return value
+
+
+def error_console() -> "Console":
+    """Return a console on standard error, for progress."""
+    from rich.console import Console
+
+    return Console(stderr=True)
+
+
+def output_console() -> "Console":
+    """Return a console on standard output, for a command whose only result is what it prints."""
+    from rich.console import Console
+
+    return Console()
+
+
+def print_above(console: "Console", message: object, *, style: str = "") -> None:
+    """Print one line to a console, above its progress bars if it has any."""
+    from rich.text import Text
+
+    console.print(Text(terminal_text(message), style=style), soft_wrap=True, highlight=False)
+
+
+def progress_bars(console: "Console", *columns: "ProgressColumn | str") -> "Progress":
+    """Return progress bars that appear on a terminal only."""
+    from rich.progress import Progress
+
+    return Progress(*columns, console=console, disable=not console.is_terminal)
+
+
+def _can_be_encoded(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _surrogates_shown(text: str) -> str:
+    return "".join(visible_text(char) if "\ud800" <= char <= "\udfff" else char for char in text)
+
+
+def _write_result(text: str, *, in_files_too: bool) -> None:
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError as error:
+        _to_null_device(sys.stdout)
+        if error.errno == errno.EPIPE:
+            return  # whoever read the output has read enough
+        message = f"the result could not be printed to standard output ({error.strerror})"
+        if not in_files_too:
+            raise SpecterBatchError(message) from None
+        show_notice(f"warning: {message}; it is complete in the files")
+
+
+def _write_quietly(stream: TextIO, text: str) -> None:
+    try:
+        stream.write(text)
+        stream.flush()
+    except (OSError, ValueError):  # there is no other place to say it
+        _to_null_device(stream)
+
+
+def _to_null_device(stream: TextIO) -> None:
+    """Let what is still buffered go nowhere; otherwise the interpreter would fail on it at exit."""
+    try:
+        descriptor = stream.fileno()
+    except (OSError, ValueError):
+        return
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, descriptor)
+    os.close(null)
