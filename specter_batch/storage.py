@@ -5,6 +5,7 @@ there is put whole (`specter_batch.files.written_whole`): object stores have no 
 """
 
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,7 +15,7 @@ from urllib.parse import unquote
 from pydantic import AfterValidator, PlainSerializer, PlainValidator
 
 from specter_batch.errors import ConfigError
-from specter_batch.redaction import without_credentials
+from specter_batch.redaction import has_credentials, is_url, without_credentials
 from specter_batch.url_path import URL, UrlPath
 
 # What to install for a protocol whose package is missing: our extra, where there is one.
@@ -23,6 +24,8 @@ EXTRAS = {
 }  # fmt: skip
 # Requests at once. A store answers after tens of milliseconds, whoever else is asking.
 PARALLEL = 16
+
+_BLANK_OR_QUOTE = re.compile(r"[\s'\"]")
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -44,8 +47,13 @@ def located(place: str | Path | UrlPath) -> Location:
         raise ConfigError(f"{shown}: chained URLs (a::b) are not taken; give the store's own")
     match = URL.fullmatch(place)
     if match is None:
+        if is_url(place) or has_credentials(place):
+            raise ConfigError(f"{shown}: a URL has two slashes after its colon; write s3://bucket/folder")
         return Path(place)
     scheme, host = match["scheme"].lower(), match["host"]
+    if _BLANK_OR_QUOTE.search(host) or _BLANK_OR_QUOTE.search(match["path"].partition("?")[2]):
+        # Not shown: where the credentials end cannot be told.
+        raise ConfigError(f"{scheme}://…: a blank or quote in a URL's host or parameters; write %20 for a blank")
     if scheme in ("file", "local"):
         if host not in ("", "localhost"):
             raise ConfigError(f"{shown}: a file URL has no host; write file:///folder/name")

@@ -77,7 +77,7 @@ def run_demo(folder: Path, *, console: Console) -> dict[str, Any]:
         print_above(console, line)
     for line in (
         f"Labels: {out / 'labels'}   report: {out / 'report.md'}   bundle: {bundle}",
-        f"Done in {time.monotonic() - began:.0f} s. The papers are synthetic and the encoder is a tiny one, made for the",
+        f"Done in {time.monotonic() - began:.0f} s. The papers are synthetic and the encoder is tiny, made for the",
         "demo: these figures show that every step works, not how well SPECTER labels. For that, type:",
         "",
         "  specter-batch train TRAIN.parquet --val VAL.parquet --encoder allenai/specter --out RUN",
