@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from specter_batch.display import terminal_text, visible_text
 from specter_batch.errors import SpecterBatchError
 from specter_batch.redaction import without_credentials
+from specter_batch.stored_names import storable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -115,7 +116,7 @@ def message_text(message: object) -> str:
 def json_safe(value: Any) -> Any:
     """Return a value for JSON in which every text can be encoded: names that are not UTF-8 are shown escaped."""
     if isinstance(value, str):
-        return value if value.isascii() or _can_be_encoded(value) else _surrogates_shown(value)
+        return storable(value)
     if isinstance(value, dict):
         return {json_safe(key): json_safe(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -149,18 +150,6 @@ def progress_bars(console: "Console", *columns: "ProgressColumn | str") -> "Prog
     from rich.progress import Progress
 
     return Progress(*columns, console=console, disable=not console.is_terminal)
-
-
-def _can_be_encoded(text: str) -> bool:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _surrogates_shown(text: str) -> str:
-    return "".join(visible_text(char) if "\ud800" <= char <= "\udfff" else char for char in text)
 
 
 def _write_result(text: str, *, in_files_too: bool) -> None:
