@@ -1,8 +1,8 @@
 """One giant JSON value, streamed: the members of an object, or the items of a list.
 
-`json.load` would hold the whole file and its objects, ten times the file's size. `JSONDecoder.raw_decode` over a
-sliding buffer parses one member at a time at the C scanner's speed and holds that member and the buffer only; it needs
-no further package (ijson is a C extension with its own event layer, and slower for whole members).
+`json.load` would hold the whole file and its objects, ten times the file's size. `parse_value` over a sliding buffer
+parses one member at a time at the C scanner's speed and holds that member and the buffer only. It needs no further
+package (ijson is a C extension with its own event layer, and slower for whole members).
 """
 
 import codecs
@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from specter_batch.errors import PaperSchemaError
+from specter_batch.json_value import OpenValue, parse_value
 
 READ_BYTES = 1 << 20
 # A member larger than this is not a paper; without a bound a missing quote would pull the file into memory.
@@ -33,7 +34,6 @@ class JsonScanner:
     def __init__(self, stream: BinaryIO, *, head: bytes = b"") -> None:
         self._stream = stream
         self._utf8 = codecs.getincrementaldecoder("utf-8-sig")(errors="surrogateescape")
-        self._decoder = json.JSONDecoder()
         self._buffer = self._utf8.decode(head)
         self._at = 0
         self._passed = 0
@@ -59,15 +59,15 @@ class JsonScanner:
         self._at += 1
 
     def value(self) -> Any:
-        """Parse the next value, whatever its size up to `MAX_VALUE_CHARACTERS`."""
+        """Parse the next value, whatever its size up to `MAX_VALUE_CHARACTERS`, as `parse_value` does."""
         self.peek()
         while True:
             try:
-                value, end = self._decoder.raw_decode(self._buffer, self._at)
+                value, end = parse_value(self._buffer, self._at)
             except json.JSONDecodeError as error:
                 problem = error.msg
-            except RecursionError:
-                raise self._broken("nested too deeply") from None
+            except OpenValue:
+                problem = "nested too deeply"
             else:
                 if not _UNFINISHED.match(self._buffer, end) or not self._more():
                     self._at = end

@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from specter_jobs.dumps.json_lines import DETAIL_CHARACTERS, read_json_lines
-from specter_jobs.dumps.json_values import as_id, as_line, as_text, require_keys
+from specter_jobs.dumps.json_lines import id_of, read_json_lines
+from specter_jobs.dumps.json_values import DETAIL_CHARACTERS, as_id, as_line, as_text, as_version, require_keys
 from specter_jobs.dumps.records import MalformedRecord, PaperRecord, ReadOptions
 
 # Archives that arXiv closed and what it made of them (https://arxiv.org/category_taxonomy): old papers still carry
@@ -64,7 +64,7 @@ class ArxivReader:
 
     def read(self, stream: BinaryIO, options: ReadOptions) -> Iterator[PaperRecord | MalformedRecord]:
         """Read the snapshot line by line."""
-        return read_json_lines(stream, lambda position, value: _paper(position, value, options), id_field="id")
+        return read_json_lines(stream, lambda position, value: _paper(position, value, options), identify=id_of("id"))
 
 
 def _paper(position: int, value: Any, options: ReadOptions) -> PaperRecord:
@@ -78,6 +78,7 @@ def _paper(position: int, value: Any, options: ReadOptions) -> PaperRecord:
         label=_label(as_text(record["categories"], "categories"), options.label),
         year=_year(record, paper_id),
         position=position,
+        version=as_version(record.get("update_date")),
         withdrawn=_withdrawn(as_text(record.get("comments"), "comments"), abstract),
     )
 

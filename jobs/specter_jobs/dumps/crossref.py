@@ -1,32 +1,25 @@
 """Crossref works: public data files `{"items": [...]}`, JSON Lines, and replies of the API."""
 
-from __future__ import annotations
-
-import io
 import re
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from specter_batch.json_scan import JsonScanner
-from specter_jobs.dumps.json_lines import parsed, read_json_lines
-from specter_jobs.dumps.json_values import FieldError, as_id, as_text, as_year, require_keys
+from specter_batch.errors import PaperSchemaError
+from specter_jobs.dumps.json_lines import read_json_lines
+from specter_jobs.dumps.json_values import FieldError, as_id, as_text, as_version, as_year, require_keys
 from specter_jobs.dumps.markup import fragment_text
-from specter_jobs.dumps.records import MalformedRecord, PaperRecord, ReadOptions, WrongFormatError
+from specter_jobs.dumps.records import MalformedRecord, PaperRecord, ReadOptions
 
-HEAD_BYTES = 1 << 16
-# A work never begins with one of these: its file is a list of works, or an answer that holds works or one work.
-_ENVELOPE = re.compile(rb'\s*(?:\[|\{\s*"(?:items|message|status|message-type|message-version)"\s*:)')
-# An object whose first line ends here goes on on the next: it was written with indents.
-_INDENTED = re.compile(rb"\s*\{(?:[^\n]*[,{\[])?[ \t\r]*\n")
 _DOI_PREFIX = re.compile(r"\s*(?:(?:https?://)?(?:dx\.)?doi\.org/|doi:\s*)", re.IGNORECASE)
 _DATES = ("published", "issued", "published-print", "published-online", "posted")
 
 
 class CrossrefReader:
-    """Reads works in all the layouts that Crossref hands out; which one, the first bytes tell.
+    """Reads works in all the layouts that Crossref hands out.
 
-    The id is the DOI in lower case. Titles and abstracts lose their JATS mark-up. Labels: `type` ("journal-article"),
-    or `subject` where a work names exactly one. Positions are lines in JSON Lines, and count works from 1 elsewhere.
+    The id is the DOI in lower case. Titles and abstracts lose their JATS mark-up. Of several copies of a work, the one
+    that Crossref indexed last is taken. Labels: `type` ("journal-article"), or `subject` where a work names exactly
+    one. Positions are lines in JSON Lines, and count works from 1 elsewhere.
     """
 
     name = "crossref"
@@ -37,76 +30,39 @@ class CrossrefReader:
         """Yield the works in file order; whatever the file's size, one work and a buffer are held.
 
         Raises:
-            PaperSchemaError: The JSON breaks off or is not valid.
-            WrongFormatError: It is an answer without works.
+            PaperSchemaError: The JSON breaks off or is not valid, or it is a reply without works.
         """
 
         def parse(position: int, work: Any) -> PaperRecord:
             return _paper(position, work, options.label)
 
-        head = stream.read(HEAD_BYTES).removeprefix(b"\xef\xbb\xbf")
-        if _ENVELOPE.match(head) or _INDENTED.match(head):
-            for position, work in enumerate(_works(JsonScanner(stream, head=head)), start=1):
-                yield parsed(parse, position, work, id_field="DOI")
-        else:
-            lines = io.BufferedReader(_Rejoined(head, stream), HEAD_BYTES)
-            yield from read_json_lines(lines, parse, id_field="DOI")
-
-
-class _Rejoined(io.RawIOBase):
-    """A stream with the bytes already read from it put back in front."""
-
-    def __init__(self, head: bytes, stream: BinaryIO) -> None:
-        self._head = head
-        self._stream = stream
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        chunk = self._head[: len(buffer)] or self._stream.read(len(buffer))
-        self._head = self._head[len(chunk) :]
-        buffer[: len(chunk)] = chunk
-        return len(chunk)
-
-
-def _works(scanner: JsonScanner) -> Iterator[Any]:
-    while following := scanner.peek():
-        yield from scanner.items() if following == "[" else _works_of_object(scanner)
-
-
-def _works_of_object(scanner: JsonScanner) -> Iterator[Any]:
-    """Yield the works of a data file or a reply, or the object itself where it is a work."""
-    work: dict[str, Any] = {}
-    envelope = False
-    for key in scanner.members():
-        following = scanner.peek()
-        if key == "items" and following == "[":
-            envelope = True
-            yield from scanner.items()
-        elif key == "message" and following == "{":
-            envelope = True
-            yield from _works_of_object(scanner)
-        else:
-            work[key] = scanner.value()
-    if not envelope and ("message" in work or "message-type" in work):
-        raise WrongFormatError(f"expected works, got an answer that says {str(work.get('message'))[:200]}")
-    if not envelope:
-        yield work
+        return read_json_lines(stream, parse, identify=_doi, holders=("items", "message"))
 
 
 def _paper(position: int, value: Any, label: str | None) -> PaperRecord:
+    if isinstance(value, dict) and "DOI" not in value and not {"message", "message-type"}.isdisjoint(value):
+        said = str(value.get("message"))[:200]
+        raise PaperSchemaError(f"record {position} is a reply without works, which says {said}; fetch it again")
     work = require_keys(value, ("DOI",))
-    doi = _DOI_PREFIX.sub("", as_id(work["DOI"], "DOI") or "", count=1).lower()
     abstract = as_text(work.get("abstract"), "abstract")
     return PaperRecord(
-        paper_id=doi or None,
+        paper_id=_doi(work),
         title=_title(work.get("title")),
-        abstract=fragment_text(abstract, heading=True) if abstract else None,
+        abstract=fragment_text(abstract or "", heading=True),
         label=_label(work, label),
         year=_year(work),
         position=position,
+        version=_indexed(work),
     )
+
+
+def _doi(work: dict[str, Any]) -> str | None:
+    return _DOI_PREFIX.sub("", as_id(work.get("DOI"), "DOI") or "", count=1).strip().lower() or None
+
+
+def _indexed(work: dict[str, Any]) -> int:
+    indexed = work.get("indexed")
+    return as_version(indexed.get("date-time") if isinstance(indexed, dict) else None)
 
 
 def _title(value: Any) -> str | None:

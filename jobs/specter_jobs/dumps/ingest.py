@@ -36,7 +36,7 @@ COMMAND = "ingest"
 SUCCESS_FILE, ACCOUNT_FILE = "_SUCCESS", "ingest.json"
 EXIT_FILES_FAILED = 3
 # Raised when the same dump and options give other output files than an earlier version did.
-OUTPUT_VERSION = 1
+OUTPUT_VERSION = 2
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,7 +25,8 @@ class PaperRecord:
         year: The year of publication, where the dump knows it.
         position: Where the record stands in its file: the line (from 1), the record (from 1) or the byte offset.
         deleted: A tombstone: the dump withdraws this id (PubMed's DeleteCitation).
-        version: The newest version of an id wins within one ingest (PubMed); 0 where the format has no versions.
+        version: The newest version of an id wins within one ingest: a number (PubMed), or the date of the record as a
+            number (arXiv, Crossref, OpenAlex). 0 where the format has no versions.
         withdrawn: The words by which its authors or the publisher withdrew it (arXiv); it becomes a reject.
     """
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from specter_batch.labels import MAG
-from specter_jobs.dumps.json_lines import read_json_lines
+from specter_jobs.dumps.json_lines import id_of, read_json_lines
 from specter_jobs.dumps.json_values import as_id, as_text, as_year, require_keys, single
 from specter_jobs.dumps.records import MalformedRecord, PaperRecord, ReadOptions
 
@@ -28,7 +28,8 @@ class S2orcReader:
 
     def read(self, stream: BinaryIO, options: ReadOptions) -> Iterator[PaperRecord | MalformedRecord]:
         """Read the metadata line by line."""
-        return read_json_lines(stream, lambda position, value: _paper(position, value, options), id_field="paper_id")
+        identify = id_of("paper_id")
+        return read_json_lines(stream, lambda position, value: _paper(position, value, options), identify=identify)
 
 
 def _paper(position: int, value: Any, options: ReadOptions) -> PaperRecord:

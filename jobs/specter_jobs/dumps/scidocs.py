@@ -28,7 +28,7 @@ class ScidocsReader:
         if not scanner.peek():
             return
         for position, key in enumerate(scanner.members(), start=1):
-            yield parsed(partial(_paper, key), position, scanner.value(), id_field="paper_id")
+            yield parsed(partial(_paper, key), position, scanner.value(), identify=partial(_id, key))
         if scanner.peek():
             raise PaperSchemaError("more follows the metadata object; expected one JSON object, paper id -> paper")
 
@@ -36,10 +36,14 @@ class ScidocsReader:
 def _paper(key: str, position: int, value: Any) -> PaperRecord:
     record = require_keys(value, ("title",))
     return PaperRecord(
-        # The key is what the label files and the training splits refer to.
-        paper_id=as_id(key, "paper id") or as_id(record.get("paper_id"), "paper_id"),
+        paper_id=_id(key, record),
         title=as_text(record["title"], "title"),
         abstract=as_text(record.get("abstract"), "abstract"),
         year=as_year(record.get("year")),
         position=position,
     )
+
+
+def _id(key: str, record: dict[str, Any]) -> str | None:
+    """Return the key, which is what the label files and the training splits refer to."""
+    return as_id(key, "paper id") or as_id(record.get("paper_id"), "paper_id")

@@ -13,7 +13,7 @@ import pyarrow.csv as pc
 
 from specter_batch.errors import PaperSchemaError
 from specter_batch.papers import DETECTED_NAMES, PaperColumns
-from specter_jobs.dumps.json_lines import read_json_lines
+from specter_jobs.dumps.json_lines import id_of, read_json_lines
 from specter_jobs.dumps.json_values import as_id, as_text, as_year, require_keys, single
 from specter_jobs.dumps.records import MalformedRecord, PaperRecord, ReadOptions, WrongFormatError
 
@@ -66,7 +66,7 @@ class JsonlReader:
             return self._paper(position, record)
 
         number = 0
-        for record in read_json_lines(stream, paper, id_field=self._names["paper_id"][0]):
+        for record in read_json_lines(stream, paper, identify=id_of(*self._names["paper_id"])):
             yield record
             number += 1
             if number == SAMPLE_RECORDS and unseen:

@@ -53,12 +53,12 @@ def test_gaps_and_far_away_positions_in_the_index_close_up() -> None:
     assert paper(abstract_inverted_index={"b": [10**12], "a": [3]}).abstract == "a b"
 
 
-@pytest.mark.parametrize("index", ["text", ["a"], {"a": 1}, {"a": [None], "b": [1]}])
+@pytest.mark.parametrize("index", ['["a"]', ["a"], {"a": 1}, {"a": [None], "b": [1]}])
 def test_an_index_of_another_shape_is_malformed(index: object) -> None:
     (found,) = read(json.dumps(work(1, abstract_inverted_index=index)).encode())
     assert isinstance(found, MalformedRecord)
     assert found.detail == "abstract_inverted_index should map words to lists of positions"
-    assert found.paper_id == "https://openalex.org/W1"
+    assert found.paper_id == "W1"
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def test_absent_json_fields_are_null_but_id_and_title_are_missed() -> None:
     found = jsonl('{"id": 1, "title": "T"}\n{"id": 2}\n{"title": "T"}')
     assert found[0] == PaperRecord(paper_id="1", title="T", abstract=None, position=1)
     assert found[1] == MalformedRecord(
-        position=2, detail="no field title; its fields are id; name it with --title-column"
+        position=2, detail="no field title; its fields are id; name it with --title-column", paper_id="2"
     )
     assert isinstance(found[2], MalformedRecord)
     assert found[2].detail.endswith("name it with --paper-id-column")
