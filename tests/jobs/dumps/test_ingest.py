@@ -174,7 +174,8 @@ def test_a_lost_output_file_is_made_again(dump: Path, tmp_path: Path) -> None:
 
 def test_a_truncated_file_fails_alone_and_a_rerun_does_only_that_file(dump: Path, tmp_path: Path) -> None:
     broken = dump / "c.json.gz"
-    whole = gzip.compress(b"".join(json.dumps(arxiv(n, abstract=f"{n * 7919}")).encode() + b"\n" for n in range(3000, 5000)))
+    records = [arxiv(n, abstract=f"{n * 7919}") for n in range(3000, 5000)]
+    whole = gzip.compress(b"".join(json.dumps(record).encode() + b"\n" for record in records))
     broken.write_bytes(whole[: len(whole) // 2])
     result = run("arxiv", dump, tmp_path / "out")
     assert result.exit_code == 3
