@@ -1,5 +1,5 @@
 """`python -m specter_batch` is the `specter-batch` command."""
 
-from specter_batch.cli import main
+from specter_batch.start import main
 
 main()

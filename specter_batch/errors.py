@@ -2,7 +2,8 @@
 
     SpecterBatchError
     ├── ConfigError          a setting, flag or configuration file is wrong
-    │   └── UsageError       the command line itself is wrong; exit code 2
+    │   ├── UsageError       the command line itself is wrong; exit code 2
+    │   └── BusyError        another job holds the output folder, or did until it was killed; exit code 75
     ├── PaperSchemaError     an input of papers cannot be read as papers
     ├── LabelError           a label is not in the label set, or the set itself is wrong
     ├── LeakError            papers of a test were in the model's training data
@@ -12,10 +13,14 @@
     ├── ParityError          an exported graph does not give the labels of its Torch original
     ├── ShardError           a shard could not be read, labelled or written
     ├── GateError            a limit on the work of a night is exceeded before the work starts; exit code 4
-    └── StorageError         an object store cannot be reached or refuses; also an OSError
+    └── StorageError         an object store cannot be reached; also an OSError; exit code 75
+        └── StorageRefusedError  it can be reached, and refuses or has no such bucket; exit code 1
 
 A message says what was expected, what was found, where, and what to do next. The command line prints it as one line.
 """
+
+# EX_TEMPFAIL of sysexits.h: nothing is wrong, and the same command may succeed some minutes later.
+EXIT_TRY_LATER = 75
 
 
 class SpecterBatchError(Exception):
@@ -36,6 +41,12 @@ class UsageError(ConfigError):
     """The command line itself is wrong: an argument is missing, or a path has a placeholder that does not exist."""
 
     exit_code = 2
+
+
+class BusyError(ConfigError):
+    """Another job holds the output folder in a store, or held it until it was killed moments ago."""
+
+    exit_code = EXIT_TRY_LATER
 
 
 class PaperSchemaError(SpecterBatchError):
@@ -77,4 +88,12 @@ class GateError(SpecterBatchError):
 
 
 class StorageError(SpecterBatchError, OSError):
-    """An object store cannot be reached or refuses; where a disk's error is told and survived, so is this."""
+    """An object store cannot be reached; where a disk's error is told and survived, so is this."""
+
+    exit_code = EXIT_TRY_LATER
+
+
+class StorageRefusedError(StorageError):
+    """An object store refuses, or does not have the bucket: a retry would end the same way."""
+
+    exit_code = 1

@@ -38,7 +38,7 @@ def written_whole(path: Location) -> Iterator[Path]:
         with partial.open("rb+") as stream:
             os.fsync(stream.fileno())
         partial.replace(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except BaseException as error:
         partial.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno is not None and error.filename is None:
@@ -99,7 +99,8 @@ def apply_umask(folder: Path) -> None:
                 file.chmod(stat.S_IMODE(mode) | usual)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Write a folder's names to disk."""
     if os.name == "posix":  # a rename is only on disk when its folder is
         descriptor = os.open(folder, os.O_RDONLY)
         try:

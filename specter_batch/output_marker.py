@@ -76,6 +76,22 @@ def mark_output(folder: Location, command: str) -> None:
     Raises:
         ConfigError: The folder belongs to another command, or holds files that no command of this tool wrote.
     """
+    if not check_output(folder, command):
+        if not isinstance(folder, UrlPath):
+            folder.mkdir(parents=True, exist_ok=True)
+        write_text(folder / MARKER_FILE, OutputMarker(command=command).model_dump_json(indent=2) + "\n")
+
+
+def check_output(folder: Location, command: str) -> bool:
+    """Check that a command may write into a folder, without a change; return whether the folder has its marker.
+
+    Args:
+        folder: Local folder, or folder of a store; there may be none yet.
+        command: Name of the command, such as `classify`.
+
+    Raises:
+        ConfigError: The folder belongs to another command, or holds files that no command of this tool wrote.
+    """
     if not isinstance(folder, UrlPath) and folder.exists() and not folder.is_dir():
         raise ConfigError(f"{folder}: is a file; give a folder for the output of {command}")
     names = names_in(folder)
@@ -92,10 +108,7 @@ def mark_output(folder: Location, command: str) -> None:
             f"{folder}: is not empty and holds no output of {command} (it holds {shown}); give another folder, "
             "nothing was changed"
         )
-    if not isinstance(folder, UrlPath):
-        folder.mkdir(parents=True, exist_ok=True)
-    if MARKER_FILE not in names or found is None:
-        write_text(folder / MARKER_FILE, OutputMarker(command=command).model_dump_json(indent=2) + "\n")
+    return MARKER_FILE in names and found is not None
 
 
 def output_command(folder: Location, *, names: Iterable[str] | None = None) -> str | None:

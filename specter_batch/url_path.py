@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from specter_batch.errors import ConfigError, StorageError
+from specter_batch.errors import ConfigError, StorageError, StorageRefusedError
 from specter_batch.glob_pattern import WILDCARD
 from specter_batch.redaction import without_credentials
 
@@ -191,13 +191,14 @@ class UrlPath:
             yield
         except FileNotFoundError as error:
             if writing:
-                raise StorageError(f"{self}: cannot be written, its bucket or folder does not exist") from None
+                raise StorageRefusedError(f"{self}: cannot be written, its bucket or folder does not exist") from None
             # Without the URL of the original
             raise FileNotFoundError(error.errno or errno.ENOENT, "no such file or folder", str(self)) from None
         except (StorageError, ConfigError):
             raise
         except PermissionError as error:
-            raise StorageError(f"{self}: the store refuses ({self._line(error)}); check the credentials") from None
+            why = self._line(error)
+            raise StorageRefusedError(f"{self}: the store refuses ({why}); check the credentials") from None
         except Exception as error:
             raise StorageError(f"{self}: the store cannot be used ({self._line(error)})") from None
 

@@ -1,12 +1,46 @@
 """One night as an Airflow DAG (Airflow 3): label, then verify what was written.
 
-A retry goes on where the last attempt stopped, with the same `--date`, so retries may run over midnight.
+A retry resumes where the last attempt stopped, with the same `--date`, so retries may run past midnight. Only what a
+retry can fix is retried: a wrong setting (1, 2) or a failed gate (4) ends the task at once.
 """
 
+import subprocess
 from datetime import datetime, timedelta
 
-from airflow.providers.standard.operators.bash import BashOperator
-from airflow.sdk import DAG
+from airflow.exceptions import AirflowException, AirflowFailException
+from airflow.sdk import DAG, BaseOperator
+
+NO_RETRY = (1, 2, 4)
+
+
+class SpecterBatchOperator(BaseOperator):
+    """Runs a `specter-batch` command and tells Airflow whether a retry of it makes sense.
+
+    Args:
+        command: The command line, one word an item.
+    """
+
+    template_fields = ("command",)
+
+    def __init__(self, *, command, **arguments):
+        super().__init__(**arguments)
+        self.command = command
+        self.process = None
+
+    def execute(self, context):  # noqa: ARG002 - Airflow passes it
+        """Run the command to its end."""
+        self.process = subprocess.Popen(self.command)
+        code = self.process.wait()
+        if code in NO_RETRY:
+            raise AirflowFailException(f"exit code {code}: a retry would end the same way")
+        if code:
+            raise AirflowException(f"exit code {code}: a retry does only what is left")
+
+    def on_kill(self):
+        """Stop the command; it keeps what is finished."""
+        if self.process is not None:
+            self.process.terminate()
+
 
 with DAG(
     dag_id="specter_batch",
@@ -15,14 +49,21 @@ with DAG(
     start_date=datetime(2026, 1, 1),
     catchup=False,
     max_active_runs=1,  # a second run on one output would be turned away by its lock
+    # Longer than a lock in a store outlives a killed job (two minutes).
     default_args={"retries": 3, "retry_delay": timedelta(minutes=5)},
 ) as dag:
-    classify = BashOperator(
+    classify = SpecterBatchOperator(
         task_id="classify",
-        bash_command=(
-            "specter-batch classify '/data/papers/date={date}' '/data/nights/{date}' --date {{ ds }} "
-            "--bundle /data/bundle --previous '/data/nights/{yesterday}' --max-psi-previous 0.1"
-        ),
+        command=[
+            "specter-batch",
+            "classify",
+            "/data/papers/date={date}",
+            "/data/nights/{date}",
+            "--date={{ ds }}",
+            "--bundle=/data/bundle",
+            "--previous=/data/nights/{yesterday}",
+            "--max-psi-previous=0.1",
+        ],
     )
-    verify = BashOperator(task_id="verify", bash_command="specter-batch verify /data/nights/{{ ds }}")
+    verify = SpecterBatchOperator(task_id="verify", command=["specter-batch", "verify", "/data/nights/{{ ds }}"])
     classify >> verify

@@ -80,6 +80,14 @@ def classify(
     reuse: Annotated[
         list[str] | None, UrlOrPath(), typer.Option(help="Earlier night's OUT to take labels from; may be given again.")
     ] = None,
+    replace: Annotated[
+        bool | None,
+        typer.Option(
+            "--replace",
+            help="Replace the finished labels of another night in OUT, when the new ones are complete.",
+            show_default=False,
+        ),
+    ] = None,
     config: ConfigFile = None,
     paper_id_column: PaperIdColumn = None,
     title_column: TitleColumn = None,
@@ -131,6 +139,7 @@ def classify(
             "probabilities": probabilities,
             "max_failed_shards": max_failed_shards,
             "reuse": reuse or None,
+            "replace": replace,
             "paper_id_column": paper_id_column,
             "title_column": title_column,
             "abstract_column": abstract_column,
@@ -156,7 +165,7 @@ def classify(
     if as_json:
         show_json(result.report | {"manifest": result.manifest}, in_files_too=True)
     else:
-        show(*_summary(result.report, result.manifest, settings.out), in_files_too=True)
+        show(*_summary(result.report, result.manifest, result.out), in_files_too=True)
     raise typer.Exit(result.exit_code)
 
 

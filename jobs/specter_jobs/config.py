@@ -51,6 +51,7 @@ class NightConfig(Settings):
             are not parted by spaces in every language.
         probabilities: Write the probabilities of all labels too.
         max_failed_shards: Stop when more shards than this have failed.
+        replace: Replace the finished labels of another night in the output folder, when the new ones are complete.
         reuse: Output folders of earlier nights; a text labelled there by the same model is not labelled again.
         previous: Output folder of an earlier night, to tell what has changed since.
         metrics_file: Prometheus text file, for node_exporter's textfile collector.
@@ -77,6 +78,7 @@ class NightConfig(Settings):
     min_characters: int = Field(default=0, ge=0)
     probabilities: bool = False
     max_failed_shards: int = Field(default=100, ge=0)
+    replace: bool = False
     reuse: tuple[PathOrUrl, ...] = ()
     paper_id_column: str | None = None
     title_column: str | None = None

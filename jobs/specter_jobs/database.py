@@ -13,7 +13,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from specter_batch.errors import ShardError
+from specter_batch.errors import ShardError, SpecterBatchError
 from specter_batch.parquet_file import parquet_file
 
 # duckdb writes tables to disk beyond this size. The ids of all of PubMed fit.
@@ -34,6 +34,9 @@ def opened_database(scratch: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 
     Args:
         scratch: An existing folder. The caller removes it.
+
+    Raises:
+        SpecterBatchError: The tables outgrew the disk.
     """
     with _plain(scratch.absolute()) as spill:
         database = duckdb.connect(
@@ -47,6 +50,13 @@ def opened_database(scratch: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         )
         try:
             yield database
+        except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
+            why = " ".join(str(error).split("\n\n")[0].split())
+            raise SpecterBatchError(
+                f"{scratch.parent}: there is no room for the tables of ids and texts that this job needs while it runs "
+                f"({why}); make room in this folder and run the same command again, which keeps what is finished. "
+                f"An OUT in a store keeps these tables in TMPDIR"
+            ) from error
         finally:
             database.close()
 

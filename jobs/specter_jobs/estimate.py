@@ -17,7 +17,7 @@ from specter_jobs.config import NightConfig
 from specter_jobs.database import opened_database, register_parquet
 from specter_jobs.footprint import memory_of, output_of
 from specter_jobs.model_rate import rate_of
-from specter_jobs.nightly import model_hash
+from specter_jobs.night_identity import model_hash
 from specter_jobs.ranges import Range, share_of, times
 from specter_jobs.reuse import reusable_labels
 from specter_jobs.sampling import Sample, read_pace, read_sample, sample_shards
@@ -160,7 +160,8 @@ def _reuse(
     """Look the sampled texts up in the earlier nights' labels, as the night would."""
     if not config.reuse:
         return None
-    model = model_hash(bundle, device.kind, config.precision)
+    graph = bundle.graph_for(device.kind, config.precision)
+    model = model_hash(bundle.fingerprint, device=device.kind, graph=graph.sha256)
     files = reusable_labels(config.reuse, model=model, probabilities=config.probabilities)
     found: set[str] = set()
     if files:

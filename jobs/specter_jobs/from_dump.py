@@ -1,4 +1,4 @@
-"""A night straight from a public dump: `ingest` first, into the night's own folder."""
+"""The input of a night: parquet, or a public dump that is ingested into the night's own folder first."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,14 +7,17 @@ from pathlib import Path
 from rich.console import Console
 
 from specter_batch.device import usable_cpus
-from specter_batch.errors import ConfigError
+from specter_batch.errors import ConfigError, PaperSchemaError
+from specter_batch.input_inventory import parquet_inventory
 from specter_batch.papers import PaperColumns
+from specter_batch.storage import Location
 from specter_batch.url_path import UrlPath
 from specter_jobs.config import NightConfig
 from specter_jobs.dumps.formats import Format
 from specter_jobs.dumps.ingest import IngestRequest, ingest
 from specter_jobs.dumps.record_writer import PAPERS
 from specter_jobs.dumps.tables import TableColumns
+from specter_jobs.shards import Plan, plan_shards
 
 INGESTED = "ingested"
 
@@ -36,29 +39,64 @@ class NightInput:
     ignored: Mapping[str, str]
 
 
-def night_input(config: NightConfig, *, console: Console) -> NightInput:
+def night_input(config: NightConfig, out: Location, *, console: Console) -> NightInput:
     """Return the parquet to label; a dump of another format is made into parquet below the output folder first.
 
     The job reads its input twice and goes on at any row after a kill. Parquet gives both for next to nothing; to parse
     a dump twice would cost more than the parquet does, so the dump is parsed once and the parquet kept.
+
+    Args:
+        config: Settings of the night.
+        out: Folder that the night is written to; the parquet goes below it.
+        console: For progress.
 
     Raises:
         SpecterBatchError: The dump is not of the format.
     """
     if config.format is None:
         return NightInput(dump=config.dump, columns=config.columns, failed={}, ignored={})
-    if not isinstance(config.out, Path) or not isinstance(config.dump, str):
+    if not isinstance(out, Path) or not isinstance(config.out, Path) or not isinstance(config.dump, str):
         raise ConfigError(
             f"--format {config.format}: a dump is made into parquet on a local disk; ingest it into a local folder, "
             "copy that to the store and classify it there"
         )
-    out = config.out / INGESTED
+    ingested = out / INGESTED
     format_ = Format(name=config.format, columns=TableColumns(papers=config.columns, year=None))
-    request = IngestRequest(format=format_, source=config.dump, out=out, workers=usable_cpus(), writes=config.out)
+    request = IngestRequest(format=format_, source=config.dump, out=ingested, workers=usable_cpus(), writes=config.out)
     account = ingest(request, console=console).account
     return NightInput(
-        dump=str(out / PAPERS),
+        dump=str(ingested / PAPERS),
         columns=PaperColumns(),
         failed=account["failed_files"],
         ignored=account["ignored_files"],
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedInput:
+    """The input of a night: where it is, the folder that its files are named relative to, and its shards."""
+
+    source: NightInput
+    root: Location
+    plan: Plan
+
+
+def plan_input(config: NightConfig, out: Location, *, console: Console) -> PlannedInput:
+    """Find the papers of a night and cut them into shards; a dump of another format is ingested first.
+
+    Args:
+        config: Settings of the night.
+        out: Folder that the night is written to.
+        console: For progress.
+
+    Raises:
+        SpecterBatchError: There are no papers, or too many files cannot be read as papers.
+    """
+    source = night_input(config, out, console=console)
+    inventory = parquet_inventory(source.dump, out=config.out)
+    plan = plan_shards(inventory, columns=source.columns, shard_rows=config.shard_rows)
+    if len(plan.failed) > config.max_failed_shards:
+        first = plan.failed[0].error
+        found = len(plan.files) + len(plan.failed)
+        raise PaperSchemaError(f"{len(plan.failed)} of {found} files cannot be read as papers; the first: {first}")
+    return PlannedInput(source=source, root=inventory.root, plan=plan)

@@ -43,6 +43,7 @@ def ingest(
     """Turn a public dump into canonical papers; run again, it goes on where it stopped."""
     from specter_batch.device import usable_cpus
     from specter_batch.papers import PaperColumns
+    from specter_batch.start import settle
     from specter_jobs.dumps.formats import Format
     from specter_jobs.dumps.ingest import IngestRequest
     from specter_jobs.dumps.ingest import ingest as ingest_dump
@@ -59,6 +60,7 @@ def ingest(
     )
     with interruptible("what is finished is kept, run the same command again to go on"):
         result = ingest_dump(request, console=error_console())
+        settle(result.exit_code)
     if as_json:
         show_json(result.account, in_files_too=True)
     else:

@@ -11,6 +11,7 @@ from specter_batch.terminal import show, show_json
 
 NightFolder = Annotated[str, UrlOrPath(), typer.Argument(metavar="OUT", help="Output folder of a night, or its URL.")]
 EXIT_DIFFERS = 1
+EXIT_GATE_FAILED = 4
 # An interrupted night of a large dump lacks thousands of shards; the first few tell the story.
 MAX_SHOWN = 20
 
@@ -28,21 +29,23 @@ def status(out: NightFolder, as_json: AsJson = False) -> None:
 
 
 def verify(out: NightFolder, as_json: AsJson = False) -> None:
-    """Check a night's counts, schemas and hashes; exit code 1 when anything differs."""
+    """Check a night's counts, schemas and hashes; exit code 1 if anything differs, 4 if only a gate failed."""
     from specter_batch.storage import located
     from specter_jobs.verify import verify_night
 
     found = verify_night(located(out))
     if as_json:
-        show_json(asdict(found) | {"verified": not found.differences})
+        show_json(asdict(found) | {"verified": not found.differences and not found.failed_gates})
     else:
         more = len(found.differences) - MAX_SHOWN
         lines = list(found.differences[:MAX_SHOWN])
         lines += [f"… and {more:,} more; --json lists all"] if more > 0 else []
         show(
             *lines,
+            *(f"gate {gate}" for gate in found.failed_gates),
             *(f"note: {note}" for note in found.notes),
             f"{found.rows:,} rows in {found.shards:,} shards, {found.files:,} files: "
-            + (f"{len(found.differences):,} differences" if found.differences else "all as the ledger says"),
+            + (f"{len(found.differences):,} differences" if found.differences else "all as the ledger says")
+            + (", but gates failed and there is no _SUCCESS" if found.failed_gates else ""),
         )
-    raise typer.Exit(EXIT_DIFFERS if found.differences else 0)
+    raise typer.Exit(EXIT_DIFFERS if found.differences else EXIT_GATE_FAILED if found.failed_gates else 0)

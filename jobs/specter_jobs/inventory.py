@@ -9,6 +9,7 @@ from specter_batch.files import write_text
 from specter_batch.storage import Location, located
 from specter_batch.stored_names import original_name, stored_name
 from specter_batch.url_path import UrlPath
+from specter_jobs.night_identity import HeldNight, NightIdentity, held_night
 from specter_jobs.shards import Plan
 
 INVENTORY_FILE = "plan.json"
@@ -24,6 +25,7 @@ class Inventory(BaseModel):
         unreadable: What may hold papers and cannot be read, and why.
         ignored: What else was found in the input, and why it is not read.
         shards: Name -> rows.
+        night: What a run must share to be a run of the same night; None in folders of older versions.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -35,6 +37,7 @@ class Inventory(BaseModel):
     unreadable: dict[str, str]
     ignored: dict[str, str] = {}
     shards: dict[str, int]
+    night: NightIdentity | None = None
 
     def input_path(self, name: str) -> Location:
         """Return where an input file was."""
@@ -46,19 +49,20 @@ def write_inventory(
     root: Location,
     plan: Plan,
     *,
-    binding: str,
+    night: NightIdentity,
     unreadable: Mapping[str, str],
     ignored: Mapping[str, str],
 ) -> None:
     """Write `plan.json`."""
     inventory = Inventory(
         root=stored_name(str(root if isinstance(root, UrlPath) else root.absolute())),
-        binding=binding,
+        binding=night.binding,
         rows=plan.rows,
         files={file.name: file.rows for file in plan.files},
         unreadable=dict(unreadable),
         ignored=dict(ignored),
         shards={shard.name: shard.rows for shard in plan.shards},
+        night=night,
     )
     write_text(out / INVENTORY_FILE, inventory.model_dump_json(indent=1) + "\n")
 
@@ -78,3 +82,13 @@ def read_inventory(out: Location) -> Inventory:
         raise ConfigError(
             f"{file}: not the plan of a night ({error.errors()[0]['msg']}); run the night again"
         ) from error
+
+
+def held_in(out: Location) -> HeldNight:
+    """Return the finished part of the night that a folder holds; a plan that cannot be read says nothing."""
+    try:
+        inventory = Inventory.model_validate_json((out / INVENTORY_FILE).read_bytes())
+    except (FileNotFoundError, NotADirectoryError, ValidationError):
+        return held_night(out, identity=None, root=None, binding=None)
+    root = located(original_name(inventory.root))
+    return held_night(out, identity=inventory.night, root=root, binding=inventory.binding)

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -15,7 +15,7 @@ from specter_jobs.ledger_objects import LEDGER_FOLDER, fold_entries, put_entry, 
 from specter_jobs.pipeline import LabelledShard
 from specter_jobs.slices import PaperSlice
 from specter_jobs.survey import SurveyedShard
-from specter_jobs.writer import LABELS, REJECTS, OutputFile, write_output
+from specter_jobs.writer import LABELS, REJECTS, OutputFile, is_intact, write_output
 
 LEDGER_FILE = "ledger.jsonl"
 
@@ -44,6 +44,11 @@ class LedgerEntry(BaseModel):
     title_only: PaperSlice | None = None
     seconds: float
     model_seconds: float = 0.0
+
+    @property
+    def files(self) -> list[OutputFile]:
+        """The files of the shard."""
+        return [self.labels] + ([self.rejects] if self.rejects else [])
 
     @property
     def rejected(self) -> int:
@@ -80,16 +85,14 @@ class Ledger:
         self._model = model
         self._binding = binding
         self._entries = {entry.shard: entry for entry in read_entries(out) if entry.binding == binding}
-        self._sizes = output_sizes(out) if self._entries else {}
+        self._intact = self._checked(self._entries.values())
 
     def finished(self, surveyed: SurveyedShard) -> LedgerEntry | None:
         """Return the shard's entry if it was done for this content and its files are there, else None."""
         entry = self._entries.get(surveyed.shard.name)
         if entry is None or entry.content != surveyed.content:
             return None
-        files = [entry.labels] + ([entry.rejects] if entry.rejects else [])
-        whole = all(self._sizes.get(file.name) == file.size for file in files)
-        return entry if whole else None
+        return entry if all(file.name in self._intact for file in entry.files) else None
 
     def commit(self, surveyed: SurveyedShard, labelled: LabelledShard, *, seconds: float) -> LedgerEntry:
         """Write a shard's files, and then its entry."""
@@ -122,21 +125,44 @@ class Ledger:
         else:
             append_entry(self._out / LEDGER_FILE, entry)
         self._entries[entry.shard] = entry
-        self._sizes |= {file.name: file.size for file in (entry.labels, entry.rejects) if file}
+        self._intact |= {file.name for file in entry.files}
         return entry
 
     def label_file(self, shard_name: str) -> Location | None:
         """Return the label file of a shard that is done under this binding, else None."""
         entry = self._entries.get(shard_name)
-        there = entry is not None and self._sizes.get(entry.labels.name) == entry.labels.size
-        return self._out / entry.labels.name if entry is not None and there else None
+        if entry is None or entry.labels.name not in self._intact:
+            return None
+        return self._out / entry.labels.name
+
+    def damaged(self, entries: Sequence[LedgerEntry]) -> dict[str, str]:
+        """Read the files of these entries once more and return the shards whose files are gone or changed -> why.
+
+        Files are damaged from outside, while the night runs or before it. A shard that is damaged is labelled again by
+        the next run.
+        """
+        intact = self._checked(entries)
+        return {
+            entry.shard: f"{file.name}: was removed or changed after it was written; run the same command again"
+            for entry in entries
+            for file in entry.files
+            if file.name not in intact
+        }
+
+    def _checked(self, entries: Iterable[LedgerEntry]) -> set[str]:
+        """Return the names of these entries' files that hold what was written, by their SHA-256."""
+        files = [file for entry in entries for file in entry.files]
+        there = output_sizes(self._out) if files else {}
+        candidates = [file for file in files if there.get(file.name) == file.size]
+        intact = in_parallel(lambda file: is_intact(self._out, file), candidates)
+        return {file.name for file, good in zip(candidates, intact, strict=True) if good}
 
     def remove_strangers(self, entries: Sequence[LedgerEntry]) -> None:
         """Remove output files that belong to none of these entries: left by another plan, bundle or a kill.
 
         In a store the entries are then made one file, which the next night reads in one request.
         """
-        known = {file.name for entry in entries for file in (entry.labels, entry.rejects) if file}
+        known = {file.name for entry in entries for file in entry.files}
         strangers = [name for name in output_sizes(self._out) if name not in known]
         ours = [name for name in strangers if name.endswith((".parquet", ".partial"))]
         list(in_parallel(lambda name: (self._out / name).unlink(missing_ok=True), ours))

@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,51 +12,54 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from specter_batch.bundle import ModelBundle
-from specter_batch.bundle_manifest import DeviceKind, Precision
-from specter_batch.errors import ConfigError, PaperSchemaError, ShardError
+from specter_batch.errors import ConfigError, ShardError, UsageError
 from specter_batch.files import write_json, write_text
-from specter_batch.folder_lock import LOCK_FILE
-from specter_batch.input_inventory import parquet_inventory
-from specter_batch.storage import Location, names_in
+from specter_batch.output_marker import mark_output
+from specter_batch.storage import Location
 from specter_batch.terminal import progress_bars
 from specter_jobs.config import NightConfig
 from specter_jobs.drift import drift_report, read_previous
 from specter_jobs.engines import open_engine
 from specter_jobs.engines.scheduler import Engine, Scheduler
-from specter_jobs.from_dump import INGESTED, night_input
+from specter_jobs.from_dump import PlannedInput, plan_input
 from specter_jobs.gates import judge
 from specter_jobs.html import night_html
-from specter_jobs.interrupts import sigterm_interrupts
-from specter_jobs.inventory import write_inventory
-from specter_jobs.ledger import Ledger, LedgerEntry, binding_of
+from specter_jobs.interrupts import Interrupts, sigterm_interrupts
+from specter_jobs.inventory import held_in, write_inventory
+from specter_jobs.ledger import Ledger, LedgerEntry
 from specter_jobs.lock import locked
 from specter_jobs.logs import log
 from specter_jobs.manifest import Fresh, night_manifest
 from specter_jobs.metrics_file import prepare_metrics_file, write_metrics
+from specter_jobs.night_identity import NightIdentity, check_no_file_is_gone
 from specter_jobs.pipeline import LabelledShard, ShardPipeline
-from specter_jobs.progress import PROGRESS_FILE, NightWatch
+from specter_jobs.progress import NightWatch
+from specter_jobs.replacement import finish_swap, folder_to_label, swap_in
 from specter_jobs.report import night_markdown, night_report
 from specter_jobs.reuse import reusable_labels
 from specter_jobs.scratch import scratch_folder
-from specter_jobs.shards import Plan, plan_shards
+from specter_jobs.shards import Plan
 from specter_jobs.survey import Survey, SurveyedShard
-from specter_jobs.writer import LABELS, REJECTS
+from specter_jobs.writer import LABELS, REJECTS, SUCCESS_FILE
 
-SUCCESS_FILE = "_SUCCESS"
+COMMAND = "classify"
 REPORT_FILE, REPORT_MARKDOWN, REPORT_HTML, MANIFEST_FILE = "report.json", "report.md", "report.html", "manifest.json"
-# Raised when the same rows, bundle and settings give other output files than an earlier version did.
-OUTPUT_VERSION = 1
 EXIT_SHARDS_FAILED = 3
 EXIT_GATES_FAILED = 4
 
 
 @dataclass(frozen=True, kw_only=True)
 class NightResult:
-    """How a night ended: the report, and 0, `EXIT_SHARDS_FAILED`, or else `EXIT_GATES_FAILED`."""
+    """How a night ended: the report, and 0, `EXIT_SHARDS_FAILED`, or else `EXIT_GATES_FAILED`.
+
+    Attributes:
+        out: Folder that the labels are in: OUT, or the folder of a replacement that did not succeed.
+    """
 
     report: dict[str, Any]
     manifest: dict[str, Any]
     exit_code: int
+    out: Location
 
 
 def run_night(config: NightConfig, *, console: Console) -> NightResult:
@@ -75,69 +78,116 @@ def run_night(config: NightConfig, *, console: Console) -> NightResult:
     """
     if config.engine == "ray":
         config = config.with_absolute_paths()  # the workers are started in a folder of the cluster's
-    with sigterm_interrupts():
+    with sigterm_interrupts() as signals:
         bundle = ModelBundle.open(config.bundle)
         with closing(open_engine(config, bundle)) as engine:
-            return _run(config, bundle, engine, console=console)
+            return _run(config, bundle, engine, signals, console=console)
 
 
-def _run(config: NightConfig, bundle: ModelBundle, engine: Engine, *, console: Console) -> NightResult:
+def _run(
+    config: NightConfig, bundle: ModelBundle, engine: Engine, signals: Interrupts, *, console: Console
+) -> NightResult:
     started = time.time()
-    if config.format is not None:
-        _claim(config.out)
-    source = night_input(config, console=console)
-    inventory = parquet_inventory(source.dump, out=config.out)
-    plan = plan_shards(inventory, columns=source.columns, shard_rows=config.shard_rows)
-    if len(plan.failed) > config.max_failed_shards:
-        first = plan.failed[0].error
-        found = len(plan.files) + len(plan.failed)
-        raise PaperSchemaError(f"{len(plan.failed)} of {found} files cannot be read as papers; the first: {first}")
+    if config.out.resolve() in [night.resolve() for night in config.reuse]:
+        raise UsageError(
+            f"--reuse {config.out}: is this night's own OUT, which a rerun continues by itself; leave it out"
+        )
+    # A DUMP that is not there leaves no folder behind; one that is ingested first is read below the folder's lock.
+    planned = plan_input(config, config.out, console=console) if config.format is None else None
     previous = _previous_report(config)
     if config.metrics_file is not None:
         prepare_metrics_file(config.metrics_file)
-    out = _claim(config.out)
-    with locked(out):
-        (out / SUCCESS_FILE).unlink(missing_ok=True)
-        unreadable = {**source.failed, **{file.name: file.error for file in plan.failed}}
-        ignored = {**source.ignored, **plan.ignored}
-        watch = NightWatch(out, rows=plan.rows, shards=len(plan.shards), unreadable=unreadable, ignored=ignored)
-        with _progress(console) as progress:
-            scheduler = Scheduler(engine)  # the workers load while the input is surveyed
-            model = model_hash(bundle, engine.kind, config.precision)
-            binding = _binding(config, model)
-            write_inventory(out, inventory.root, plan, binding=binding, unreadable=unreadable, ignored=ignored)
-            ledger = Ledger(out, binding=binding, model=model)
-            known = reusable_labels(config.reuse, model=model, probabilities=config.probabilities)
-            with _surveyed(plan, config, bundle, known, out, progress, scheduler) as survey:
-                scheduler.await_worker()
-                pipeline = ShardPipeline(
-                    scheduler,
-                    survey=survey,
-                    labels=bundle.labels,
-                    label_file=ledger.label_file,
-                    probabilities=config.probabilities,
-                )
-                entries, failed, fresh = _label(pipeline, ledger, survey.shards, config, progress, watch)
-        failed = unreadable | failed
-        ordered = [entries[shard.name] for shard in plan.shards if shard.name in entries]
+    with _claimed(config.out):
+        night = NightIdentity.of(config, bundle, engine.kind, root=planned.root if planned else None)
+        out, planned = _folder_and_input(config, night, planned, console=console)
+        if out != config.out:
+            # Labels that the same model gave to the same texts need not be computed again.
+            config = config.model_copy(update={"reuse": (*config.reuse, config.out)})
+        result = _labelled(
+            config, bundle, engine, signals, out, night, planned, previous=previous, started=started, console=console
+        )
+        if out != config.out and result.exit_code == 0:
+            swap_in(config.out)
+            result = replace(result, out=config.out)
+        signals.settle(result.exit_code)
+    if config.metrics_file is not None:
+        _write_metrics(config.metrics_file, result)
+    return result
+
+
+def _folder_and_input(
+    config: NightConfig, night: NightIdentity, planned: PlannedInput | None, *, console: Console
+) -> tuple[Location, PlannedInput]:
+    """Return the folder to label in and the planned input, if the run may write there.
+
+    Raises:
+        ConfigError: Finished labels would be lost, and `config.replace` is not set.
+    """
+    finish_swap(config.out)
+    held = held_in(config.out)
+    out = folder_to_label(config.out, held, night, replace=config.replace)
+    planned = planned or plan_input(config, out, console=console)
+    if not config.replace:
+        check_no_file_is_gone(out, held, planned.plan)
+    return out, planned
+
+
+def _labelled(
+    config: NightConfig,
+    bundle: ModelBundle,
+    engine: Engine,
+    signals: Interrupts,
+    out: Location,
+    night: NightIdentity,
+    planned: PlannedInput,
+    *,
+    previous: dict[str, Any] | None,
+    started: float,
+    console: Console,
+) -> NightResult:
+    """Label what is not done yet in a folder whose lock is held, and write its report."""
+    source, root, plan = planned.source, planned.root, planned.plan
+    _make_folders(out)
+    (out / SUCCESS_FILE).unlink(missing_ok=True)
+    unreadable = {**source.failed, **{file.name: file.error for file in plan.failed}}
+    ignored = {**source.ignored, **plan.ignored}
+    watch = NightWatch(out, rows=plan.rows, shards=len(plan.shards), unreadable=unreadable, ignored=ignored)
+    with _progress(console) as progress:
+        scheduler = Scheduler(engine)  # the workers load while the input is surveyed
+        write_inventory(out, root, plan, night=night, unreadable=unreadable, ignored=ignored)
+        ledger = Ledger(out, binding=night.binding, model=night.model)
+        known = reusable_labels(config.reuse, model=night.model, probabilities=config.probabilities)
+        with _surveyed(plan, config, bundle, known, out, progress, scheduler) as survey:
+            scheduler.await_worker()
+            pipeline = ShardPipeline(
+                scheduler,
+                survey=survey,
+                labels=bundle.labels,
+                label_file=ledger.label_file,
+                probabilities=config.probabilities,
+            )
+            entries, failed, fresh = _label(pipeline, ledger, survey.shards, config, progress, watch)
+    damaged = ledger.damaged(list(entries.values()))
+    failed = unreadable | failed | damaged
+    ordered = [entries[shard.name] for shard in plan.shards if shard.name in entries and shard.name not in damaged]
+    if not failed:  # labels of rows that are gone, or were cut into other shards, go when all others are complete
         ledger.remove_strangers(ordered)
-        report = night_report(plan, ordered, failed, bundle, ignored=ignored)
-        report["drift"] = drift_report(report, reference=bundle.reference(), previous=previous)
-        gates = judge(config.gates, report)
-        report["gates"] = [asdict(gate) for gate in gates]
-        kept = all(gate.passed for gate in gates)
-        exit_code = EXIT_SHARDS_FAILED if failed else 0 if kept else EXIT_GATES_FAILED
-        manifest = night_manifest(config, bundle, scheduler, report, started=started, fresh=fresh)
-        write_json(out / REPORT_FILE, report)
-        write_text(out / REPORT_MARKDOWN, night_markdown(report))
-        write_text(out / REPORT_HTML, night_html(report, manifest, ordered))
-        write_json(out / MANIFEST_FILE, manifest)
-        if exit_code == 0:
-            write_text(out / SUCCESS_FILE, "")
-        watch.ended(report, exit_code=exit_code)
-        if config.metrics_file is not None:
-            write_metrics(config.metrics_file, report, manifest, exit_code=exit_code, now=time.time())
-    return NightResult(report=report, manifest=manifest, exit_code=exit_code)
+    report = night_report(plan, ordered, failed, bundle, ignored=ignored)
+    report["drift"] = drift_report(report, reference=bundle.reference(), previous=previous)
+    gates = judge(config.gates, report)
+    report["gates"] = [asdict(gate) for gate in gates]
+    kept = all(gate.passed for gate in gates)
+    exit_code = EXIT_SHARDS_FAILED if failed else 0 if kept else EXIT_GATES_FAILED
+    manifest = night_manifest(config, bundle, scheduler, report, started=started, fresh=fresh)
+    write_json(out / REPORT_FILE, report)
+    write_text(out / REPORT_MARKDOWN, night_markdown(report))
+    write_text(out / REPORT_HTML, night_html(report, manifest, ordered))
+    write_json(out / MANIFEST_FILE, manifest)
+    signals.hold()
+    if exit_code == 0:
+        write_text(out / SUCCESS_FILE, "")
+    watch.ended(report, exit_code=exit_code)
+    return NightResult(report=report, manifest=manifest, exit_code=exit_code, out=out)
 
 
 def _previous_report(config: NightConfig) -> dict[str, Any] | None:
@@ -152,41 +202,30 @@ def _previous_report(config: NightConfig) -> dict[str, Any] | None:
     return report
 
 
-def _claim(out: Location) -> Location:
-    # These alone are what a kill between here and the lock leaves.
-    strangers = names_in(out) - {LABELS, REJECTS, INGESTED}
-    # The lock object of a store is gone when the job is.
-    signs = {LOCK_FILE} if isinstance(out, Path) else {LOCK_FILE, PROGRESS_FILE}
-    if strangers and strangers.isdisjoint(signs):
-        raise ConfigError(f"{out}: is not empty and is no output of this job; give another folder")
+def _write_metrics(file: Path, result: NightResult) -> None:
+    try:
+        write_metrics(file, result.report, result.manifest, exit_code=result.exit_code, now=time.time())
+    except OSError as error:  # the night is complete, and its exit code is certain
+        log("metrics not written", level=logging.WARNING, file=str(file), error=str(error))
+
+
+@contextmanager
+def _claimed(out: Location) -> Iterator[None]:
+    """Mark an output folder as a night's and hold its lock.
+
+    Raises:
+        ConfigError: The folder belongs to another command or to nobody, or another job is at work on it.
+    """
+    mark_output(out, COMMAND)
+    with locked(out):
+        yield
+
+
+def _make_folders(out: Location) -> None:
+    mark_output(out, COMMAND)
     if isinstance(out, Path):
         for kind in (LABELS, REJECTS):
             (out / kind).mkdir(parents=True, exist_ok=True)
-    return out
-
-
-def model_hash(bundle: ModelBundle, kind: DeviceKind, precision: Precision | None) -> str:
-    """Hash what must be the same for the same text to have the same label and score."""
-    return binding_of(
-        {
-            "output_version": OUTPUT_VERSION,
-            "bundle": bundle.fingerprint,
-            "device": kind,
-            "graph": bundle.graph_for(kind, precision).sha256,
-        }
-    )
-
-
-def _binding(config: NightConfig, model: str) -> str:
-    return binding_of(
-        {
-            "model": model,
-            "language": config.language,
-            "missing_abstract": config.missing_abstract,
-            "min_characters": config.min_characters,
-            "probabilities": config.probabilities,
-        }
-    )
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Where a night stands, seen from outside: of a job at work, a finished one, or one that was killed."""
 
+import json
 import time
 from typing import Any
 
@@ -7,9 +8,12 @@ from pydantic import ValidationError
 
 from specter_batch.errors import ConfigError
 from specter_batch.input_inventory import ignored_line
-from specter_batch.storage import Location
+from specter_batch.storage import Location, names_in
+from specter_jobs.gates import describe_gate, failed_gates
 from specter_jobs.lock import holder
 from specter_jobs.progress import PROGRESS_FILE, Progress, timestamp
+from specter_jobs.replacement import STAGING, is_swapping
+from specter_jobs.writer import SUCCESS_FILE
 
 
 def night_status(out: Location) -> dict[str, Any]:
@@ -49,6 +53,9 @@ def night_status(out: Location) -> dict[str, Any]:
         "ignored": progress.ignored,
         "ignored_entries": progress.ignored_entries,
         "exit_code": progress.exit_code if state == "finished" else None,
+        "success": SUCCESS_FILE in names_in(out),
+        "failed_gates": failed_gate_lines(out) if state == "finished" else [],
+        "replacement": _replacement(out),
     }
 
 
@@ -58,6 +65,7 @@ def status_lines(status: dict[str, Any]) -> list[str]:
     state = status["state"]
     if state == "finished":
         state += f" with exit code {status['exit_code']}"
+        state += "" if status["success"] else f", without {SUCCESS_FILE}"
     elif state == "stopped":
         state += " before its end; run the same command again to go on"
     lines = [
@@ -75,10 +83,35 @@ def status_lines(status: dict[str, Any]) -> list[str]:
         lines.append(f"left     about {minutes // 60}:{minutes % 60:02d}:{seconds:02d}")
     if status["holder"]:
         lines.append(f"held by  {status['holder']}")
+    lines += [f"gate     {line}" for line in status["failed_gates"]]
     lines += [f"failed   {name}: {error}" for name, error in status["failed"].items()]
     if status["ignored"]:
         lines.append(f"ignored  {ignored_line(status['ignored'], entries=status['ignored_entries'])}")
+    if status["replacement"]:
+        lines.append(f"replaced {status['replacement']}")
     return lines
+
+
+def failed_gate_lines(out: Location) -> list[str]:
+    """Return a line for each gate that a night failed, by its `report.json`; none if that cannot be read."""
+    try:
+        return [describe_gate(gate) for gate in failed_gates(json.loads((out / "report.json").read_bytes()))]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
+def _replacement(out: Location) -> str | None:
+    """Say how far a replacement of this night is; None if there is none."""
+    if is_swapping(out):
+        return "the new night is complete and is being put in place; if no job is at work, run its command again"
+    try:
+        progress = Progress.model_validate_json((out / STAGING / PROGRESS_FILE).read_bytes())
+    except (FileNotFoundError, NotADirectoryError, ValidationError):
+        return None
+    return (
+        f"{progress.shards_done:,} of {progress.shards:,} shards of a new night are done in {out / STAGING}; "
+        "this night stays until they all are"
+    )
 
 
 def _read(out: Location) -> Progress:

@@ -12,9 +12,10 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from specter_batch.errors import ConfigError, StorageError
+from specter_batch.errors import BusyError, StorageError
 from specter_batch.files import write_text
 from specter_batch.url_path import UrlPath
+from specter_jobs.interrupts import sigint_is_heard
 from specter_jobs.logs import log
 
 HEARTBEAT_SECONDS = 20.0
@@ -64,7 +65,7 @@ def lock_object_held(lock: UrlPath, *, holder: str) -> Iterator[None]:
     """Hold a lock object.
 
     Raises:
-        ConfigError: Another job holds it; the message says which.
+        BusyError: Another job holds it; the message says which.
         StorageError: The store refuses, or another job took the lock over while the store could not be reached.
     """
     mine = Claim(holder=holder, token=secrets.token_hex(16), pid=os.getpid(), machine=_machine(), beat=time.time())
@@ -72,7 +73,8 @@ def lock_object_held(lock: UrlPath, *, holder: str) -> Iterator[None]:
     heart = _Heart(lock, mine)
     heart.start()
     try:
-        yield
+        with sigint_is_heard():  # `_Heart` sends it
+            yield
     except KeyboardInterrupt:
         if heart.taken_by is None:
             raise
@@ -99,16 +101,17 @@ def _take(lock: UrlPath, mine: Claim) -> None:
         return
     other = read_claim(lock)
     if other is not None and other.is_alive:
-        raise ConfigError(
+        raise BusyError(
             f"{lock.parent}: {other.holder} is at work on it; wait for it or give another folder (it was heard of "
-            f"{max(time.time() - other.beat, 0):.0f} s ago; killed, it holds the folder for {STALE_SECONDS:.0f} s)"
+            f"{max(time.time() - other.beat, 0):.0f} s ago; if it was killed, run the same command again "
+            f"{STALE_SECONDS:.0f} s later)"
         )
     log("lock taken over", level=logging.WARNING, out=str(lock.parent), holder=other.holder if other else "unknown")
     write_text(lock, mine.model_dump_json())
     time.sleep(SETTLE_SECONDS)
     if not _is_of(lock, mine):
         now = read_claim(lock)
-        raise ConfigError(f"{lock.parent}: {now.holder if now else 'another job'} is at work on it; wait for it")
+        raise BusyError(f"{lock.parent}: {now.holder if now else 'another job'} is at work on it; wait for it")
 
 
 def _is_of(lock: UrlPath, claim: Claim) -> bool:

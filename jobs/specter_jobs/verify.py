@@ -10,13 +10,16 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from specter_batch.errors import ConfigError, PaperSchemaError
+from specter_batch.errors import ConfigError, PaperSchemaError, StorageError
 from specter_batch.papers import open_parquet
 from specter_batch.storage import Location, in_parallel, names_in
+from specter_batch.url_path import UrlPath
 from specter_jobs.inventory import Inventory, read_inventory
 from specter_jobs.ledger import LedgerEntry, output_sizes, read_entries
 from specter_jobs.lock import holder
 from specter_jobs.rejects import REJECT_SCHEMA
+from specter_jobs.replacement import is_swapping
+from specter_jobs.status import failed_gate_lines
 from specter_jobs.writer import OutputFile
 
 # The columns that every label file holds; others are allowed when all files hold them.
@@ -30,8 +33,8 @@ LABEL_COLUMNS: Mapping[str, pa.DataType] = {
 }
 
 
-# In place of an input file's rows.
-GONE = -1
+# In place of an input file's rows: the file is gone, or nobody can say, because its store or disk is not there.
+GONE, AWAY = -1, -2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +43,7 @@ class Verification:
 
     Attributes:
         notes: What could not be compared, and is no difference.
+        failed_gates: Gates that failed, which is why the night has no `_SUCCESS`; the files can still be right.
     """
 
     shards: int
@@ -47,6 +51,7 @@ class Verification:
     rows: int
     differences: Sequence[str]
     notes: Sequence[str]
+    failed_gates: Sequence[str]
 
 
 def verify_night(out: Location) -> Verification:
@@ -64,6 +69,7 @@ def verify_night(out: Location) -> Verification:
     input_differences, notes = _check_input(inventory)
     checked = list(in_parallel(lambda entry: _check_shard(out, entry, inventory), entries))
     differences = [
+        *(["files of two nights: a replacement was interrupted; run its command again"] if is_swapping(out) else []),
         *(f"{name}: is in the plan and not in the ledger; run the night again" for name in _missing(inventory, newest)),
         *(difference for check in checked for difference in check.differences),
         *_check_schemas_agree(entries, [check.schema for check in checked]),
@@ -73,7 +79,14 @@ def verify_night(out: Location) -> Verification:
     ]
     files = [file for entry in entries for file in (entry.labels, entry.rejects) if file]
     rows = sum(entry.rows for entry in entries)
-    return Verification(shards=len(entries), files=len(files), rows=rows, differences=differences, notes=notes)
+    return Verification(
+        shards=len(entries),
+        files=len(files),
+        rows=rows,
+        differences=differences,
+        notes=notes,
+        failed_gates=failed_gate_lines(out),
+    )
 
 
 def _missing(inventory: Inventory, entries: Mapping[str, LedgerEntry]) -> list[str]:
@@ -187,15 +200,21 @@ def _label_papers(report: Mapping[str, Any], entries: Sequence[LedgerEntry]) -> 
 
 def _check_input(inventory: Inventory) -> tuple[list[str], list[str]]:
     """Compare the input's footers, where the input is still there."""
+    away: list[str] = []
 
     def rows_now(name: str) -> int | None:
         path = inventory.input_path(name)
+        if away and isinstance(path, UrlPath):
+            return AWAY  # a store that is not reached takes minutes to say so, for each file
         try:
             if not path.is_file():
                 return GONE
             with open_parquet(path) as parquet:
                 return int(parquet.metadata.num_rows)
-        except PaperSchemaError:
+        except (PaperSchemaError, OSError) as error:
+            if isinstance(error, OSError) or isinstance(error.__cause__, PermissionError | StorageError):
+                away.append(str(error))
+                return AWAY
             return None
 
     found = dict(zip(inventory.files, in_parallel(rows_now, inventory.files), strict=True))
@@ -203,7 +222,10 @@ def _check_input(inventory: Inventory) -> tuple[list[str], list[str]]:
     differences += [
         f"input {name}: holds {rows} rows now, {inventory.files[name]} when the night ran"
         for name, rows in found.items()
-        if rows not in (None, GONE, inventory.files[name])
+        if rows not in (None, GONE, AWAY, inventory.files[name])
     ]
-    gone, total = sum(rows == GONE for rows in found.values()), len(inventory.files)
-    return differences, [f"{gone} of {total} input files are gone and were not compared"] if gone else []
+    counts, total = Counter(found.values()), len(inventory.files)
+    notes = [f"{counts[GONE]} of {total} input files are gone and were not compared"] if counts[GONE] else []
+    if away:
+        notes.append(f"{counts[AWAY]} of {total} input files cannot be reached and were not compared ({away[0]})")
+    return differences, notes

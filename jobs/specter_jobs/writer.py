@@ -1,5 +1,7 @@
 """Output files, whole or absent, with the hash that the ledger remembers them by."""
 
+import hashlib
+
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
@@ -7,9 +9,12 @@ from specter_batch.bundle import file_sha256
 from specter_batch.files import written_whole
 from specter_batch.parquet_file import write_table
 from specter_batch.storage import Location
+from specter_batch.url_path import UrlPath
 
 LABELS = "labels"
 REJECTS = "rejects"
+# Written last, and only when nothing failed.
+SUCCESS_FILE = "_SUCCESS"
 
 
 class OutputFile(BaseModel):
@@ -21,6 +26,17 @@ class OutputFile(BaseModel):
     rows: int
     size: int
     sha256: str
+
+
+def is_intact(out: Location, file: OutputFile) -> bool:
+    """Say whether a file below the output folder holds the bytes that its SHA-256 was taken of."""
+    path = out / file.name
+    try:
+        if isinstance(path, UrlPath):
+            return hashlib.sha256(path.read_bytes()).hexdigest() == file.sha256
+        return path.stat().st_size == file.size and file_sha256(path) == file.sha256
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        return False
 
 
 def write_output(out: Location, kind: str, shard_name: str, table: pa.Table) -> OutputFile:

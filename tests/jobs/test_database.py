@@ -2,6 +2,8 @@
 
 import ast
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -86,3 +88,26 @@ def test_nobody_else_opens_duckdb() -> None:
         and "duckdb" in [getattr(node, "module", None), *(alias.name for alias in node.names)]
     }
     assert importers == {"database.py"}
+
+
+FULL = """
+import resource, sys
+from pathlib import Path
+from specter_batch.errors import SpecterBatchError
+from specter_jobs import database
+database.MEMORY = "30MB"
+resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))  # stands for a disk without room
+folder = Path(sys.argv[1])
+try:
+    with database.opened_database(folder / "_survey.x") as opened:
+        opened.execute("CREATE TABLE t AS SELECT i, sha256(i::VARCHAR) FROM range(2000000) r(i)")
+except SpecterBatchError as error:
+    print(error)
+"""
+
+
+def test_tables_that_outgrow_the_disk_name_the_folder_and_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "_survey.x").mkdir()
+    done = subprocess.run([sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert done.stdout.startswith(f"{tmp_path}: there is no room for the tables"), done.stderr
+    assert "make room in this folder and run the same command again" in done.stdout

@@ -4,10 +4,13 @@ import ast
 import configparser
 import json
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
+import sys
 import tomllib
+import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,8 @@ import typer
 import yaml
 
 from specter_batch.cli import build_app
+from specter_batch.errors import EXIT_TRY_LATER
+from specter_jobs.store_lock import STALE_SECONDS
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "jobs/deploy"
@@ -64,10 +69,10 @@ def cronjob() -> dict[str, Any]:
     return dict(documents[0])
 
 
-def bash_commands() -> Iterator[str]:
+def dag_commands() -> Iterator[list[str]]:
     for node in ast.walk(ast.parse((DEPLOY / "airflow_dag.py").read_text())):
-        if isinstance(node, ast.keyword) and node.arg == "bash_command":
-            yield str(ast.literal_eval(node.value))
+        if isinstance(node, ast.keyword) and node.arg == "command":
+            yield list(ast.literal_eval(node.value))
 
 
 # systemd
@@ -92,6 +97,8 @@ def test_the_service_is_not_restarted_for_what_would_end_the_same_way() -> None:
     service = unit("specter-batch.service")["Service"]
     assert service["Restart"] == "on-failure"
     assert {int(code) for code in service["RestartPreventExitStatus"].split()} == HOPELESS
+    assert service["RestartSec"] == "5min"  # longer than the lock of a killed job is held
+    assert STALE_SECONDS < 300
 
 
 @needs_systemd
@@ -139,6 +146,8 @@ def test_the_cronjob_does_not_try_again_what_would_end_the_same_way() -> None:
     pod = spec["template"]["spec"]
     rule = spec["podFailurePolicy"]["rules"][0]
     assert (rule["action"], set(rule["onExitCodes"]["values"])) == ("FailJob", HOPELESS)
+    later = spec["podFailurePolicy"]["rules"][1]
+    assert (later["action"], later["onExitCodes"]["values"]) == ("Ignore", [EXIT_TRY_LATER])
     assert rule["onExitCodes"]["containerName"] == pod["containers"][0]["name"]
     assert pod["restartPolicy"] == "Never"  # podFailurePolicy asks for it
 
@@ -176,6 +185,7 @@ def test_the_ray_job_has_the_shape_of_one() -> None:
     (workers,) = job["spec"]["rayClusterSpec"]["workerGroupSpecs"]
     assert workers["minReplicas"] <= workers["replicas"] <= workers["maxReplicas"]
     assert job["spec"]["shutdownAfterJobFinishes"]
+    assert job["spec"]["backoffLimit"] > 0
 
 
 def test_the_ray_cluster_runs_a_valid_command_line(app: Any) -> None:
@@ -201,11 +211,58 @@ def test_the_dag_compiles_and_labels_before_it_verifies() -> None:
 
 
 def test_the_dag_runs_valid_command_lines_of_one_night(app: Any) -> None:
-    commands = [shlex.split(command.replace("{{ ds }}", "2026-11-22")) for command in bash_commands()]
+    commands = [[word.replace("{{ ds }}", "2026-11-22") for word in command] for command in dag_commands()]
     assert [words[:2] for words in commands] == [["specter-batch", "classify"], ["specter-batch", "verify"]]
     labelled, verified = (parsed(app, words[1:]) for words in commands)
     assert labelled["date"] == "2026-11-22"
     assert labelled["out"].replace("{date}", labelled["date"]) == verified["out"]
+
+
+class StandInDag:
+    """Airflow's DAG, as far as a file that declares one needs it."""
+
+    def __init__(self, **_: Any) -> None: ...
+    def __enter__(self) -> "StandInDag":
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+class StandInOperator:
+    """Airflow's base of operators, as far as a subclass needs it."""
+
+    def __init__(self, *, task_id: str) -> None:
+        self.task_id = task_id
+
+    def __rshift__(self, other: "StandInOperator") -> "StandInOperator":
+        return other
+
+
+@pytest.mark.parametrize(
+    ("code", "ends_as"), [(0, None), (1, "fail"), (2, "fail"), (4, "fail"), (3, "try"), (75, "try")]
+)
+def test_the_dag_retries_what_a_retry_can_fix(monkeypatch: pytest.MonkeyPatch, code: int, ends_as: str | None) -> None:
+    exceptions, sdk = types.ModuleType("airflow.exceptions"), types.ModuleType("airflow.sdk")
+    errors = {
+        "AirflowException": type("TryAgain", (Exception,), {}),
+        "AirflowFailException": type("End", (Exception,), {}),
+    }
+    vars(exceptions).update(errors)
+    vars(sdk).update(DAG=StandInDag, BaseOperator=StandInOperator)
+    for name, module in {
+        "airflow": types.ModuleType("airflow"),
+        exceptions.__name__: exceptions,
+        sdk.__name__: sdk,
+    }.items():
+        monkeypatch.setitem(sys.modules, name, module)
+    dag = runpy.run_path(str(DEPLOY / "airflow_dag.py"))
+    assert set(dag["NO_RETRY"]) == HOPELESS
+    task = dag["SpecterBatchOperator"](task_id="t", command=[sys.executable, "-c", f"raise SystemExit({code})"])
+    if ends_as is None:
+        task.execute({})
+        return
+    with pytest.raises(errors["AirflowFailException" if ends_as == "fail" else "AirflowException"]):
+        task.execute({})
 
 
 # Docker

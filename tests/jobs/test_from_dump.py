@@ -46,6 +46,6 @@ def test_a_dump_of_another_format_and_an_unknown_format_are_clear_errors(night: 
 def test_a_folder_of_something_else_is_not_written_to(night: RunNight, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out/thesis.tex").touch()
-    with pytest.raises(ConfigError, match="is no output of this job"):
+    with pytest.raises(ConfigError, match="holds no output of classify"):
         night(write_lines(tmp_path / "in/a.jsonl", range(3)), format="jsonl")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["thesis.tex"]

@@ -198,7 +198,7 @@ def test_nested_folders_are_read_and_marker_files_are_not(night: RunNight, tmp_p
 def test_a_folder_of_something_else_is_not_written_to(night: RunNight, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out/thesis.tex").write_text("years of work")
-    with pytest.raises(ConfigError, match="is not empty and is no output of this job"):
+    with pytest.raises(ConfigError, match="is not empty and holds no output of classify"):
         night(write_dump(tmp_path / "in/a.parquet", [paper(1)]))
 
 

@@ -145,3 +145,15 @@ def test_a_copy_whose_first_was_in_a_failed_shard_is_asked_of_the_model(
     assert asked == [1, 2]  # of the copy once it is known that nobody else labels it
     night(dump, out=tmp_path / "broken", shard_rows=2)
     assert label_bytes(tmp_path / "broken") == label_bytes(tmp_path / "whole")
+
+
+def test_a_changed_label_file_of_the_same_size_lends_nothing(night: RunNight, tmp_path: Path, asked: list[int]) -> None:
+    dump = write_dump(tmp_path / "in/a.parquet", [paper(i) for i in range(6)])
+    night(dump, out=tmp_path / "one", shard_rows=3)
+    first, second = sorted((tmp_path / "one/labels").iterdir())
+    held = second.read_bytes()
+    second.write_bytes(first.read_bytes()[: len(held)].ljust(len(held), b"x"))
+    asked.clear()
+    night(dump, out=tmp_path / "two", reuse=[tmp_path / "one"])
+    assert sum(asked) == 3
+    assert without_mark(read_all(tmp_path / "two/labels")).keys() == {f"p{i}" for i in range(6)}

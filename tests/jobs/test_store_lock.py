@@ -1,12 +1,13 @@
 """The lock object of an output folder in a store."""
 
 import os
+import signal
 import time
 
 import pytest
 
 from s3_server import S3Server
-from specter_batch.errors import ConfigError, StorageError
+from specter_batch.errors import BusyError, StorageError
 from specter_batch.files import write_text
 from specter_batch.folder_lock import LOCK_FILE
 from specter_batch.url_path import UrlPath
@@ -51,7 +52,7 @@ def test_a_lock_is_given_back_when_the_job_fails(out: UrlPath) -> None:
 
 def test_a_job_on_another_machine_that_was_heard_of_holds_it(out: UrlPath) -> None:
     write_text(out / LOCK_FILE, claim(silent=STALE_SECONDS - 10).model_dump_json())
-    with pytest.raises(ConfigError, match=f"{OTHER} is at work on it.* heard of 110 s ago"), locked(out):
+    with pytest.raises(BusyError, match=f"{OTHER} is at work on it.* heard of 110 s ago"), locked(out):
         raise AssertionError
     assert holder(out) == OTHER
 
@@ -81,13 +82,19 @@ def test_of_two_that_take_over_at_once_one_stops(out: UrlPath, monkeypatch: pyte
     write_text(out / LOCK_FILE, claim(silent=STALE_SECONDS + 1).model_dump_json())
     quicker = claim(silent=0)
     monkeypatch.setattr(store_lock.time, "sleep", lambda _: write_text(out / LOCK_FILE, quicker.model_dump_json()))
-    with pytest.raises(ConfigError, match=OTHER), locked(out):
+    with pytest.raises(BusyError, match=OTHER), locked(out):
         raise AssertionError
 
 
-def test_a_job_whose_lock_was_taken_over_stops_and_leaves_it_alone(out: UrlPath) -> None:
-    with pytest.raises(StorageError, match=f"out: {OTHER} has taken it over; this job stops"), locked(out):
-        write_text(out / LOCK_FILE, claim(silent=0).model_dump_json())
-        for _ in range(200):
-            time.sleep(0.05)
+@pytest.mark.parametrize("inherited", [signal.SIG_IGN, signal.SIG_DFL, signal.default_int_handler])
+def test_a_job_whose_lock_was_taken_over_stops_and_leaves_it_alone(out: UrlPath, inherited: signal.Handlers) -> None:
+    before = signal.signal(signal.SIGINT, inherited)  # a job in the background inherits that it is ignored
+    try:
+        with pytest.raises(StorageError, match=f"out: {OTHER} has taken it over; this job stops"), locked(out):
+            write_text(out / LOCK_FILE, claim(silent=0).model_dump_json())
+            for _ in range(200):
+                time.sleep(0.05)
+        assert signal.getsignal(signal.SIGINT) is inherited
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert holder(out) == OTHER

@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from papers_on_disk import RunNight, paper, write_dump
+from s3_server import S3Server
 from specter_batch.bundle import file_sha256
 from specter_batch.cli import build_app
 from specter_batch.errors import ConfigError
@@ -57,7 +58,7 @@ def test_a_night_without_rows_verifies(night: RunNight, tmp_path: Path) -> None:
 def test_entries_of_an_earlier_plan_do_not_count(night: RunNight, tmp_path: Path) -> None:
     dump = write_dump(tmp_path / "in/a.parquet", [paper(i) for i in range(8)])
     night(dump, shard_rows=3)
-    night(dump, shard_rows=4, language="any")
+    night(dump, shard_rows=4)
     found = verify_night(tmp_path / "out")
     assert (found.shards, found.differences) == (2, [])
 
@@ -191,5 +192,38 @@ def test_the_command_exits_with_1_and_names_what_differs(out: Path) -> None:
         "rows": 10,
         "differences": [],
         "notes": [],
+        "failed_gates": [],
         "verified": False,
     }
+
+
+def test_a_night_whose_gates_failed_says_so_in_verify_and_status(night: RunNight, tmp_path: Path) -> None:
+    night(write_dump(tmp_path / "in/a.parquet", [paper(1)]), gates={"min_rows": 99})
+    runner, app = CliRunner(), build_app()
+    verified = runner.invoke(app, ["verify", str(tmp_path / "out")])
+    assert verified.exit_code == 4
+    assert verified.stdout.splitlines() == [
+        "gate min_rows 99: failed, found 1",
+        "1 rows in 1 shards, 1 files: all as the ledger says, but gates failed and there is no _SUCCESS",
+    ]
+    as_json = json.loads(runner.invoke(app, ["verify", str(tmp_path / "out"), "--json"]).stdout)
+    assert (as_json["verified"], as_json["differences"]) == (False, [])
+    said = runner.invoke(app, ["status", str(tmp_path / "out")]).stdout
+    assert said.startswith("finished with exit code 4, without _SUCCESS\n")
+    assert "gate     min_rows 99: failed, found 1" in said
+
+
+def test_an_input_that_cannot_be_reached_is_not_checked_and_no_difference(
+    night: RunNight, s3: S3Server, tmp_path: Path
+) -> None:
+    for name in "abc":
+        write_dump(tmp_path / f"in/{name}.parquet", [paper(ord(name))])
+    night(str(s3.upload(tmp_path / "in", "in")))
+    s3.check_credentials(True)
+    try:
+        found = verify_night(tmp_path / "out")
+    finally:
+        s3.check_credentials(False)
+    assert found.differences == []
+    (note,) = found.notes
+    assert note.startswith("3 of 3 input files cannot be reached and were not compared (s3://")

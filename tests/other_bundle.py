@@ -1,0 +1,18 @@
+"""A second model for tests of nights that meet two of them."""
+
+import json
+import shutil
+from pathlib import Path
+
+from specter_batch.bundle_manifest import MANIFEST_FILE, BundleManifest
+
+
+def other_bundle(bundle: Path, folder: Path) -> Path:
+    """Copy a bundle and change its temperature: the same labels with other scores, and another fingerprint."""
+    shutil.copytree(bundle, folder)
+    file = folder / MANIFEST_FILE
+    manifest = json.loads(file.read_bytes())
+    manifest["temperature"] *= 2
+    manifest["fingerprint"] = BundleManifest.model_validate_json(json.dumps(manifest)).expected_fingerprint()
+    file.write_text(json.dumps(manifest))
+    return folder
