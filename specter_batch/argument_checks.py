@@ -57,18 +57,23 @@ def value_problem(value: object, *, takes_urls: bool = False) -> str | None:
         return place_problem(value, takes_urls=takes_urls)
     if isinstance(value, str):
         return text_problem(value)
-    if isinstance(value, int) and abs(value) > MAX_WHOLE_NUMBER:
-        return f"the number is too large; the most is {MAX_WHOLE_NUMBER}"
-    if isinstance(value, float) and not math.isfinite(value):
-        return "expected a finite number"
+    if isinstance(value, (int, float)):
+        return number_problem(value)
     return None
+
+
+def number_problem(value: float) -> str | None:
+    """Say what is wrong with a number; None when it can be used."""
+    if isinstance(value, int):
+        return f"the number is too large; the most is {MAX_WHOLE_NUMBER}" if abs(value) > MAX_WHOLE_NUMBER else None
+    return None if math.isfinite(value) else "expected a finite number"
 
 
 def place_problem(value: object, *, takes_urls: bool) -> str | None:
     """Say what is wrong with a path or URL; None when it can be one."""
     text = str(value)
-    if text == "" or (isinstance(value, Path) and not value.parts and _is_empty_argument_given()):
-        return "the path is empty; give a path, or . for the working folder"
+    if not text.strip() or (isinstance(value, Path) and not value.parts and _is_empty_argument_given()):
+        return "the path is empty; give a path, or . for the current folder"
     if "\0" in text:
         return "a path cannot hold a NUL character"
     if takes_urls or not (is_url(text) or has_credentials(text)):

@@ -38,7 +38,7 @@ class ConfigError(SpecterBatchError):
 
 
 class UsageError(ConfigError):
-    """The command line itself is wrong: an argument is missing, or a path has a placeholder that does not exist."""
+    """The command line itself is wrong: an argument is missing, or its value cannot be used."""
 
     exit_code = 2
 

@@ -8,6 +8,10 @@ from typing import Any, ClassVar, Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from specter_batch.errors import ConfigError, UsageError
+from specter_batch.setting_problems import known_path, problem_of, wrong_values
+
+# Which of several errors is reported.
+_ORDER = {"extra_forbidden": 0, "missing": 2}
 
 
 class Settings(BaseModel):
@@ -25,34 +29,68 @@ class Settings(BaseModel):
         """Read a TOML file, if any; a flag that is not None wins over the file.
 
         Raises:
-            ConfigError: The file is missing or no TOML, or a key or value is not one of the settings.
-            UsageError: A setting that has no default is given nowhere.
+            ConfigError: The file is missing or no TOML, or a key or value in it is not one of the settings.
+            UsageError: A flag is wrong, or a setting that has no default is given nowhere.
         """
-        values: dict[str, Any] = {}
-        if file is not None:
-            try:
-                # Windows editors begin UTF-8 with a mark, which is no TOML.
-                values = tomllib.loads(file.read_text(encoding="utf-8-sig"))
-            except FileNotFoundError:
-                raise ConfigError(f"{file}: no such configuration file") from None
-            except UnicodeDecodeError as error:
-                raise ConfigError(
-                    f"{file}: not valid TOML: it is not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8"
-                ) from error
-            except tomllib.TOMLDecodeError as error:
-                raise ConfigError(f"{file}: not valid TOML: {error}") from error
-        values = _merge(values, flags)
+        values = _merge({} if file is None else _read(file), flags)
+        for key, problem in wrong_values(cls, values):
+            raise cls._error(key, problem, file, flags)
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(str(part) for part in first["loc"])
-            if first["type"] == "missing":
-                option = key.upper() if key in cls.arguments else f"--{key.replace('_', '-')}"
-                raise UsageError(f"{key} is missing; give {option}, or {key} in a --config") from error
-            known = f"; known settings: {', '.join(_keys(cls, first['loc']))}"
-            hint = known if first["type"] == "extra_forbidden" else ""
-            raise ConfigError(f"{file or 'settings'}: {key}: {first['msg']}{hint}") from error
+            # A misspelled key first: it is often why another is missing.
+            first = min(error.errors(), key=lambda one: _ORDER.get(one["type"], 1))
+            path = known_path(cls, first["loc"])
+            if first["type"] != "missing":
+                problem = problem_of(first, cls)
+            elif len(path) == 1:
+                name = path[0]
+                raise UsageError(f"{name} is missing; give {cls._option(path)}, or {name} in a --config") from None
+            else:
+                path, problem = path[:-1], f"{path[-1]} is missing"
+            raise cls._error(path, problem, file, flags) from None
+
+    @classmethod
+    def _option(cls, path: tuple[int | str, ...]) -> str:
+        """Return what a setting is called on the command line."""
+        name = [part for part in path if isinstance(part, str)][-1]
+        return name.upper() if name in cls.arguments else f"--{name.replace('_', '-')}"
+
+    @classmethod
+    def _error(
+        cls, path: tuple[int | str, ...], problem: str, file: Path | None, flags: Mapping[str, Any]
+    ) -> ConfigError:
+        """Return the error of a setting, which names where its value was given: an option, or a file and a key."""
+        given: Any = flags
+        for part in path:
+            given = given.get(part) if isinstance(given, Mapping) else given
+        if given is not None and not isinstance(given, Mapping):
+            return UsageError(f"{cls._option(path)}: {problem}")
+        return ConfigError(f"{file or 'settings'}: {_dotted(path)}: {problem}")
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        # Windows editors begin UTF-8 with a mark, which is no TOML.
+        return tomllib.loads(file.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        raise ConfigError(f"{file}: no such configuration file") from None
+    except OSError as error:
+        raise ConfigError(f"{file}: the configuration file cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{file}: not valid TOML: it is not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8"
+        ) from error
+    except RecursionError:
+        raise ConfigError(f"{file}: not valid TOML: its values are nested too deeply") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{file}: not valid TOML: {error}") from error
+    except ValueError:  # Python reads no number of more than 4,300 digits
+        raise ConfigError(f"{file}: not valid TOML: it holds a number of too many digits") from None
+
+
+def _dotted(path: tuple[int | str, ...]) -> str:
+    return ".".join(str(part) for part in path)
 
 
 def _merge(values: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str, Any]:
@@ -66,13 +104,3 @@ def _merge(values: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str, Any
         elif flag is not None:
             merged[name] = flag
     return merged
-
-
-def _keys(settings: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
-    """Return the keys of the section that a wrong key stands in."""
-    for part in location[:-1]:
-        field = settings.model_fields.get(str(part))
-        kind = field.annotation if field else None
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            settings = kind
-    return list(settings.model_fields)

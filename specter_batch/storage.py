@@ -69,15 +69,21 @@ def located(place: str | Path | UrlPath) -> Location:
     return UrlPath(scheme + (place if scheme.startswith("http") else place.rstrip("/"))[len(scheme) :])
 
 
-def _text_or_url(place: str | UrlPath) -> str | UrlPath:
-    if isinstance(place, str) and "://" not in place:
-        return place
-    found = located(place)
+def _location(value: object) -> Location:
+    if not isinstance(value, (str, Path, UrlPath)):
+        raise ValueError(f"expected a path or URL in quotes, got a value of type {type(value).__name__}")  # noqa: TRY004 - pydantic's protocol
+    return located(value)
+
+
+def _text_or_url(value: object) -> str | UrlPath:
+    if isinstance(value, str) and "://" not in value and not is_url(value):
+        return value
+    found = _location(value)
     return found if isinstance(found, UrlPath) else str(found)
 
 
 # For settings: what they hold can be shown, and is stored without credentials.
-PathOrUrl = Annotated[Location, PlainValidator(located), PlainSerializer(str, return_type=str, when_used="json")]
+PathOrUrl = Annotated[Location, PlainValidator(_location), PlainSerializer(str, return_type=str, when_used="json")]
 # What must be on a disk; a URL is refused.
 LocalPath = Annotated[Path, AfterValidator(located)]
 # For a glob too, which stays as it was written.

@@ -117,7 +117,7 @@ def _dated(value: Any, date: datetime.date, *, setting: str) -> Any:
     """Replace the placeholders in a path, or in each path of a list; a value of another type is left for validation.
 
     Raises:
-        UsageError: The path is empty, or has a placeholder that does not exist.
+        UsageError: The path has a placeholder that does not exist.
     """
     if isinstance(value, (list, tuple)):
         return [_dated(item, date, setting=setting) for item in value]
@@ -125,8 +125,6 @@ def _dated(value: Any, date: datetime.date, *, setting: str) -> Any:
         return value
     option = setting.upper() if setting in NightConfig.arguments else f"--{setting.replace('_', '-')}"
     text = str(value)
-    if not text.strip():
-        raise UsageError(f"{option}: the path is empty; give a path, or `.` for the current folder")
     yesterday = date - datetime.timedelta(days=1)
     dated = text.replace("{date}", date.isoformat()).replace("{yesterday}", yesterday.isoformat())
     unknown = re.search(r"\{[^{}]*\}?|\}", dated)

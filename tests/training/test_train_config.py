@@ -39,10 +39,10 @@ def test_an_unknown_head_is_refused_with_the_known_ones() -> None:
 @pytest.mark.parametrize(
     ("toml", "told"),
     [
-        ("[head]\nhidden_sizes = [64, 0]", "head.hidden_sizes.1: .*greater than 0"),
+        ("[head]\nhidden_sizes = [64, 0]", "head.hidden_sizes.1: .*more than 0"),
         ('[[head.layers]]\nkind = "Conv2d"', "head.layers.0.kind: .*Linear, Dropout.* got 'Conv2d'"),
         ("learning_rate = inf", "learning_rate: .*finite"),
-        ("seed = -1", "seed: .*greater than or equal to 0"),
+        ("seed = -1", "seed: .*at least 0"),
         ("seed = 4294967296", "seed: .*less than 4294967296"),
     ],
 )

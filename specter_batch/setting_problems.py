@@ -1,0 +1,191 @@
+"""Plain sentences about wrong settings, in place of a validation library's own."""
+
+import difflib
+import re
+import types
+from collections.abc import Iterator, Mapping
+from datetime import date
+from pathlib import Path
+from typing import Any, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic_core import ErrorDetails
+
+from specter_batch.argument_checks import number_problem, place_problem, text_problem
+from specter_batch.url_path import UrlPath
+
+MAX_SHOWN = 60
+# The start of an error's type, and what was expected.
+_EXPECTED = {
+    "int": "a whole number",
+    "float": "a number",
+    "finite_number": "a finite number",
+    "decimal": "a number",
+    "bool": "true or false",
+    "string": "a text in quotes",
+    "date": "a date as YYYY-MM-DD",
+    "path": "a path in quotes",
+    "tuple": 'a list in brackets, such as ["a", "b"]',
+    "list": 'a list in brackets, such as ["a", "b"]',
+    "dict": "a section",
+    "model": "a section",
+}
+_LIMITS = {
+    "greater_than_equal": ("ge", "at least"),
+    "greater_than": ("gt", "more than"),
+    "less_than_equal": ("le", "at most"),
+    "less_than": ("lt", "less than"),
+}
+_NUMBERS = re.compile(r"\d+")
+
+
+def known_path(settings: type[BaseModel], location: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """Return the part of an error's location that names keys and places in lists, without pydantic's own words."""
+    kept: list[int | str] = []
+    for part in location:
+        if isinstance(part, str) and kept and part not in section_at(settings, tuple(kept)).model_fields:
+            if len(kept) == len(location) - 1 and _is_section(settings, tuple(kept)):
+                kept.append(part)  # an unknown key
+            break
+        kept.append(part)
+    return tuple(kept)
+
+
+def section_at(settings: type[BaseModel], path: tuple[int | str, ...]) -> type[BaseModel]:
+    """Return the settings class of the innermost section on a path of keys."""
+    for part in path:
+        field = settings.model_fields.get(str(part))
+        section = _section_of(field.annotation) if field else None
+        settings = section or settings
+    return settings
+
+
+def problem_of(error: ErrorDetails, settings: type[BaseModel]) -> str:
+    """Say what is wrong with a setting, what was expected and what was found.
+
+    Args:
+        error: The first error of a validation.
+        settings: The class that was validated.
+    """
+    kind, context = error["type"], error.get("ctx", {})
+    path = known_path(settings, error["loc"])
+    if kind == "extra_forbidden":
+        return _unknown_key(str(path[-1]), settings, path[:-1])
+    if kind == "value_error":
+        return str(context["error"])
+    found = _shown(error["input"])
+    if kind in _LIMITS:
+        name, words = _LIMITS[kind]
+        limit = context[name]
+        return f"expected {words} {f'{limit:g}' if isinstance(limit, float) else limit}, got {found}"
+    if kind in ("literal_error", "enum"):
+        allowed = re.findall(r"'([^']*)'", str(context["expected"]))
+        return f"expected {_any_of(allowed)}, got {found}{_suggestion(str(error['input']), allowed)}"
+    if kind == "int_parsing_size":
+        return "the number is too large"
+    if kind.startswith("date"):
+        return f"expected {_EXPECTED['date']}, got {found}{_date_suggestion(str(error['input']))}"
+    first = kind.partition("_")[0]
+    expected = _EXPECTED.get(kind, _EXPECTED.get(first))
+    if expected is None:
+        message = error["msg"]
+        return f"{message[:1].lower()}{message[1:]}, got {found}"
+    return f"expected {expected}, got {found}"
+
+
+def wrong_values(
+    settings: type[BaseModel], values: Mapping[str, Any], path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield the keys whose values no setting can have, such as a URL with a password, each with what is wrong."""
+    for name, value in values.items():
+        field = settings.model_fields.get(name)
+        section = _section_of(field.annotation) if field else None
+        if isinstance(value, Mapping):
+            yield from wrong_values(section or settings, value, (*path, name))
+            continue
+        kinds = set(_types_in(field.annotation)) if field else set()
+        for item in value if isinstance(value, (list, tuple)) else (value,):
+            problem = _wrong_value(item, kinds)
+            if problem:
+                yield (*path, name), problem
+
+
+def _wrong_value(value: object, kinds: set[object]) -> str | None:
+    if isinstance(value, int):
+        return number_problem(value)
+    if not isinstance(value, (str, Path)):
+        return None
+    if Path in kinds or UrlPath in kinds:
+        return place_problem(value, takes_urls=UrlPath in kinds)
+    return text_problem(str(value))
+
+
+def _unknown_key(key: str, settings: type[BaseModel], path: tuple[int | str, ...]) -> str:
+    known = list(section_at(settings, path).model_fields)
+    elsewhere = [
+        name
+        for name, field in settings.model_fields.items()
+        if (section := _section_of(field.annotation)) and key in section.model_fields and name not in path
+    ]
+    if elsewhere:
+        return f"this setting belongs in the section [{elsewhere[0]}]"
+    if path and key in settings.model_fields:
+        return f"this setting belongs above the section [{path[-1]}], at the top of the file"
+    plain = key.strip("-").replace("-", "_").lower()
+    return f"no such setting{_suggestion(plain, known)}; known settings: {', '.join(known)}"
+
+
+def _suggestion(found: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(found, known, n=1, cutoff=0.6)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _date_suggestion(text: str) -> str:
+    """Return the dates that a text in another order may mean, as a question."""
+    numbers = _NUMBERS.findall(text)
+    if len(numbers) == 1 and len(numbers[0]) == 8:
+        numbers = [numbers[0][:4], numbers[0][4:6], numbers[0][6:]]
+    if len(numbers) != 3:
+        return ""
+    orders = [(0, 1, 2)] if len(numbers[0]) == 4 else [(2, 1, 0), (2, 0, 1)] if len(numbers[2]) == 4 else []
+    meant = []
+    for year, month, day in orders:
+        try:
+            meant.append(date(int(numbers[year]), int(numbers[month]), int(numbers[day])).isoformat())
+        except ValueError:
+            continue
+    return f"; did you mean {' or '.join(dict.fromkeys(meant))}?" if meant else ""
+
+
+def _any_of(allowed: list[str]) -> str:
+    return f"one of {', '.join(allowed)}" if len(allowed) > 1 else ", ".join(allowed)
+
+
+def _shown(value: object) -> str:
+    try:
+        text = repr(value) if isinstance(value, str) else f"{value}"
+    except (ValueError, RecursionError):  # Python writes no number of thousands of digits
+        text = f"a value of type {type(value).__name__}"
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
+
+
+def _section_of(annotation: object) -> type[BaseModel] | None:
+    """Return the settings class of a section, also of an optional one; None for any other kind of setting."""
+    kinds = [kind for kind in _types_in(annotation) if isinstance(kind, type) and issubclass(kind, BaseModel)]
+    return kinds[0] if kinds else None
+
+
+def _is_section(settings: type[BaseModel], path: tuple[int | str, ...]) -> bool:
+    *above, last = path
+    field = section_at(settings, tuple(above)).model_fields.get(str(last))
+    return field is not None and _section_of(field.annotation) is not None
+
+
+def _types_in(annotation: object) -> Iterator[object]:
+    """Yield the types that an annotation is made of, without those of the items of a mapping."""
+    origin = get_origin(annotation)
+    if origin is None:
+        yield annotation
+    elif origin in (Union, types.UnionType, tuple, list) or hasattr(annotation, "__metadata__"):
+        for part in get_args(annotation):
+            yield from _types_in(part)
