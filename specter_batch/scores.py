@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from specter_batch.display import markdown_text
 from specter_batch.labels import LabelSet
 from specter_batch.metrics import F1Report, Tally
 from specter_batch.papers import normalised_text_hash
@@ -119,7 +120,7 @@ def label_tables_markdown(report: dict[str, Any]) -> str:
         "| label | F1 | precision | recall | papers | predicted |",
         "|---|---:|---:|---:|---:|---:|",
         *(
-            f"| {row['label']} | {row['f1']:.4f} | {row['precision']:.4f} | {row['recall']:.4f} "
+            f"| {markdown_text(row['label'])} | {row['f1']:.4f} | {row['precision']:.4f} | {row['recall']:.4f} "
             f"| {row['support']:,} | {row['predicted']:,} |"
             for row in report["per_label"]
         ),
@@ -129,7 +130,7 @@ def label_tables_markdown(report: dict[str, Any]) -> str:
         "| true \\ predicted |" + "".join(f" {i} |" for i in numbers),
         "|---|" + "---:|" * len(report["labels"]),
         *(
-            f"| {i} {name} |" + "".join(f" {cell or '·'} |" for cell in report["confusion"][i])
+            f"| {i} {markdown_text(name)} |" + "".join(f" {cell or '·'} |" for cell in report["confusion"][i])
             for i, name in enumerate(report["labels"])
         ),
     ]

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from specter_batch.display import markdown_text
 from specter_batch.settings import Settings
 from specter_jobs.drift import reject_rate
 
@@ -104,7 +105,7 @@ def failed_gates(report: Report) -> list[Mapping[str, Any]]:
 
 def gates_markdown(gates: Sequence[Mapping[str, Any]]) -> str:
     """Render the gates as a Markdown list."""
-    return "\n".join(f"- {describe_gate(gate)}" for gate in gates) + "\n" if gates else "None set.\n"
+    return "\n".join(f"- {markdown_text(describe_gate(gate))}" for gate in gates) + "\n" if gates else "None set.\n"
 
 
 def number(value: float) -> str:

@@ -88,7 +88,7 @@ def night_markdown(report: dict[str, Any]) -> str:
     ]
     if report["failed_shards"]:
         lines += ["## Failed", ""]
-        lines += [f"- {name}: {error}" for name, error in report["failed_shards"].items()]
+        lines += [f"- {markdown_text(name)}: {markdown_text(error)}" for name, error in report["failed_shards"].items()]
         lines += ["", "The input files named here are to be mended; a rerun does only these shards.", ""]
     lines += ["## Gates", "", gates_markdown(report["gates"])]
     lines += ["## Scores", "", scores_markdown(report)]
@@ -99,7 +99,7 @@ def night_markdown(report: dict[str, Any]) -> str:
         ]
     lines += ["## Labels", "", "| label | papers | share |", "|---|---:|---:|"]
     lines += [
-        f"| {name} | {papers:,} | {report['label_shares'][name]:.2%} |"
+        f"| {markdown_text(name)} | {papers:,} | {report['label_shares'][name]:.2%} |"
         for name, papers in report["label_papers"].items()
     ]
     if report["mean_score"] is not None:
@@ -110,7 +110,7 @@ def night_markdown(report: dict[str, Any]) -> str:
     lines += ["## Rejects", ""]
     if report["rejects_by_reason"]:
         lines += ["| reason | rows |", "|---|---:|"]
-        lines += [f"| {reason} | {count:,} |" for reason, count in report["rejects_by_reason"].items()]
+        lines += [f"| {markdown_text(reason)} | {count:,} |" for reason, count in report["rejects_by_reason"].items()]
     else:
         lines += ["None."]
     lines += ignored_markdown(report["ignored_inputs"])
@@ -138,7 +138,8 @@ def title_only_markdown(report: dict[str, Any]) -> str:
         lines[0] += f"{part['scored_papers']:,} of them that have a true label and were not in the training data."
     lines += ["", "| label | papers | share | of all papers |", "|---|---:|---:|---:|"]
     lines += [
-        f"| {name} | {papers:,} | {part['label_shares'][name]:.2%} | {report['label_shares'][name]:.2%} |"
+        f"| {markdown_text(name)} | {papers:,} | {part['label_shares'][name]:.2%} "
+        f"| {report['label_shares'][name]:.2%} |"
         for name, papers in part["label_papers"].items()
     ]
     return "\n".join(lines)

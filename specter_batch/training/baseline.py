@@ -11,6 +11,7 @@ import numpy.typing as npt
 from specter_batch.bootstrap import macro_f1_interval
 from specter_batch.bundle import load_seen_texts
 from specter_batch.bundle_manifest import SEEN_TEXTS_FILE
+from specter_batch.display import markdown_text
 from specter_batch.errors import ConfigError, LabelError
 from specter_batch.files import write_json, write_text
 from specter_batch.labels import LabelSet
@@ -179,8 +180,8 @@ def baseline_markdown(report: dict[str, Any]) -> str:
     for row in report["methods"]:
         low, high = row["macro_f1_interval"]["low"], row["macro_f1_interval"]["high"]
         lines.append(
-            f"| {row['method']} | {row['macro_f1']:.4f} | {low:.4f} to {high:.4f} | {row['accuracy']:.4f} "
-            f"| {row['papers']:,} |"
+            f"| {markdown_text(row['method'])} | {row['macro_f1']:.4f} | {low:.4f} to {high:.4f} "
+            f"| {row['accuracy']:.4f} | {row['papers']:,} |"
         )
     lines += [
         "",
@@ -190,7 +191,7 @@ def baseline_markdown(report: dict[str, Any]) -> str:
         f"cross-validation there (accuracy {report['cross_validation_accuracy']:.4f}). Embeddings: "
         f"{report['hidden_size']} numbers of at most {report['max_length']} tokens.",
     ]
-    lines += ["", *(f"- {note}" for note in report["notes"])] if report["notes"] else []
+    lines += ["", *(f"- {markdown_text(note)}" for note in report["notes"])] if report["notes"] else []
     return "\n".join(lines) + "\n"
 
 
@@ -198,4 +199,6 @@ def write_baseline(report: dict[str, Any], out: Path) -> None:
     """Write `baseline.json` and `baseline.md` into a folder."""
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / "baseline.json", report)
-    write_text(out / "baseline.md", f"# Frozen baseline on {report['test']}\n\n{baseline_markdown(report)}")
+    write_text(
+        out / "baseline.md", f"# Frozen baseline on {markdown_text(report['test'])}\n\n{baseline_markdown(report)}"
+    )

@@ -7,6 +7,7 @@ from typing import Any
 
 from jinja2 import Template
 
+from specter_batch.display import markdown_text
 from specter_batch.errors import ConfigError
 from specter_batch.files import write_json, write_text, written_whole
 from specter_batch.parquet_file import write_table
@@ -44,8 +45,10 @@ def write_evaluation(evaluation: Evaluation, out: Path) -> None:
 
 def evaluation_markdown(report: Mapping[str, Any]) -> str:
     """Render `report.md`."""
-    title = f"# Evaluation of {report['model']} on {report['papers']}"
-    warning = [sentence + "\n" for sentence in (*unknown_sentences(report), *_validation_warning(report))]
+    title = f"# Evaluation of {markdown_text(report['model'])} on {markdown_text(report['papers'])}"
+    warning = [
+        markdown_text(sentence) + "\n" for sentence in (*unknown_sentences(report), *_validation_warning(report))
+    ]
     if report["macro_f1"] is None:
         return "\n".join((title, "", *warning, headline_markdown(dict(report))))
     found = report["macro_f1_interval"]

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from specter_batch.display import terminal_text
 from specter_batch.files import written_whole
 from specter_batch.metrics import Ints
 
@@ -94,11 +95,13 @@ def _legible(label_ids: Ints, names: Sequence[str]) -> tuple[Ints, list[str]]:
 
 
 def _shortened(name: str) -> str:
+    name = terminal_text(name)  # no line breaks, and no characters that an SVG cannot hold
     return name if len(name) <= LEGEND_CHARACTERS else f"{name[: LEGEND_CHARACTERS - 1]}…"
 
 
 def last_of(path: str, *, characters: int = TITLE_CHARACTERS) -> str:
     """Return a path, or the end of a long one."""
+    path = terminal_text(path)
     return path if len(path) <= characters else f"…{path[1 - characters :]}"
 
 
