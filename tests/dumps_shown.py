@@ -57,5 +57,8 @@ DUMPS: Mapping[str, Mapping[str, str]] = {
     "docs/dumps/tables.md": {
         "exports/0.jsonl.gz": _line(id=1, **TEXTS),
         "papers.csv": f'doi,title,summary,when\n10.5555/1,{TITLE},"{ENGLISH}",2026\n',
+        "papers.tsv": f"paper_id\ttitle\tabstract\n1\t{TITLE}\t{ENGLISH}\n",
+        "spark.csv": f'paper_id,title,abstract\n1,"\\"{TITLE}\\"","{ENGLISH}"\n',
+        "excel.csv": f'paper_id;title;abstract\n1;{TITLE};"{ENGLISH}"\n',
     },
 }

@@ -19,7 +19,18 @@ from specter_batch.terminal import error_console, show, show_json
 from specter_jobs.dumps.names import FormatName
 from specter_jobs.estimate_cli import estimate
 from specter_jobs.inspection_cli import status, verify
-from specter_jobs.options import Language, MinCharacters, MissingAbstract, PrecisionName, Probabilities, ShardRows
+from specter_jobs.options import (
+    Delimiter,
+    Encoding,
+    Escape,
+    Language,
+    MinCharacters,
+    MissingAbstract,
+    PrecisionName,
+    Probabilities,
+    Quote,
+    ShardRows,
+)
 
 if TYPE_CHECKING:
     from specter_batch.storage import Location
@@ -93,6 +104,10 @@ def classify(
     title_column: TitleColumn = None,
     abstract_column: AbstractColumn = None,
     label_column: LabelColumn = None,
+    delimiter: Delimiter = None,
+    quote: Quote = None,
+    escape: Escape = None,
+    encoding: Encoding = None,
     date: Annotated[
         str | None, typer.Option(help="What {date} in paths stands for, YYYY-MM-DD.  [default: today, UTC]")
     ] = None,
@@ -144,6 +159,10 @@ def classify(
             "title_column": title_column,
             "abstract_column": abstract_column,
             "label_column": label_column,
+            "delimiter": delimiter,
+            "quote": quote,
+            "escape": escape,
+            "encoding": encoding,
             "date": date,
             "previous": previous,
             "metrics_file": metrics_file,

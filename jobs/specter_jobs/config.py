@@ -53,6 +53,10 @@ class NightConfig(Settings):
         max_failed_shards: Stop when more shards than this have failed.
         replace: Replace the finished labels of another night in the output folder, when the new ones are complete.
         reuse: Output folders of earlier nights; a text labelled there by the same model is not labelled again.
+        delimiter: With `format = "csv"`: the character between values; found by the header when None.
+        quote: With `format = "csv"`: the character around values, or `none`; found out when None.
+        escape: With `format = "csv"`: the character that makes a quote plain text, or `none`; found out when None.
+        encoding: With `format = "csv"` or `"jsonl"`: the encoding of the text; found out when None.
         previous: Output folder of an earlier night, to tell what has changed since.
         metrics_file: Prometheus text file, for node_exporter's textfile collector.
         gates: Limits that the night must keep.
@@ -84,6 +88,10 @@ class NightConfig(Settings):
     title_column: str | None = None
     abstract_column: str | None = None
     label_column: str | None = None
+    delimiter: str | None = None
+    quote: str | None = None
+    escape: str | None = None
+    encoding: str | None = None
     previous: PathOrUrl | None = None
     metrics_file: LocalPath | None = None
     gates: GateLimits = GateLimits()

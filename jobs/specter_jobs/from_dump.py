@@ -16,6 +16,7 @@ from specter_jobs.config import NightConfig
 from specter_jobs.dumps.formats import Format
 from specter_jobs.dumps.ingest import IngestRequest, ingest
 from specter_jobs.dumps.record_writer import PAPERS
+from specter_jobs.dumps.table_layout import TableLayout
 from specter_jobs.dumps.tables import TableColumns
 from specter_jobs.shards import Plan, plan_shards
 
@@ -54,6 +55,8 @@ def night_input(config: NightConfig, out: Location, *, console: Console) -> Nigh
         SpecterBatchError: The dump is not of the format.
     """
     if config.format is None:
+        if _layout(config) != TableLayout():
+            raise ConfigError("--delimiter, --quote, --escape and --encoding describe a dump of text; add --format csv")
         return NightInput(dump=config.dump, columns=config.columns, failed={}, ignored={})
     if not isinstance(out, Path) or not isinstance(config.out, Path) or not isinstance(config.dump, str):
         raise ConfigError(
@@ -61,7 +64,8 @@ def night_input(config: NightConfig, out: Location, *, console: Console) -> Nigh
             "copy that to the store and classify it there"
         )
     ingested = out / INGESTED
-    format_ = Format(name=config.format, columns=TableColumns(papers=config.columns, year=None))
+    columns = TableColumns(papers=config.columns, year=None)
+    format_ = Format(name=config.format, columns=columns, layout=_layout(config))
     request = IngestRequest(format=format_, source=config.dump, out=ingested, workers=usable_cpus(), writes=config.out)
     account = ingest(request, console=console).account
     return NightInput(
@@ -100,3 +104,9 @@ def plan_input(config: NightConfig, out: Location, *, console: Console) -> Plann
         found = len(plan.files) + len(plan.failed)
         raise PaperSchemaError(f"{len(plan.failed)} of {found} files cannot be read as papers; the first: {first}")
     return PlannedInput(source=source, root=inventory.root, plan=plan)
+
+
+def _layout(config: NightConfig) -> TableLayout:
+    return TableLayout.of(
+        delimiter=config.delimiter, quote=config.quote, escape=config.escape, encoding=config.encoding
+    )

@@ -10,6 +10,7 @@ from specter_batch.errors import ConfigError
 from specter_batch.options import AbstractColumn, AsJson, LabelColumn, PaperIdColumn, TitleColumn, interruptible
 from specter_batch.terminal import error_console, show, show_json
 from specter_jobs.dumps.names import FormatName
+from specter_jobs.options import Delimiter, Encoding, Escape, Quote
 
 
 def register(app: typer.Typer) -> None:
@@ -38,6 +39,10 @@ def ingest(
     year_column: Annotated[
         str | None, typer.Option(help="Column of the years; found by name when not given.", show_default=False)
     ] = None,
+    delimiter: Delimiter = None,
+    quote: Quote = None,
+    escape: Escape = None,
+    encoding: Encoding = None,
     as_json: AsJson = False,
 ) -> None:
     """Turn a public dump into canonical papers; run again, it goes on where it stopped."""
@@ -47,11 +52,16 @@ def ingest(
     from specter_jobs.dumps.formats import Format
     from specter_jobs.dumps.ingest import IngestRequest
     from specter_jobs.dumps.ingest import ingest as ingest_dump
+    from specter_jobs.dumps.table_layout import TableLayout
     from specter_jobs.dumps.tables import TableColumns
 
     papers = PaperColumns(paper_id=paper_id_column, title=title_column, abstract=abstract_column, label=label_column)
     request = IngestRequest(
-        format=Format(name=format_, columns=TableColumns(papers=papers, year=year_column)),
+        format=Format(
+            name=format_,
+            columns=TableColumns(papers=papers, year=year_column),
+            layout=TableLayout.of(delimiter=delimiter, quote=quote, escape=escape, encoding=encoding),
+        ),
         source=source,
         out=out,
         label=label,

@@ -24,3 +24,37 @@ MinCharacters = Annotated[
 Probabilities = Annotated[
     bool | None, typer.Option("--probabilities/--no-probabilities", help="Write all labels' probabilities.")
 ]
+Delimiter = Annotated[
+    str | None,
+    typer.Option(
+        "--delimiter",
+        help="CSV: the character between values, or tab. When not given, it is found by the header.",
+        show_default=False,
+    ),
+]
+Quote = Annotated[
+    str | None,
+    typer.Option(
+        "--quote",
+        help='CSV: the character around values; none if quotes are plain text. When not given, it is ", and a file '
+        "whose quotes may hide rows fails.",
+        show_default=False,
+    ),
+]
+Escape = Annotated[
+    str | None,
+    typer.Option(
+        "--escape",
+        help="CSV: the character that makes a quote after it plain text, or none. When not given, a backslash is "
+        "recognised.",
+        show_default=False,
+    ),
+]
+Encoding = Annotated[
+    str | None,
+    typer.Option(
+        "--encoding",
+        help="CSV and JSON Lines: the encoding, such as cp1252. When not given, it is UTF-8; UTF-16 is recognised.",
+        show_default=False,
+    ),
+]

@@ -7,6 +7,7 @@ from typing import cast
 from specter_batch.errors import ConfigError
 from specter_jobs.dumps.names import FormatName
 from specter_jobs.dumps.records import DumpReader
+from specter_jobs.dumps.table_layout import TableLayout
 from specter_jobs.dumps.tables import TableColumns
 
 NO_LABEL = "none"
@@ -30,10 +31,12 @@ class Format:
     Attributes:
         name: One of `FormatName`.
         columns: For `jsonl` and `csv`; other formats have names of their own.
+        layout: For `csv`; of it `jsonl` has the encoding.
     """
 
     name: FormatName
     columns: TableColumns = field(default_factory=TableColumns)
+    layout: TableLayout = field(default_factory=TableLayout)
 
     @property
     def joined(self) -> bool:
@@ -44,7 +47,9 @@ class Format:
         """Make the reader."""
         module, _, kind = _READERS[self.name].partition(":")
         reader = getattr(import_module(f"specter_jobs.dumps.{module}"), kind)
-        return cast(DumpReader, reader(self.columns) if module == "tables" else reader())
+        if self.name == "csv":
+            return cast(DumpReader, reader(self.columns, self.layout))
+        return cast(DumpReader, reader(self.columns) if self.name == "jsonl" else reader())
 
     def label(self, wanted: str | None) -> str | None:
         """Return the field that becomes the label: the one asked for, or the format's own where it has one.
@@ -53,6 +58,7 @@ class Format:
             ConfigError: The format has no such label, or the option does not go with it.
         """
         reader = self.reader()
+        self._check_layout()
         if self.columns != TableColumns() and self.name not in ("jsonl", "csv"):
             raise ConfigError(f"--*-column options are for jsonl and csv; {self.name} has its own field names")
         if wanted is None:
@@ -64,3 +70,9 @@ class Format:
             hint = "; name the column with --label-column" if self.name in ("jsonl", "csv") else ""
             raise ConfigError(f"--label {wanted}: {self.name} has {choices}{hint}")
         return wanted
+
+    def _check_layout(self) -> None:
+        if self.name != "csv" and self.layout != TableLayout(encoding=self.layout.encoding):
+            raise ConfigError(f"--delimiter, --quote and --escape are for csv, not for {self.name}")
+        if self.name not in ("jsonl", "csv") and self.layout.encoding is not None:
+            raise ConfigError(f"--encoding is for jsonl and csv; {self.name} has an encoding of its own")

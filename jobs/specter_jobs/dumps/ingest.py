@@ -4,7 +4,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +161,7 @@ def _binding(format_: Format, options: ReadOptions) -> str:
             "output_version": OUTPUT_VERSION,
             "format": format_.name,
             "columns": format_.columns.candidates() if format_.name in ("jsonl", "csv") else None,
+            "layout": asdict(format_.layout),
             "label": options.label,
             "years": options.years,
         }

@@ -99,7 +99,8 @@ def opened(path: Path, count: InputCount, advance: Advance, *, encoding: str | N
         encoding = encoding or encoding_of(text_head)
         yield stream if encoding is None else transcoded(stream, encoding)
         # A reader may stop before the last byte: the checksum at the end is checked, and the hash is of all.
-        while stream.read(READ_BYTES) or raw.read(READ_BYTES):
+        rest = bytearray(READ_BYTES)
+        while counted.readinto(rest) or raw.readinto(rest):
             pass
         count.content = raw.digest.hexdigest()
 

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import io
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 import pyarrow as pa
-import pyarrow.csv as pc
 
 from specter_batch.errors import PaperSchemaError
 from specter_batch.papers import DETECTED_NAMES, PaperColumns
+from specter_jobs.dumps.csv_header import OTHER_ENCODING, read_header
+from specter_jobs.dumps.csv_lines import CsvLines
+from specter_jobs.dumps.csv_rows import CsvRows
 from specter_jobs.dumps.json_lines import id_of, read_json_lines
-from specter_jobs.dumps.json_values import as_id, as_text, as_year, require_keys, single
+from specter_jobs.dumps.json_values import as_id, as_text, as_year, id_of_table, require_keys, single
 from specter_jobs.dumps.records import MalformedRecord, PaperRecord, ReadOptions, WrongFormatError
+from specter_jobs.dumps.table_layout import TableLayout
 
 YEAR_NAMES = ("year", "publication_year")
-# A row must fit into a block; a few blocks are held at once.
-CSV_BLOCK_BYTES = 8 << 20
-HEADER_BYTES = 1 << 16
+# What MySQL, PostgreSQL and Hive write for a value that is not there.
+DATABASE_NULL = r"\N"
 # A field that the user named and that none of the first records has was named wrongly.
 SAMPLE_RECORDS = 100
 
@@ -91,46 +91,45 @@ class JsonlReader:
 
 
 class CsvReader:
-    """Reads CSV with a header row; comma, tab or semicolon, whichever the header has most of.
+    """Reads CSV with a header row; the delimiter is the one that gives the header its columns.
 
-    Quoted values may hold line breaks. A row with too few or too many values is rejected alone.
+    Quoted values may hold line breaks. A row with too few or too many values is rejected alone. What is done about
+    quotes that are not well-formed is described in `csv_rows`.
     """
 
     name = "csv"
     suffixes = (".csv", ".tsv")
     label_choices: tuple[str, ...] = ()
 
-    def __init__(self, columns: TableColumns) -> None:
+    def __init__(self, columns: TableColumns, layout: TableLayout | None = None) -> None:
         self._columns = columns
+        self._layout = layout or TableLayout()
 
     def read(self, stream: BinaryIO, options: ReadOptions) -> Iterator[PaperRecord | MalformedRecord]:
         """Read row by row; positions count the rows after the header from 1.
 
         Raises:
-            PaperSchemaError: A column is missing, or a row does not fit into a block.
+            PaperSchemaError: A column is missing, or it cannot be told where rows begin and end.
         """
         del options
-        buffered = io.BufferedReader(stream, HEADER_BYTES)  # type: ignore[type-var]  # any readable stream will do
-        header = buffered.peek(HEADER_BYTES).partition(b"\n")[0].rstrip(b"\r")
-        if not header:
+        lines = CsvLines(stream)
+        header = read_header(lines, self._layout, self._resolve)
+        if header is None:
             return
-        delimiter = max(",\t;", key=lambda mark: header.count(mark.encode()))
-        parsing = pc.ParseOptions(delimiter=delimiter)
-        columns = self._resolve(pc.read_csv(io.BytesIO(header + b"\n"), parse_options=parsing).schema.names)
-        uneven: deque[tuple[int, str]] = deque()
-        try:
-            position = 0
-            for batch in _batches(buffered, columns, delimiter, uneven):
-                for values in zip(*(batch.column(name).to_pylist() for name in columns.values()), strict=True):
-                    position += 1
-                    while uneven and uneven[0][0] == position:
-                        yield MalformedRecord(position=position, detail=uneven.popleft()[1])
-                        position += 1
-                    yield _row(position, dict(zip(columns, values, strict=True)))
-        except pa.ArrowInvalid as error:
-            raise PaperSchemaError(f"not readable as CSV after row {position}: {error}") from error
-        for number, detail in uneven:
-            yield MalformedRecord(position=number, detail=detail)
+        columns = {name: header.names.index(found) for name, found in header.columns.items()}
+        rows = CsvRows(
+            lines,
+            header.rules,
+            header.values,
+            id_column=columns["paper_id"],
+            guess_quotes=self._layout.quote is None,
+            guess_escape=self._layout.escape is None,
+        )
+        for position, row in enumerate(rows, start=1):
+            if row.values is None:
+                yield MalformedRecord(position=position, detail=row.problem, paper_id=row.paper_id)
+            else:
+                yield _row(position, {name: row.values[column] for name, column in columns.items()})
 
     def _resolve(self, names: list[str]) -> dict[str, str]:
         schema = pa.schema([(name, pa.string()) for name in names])
@@ -143,46 +142,25 @@ class CsvReader:
         return columns | ({"year": year} if year else {})
 
 
-def _batches(
-    stream: io.BufferedReader[Any], columns: dict[str, str], delimiter: str, uneven: deque[tuple[int, str]]
-) -> Iterator[pa.RecordBatch]:
-    def skip(row: pc.InvalidRow) -> str:
-        problem = f"{row.actual_columns} values in a row of {row.expected_columns} columns"
-        uneven.append((row.number - 1, problem))  # the header is row 1 there
-        return "skip"
-
-    return iter(
-        pc.open_csv(
-            stream,
-            read_options=pc.ReadOptions(block_size=CSV_BLOCK_BYTES, use_threads=False),
-            parse_options=pc.ParseOptions(delimiter=delimiter, newlines_in_values=True, invalid_row_handler=skip),
-            convert_options=pc.ConvertOptions(
-                include_columns=list(columns.values()),
-                # Bytes, so that one value that is not UTF-8 costs its row and not the file.
-                column_types=dict.fromkeys(columns.values(), pa.binary()),
-                strings_can_be_null=True,
-                null_values=[""],
-            ),
-        )
-    )
-
-
-def _row(position: int, values: dict[str, bytes | None]) -> PaperRecord | MalformedRecord:
-    text: dict[str, str] = {}
-    problem = None
-    for name, value in values.items():
-        try:
-            text[name] = value.decode() if value is not None else ""
-        except UnicodeDecodeError:
-            problem = f"{name} is not UTF-8"
-    paper_id = text.get("paper_id", "").strip() or None
-    if problem:
-        return MalformedRecord(position=position, detail=problem, paper_id=paper_id)
+def _row(position: int, values: dict[str, str]) -> PaperRecord | MalformedRecord:
+    text = {name: "" if value == DATABASE_NULL else value for name, value in values.items()}
+    paper_id = id_of_table(text["paper_id"]) if _is_unicode(text["paper_id"]) else None
+    for name in ("paper_id", "title", "abstract"):
+        if not _is_unicode(text[name]):
+            return MalformedRecord(
+                position=position, detail=f"{name} is not UTF-8; {OTHER_ENCODING}", paper_id=paper_id
+            )
+    label = text.get("label", "")
     return PaperRecord(
         paper_id=paper_id,
         title=text["title"] or None,
         abstract=text["abstract"] or None,
-        label=text.get("label", "").strip() or None,
+        label=id_of_table(label) if _is_unicode(label) else None,
         year=as_year(text.get("year")),
         position=position,
     )
+
+
+def _is_unicode(text: str) -> bool:
+    """Say whether all bytes of a value were UTF-8; those that were not are surrogates."""
+    return text.isascii() or not any("\ud800" <= char <= "\udfff" for char in text)

@@ -118,7 +118,7 @@ def _records(unit: IngestUnit, task: IngestTask, count: InputCount, advance: Adv
         with joined_records(unit.root, unit.paths, task.out, task.options, count, advance) as records:
             yield records
         return
-    with opened(unit.paths[0], count, advance) as stream:
+    with opened(unit.paths[0], count, advance, encoding=task.format.layout.encoding) as stream:
         yield task.format.reader().read(stream, task.options)
 
 

@@ -1,0 +1,108 @@
+"""The lines of a text file as text, with their ends, of bounded length; lines can be put back."""
+
+from __future__ import annotations
+
+import io
+from collections import deque
+from typing import Any, BinaryIO
+
+from specter_batch.errors import PaperSchemaError
+
+# Bounds the memory of a row; the longest line of JSON Lines may have as much.
+MAX_ROW_BYTES = 64 << 20
+HEAD_BYTES = 1 << 16
+
+
+class RowTooLongError(PaperSchemaError):
+    """A row has more than `MAX_ROW_BYTES`."""
+
+
+class CsvLines:
+    """Lines from a stream of bytes.
+
+    Bytes that are not UTF-8 become surrogates, as in file names, so that they cost their row and not the file. A file
+    without any line feed is cut at carriage returns, as old Macs wrote them.
+
+    Attributes:
+        number: Number of the line that was taken last, from 1.
+        taken: The lines since `start_row`.
+
+    Args:
+        stream: Decompressed.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        # A buffer around a stream closes it when the buffer goes; the stream belongs to the caller.
+        buffered = stream if isinstance(stream, io.BufferedReader) else io.BufferedReader(_Unclosed(stream), HEAD_BYTES)
+        head = buffered.peek(HEAD_BYTES)
+        old_mac = b"\r" in head and b"\n" not in head
+        self._stream = io.BufferedReader(_LineFeeds(buffered), HEAD_BYTES) if old_mac else buffered
+        self._put_back: deque[str] = deque()
+        self.number = 0
+        self.taken: list[str] = []
+        self._taken_size = 0
+
+    def start_row(self) -> None:
+        """Forget the lines taken so far."""
+        self.taken = []
+        self._taken_size = 0
+
+    def take(self) -> str | None:
+        """Return the next line with its end, or None after the last.
+
+        Raises:
+            RowTooLongError: The lines since `start_row` have more than `MAX_ROW_BYTES`.
+        """
+        if self._put_back:
+            line = self._put_back.popleft()
+        else:
+            raw = self._stream.readline(MAX_ROW_BYTES)
+            if not raw:
+                return None
+            line = raw.decode(errors="surrogateescape")
+            if self.number == 0:
+                line = line.removeprefix("\ufeff")
+        self.number += 1
+        self.taken.append(line)
+        self._taken_size += len(line)
+        if self._taken_size >= MAX_ROW_BYTES:
+            raise RowTooLongError(f"the row that begins on line {self.first} is longer than {MAX_ROW_BYTES >> 20} MB")
+        return line
+
+    @property
+    def first(self) -> int:
+        """The number of the first line since `start_row`."""
+        return self.number - len(self.taken) + 1
+
+    def put_back(self, keep: int = 0) -> None:
+        """Put the lines since `start_row` back, all but the first `keep` of them."""
+        back = self.taken[keep:]
+        self._put_back.extendleft(reversed(back))
+        self.number -= len(back)
+        self.taken = self.taken[:keep]
+        self._taken_size = sum(map(len, self.taken))
+
+
+class _Unclosed(io.RawIOBase):
+    """The bytes of a stream that stays open."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        data = self._read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def _read(self, size: int) -> bytes:
+        return self._stream.read(size)
+
+
+class _LineFeeds(_Unclosed):
+    """The same, with line feeds in place of carriage returns."""
+
+    def _read(self, size: int) -> bytes:
+        return super()._read(size).replace(b"\r", b"\n")
