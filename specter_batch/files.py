@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from specter_batch.errors import SpecterBatchError
 from specter_batch.storage import Location
+from specter_batch.stored_names import storable, storable_json
 from specter_batch.url_path import UrlPath
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -47,14 +48,15 @@ def written_whole(path: Location) -> Iterator[Path]:
 
 
 def write_text(path: Location, text: str) -> None:
-    """Write a text file whole."""
+    r"""Write a text file whole; what is not UTF-8 in it, as in the name of a file, becomes `\xe9`."""
     with written_whole(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_text(storable(text), encoding="utf-8")
 
 
 def write_json(path: Location, value: Any) -> None:
     """Write readable JSON whole; NaN is an error, so that every reader takes it."""
-    write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+    text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False)
+    write_text(path, storable_json(text) + "\n")
 
 
 def read_json_model(path: Location, kind: type[Model], *, what: str, error: type[SpecterBatchError]) -> Model:

@@ -5,12 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from specter_batch.display import terminal_text
 from specter_batch.errors import PaperSchemaError
 from specter_batch.glob_pattern import WILDCARD, GlobPattern
 from specter_batch.input_kinds import PARQUET, InputKind
 from specter_batch.input_tree import LocalTree, StoreTree
-from specter_batch.input_walk import InputWalk, WalkedFile
+from specter_batch.input_walk import HIDDEN, InputWalk, WalkedFile
 from specter_batch.lake_tables import table_around
 from specter_batch.partitions import partitions_above, partitions_in
 from specter_batch.storage import Location, located
@@ -63,6 +62,11 @@ class InputInventory:
                 f"{source}: {len(self.failed)} of its entries cannot be read: {shown_entries(self.failed)}"
             )
 
+    def notes(self) -> tuple[str, ...]:
+        """Return a sentence about what is ignored and may surprise a user, if there is anything."""
+        line = ignored_line(self.ignored)
+        return (f"not read: {line}",) if line else ()
+
 
 def shown_entries(entries: Mapping[str, str]) -> str:
     """Return the first few entries of a mapping of names to reasons, for a message."""
@@ -72,16 +76,20 @@ def shown_entries(entries: Mapping[str, str]) -> str:
 
 
 def ignored_line(ignored: Mapping[str, str], *, entries: int | None = None) -> str:
-    """Return a line for the terminal that names the first ignored entries.
+    """Return a line that names the first ignored entries that may surprise a user.
+
+    Names that begin with `_` or `.` surprise nobody; where there is nothing else, the line is empty.
 
     Args:
         ignored: Name -> reason.
         entries: How many there are in all, if `ignored` holds only some.
     """
-    entries = len(ignored) if entries is None else entries
-    shown = [f"{name} ({reason})" for name, reason in list(ignored.items())[:SHOWN_ENTRIES]]
-    more = f" and {entries - len(shown):,} more" if entries > len(shown) else ""
-    return terminal_text(f"{', '.join(shown)}{more}")
+    surprising = {name: reason for name, reason in ignored.items() if reason != HIDDEN}
+    if not surprising:
+        return ""
+    left = (len(ignored) if entries is None else entries) - SHOWN_ENTRIES
+    shown = [f"{name} ({reason})" for name, reason in list(surprising.items())[:SHOWN_ENTRIES]]
+    return ", ".join(shown) + (f" and {left:,} more" if left > 0 else "")
 
 
 def parquet_inventory(source: str | Location, *, out: Location | None = None) -> InputInventory:

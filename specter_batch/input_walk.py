@@ -14,6 +14,7 @@ from specter_batch.storage import in_parallel
 from specter_batch.stored_names import storable, stored_name
 
 INGESTED_PAPERS = "papers"
+HIDDEN = "no data, because its name begins with _ or ."
 # Outputs of earlier versions are recognised by names that data seldom has; the others need the marker.
 _KNOWN_BY_FILES = frozenset({"classify", "ingest", "evaluate"})
 
@@ -140,8 +141,8 @@ class InputWalk:
                 if child.name != INGESTED_PAPERS:
                     self._ignore((*path, child.name), f"part of {what}, whose papers are in {INGESTED_PAPERS}/")
             children = [child for child in children if child.name == INGESTED_PAPERS]
-        metadata = self.tree.children((*path, ICEBERG_METADATA)) if ICEBERG_METADATA in subfolders else ()
-        format_ = table_format(subfolders, [child.name for child in metadata])
+        metadata = self._names((*path, ICEBERG_METADATA)) if ICEBERG_METADATA in subfolders else ()
+        format_ = table_format(subfolders, metadata)
         if format_ is not None and (format_ != DELTA or not self.kind.papers_of_ingest):
             raise PaperSchemaError(advice(format_))
         if format_ == DELTA:
@@ -150,6 +151,13 @@ class InputWalk:
             self._in_tables |= table.files.keys()
         for child in children:
             yield from self._sort(child, folder, table)
+
+    def _names(self, folder: Parts) -> list[str]:
+        """Return the names in a folder; none of one that cannot be listed, which fails when it is entered."""
+        try:
+            return [child.name for child in self.tree.children(folder)]
+        except OSError:
+            return []
 
     def _sort(self, child: Child, folder: _Folder, table: _DeltaTable | None) -> Iterator[_Folder]:
         """Decide about a child; yield it if it is a folder to enter."""
@@ -161,7 +169,7 @@ class InputWalk:
         in_table = table is not None and table.holds(path)
         end = "/" if is_folder else ""
         if not in_table and is_hidden(child.name):
-            self._ignore(path, "no data, because its name begins with _ or .", end=end)
+            self._ignore(path, HIDDEN, end=end)
         elif not in_table and child.name.lower() in SYSTEM_FOLDERS:
             self._ignore(path, "what a file system keeps for itself, by its name", end=end)
         elif is_folder and self.glob is not None and not within:

@@ -16,6 +16,7 @@ from pydantic import AfterValidator, PlainSerializer, PlainValidator
 
 from specter_batch.errors import ConfigError
 from specter_batch.redaction import has_credentials, is_url, without_credentials
+from specter_batch.stored_names import storable
 from specter_batch.url_path import URL, UrlPath
 
 # What to install for a protocol whose package is missing: our extra, where there is one.
@@ -82,13 +83,17 @@ def _text_or_url(value: object) -> str | UrlPath:
     return found if isinstance(found, UrlPath) else str(found)
 
 
+def _stored(place: str | Location) -> str:
+    return storable(str(place))
+
+
 # For settings: what they hold can be shown, and is stored without credentials.
-PathOrUrl = Annotated[Location, PlainValidator(_location), PlainSerializer(str, return_type=str, when_used="json")]
+PathOrUrl = Annotated[Location, PlainValidator(_location), PlainSerializer(_stored, return_type=str, when_used="json")]
 # What must be on a disk; a URL is refused.
 LocalPath = Annotated[Path, AfterValidator(located)]
 # For a glob too, which stays as it was written.
 PathTextOrUrl = Annotated[
-    str | UrlPath, PlainValidator(_text_or_url), PlainSerializer(str, return_type=str, when_used="json")
+    str | UrlPath, PlainValidator(_text_or_url), PlainSerializer(_stored, return_type=str, when_used="json")
 ]
 
 

@@ -7,7 +7,6 @@ files never get the same stored name. Every other name is stored as it is.
 
 import re
 
-_LOST_BYTE = re.compile("[\udc80-\udcff]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _STORED = re.compile(r"\\(?:\\|x([0-9a-f]{2}))")
 
@@ -24,7 +23,14 @@ def original_name(stored: str) -> str:
 
 def storable(text: str) -> str:
     r"""Return a text, such as an error message, with `\xe9` for each byte that is not UTF-8; this is not reversible."""
-    if not _SURROGATE.search(text):
-        return text
-    text = _LOST_BYTE.sub(lambda found: f"\\x{ord(found[0]) - 0xDC00:02x}", text)
-    return _SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return _SURROGATE.sub(_escaped, text)
+
+
+def storable_json(text: str) -> str:
+    r"""Return JSON that can be stored: its strings hold `\xe9` for each byte that is not UTF-8."""
+    return _SURROGATE.sub(lambda found: "\\" + _escaped(found), text)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"

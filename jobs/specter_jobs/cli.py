@@ -201,8 +201,8 @@ def _summary(report: dict[str, Any], manifest: dict[str, Any], out: "Location") 
         + ("" if run["model_wait_share"] is None else f", the model waited {run['model_wait_share']:.0%} of the time"),
     ]
     lines += [f"failed: {name}: {error}" for name, error in report["failed_shards"].items()]
-    if report["ignored_inputs"]:
-        lines.append(f"ignored: {ignored_line(report['ignored_inputs'])}")
+    if ignored := ignored_line(report["ignored_inputs"]):
+        lines.append(f"ignored: {ignored}")
     lines += [f"gate {describe_gate(gate)}" for gate in failed_gates(report)]
     lines.append(f"labels: {out / 'labels'}   report: {out / 'report.html'}")
     return lines

@@ -57,9 +57,7 @@ def estimate_night(
     bundle = ModelBundle.open(config.bundle)
     device = devices(config.device)[0]
     graph = bundle.graph_for(device.kind, config.precision)
-    plan = plan_shards(
-        parquet_inventory(config.dump, out=config.out), columns=config.columns, shard_rows=config.shard_rows
-    )
+    plan = plan_shards(parquet_inventory(config.dump), columns=config.columns, shard_rows=config.shard_rows)
     if not plan.rows:
         raise PaperSchemaError(f"{config.dump}: {len(plan.files)} parquet files and no row; is the dump complete?")
     sample = read_sample(sample_shards(plan, rows=sample_rows, seed=seed), config, bundle)

@@ -18,6 +18,7 @@ from specter_batch.options import (
 from specter_batch.terminal import show, show_json
 from specter_jobs.options import Language, MinCharacters, MissingAbstract, PrecisionName, Probabilities, ShardRows
 
+EXIT_FILES_FAILED = 3
 ASSUMED = """assumed    a worker on each device, with the cores of this machine for it, and one driver:
            wall = survey + max(model, preparation) / devices + writing. Ranges are those of the sample and of the
            timed slices. Equal ids and texts in different places of the dump are not seen in a sample; they save
@@ -100,6 +101,7 @@ def estimate(
         show_json(found)
     else:
         show(*_table(found))
+    raise typer.Exit(EXIT_FILES_FAILED if found["unreadable_files"] else 0)
 
 
 def _table(found: dict[str, Any]) -> list[str]:
@@ -136,7 +138,7 @@ def _input_lines(found: dict[str, Any]) -> list[str]:
     return [
         f"rows       {found['rows']:,} in {found['files']:,} files, by their footers: {found['shards']:,} shards",
         *(f"unreadable {name}: {error}" for name, error in found["unreadable_files"].items()),
-        *([f"ignored    {ignored_line(found['ignored_files'])}"] if found["ignored_files"] else []),
+        *([f"ignored    {ignored}"] if (ignored := ignored_line(found["ignored_files"])) else []),
         f"sample     {read}; rejected: {rejects}",
         *(f"unreadable {error}" for error in sample["unreadable"]),
         f"papers     {_range(found['papers'])} to label",

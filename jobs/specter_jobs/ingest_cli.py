@@ -109,8 +109,8 @@ def _summary(account: dict[str, Any], out: Path) -> list[str]:
     else:
         lines.append("nothing to read anew")
     lines += [f"failed: {name}: {error}" for name, error in account["failed_files"].items()]
-    if account["ignored_files"]:
-        lines.append(f"ignored: {ignored_line(account['ignored_files'])}")
+    if ignored := ignored_line(account["ignored_files"]):
+        lines.append(f"ignored: {ignored}")
     lines.append(f"papers: {out / 'papers'}   account: {out / 'ingest.json'}")
     return lines
 

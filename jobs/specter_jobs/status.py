@@ -85,8 +85,8 @@ def status_lines(status: dict[str, Any]) -> list[str]:
         lines.append(f"held by  {status['holder']}")
     lines += [f"gate     {line}" for line in status["failed_gates"]]
     lines += [f"failed   {name}: {error}" for name, error in status["failed"].items()]
-    if status["ignored"]:
-        lines.append(f"ignored  {ignored_line(status['ignored'], entries=status['ignored_entries'])}")
+    if ignored := ignored_line(status["ignored"], entries=status["ignored_entries"]):
+        lines.append(f"ignored  {ignored}")
     if status["replacement"]:
         lines.append(f"replaced {status['replacement']}")
     return lines

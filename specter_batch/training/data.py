@@ -24,6 +24,7 @@ from specter_batch.papers import (
     read_papers,
 )
 from specter_batch.partitions import shown_partitions
+from specter_batch.stored_names import storable
 
 READ_ROWS = 8192
 
@@ -106,13 +107,14 @@ def read_labelled(source: str | Path, columns: PaperColumns | None = None) -> La
         LabelError: No paper has a label.
     """
     inventory = parquet_inventory(source)
-    inventory.check_complete(source=str(source))
+    shown = storable(str(source))
+    inventory.check_complete(source=shown)
     tables: list[pa.Table] = []
     dropped: Counter[str] = Counter()
     spellings: Counter[str] = Counter()
     labels_found = 0
     for found in inventory.files:
-        file, where, partitions = open_parquet(found.path), str(found.path), found.partitions
+        file, where, partitions = open_parquet(found.path), storable(str(found.path)), found.partitions
         resolved = (columns or PaperColumns()).resolve(file.schema_arrow, where=where, partitions=partitions)
         if "label" not in resolved:
             raise PaperSchemaError(
@@ -138,12 +140,12 @@ def read_labelled(source: str | Path, columns: PaperColumns | None = None) -> La
     if not papers.num_rows:
         reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.items() if count) or "no rows"
         kind = LabelError if tables and not labels_found else PaperSchemaError
-        raise kind(f"{source}: no paper has a title, an abstract and a label ({reasons})")
+        raise kind(f"{shown}: no paper has a title, an abstract and a label ({reasons})")
     return LabelledPapers(
         papers=papers,
         dropped={k: v for k, v in dropped.items() if v},
-        source=str(source),
-        notes=tuple(f"{source}: {sentence}" for sentence in respelled(spellings)),
+        source=shown,
+        notes=tuple(f"{shown}: {sentence}" for sentence in (*inventory.notes(), *respelled(spellings))),
     )
 
 

@@ -120,3 +120,29 @@ def test_labels_that_look_alike_or_are_called_missing_are_warned_about(tmp_path:
     assert "the labels 'Gout' and 'gout' differ only in case" in alike
     assert "1 papers have the label 'nan'" in missing
     assert label_warnings(read_labelled(write(tmp_path / "b.parquet", ["x", "y", "x"]))) == ()
+
+
+def test_labels_in_the_names_of_folders_are_read(tmp_path: Path) -> None:
+    for folder in ("label=Other%20diseases", "label=__HIVE_DEFAULT_PARTITION__", "label=x"):
+        (tmp_path / folder).mkdir()
+        pq.write_table(pa.table({"paper_id": ["p1", "p2", "p3"], **TEXTS}), tmp_path / folder / "a.parquet")
+    write(tmp_path / "label=x/b.parquet", ["own", "own", "own"])
+    papers = read_labelled(tmp_path)
+    assert papers.papers["label"].to_pylist() == ["Other diseases"] * 3 + ["x"] * 3 + ["own"] * 3
+    assert papers.dropped == {"missing_label": 3}
+
+
+def test_nothing_is_read_of_an_input_that_is_not_all_there(tmp_path: Path) -> None:
+    write(tmp_path / "a.parquet", ["x", "y", "x"])
+    (tmp_path / "b.parquet").symlink_to("/nowhere/b.parquet")
+    with pytest.raises(PaperSchemaError, match=r"1 of its entries cannot be read: b\.parquet: is a link to /nowhere"):
+        read_labelled(tmp_path)
+
+
+def test_what_is_ignored_is_noted_unless_its_name_says_so(tmp_path: Path) -> None:
+    write(tmp_path / "a.parquet", ["x", "y", "x"])
+    (tmp_path / "_SUCCESS").touch()
+    assert read_labelled(tmp_path).notes == ()
+    (tmp_path / "README.md").touch()
+    (note,) = read_labelled(tmp_path).notes
+    assert "not read: README.md (" in note

@@ -283,3 +283,18 @@ def test_the_command_says_in_json_what_it_wrote(
     assert f"{sample_paths.n_val} rows" in CliRunner().invoke(build_app(), command, catch_exceptions=False).stdout
     with pytest.raises(ConfigError, match="leave --encoder and --pooling out"):
         CliRunner().invoke(build_app(), [*command, "--pooling", "mean"], catch_exceptions=False)
+
+
+def test_embeddings_beside_the_papers_are_no_papers_of_the_next_run(embedder: Embedder, tmp_path: Path) -> None:
+    papers = {"paper_id": ["p1"], "title": ["Gout"], "abstract": ["On joints."]}
+    pq.write_table(pa.table(papers), tmp_path / "p.parquet")
+    for _ in range(2):
+        assert write_embeddings(embedder, tmp_path, tmp_path / "embeddings.parquet")["rows"] == 1
+
+
+def test_partitions_are_columns_of_embeddings_too(embedder: Embedder, tmp_path: Path) -> None:
+    (tmp_path / "in/label=x").mkdir(parents=True)
+    papers = {"paper_id": ["p1"], "title": ["Gout"], "abstract": ["On joints."]}
+    pq.write_table(pa.table(papers), tmp_path / "in/label=x/p.parquet")
+    write_embeddings(embedder, tmp_path / "in", tmp_path / "out.parquet")
+    assert pq.ParquetFile(tmp_path / "out.parquet").read()["label"].to_pylist() == ["x"]

@@ -390,3 +390,41 @@ def test_a_worker_that_dies_fails_its_files_and_not_the_job(
     outcomes = list(pool.run_units([(unit, None) for unit in units], task, workers=2, advance=silent))
     assert sorted(outcome.unit.name for outcome in outcomes) == sorted(unit.name for unit in units)
     assert {outcome.error for outcome in outcomes} == {pool.WORKER_DIED}
+
+
+def test_an_ingest_into_its_own_input_reads_the_dump_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_lines(tmp_path / "a.jsonl", [{"paper_id": "p", "title": "T"}])
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        result = run("jsonl", ".", Path("out"))
+        assert (result.exit_code, result.account["records"]["papers"]) == (0, 1)
+    assert result.account["ignored_files"].keys() == {"out/"}
+
+
+def test_what_cannot_be_read_beside_the_dump_fails_and_manifests_are_ignored(tmp_path: Path) -> None:
+    write_lines(tmp_path / "in/a.jsonl", [{"paper_id": "p", "title": "T"}])
+    (tmp_path / "in/manifest.json").write_text('{"entries": []}')
+    (tmp_path / "in/b.jsonl.1").write_text("{}")
+    (tmp_path / "in/more").symlink_to("/nowhere")
+    result = run("jsonl", tmp_path / "in", tmp_path / "out")
+    assert result.exit_code == 3
+    assert result.account["failed_files"].keys() == {"b.jsonl.1", "more"}
+    assert result.account["ignored_files"].keys() == {"manifest.json"}
+    assert result.account["files"] == {"found": 3, "finished": 1, "failed": 2}
+    assert not (tmp_path / "out/_SUCCESS").exists()
+
+
+def test_a_linked_folder_of_a_dump_is_read(tmp_path: Path) -> None:
+    write_lines(tmp_path / "in/a.jsonl", [{"paper_id": "p", "title": "T"}])
+    write_lines(tmp_path / "other/b.jsonl", [{"paper_id": "q", "title": "T"}])
+    (tmp_path / "in/more").symlink_to(tmp_path / "other")
+    run("jsonl", tmp_path / "in", tmp_path / "out")
+    assert [row["paper_id"] for row in rows(tmp_path / "out", "papers")] == ["p", "q"]
+
+
+def test_names_that_are_not_utf8_are_stored_escaped(tmp_path: Path) -> None:
+    write_lines(tmp_path / "in/a.jsonl", [{"paper_id": "p", "title": "T"}, {"paper_id": None, "title": "T"}])
+    (tmp_path / "in/a.jsonl").rename(os.fsdecode(os.fsencode(tmp_path) + b"/in/caf\xe9.jsonl"))
+    assert run("jsonl", tmp_path / "in", tmp_path / "out").exit_code == 0
+    assert [row["file"] for row in rows(tmp_path / "out", "rejects")] == [r"caf\xe9.jsonl"]
+    assert run("jsonl", tmp_path / "in", tmp_path / "out").account["this_run"]["files"] == 0
