@@ -4,7 +4,6 @@ import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -150,9 +149,9 @@ class ModelBundle:
         """Return the sorted normalised hashes of the training texts, `(n_texts,)` uint64."""
         return self._seen_texts
 
-    def reference(self) -> dict[str, Any]:
+    def reference(self) -> BundleReference:
         """Return label shares and score histogram on validation data."""
-        return self._reference.model_dump(mode="json")
+        return self._reference
 
     @cached_property
     def _seen_texts(self) -> npt.NDArray[np.uint64]:

@@ -4,7 +4,7 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from types import MappingProxyType
 
@@ -34,6 +34,9 @@ DETECTED_NAMES: Mapping[str, tuple[str, ...]] = {
     "label": ("label", "class_label", "labels"),
 }
 
+# As the name of the label column: read no labels, even if there is a column that holds some.
+NO_LABELS = "none"
+
 # Of each column of a file in a store, held at once.
 STREAMED_BYTES = 4 << 20
 
@@ -41,14 +44,50 @@ STREAMED_BYTES = 4 << 20
 TEXT_TEMPLATE = "{title}[SEP]{abstract}"
 
 
+class LabelColumnError(PaperSchemaError):
+    """The label column cannot be read as text; who does not need true labels can go without them."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class PaperColumns:
-    """The input's column names; None means: detect it (`DETECTED_NAMES`)."""
+    """The input's column names; None means: detect it (`DETECTED_NAMES`).
+
+    As `label`, `none` or an empty name means: read no labels.
+    """
 
     paper_id: str | None = None
     title: str | None = None
     abstract: str | None = None
     label: str | None = None
+
+    def candidates(self, column: str) -> tuple[str, ...]:
+        """Return the names under which a canonical column is looked for, in this order; none if it is not wanted."""
+        wanted = getattr(self, column)
+        if column == "label" and wanted is not None and wanted.strip().lower() in ("", NO_LABELS):
+            return ()
+        return (wanted,) if wanted else DETECTED_NAMES[column]
+
+    def resolve_without_need_of_labels(
+        self, schema: pa.Schema, *, where: str, partitions: Mapping[str, str | None] = NO_PARTITIONS
+    ) -> tuple[dict[str, str], str | None]:
+        """Map the names as `resolve` does, but leave out a label column that cannot be read as text.
+
+        Args:
+            schema: The file's.
+            where: The file, for messages.
+            partitions: As in `resolve`.
+
+        Returns:
+            The names, and what is wrong with the label column, or None.
+
+        Raises:
+            PaperSchemaError: As in `resolve`, for the other columns.
+        """
+        try:
+            return self.resolve(schema, where=where, partitions=partitions), None
+        except LabelColumnError as error:
+            without = replace(self, label=NO_LABELS)
+            return without.resolve(schema, where=where, partitions=partitions), str(error)
 
     def resolve(
         self, schema: pa.Schema, *, where: str, partitions: Mapping[str, str | None] = NO_PARTITIONS
@@ -65,22 +104,22 @@ class PaperColumns:
 
         Raises:
             PaperSchemaError: A column is missing or of a type that cannot be read as text.
+            LabelColumnError: It is the label column, and the other columns are good.
         """
         resolved: dict[str, str] = {}
         for field in fields(self):
-            wanted = getattr(self, field.name)
-            candidates = (wanted,) if wanted else DETECTED_NAMES[field.name]
-            partitioned = partitions if wanted or field.name == "label" else NO_PARTITIONS
+            candidates = self.candidates(field.name)
+            needed = field.name != "label" or (bool(candidates) and self.label is not None)
+            partitioned = partitions if getattr(self, field.name) or field.name == "label" else NO_PARTITIONS
             found = next((name for name in candidates if name in schema.names or name in partitioned), None)
             if found in schema.names:
+                kind = LabelColumnError if field.name == "label" else PaperSchemaError
                 if schema.names.count(found) > 1:
-                    raise PaperSchemaError(
-                        f"{where}: has {schema.names.count(found)} columns named {found}; rename them"
-                    )
+                    raise kind(f"{where}: has {schema.names.count(found)} columns named {found}; rename them")
                 _check_type(schema.field(found), canonical=field.name, where=where)
             if found is not None:
                 resolved[field.name] = found
-            elif wanted or field.name != "label":
+            elif needed:
                 option = f"--{field.name.replace('_', '-')}-column"
                 raise PaperSchemaError(
                     f"{where}: no column for {field.name}: expected {' or '.join(candidates)}, "
@@ -107,7 +146,8 @@ def _check_type(field: pa.Field, *, canonical: str, where: str) -> None:
         expected = "text or whole numbers" if whole_numbers_too else "text"
         floats = whole_numbers_too and pa.types.is_floating(kind)  # what pandas makes of numbers with gaps
         hint = "; write it as text or, from pandas, as Int64" if floats else ""
-        raise PaperSchemaError(f"{where}: column {field.name} should hold {expected}, got {field.type}{hint}")
+        kind_of_error = LabelColumnError if canonical == "label" else PaperSchemaError
+        raise kind_of_error(f"{where}: column {field.name} should hold {expected}, got {field.type}{hint}")
 
 
 def open_parquet(path: Location) -> pq.ParquetFile:

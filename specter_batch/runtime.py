@@ -41,19 +41,28 @@ class Predictions:
         label_id: `(n,)` int64.
         score: `(n,)` float64: the calibrated probability of that label.
         probabilities: `(n, n_labels)` float64, calibrated.
+        is_finite: `(n,)` bool: no logit of the paper is NaN or infinite. Where one is, the paper has no label: its
+            `label_id`, score and probabilities are those of equal logits and mean nothing.
     """
 
     label_id: npt.NDArray[np.int64]
     score: npt.NDArray[np.float64]
     probabilities: npt.NDArray[np.float64]
+    is_finite: npt.NDArray[np.bool_]
 
     @classmethod
     def from_logits(cls, logits: npt.NDArray[Any], *, temperature: float) -> "Predictions":
         """Take the top label of logits `(n, n_labels)` and its temperature-scaled probability."""
-        probabilities = softmax(logits, temperature=temperature)
-        label_id = logits.argmax(axis=1).astype(np.int64)
+        with np.errstate(over="ignore"):  # a very small temperature makes infinities of finite logits
+            is_finite = np.asarray(np.isfinite(logits.astype(np.float64) / temperature).all(axis=1), dtype=np.bool_)
+        usable = np.where(is_finite[:, None], logits, 0)
+        probabilities = softmax(usable, temperature=temperature)
+        label_id = usable.argmax(axis=1).astype(np.int64)
         return cls(
-            label_id=label_id, score=probabilities[np.arange(len(label_id)), label_id], probabilities=probabilities
+            label_id=label_id,
+            score=probabilities[np.arange(len(label_id)), label_id],
+            probabilities=probabilities,
+            is_finite=is_finite,
         )
 
 
@@ -61,8 +70,8 @@ class OnnxClassifier:
     """Labels token ids with the graph that a bundle offers for a device.
 
     On a CPU every paper is one call on one thread, and the calls run on all cores: nothing is padded and a label
-    depends on its paper alone. Papers that the int8 graph finds a close call (`deferral_margin`) are asked of
-    fp32.
+    depends on its paper alone. Papers that the int8 graph finds a close call (`deferral_margin`), or answers
+    with NaN or infinity, are asked of fp32.
 
     On CUDA papers of similar length are batched under a token budget, `max_batch_tokens`. Where the card's memory does
     not hold a batch, the budget is halved for the rest of the session and the batch is cut anew. CUDA picks its kernels
@@ -159,6 +168,8 @@ class OnnxClassifier:
     def _single(self, ids: TokenIds) -> Logits:
         batch = pad_batch([ids], np.zeros(1, dtype=np.int64))
         logits = self._graph.logits(batch)
-        if self._reference is not None and margins(logits)[0] < self._deferral_margin:
+        if self._reference is not None and not (
+            np.isfinite(logits).all() and margins(logits)[0] >= self._deferral_margin
+        ):
             logits = self._reference.logits(batch)
         return np.asarray(logits[0], dtype=np.float32)

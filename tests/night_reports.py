@@ -6,12 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from specter_batch.bundle_files import BundleReference
 from specter_batch.labels import LabelSet
 from specter_batch.metrics import N_SCORE_BINS, score_bins
 from specter_batch.scores import Scores
 from specter_jobs.drift import drift_report
 from specter_jobs.gates import GateLimits, judge
 from specter_jobs.ledger import LedgerEntry
+from specter_jobs.report_model import NightFigures
 from specter_jobs.writer import OutputFile
 
 REJECTS = {"duplicate_id": 3, "not_english": 7}
@@ -42,6 +44,8 @@ def report_of(
     report: dict[str, Any] = {
         **tallies.as_report(names),
         "unknown_labels": 0,
+        "labels_not_read": None,
+        "language_undecided": 0,
         "rows": {
             "in": papers + sum(REJECTS.values()) + 50 * len(failed),
             "labelled": papers,
@@ -61,7 +65,12 @@ def report_of(
         "files": 2,
         "bundle": "f" * 64,
     }
-    report["drift"] = drift_report(report, reference=reference_of(labels), previous=previous)
+    report["previous"] = None if previous is None else {"asked": "before", "used": "before", "passed_over": {}}
+    report["drift"] = drift_report(
+        report,
+        reference=BundleReference.model_validate(reference_of(labels)),
+        previous=None if previous is None else NightFigures.model_validate(previous),
+    )
     report["gates"] = [asdict(gate) for gate in judge(gates or GateLimits(), report)]
     return report
 

@@ -181,7 +181,7 @@ def test_only_an_int8_graph_has_a_deferral_margin(tiny_bundle: Path) -> None:
 def test_the_bundle_carries_what_the_run_kept(tiny_bundle: Path, tiny_run: TrainingRun) -> None:
     bundle = ModelBundle.open(tiny_bundle)
     assert np.array_equal(bundle.seen_texts(), tiny_run.seen_texts())
-    assert bundle.reference()["label_shares"].keys() == set(tiny_run.labels)
+    assert bundle.reference().label_shares.keys() == set(tiny_run.labels)
     text = "Renal outcomes[SEP]After treatment."
     ours, theirs = (model.text_encoder().encode([text])[0].tolist() for model in (bundle, tiny_run))
     assert ours == theirs

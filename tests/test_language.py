@@ -55,7 +55,6 @@ EASY_ENGLISH = {
     "line breaks": ENGLISH.replace(" ", "\n"),
 }
 DOUBTFUL = {
-    "short": "Rivers.",
     "capitals": ENGLISH.upper(),
     "list of names": "Smith Jones Brown Taylor Wilson Davies Evans Thomas Johnson Roberts Walker Wright Green " * 3,
     "formulas": r"$\alpha_i = \beta_i$, $\gamma_{ij} \in \Gamma$, $x \mapsto f(x)$ and $\sum_i x_i = 0$ " * 3,
@@ -121,6 +120,37 @@ def test_text_without_letters_is_of_unknown_language(text: str) -> None:
 
 def test_short_english_is_english() -> None:
     assert EnglishFilter().is_english("The depth of slow rivers and how to measure it")
+
+
+SHORT_ENGLISH = (
+    "Rivers.",
+    "Septic arthritis",
+    "Hypertension in pregnancy",
+    "Chronic renal failure and anemia",
+    "Staphylococcus aureus bacteremia",
+    "Las Vegas sands",
+    "CT in adults",
+    "SARS-CoV-2",
+)
+
+
+@pytest.mark.parametrize("title", SHORT_ENGLISH)
+def test_a_few_words_are_never_found_foreign(title: str) -> None:
+    assert EnglishFilter().language(title) in ("en", "undecided")
+    assert EnglishFilter().foreign_language(title) is None
+
+
+def test_a_few_words_in_another_script_are_foreign() -> None:
+    for script, text in SCRIPTS.items():
+        assert EnglishFilter().foreign_language(" ".join(text.split()[:2])) == script
+
+
+def test_enough_words_are_found_foreign() -> None:
+    assert EnglishFilter().language("Die Behandlung der akuten Entzündung") == "undecided"
+    assert (
+        EnglishFilter().language("Die Behandlung der akuten Entzündung bei Kindern und Jugendlichen in der Klinik")
+        == "de"
+    )
 
 
 def test_a_bilingual_paper_is_in_the_language_of_its_greater_part() -> None:

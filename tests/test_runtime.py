@@ -42,6 +42,20 @@ def test_a_tie_goes_to_the_first_label() -> None:
     assert (found.label_id.tolist(), found.score.tolist()) == ([0], [0.25])
 
 
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf])
+def test_a_paper_with_a_logit_that_is_not_finite_has_no_label(odd: float) -> None:
+    logits = np.array([[0.0, 1.0], [odd, 1.0], [odd, odd], [3.0, 1.0]], np.float32)
+    found = Predictions.from_logits(logits, temperature=0.5)
+    assert found.is_finite.tolist() == [True, False, False, True]
+    assert found.label_id[found.is_finite].tolist() == [1, 0]
+    assert np.isfinite(found.score).all()
+
+
+def test_logits_that_the_temperature_makes_infinite_are_no_label() -> None:
+    found = Predictions.from_logits(np.array([[1e30, 1.0]], np.float32), temperature=1e-300)
+    assert found.is_finite.tolist() == [False]
+
+
 def test_no_logits_give_no_predictions() -> None:
     found = Predictions.from_logits(np.zeros((0, 4), np.float32), temperature=1.0)
     assert (found.label_id.shape, found.score.shape, found.probabilities.shape) == ((0,), (0,), (0, 4))
@@ -56,14 +70,16 @@ MakeBundle = Callable[..., ModelBundle]
 def make_bundle(tmp_path: Path) -> MakeBundle:
     """Make a bundle whose int8 graph says twice what its fp32 graph says."""
 
-    def make(*, precisions: tuple[str, ...] = ("fp32",), margin: float | None = None) -> ModelBundle:
+    def make(
+        *, precisions: tuple[str, ...] = ("fp32",), margin: float | None = None, int8_scale: float = 2.0
+    ) -> ModelBundle:
         passed = GraphParity(passed=True, papers=1, max_logit_difference=0, label_flips=0, tolerances={})
         entries = []
         for precision in precisions:
             file = save_graph(
                 tmp_path / f"model_{precision}.onnx",
                 ("input_ids", "attention_mask"),
-                scale={"fp32": 1.0, "int8": 2.0}[precision],
+                scale={"fp32": 1.0, "int8": int8_scale}[precision],
             )
             entries.append(
                 GraphEntry(
@@ -125,6 +141,17 @@ def test_a_close_call_of_the_int8_graph_is_asked_of_the_fp32_graph(make_bundle: 
     expected = [[6, 2], [1, 1], [18, 8], [14, 2], [22, 6]]
     assert classifier.logits(papers).tolist() == expected
     assert classifier.describe() == {"device": "cpu", "provider": "CPUExecutionProvider", "graph": "model_int8.onnx"}
+    classifier.close()
+
+
+def test_what_is_not_finite_under_int8_is_asked_of_the_fp32_graph(make_bundle: MakeBundle) -> None:
+    bundle = make_bundle(precisions=("fp32", "int8"), margin=0.5, int8_scale=float("inf"))
+    classifier = OnnxClassifier(bundle, device=CPU, threads=2)
+    assert classifier.logits(PAPERS).tolist() == [row[:2] for row in EXPECTED]
+    classifier.close()
+    bundle = make_bundle(precisions=("fp32", "int8"), int8_scale=float("nan"))
+    classifier = OnnxClassifier(bundle, device=CPU, threads=2)
+    assert not classifier.predict(PAPERS).is_finite.any()
     classifier.close()
 
 

@@ -112,13 +112,32 @@ def classify(
         str | None, typer.Option(help="What {date} in paths stands for, YYYY-MM-DD.  [default: today, UTC]")
     ] = None,
     previous: Annotated[
-        str | None, UrlOrPath(), typer.Option(help="Output of an earlier night, to tell drift against.")
+        str | None,
+        UrlOrPath(),
+        typer.Option(
+            help="OUT of an earlier night to compare label shares with. With {yesterday} in it, the last night that "
+            "succeeded, up to 30 days back."
+        ),
+    ] = None,
+    require_previous: Annotated[
+        bool | None,
+        typer.Option(
+            "--require-previous/--no-require-previous",
+            help="Fail the gates that compare with an earlier night (exit 4) when there is none.  [default: no]",
+            show_default=False,
+        ),
     ] = None,
     metrics_file: Annotated[Path | None, typer.Option(help="Prometheus text file to write at the end.")] = None,
-    min_rows: Annotated[int | None, typer.Option(help="Gate: rows of the input.")] = None,
+    min_rows: Annotated[
+        int | None, typer.Option(help="Fail (exit 4) if the input has fewer rows.  [default: 1]")
+    ] = None,
     min_macro_f1: Annotated[float | None, typer.Option(help="Gate: macro F1 over unseen labelled papers.")] = None,
     min_mean_score: Annotated[float | None, typer.Option(help="Gate: mean score of all labels.")] = None,
     max_reject_rate: Annotated[float | None, typer.Option(help="Gate: rejected rows by rows.")] = None,
+    max_not_finite_rate: Annotated[
+        float | None,
+        typer.Option(help="Fail (exit 4) if the model gives NaN for a larger share of papers.  [default: 0.1]"),
+    ] = None,
     max_psi: Annotated[float | None, typer.Option(help="Gate: PSI against the validation data.")] = None,
     max_js_distance: Annotated[
         float | None, typer.Option(help="Gate: Jensen-Shannon distance from the validation data.")
@@ -165,12 +184,14 @@ def classify(
             "encoding": encoding,
             "date": date,
             "previous": previous,
+            "require_previous": require_previous,
             "metrics_file": metrics_file,
             "gates": {
                 "min_rows": min_rows,
                 "min_macro_f1": min_macro_f1,
                 "min_mean_score": min_mean_score,
                 "max_reject_rate": max_reject_rate,
+                "max_not_finite_rate": max_not_finite_rate,
                 "max_psi": max_psi,
                 "max_js_distance": max_js_distance,
                 "max_psi_previous": max_psi_previous,
@@ -190,7 +211,8 @@ def classify(
 
 def _summary(report: dict[str, Any], manifest: dict[str, Any], out: "Location") -> list[str]:
     from specter_batch.input_inventory import ignored_line
-    from specter_jobs.gates import describe_gate, failed_gates
+    from specter_jobs.gates import describe_gate, failed_gates, inapplicable_gates
+    from specter_jobs.report import truth_problem_sentence, undecided_sentence, unknown_labels_sentence
 
     rows, device, run = report["rows"], manifest["device"], manifest["this_run"]
     lines = [
@@ -200,9 +222,17 @@ def _summary(report: dict[str, Any], manifest: dict[str, Any], out: "Location") 
         f"{run['papers']:,} papers in this run, {run['papers_per_second'] or 0:,} papers/s"
         + ("" if run["model_wait_share"] is None else f", the model waited {run['model_wait_share']:.0%} of the time"),
     ]
+    unknown = unknown_labels_sentence(report)
+    if report["macro_f1"] is not None:
+        lines.append(f"macro F1 {report['macro_f1']:.4f} over {report['scored_papers']:,} papers")
+    lines += [f"warning: {unknown}"] if unknown else []
+    if report["language_undecided"]:
+        lines.append(undecided_sentence(report))
+    if report["labels_not_read"]:
+        lines.append(f"warning: {truth_problem_sentence(report['labels_not_read'])}")
     lines += [f"failed: {name}: {error}" for name, error in report["failed_shards"].items()]
     if ignored := ignored_line(report["ignored_inputs"]):
         lines.append(f"ignored: {ignored}")
-    lines += [f"gate {describe_gate(gate)}" for gate in failed_gates(report)]
+    lines += [f"gate {describe_gate(gate)}" for gate in (*failed_gates(report), *inapplicable_gates(report))]
     lines.append(f"labels: {out / 'labels'}   report: {out / 'report.html'}")
     return lines

@@ -2,21 +2,24 @@
 
 import datetime
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ModelWrapValidatorHandler, PrivateAttr, ValidationInfo, field_validator, model_validator
 
 from specter_batch.bundle_manifest import Precision
 from specter_batch.errors import UsageError
 from specter_batch.papers import PaperColumns
 from specter_batch.redaction import without_credentials
 from specter_batch.settings import Settings
-from specter_batch.storage import LocalPath, PathOrUrl, PathTextOrUrl
+from specter_batch.storage import LocalPath, Location, PathOrUrl, PathTextOrUrl, located
 from specter_batch.url_path import UrlPath
 from specter_jobs.dumps.names import FormatName
 from specter_jobs.gates import GateLimits
 
+# How many days back `--previous "nights/{yesterday}"` looks for a night that succeeded.
+PREVIOUS_DAYS = 30
 # The settings in which placeholders are replaced; all of them are paths.
 _PATHS = ("dump", "out", "bundle", "reuse", "previous", "metrics_file")
 
@@ -57,7 +60,10 @@ class NightConfig(Settings):
         quote: With `format = "csv"`: the character around values, or `none`; found out when None.
         escape: With `format = "csv"`: the character that makes a quote plain text, or `none`; found out when None.
         encoding: With `format = "csv"` or `"jsonl"`: the encoding of the text; found out when None.
-        previous: Output folder of an earlier night, to tell what has changed since.
+        previous: Output folder of an earlier night to compare with. With `{yesterday}` in it, the last night that
+            succeeded is taken, up to `PREVIOUS_DAYS` days back.
+        require_previous: Fail the gates that compare with an earlier night when there is none. Otherwise these gates
+            do not apply to such a night, as to the first one.
         metrics_file: Prometheus text file, for node_exporter's textfile collector.
         gates: Limits that the night must keep.
     """
@@ -93,8 +99,30 @@ class NightConfig(Settings):
     escape: str | None = None
     encoding: str | None = None
     previous: PathOrUrl | None = None
+    require_previous: bool = False
     metrics_file: LocalPath | None = None
     gates: GateLimits = GateLimits()
+
+    # `previous` as it was given, with its placeholders.
+    _previous_template: str | None = PrivateAttr(default=None)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _keep_the_template(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        config = handler(values)
+        if isinstance(values, Mapping) and isinstance(values.get("previous"), (str, Path)):
+            config._previous_template = str(values["previous"])
+        return config
+
+    def previous_nights(self) -> list[Location]:
+        """Return the places where `previous` may be, the nearest night first; one place if it has no `{yesterday}`."""
+        if self.previous is None:
+            return []
+        template = self._previous_template
+        if template is None or "{yesterday}" not in template:
+            return [self.previous]
+        dates = (self.date - datetime.timedelta(days=days) for days in range(PREVIOUS_DAYS))
+        return [located(_dated(template, date, setting="previous")) for date in dates]
 
     @field_validator(*_PATHS, mode="before")
     @classmethod

@@ -1,14 +1,14 @@
 """Drift: how far a night's labels and scores are from the bundle's validation data and from the night before."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from specter_batch.errors import ConfigError
-from specter_batch.storage import Location
+from specter_batch.bundle_files import BundleReference
+from specter_batch.display import markdown_text
+from specter_jobs.report_model import NightFigures, RowCounts
 
 Report = Mapping[str, Any]
 Counts = npt.NDArray[np.float64]
@@ -64,41 +64,22 @@ def jensen_shannon_distance(expected: Counts, found: Counts) -> float:
 
 def reject_rate(report: Report) -> float | None:
     """Return the share of the finished shards' rows that were rejected; None when there were none."""
-    rows = report["rows"]
-    finished = rows["in"] - rows["failed"]
-    return float(rows["rejected"] / finished) if finished else None
+    return RowCounts.model_validate(report["rows"]).reject_rate
 
 
-def drift_report(report: Report, *, reference: Report, previous: Report | None) -> dict[str, Any]:
-    """Compare a night with the bundle's `reference.json` and with the report of a previous night, if there is one."""
+def drift_report(report: Report, *, reference: BundleReference, previous: NightFigures | None) -> dict[str, Any]:
+    """Compare a night with its bundle's reference and with an earlier night, if there is one."""
     return {
-        "reference": _compare(report, reference, papers=reference["papers"], rejected=None),
+        "reference": _compare(report, reference, papers=reference.papers, rejected=None),
         "previous": None
         if previous is None
-        else _compare(report, previous, papers=sum(previous["label_papers"].values()), rejected=reject_rate(previous)),
+        else _compare(report, previous, papers=previous.papers, rejected=previous.rows.reject_rate),
     }
 
 
-def read_previous(out: Location) -> dict[str, Any] | None:
-    """Read the report of an earlier night; None when that folder holds none.
-
-    Raises:
-        ConfigError: There is one and it is not a night's report.
-    """
-    file = out / "report.json"
-    try:
-        report = json.loads(file.read_bytes())
-        for key in ("rows", "label_papers", "label_shares", "score_histogram", "mean_score"):
-            report[key]
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"{file}: not the report of a night; give the output folder of one as --previous") from error
-    return dict(report)
-
-
-def drift_markdown(drift: Report) -> str:
-    """Render the drift as a Markdown table."""
+def drift_markdown(report: Report) -> str:
+    """Render the drift as a Markdown table, and below it which earlier night was taken."""
+    drift = report["drift"]
     lines = ["| against | papers | PSI | by chance | JS distance | mean score | reject rate |"]
     lines += ["|---|---:|---:|---:|---:|---:|---:|"]
     for name, title in (("reference", "validation data"), ("previous", "previous night")):
@@ -109,14 +90,31 @@ def drift_markdown(drift: Report) -> str:
             cells = ["–" if value is None else f"{value:.4f}" for value in figures]
             cells += ["–" if value is None else f"{value:+.4f}" for value in changes]
             lines.append(f"| {title} | {side['papers']:,} | {' | '.join(cells)} |")
+    lines += ["", f"{markdown_text(sentence)}."] if (sentence := previous_sentence(report)) else []
     return "\n".join(lines) + "\n"
 
 
-def _compare(report: Report, base: Report, *, papers: int, rejected: float | None) -> dict[str, Any]:
+def previous_sentence(report: Report) -> str | None:
+    """Say which earlier night is compared with and which nearer ones were passed over; None when none was asked for."""
+    previous = report["previous"]
+    if previous is None:
+        return None
+    taken = (
+        f"The previous night is {previous['used']}"
+        if previous["used"]
+        else "There is no previous night to compare with"
+    )
+    passed_over = [f"{night} was passed over because {why}" for night, why in previous["passed_over"].items()]
+    return "; ".join([taken, *passed_over])
+
+
+def _compare(
+    report: Report, base: BundleReference | NightFigures, *, papers: int, rejected: float | None
+) -> dict[str, Any]:
     """Compare label shares over the labels of both sides: one that only one side knows has no papers on the other."""
-    names = list(dict.fromkeys([*report["label_papers"], *base["label_shares"]]))
+    names = list(dict.fromkeys([*report["label_papers"], *base.label_shares]))
     found = np.array([report["label_papers"].get(name, 0) for name in names], dtype=np.float64)
-    shares = np.array([base["label_shares"].get(name, 0.0) for name in names], dtype=np.float64)
+    shares = np.array([base.label_shares.get(name, 0.0) for name in names], dtype=np.float64)
     expected = np.round(shares * papers)  # they were counts once
     both = found.sum() > 0 and expected.sum() > 0
     return {
@@ -124,12 +122,12 @@ def _compare(report: Report, base: Report, *, papers: int, rejected: float | Non
         "psi": population_stability_index(expected, found) if both else None,
         "psi_by_chance": psi_by_chance(expected, found) if both else None,
         "js_distance": jensen_shannon_distance(expected, found) if both else None,
-        "mean_score": base["mean_score"],
-        "mean_score_change": _change(report["mean_score"], base["mean_score"]),
+        "mean_score": base.mean_score,
+        "mean_score_change": _change(report["mean_score"], base.mean_score),
         "reject_rate": rejected,
         "reject_rate_change": _change(reject_rate(report), rejected),
-        "label_shares": dict(base["label_shares"]),
-        "score_histogram": list(base["score_histogram"]),
+        "label_shares": dict(base.label_shares),
+        "score_histogram": list(base.score_histogram),
     }
 
 

@@ -32,12 +32,14 @@ class NightInput:
         columns: Its column names.
         failed: Files of the dump that could not be read -> error.
         ignored: What else is in the dump and is not read -> why.
+        unusable_labels: Papers of the dump that were kept without their label, because it is no label.
     """
 
     dump: str | UrlPath
     columns: PaperColumns
     failed: Mapping[str, str]
     ignored: Mapping[str, str]
+    unusable_labels: int = 0
 
 
 def night_input(config: NightConfig, out: Location, *, console: Console) -> NightInput:
@@ -73,6 +75,7 @@ def night_input(config: NightConfig, out: Location, *, console: Console) -> Nigh
         columns=PaperColumns(),
         failed=account["failed_files"],
         ignored=account["ignored_files"],
+        unusable_labels=account["unusable_labels"],
     )
 
 

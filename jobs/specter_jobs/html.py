@@ -8,10 +8,15 @@ from jinja2 import Template
 
 from specter_batch.report import charts
 from specter_batch.report.page import label_rows, page_environment, top_confusions
-from specter_jobs.drift import PSI_LARGE, PSI_NOTABLE
-from specter_jobs.gates import describe_gate, failed_gates, number
+from specter_jobs.drift import PSI_LARGE, PSI_NOTABLE, previous_sentence
+from specter_jobs.gates import describe_gate, failed_gates, inapplicable_gates, number
 from specter_jobs.ledger import LedgerEntry
-from specter_jobs.report import MAX_IGNORED_SHOWN
+from specter_jobs.report import (
+    MAX_IGNORED_SHOWN,
+    truth_problem_sentence,
+    undecided_sentence,
+    unknown_labels_sentence,
+)
 from specter_jobs.timeline import timeline
 
 N_SLOWEST = 10
@@ -48,6 +53,12 @@ def night_html(report: Mapping[str, Any], manifest: Mapping[str, Any], entries: 
 @cache
 def _template() -> Template:
     environment = page_environment("specter_jobs", filters={"number": number})
+    environment.globals |= {
+        "previous_sentence": previous_sentence,
+        "truth_problem_sentence": truth_problem_sentence,
+        "undecided_sentence": undecided_sentence,
+        "unknown_labels_sentence": unknown_labels_sentence,
+    }
     environment.globals |= {"describe_gate": describe_gate, "psi_notable": PSI_NOTABLE, "psi_large": PSI_LARGE}
     return environment.get_template("report.html.j2")
 
@@ -59,7 +70,8 @@ def _verdict(report: Mapping[str, Any]) -> dict[str, str]:
     told += [f"Gates that failed: {', '.join(gates)}"] if gates else []
     if told:
         return {"kind": "bad", "text": ". ".join(told)}
-    kept = ", and every gate has passed" if report["gates"] else ""
+    which = "every gate that applies" if inapplicable_gates(report) else "every gate"
+    kept = f", and {which} has passed" if report["gates"] else ""
     return {"kind": "good", "text": f"Every row is accounted for{kept}"}
 
 

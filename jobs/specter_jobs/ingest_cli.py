@@ -102,6 +102,11 @@ def _summary(account: dict[str, Any], out: Path) -> list[str]:
     if account["rejects_by_reason"]:
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in account["rejects_by_reason"].items())
         lines.append(f"rejects: {reasons}")
+    if account["unusable_labels"]:
+        lines.append(
+            f"warning: {_some(account['unusable_labels'], 'paper')} kept without a label, because theirs is neither "
+            "text nor a whole number; --label-column none reads no labels"
+        )
     if run["files"]:
         speed = f", {run['mb_per_second']:,} MB/s" if run["mb_per_second"] else ""
         read = (run["text_bytes"] or run["bytes"]) / 1e6

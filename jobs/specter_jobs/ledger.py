@@ -38,6 +38,7 @@ class LedgerEntry(BaseModel):
     rejects_by_reason: dict[str, int]
     scores: dict[str, Any]
     unknown_labels: int
+    language_undecided: int = 0
     label_papers: list[int]
     bin_papers: list[int]
     score_sum: float
@@ -113,6 +114,7 @@ class Ledger:
             rejects_by_reason={row["values"]: row["counts"] for row in sorted(counted, key=lambda row: row["values"])},
             scores=labelled.scores.as_json(),
             unknown_labels=labelled.unknown_labels,
+            language_undecided=labelled.undecided,
             label_papers=labelled.label_papers.tolist(),
             bin_papers=labelled.bin_papers.tolist(),
             score_sum=labelled.score_sum,

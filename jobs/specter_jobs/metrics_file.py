@@ -12,6 +12,7 @@ from typing import Any
 
 from specter_batch.errors import ConfigError
 from specter_batch.files import write_text
+from specter_jobs.gates import inapplicable_gates
 from specter_jobs.logs import log
 
 PREFIX = "specter_batch_"
@@ -73,8 +74,12 @@ def night_metrics(
     yield "psi", "PSI of label shares.", [({"against": name}, side["psi"]) for name, side in sides.items()]
     distances: Samples = [({"against": name}, side["js_distance"]) for name, side in sides.items()]
     yield "js_distance", "Jensen-Shannon distance of label shares.", distances
-    gates: Samples = [({"gate": gate["name"]}, int(gate["passed"])) for gate in report["gates"]]
+    gates: Samples = [
+        ({"gate": gate["name"]}, int(gate["passed"])) for gate in report["gates"] if gate["passed"] is not None
+    ]
     yield "gate_passed", "Whether a gate passed: 1 or 0.", gates
+    inapplicable: Samples = [({"gate": gate["name"]}, 1) for gate in inapplicable_gates(report)]
+    yield "gate_not_applicable", "1 for a gate that does not apply: no earlier night to compare with.", inapplicable
     yield "exit_code", "0 done, 3 shards failed, 4 a gate failed.", [({}, exit_code)]
     device, bundle = manifest["device"], manifest["bundle"]
     facts = {"bundle": bundle["fingerprint"], "device": device["device"], "graph": device["graph"]}

@@ -19,6 +19,8 @@ from specter_jobs.shards import Plan
 
 # Raised when the same rows, bundle and settings give other output files than an earlier version did.
 OUTPUT_VERSION = 1
+# Raised when other rows are labelled than an earlier version labelled. Labels of earlier nights can still be reused.
+SCREENING_VERSION = 2
 # How much of a fingerprint is shown.
 SHOWN_FINGERPRINT = 12
 
@@ -37,6 +39,7 @@ class NightIdentity(BaseModel):
         fingerprint: Fingerprint of the bundle.
         device: Kind of device that labels.
         graph: SHA-256 of the model file that runs on it.
+        screening_version: `SCREENING_VERSION` of the night; 1 in folders that do not say.
         settings: The settings that change an output.
     """
 
@@ -50,6 +53,7 @@ class NightIdentity(BaseModel):
     device: str
     graph: str
     output_version: int
+    screening_version: int = 1
     settings: dict[str, Any]
 
     @classmethod
@@ -74,6 +78,7 @@ class NightIdentity(BaseModel):
             device=kind,
             graph=bundle.graph_for(kind, config.precision).sha256,
             output_version=OUTPUT_VERSION,
+            screening_version=SCREENING_VERSION,
             settings={
                 "language": config.language,
                 "missing_abstract": config.missing_abstract,
@@ -90,7 +95,7 @@ class NightIdentity(BaseModel):
     @property
     def binding(self) -> str:
         """Hash of all that can change an output but the rows themselves."""
-        return binding_of({"model": self.model, **self.settings})
+        return binding_of({"model": self.model, "screening_version": self.screening_version, **self.settings})
 
     def differences(self, held: "NightIdentity") -> list[str]:
         """Say how this night differs from the one that a folder holds; nothing if it is the same night."""
@@ -105,7 +110,7 @@ class NightIdentity(BaseModel):
             now, before = self.settings.get(name), held.settings.get(name)
             if now != before:
                 found.append(f"{name} is {now} instead of {before}")
-        if self.output_version != held.output_version:
+        if (self.output_version, self.screening_version) != (held.output_version, held.screening_version):
             found.append("another version of specter-batch wrote the labels")
         return found
 

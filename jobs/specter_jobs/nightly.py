@@ -12,17 +12,17 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from specter_batch.bundle import ModelBundle
-from specter_batch.errors import ConfigError, ShardError, UsageError
+from specter_batch.errors import ShardError, UsageError
 from specter_batch.files import write_json, write_text
 from specter_batch.output_marker import mark_output
 from specter_batch.storage import Location
 from specter_batch.terminal import progress_bars
 from specter_jobs.config import NightConfig
-from specter_jobs.drift import drift_report, read_previous
+from specter_jobs.drift import drift_report
 from specter_jobs.engines import open_engine
 from specter_jobs.engines.scheduler import Engine, Scheduler
 from specter_jobs.from_dump import PlannedInput, plan_input
-from specter_jobs.gates import judge
+from specter_jobs.gates import judge, succeeded
 from specter_jobs.html import night_html
 from specter_jobs.interrupts import Interrupts, sigterm_interrupts
 from specter_jobs.inventory import held_in, write_inventory
@@ -33,9 +33,11 @@ from specter_jobs.manifest import Fresh, night_manifest
 from specter_jobs.metrics_file import prepare_metrics_file, write_metrics
 from specter_jobs.night_identity import NightIdentity, check_no_file_is_gone
 from specter_jobs.pipeline import LabelledShard, ShardPipeline
+from specter_jobs.previous import PreviousNight, find_previous
 from specter_jobs.progress import NightWatch
 from specter_jobs.replacement import finish_swap, folder_to_label, swap_in
-from specter_jobs.report import night_markdown, night_report
+from specter_jobs.report import night_markdown, night_report, truth_problem
+from specter_jobs.report_model import REPORT_FILE
 from specter_jobs.reuse import reusable_labels
 from specter_jobs.scratch import scratch_folder
 from specter_jobs.shards import Plan
@@ -43,7 +45,7 @@ from specter_jobs.survey import Survey, SurveyedShard
 from specter_jobs.writer import LABELS, REJECTS, SUCCESS_FILE
 
 COMMAND = "classify"
-REPORT_FILE, REPORT_MARKDOWN, REPORT_HTML, MANIFEST_FILE = "report.json", "report.md", "report.html", "manifest.json"
+REPORT_MARKDOWN, REPORT_HTML, MANIFEST_FILE = "report.md", "report.html", "manifest.json"
 EXIT_SHARDS_FAILED = 3
 EXIT_GATES_FAILED = 4
 
@@ -94,7 +96,7 @@ def _run(
         )
     # A DUMP that is not there leaves no folder behind; one that is ingested first is read below the folder's lock.
     planned = plan_input(config, config.out, console=console) if config.format is None else None
-    previous = _previous_report(config)
+    previous = find_previous(config)
     if config.metrics_file is not None:
         prepare_metrics_file(config.metrics_file)
     with _claimed(config.out):
@@ -141,7 +143,7 @@ def _labelled(
     night: NightIdentity,
     planned: PlannedInput,
     *,
-    previous: dict[str, Any] | None,
+    previous: PreviousNight | None,
     started: float,
     console: Console,
 ) -> NightResult:
@@ -152,6 +154,9 @@ def _labelled(
     unreadable = {**source.failed, **{file.name: file.error for file in plan.failed}}
     ignored = {**source.ignored, **plan.ignored}
     watch = NightWatch(out, rows=plan.rows, shards=len(plan.shards), unreadable=unreadable, ignored=ignored)
+    problem = truth_problem(plan, unusable_labels=source.unusable_labels)
+    if problem is not None:
+        log("true labels not read", level=logging.WARNING, **problem)
     with _progress(console) as progress:
         scheduler = Scheduler(engine)  # the workers load while the input is surveyed
         write_inventory(out, root, plan, night=night, unreadable=unreadable, ignored=ignored)
@@ -173,11 +178,14 @@ def _labelled(
     if not failed:  # labels of rows that are gone, or were cut into other shards, go when all others are complete
         ledger.remove_strangers(ordered)
     report = night_report(plan, ordered, failed, bundle, ignored=ignored)
-    report["drift"] = drift_report(report, reference=bundle.reference(), previous=previous)
-    gates = judge(config.gates, report)
+    report["labels_not_read"] = problem
+    report["previous"] = previous.as_report() if previous else None
+    report["drift"] = drift_report(
+        report, reference=bundle.reference(), previous=previous.figures if previous else None
+    )
+    gates = judge(config.gates, report, require_previous=config.require_previous)
     report["gates"] = [asdict(gate) for gate in gates]
-    kept = all(gate.passed for gate in gates)
-    exit_code = EXIT_SHARDS_FAILED if failed else 0 if kept else EXIT_GATES_FAILED
+    exit_code = EXIT_SHARDS_FAILED if failed else 0 if succeeded(report) else EXIT_GATES_FAILED
     manifest = night_manifest(config, bundle, scheduler, report, started=started, fresh=fresh)
     write_json(out / REPORT_FILE, report)
     write_text(out / REPORT_MARKDOWN, night_markdown(report))
@@ -188,18 +196,6 @@ def _labelled(
         write_text(out / SUCCESS_FILE, "")
     watch.ended(report, exit_code=exit_code)
     return NightResult(report=report, manifest=manifest, exit_code=exit_code, out=out)
-
-
-def _previous_report(config: NightConfig) -> dict[str, Any] | None:
-    """Read the previous night's report; that there is none, as before the second night, costs only the comparison."""
-    if config.previous is None:
-        return None
-    if config.previous.resolve() == config.out.resolve():
-        raise ConfigError(f"--previous {config.previous}: is this night's own output; give an earlier night's")
-    report = read_previous(config.previous)
-    if report is None:
-        log("no previous night to compare with", level=logging.WARNING, previous=str(config.previous))
-    return report
 
 
 def _write_metrics(file: Path, result: NightResult) -> None:

@@ -18,9 +18,12 @@ from specter_batch.storage import Location
 from specter_jobs.engines.messages import ShardAnswer, ShardTask
 from specter_jobs.engines.scheduler import Scheduler
 from specter_jobs.prepare import ScreenedShard
-from specter_jobs.rejects import Mask
+from specter_jobs.rejects import Mask, reject_table
+from specter_jobs.shards import Shard
 from specter_jobs.slices import PaperSlice
 from specter_jobs.survey import Survey, SurveyedShard
+
+NOT_FINITE_DETAIL = "the model gave NaN or infinity"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +34,8 @@ class LabelledShard:
         labels: `paper_id, label, label_id, score, text_hash, reused`, and `probabilities` on request.
         reused: How many of them took the label of an equal text.
         scores: Of the papers whose true label came with the input.
-        unknown_labels: Papers whose true label is not one of the model's; they are not scored.
+        unknown_labels: Labelled papers whose true label is not one of the model's; they are not scored.
+        undecided: Papers too short to say whether they are in English, as in `ScreenedShard`.
         label_papers: `(n_labels,)` int64: papers by predicted label.
         bin_papers: `(N_SCORE_BINS,)` int64: papers by score.
         score_sum: Of all papers.
@@ -46,6 +50,7 @@ class LabelledShard:
     rejects: pa.Table
     scores: Scores
     unknown_labels: int
+    undecided: int
     label_papers: npt.NDArray[np.int64]
     bin_papers: npt.NDArray[np.int64]
     score_sum: float
@@ -120,30 +125,24 @@ class ShardPipeline:
         if unanswered:
             self._scheduler.again(replace(task, asked_texts=task.asked_texts | unanswered))
             return None
+        kept = answers.is_finite
         reused = np.zeros(len(screened.hashes), dtype=np.bool_)
         reused[screened.known["row"].to_numpy()] = True
         reused[list(screened.copies)] = True
-        columns = {
-            "paper_id": screened.paper_ids,
-            "label": pa.array(labels.names, pa.string()).take(pa.array(answers.label_id)),
-            "label_id": pa.array(answers.label_id, pa.int32()),
-            "score": pa.array(answers.score, pa.float64()),
-            "text_hash": pa.array(screened.hashes, pa.string()),
-            "reused": pa.array(reused),
-        }
-        if self._probabilities:
-            flat = pa.array(answers.probabilities.astype(np.float32).ravel())
-            columns["probabilities"] = pa.FixedSizeListArray.from_arrays(flat, len(labels))
-        title_only = screened.title_only
+        title_only = screened.title_only & kept
+        labelled = self._label_table(screened, answers, reused)
+        if not kept.all():
+            labelled = labelled.filter(pa.array(kept))
         return LabelledShard(
-            labels=pa.table(columns),
-            reused=int(reused.sum()),
-            rejects=screened.rejects,
-            scores=_scores(screened, answers, np.ones_like(title_only)),
-            unknown_labels=screened.truth.unknown,
-            label_papers=np.bincount(answers.label_id, minlength=len(labels)),
-            bin_papers=np.bincount(score_bins(answers.score), minlength=N_SCORE_BINS),
-            score_sum=float(answers.score.sum()),
+            labels=labelled,
+            reused=int((reused & kept).sum()),
+            rejects=_with_not_finite(screened, kept, task.surveyed.shard),
+            scores=_scores(screened, answers, kept),
+            unknown_labels=int((screened.truth.unknown & kept).sum()),
+            undecided=screened.undecided,
+            label_papers=np.bincount(answers.label_id[kept], minlength=len(labels)),
+            bin_papers=np.bincount(score_bins(answers.score[kept]), minlength=N_SCORE_BINS),
+            score_sum=float(answers.score[kept].sum()),
             title_only=(
                 PaperSlice.of(answers, title_only, _scores(screened, answers, title_only)) if title_only.any() else None
             ),
@@ -151,6 +150,20 @@ class ShardPipeline:
             model_seconds=answer.model_seconds,
             max_batch_tokens=answer.max_batch_tokens,
         )
+
+    def _label_table(self, screened: ScreenedShard, answers: Predictions, reused: Mask) -> pa.Table:
+        columns = {
+            "paper_id": screened.paper_ids,
+            "label": pa.array(self._labels.names, pa.string()).take(pa.array(answers.label_id)),
+            "label_id": pa.array(answers.label_id, pa.int32()),
+            "score": pa.array(answers.score, pa.float64()),
+            "text_hash": pa.array(screened.hashes, pa.string()),
+            "reused": pa.array(reused),
+        }
+        if self._probabilities:
+            flat = pa.array(answers.probabilities.astype(np.float32).ravel())
+            columns["probabilities"] = pa.FixedSizeListArray.from_arrays(flat, len(self._labels))
+        return pa.table(columns)
 
     def _answers(self, task: ShardTask, answer: ShardAnswer) -> tuple[Predictions, frozenset[str]]:
         """Gather every paper's prediction: from earlier nights, from the model, and from equal texts of tonight.
@@ -164,12 +177,14 @@ class ShardPipeline:
             label_id=np.zeros(len(hashes), np.int64),
             score=np.zeros(len(hashes)),
             probabilities=np.zeros((len(hashes), len(self._labels))),
+            is_finite=np.ones(len(hashes), np.bool_),
         )
         _fill(answers, screened.known["row"].to_numpy(), screened.known)
         asked = screened.asked
         answers.label_id[asked] = answer.predictions.label_id
         answers.score[asked] = answer.predictions.score
         answers.probabilities[asked] = answer.predictions.probabilities
+        answers.is_finite[asked] = answer.predictions.is_finite
         first = {hashes[position]: position for position in reversed(asked)}
         answered = set(asked)
         copies = {position: owner for position, owner in screened.copies.items() if position not in answered}
@@ -191,7 +206,23 @@ class ShardPipeline:
                 answers.label_id[row] = answers.label_id[source]
                 answers.score[row] = answers.score[source]
                 answers.probabilities[row] = answers.probabilities[source]
+                answers.is_finite[row] = answers.is_finite[source]
         return answers, frozenset(unanswered)
+
+
+def _with_not_finite(screened: ScreenedShard, kept: Mask, shard: Shard) -> pa.Table:
+    """Return the shard's rejects with the papers for which the model gave NaN or infinity, in the order of the rows."""
+    at = np.flatnonzero(~kept)
+    if not len(at):
+        return screened.rejects
+    rejects = reject_table(
+        shard,
+        screened.rows[at].tolist(),
+        paper_ids=screened.paper_ids.take(pa.array(at)),
+        reasons=["not_finite"] * len(at),
+        details=[NOT_FINITE_DETAIL] * len(at),
+    )
+    return pa.concat_tables([screened.rejects, rejects]).sort_by("row")
 
 
 def _scores(screened: ScreenedShard, answers: Predictions, papers: Mask) -> Scores:

@@ -11,7 +11,7 @@ from specter_batch.bundle import ModelBundle
 from specter_batch.encoding import TokenIds
 from specter_batch.errors import ShardError
 from specter_batch.labels import LabelSet, normalise_label
-from specter_batch.language import EnglishFilter
+from specter_batch.language import ENGLISH, UNDECIDED, EnglishFilter
 from specter_batch.papers import PaperBatch, is_blank, paper_text, text_hash
 from specter_batch.scores import seen_in_training
 from specter_jobs.config import NightConfig
@@ -28,13 +28,13 @@ class Truth:
         scored: `(n_papers,)` bool: the paper has a true label that the model knows.
         label_id: `(n_scored,)` int64: that label.
         seen: `(n_scored,)` bool: the model was trained on the paper.
-        unknown: Papers whose true label is not one of the model's; they are not scored.
+        unknown: `(n_papers,)` bool: the paper has a true label that the model does not know; it is not scored.
     """
 
     scored: Mask
     label_id: npt.NDArray[np.int64]
     seen: Mask
-    unknown: int
+    unknown: Mask
 
     @classmethod
     def of(
@@ -48,7 +48,7 @@ class Truth:
             scored=scored,
             label_id=np.array([label for label in found if label is not None], dtype=np.int64),
             seen=seen_in_training([texts[i] for i in np.flatnonzero(scored)], seen_texts),
-            unknown=sum(name is not None for name in names) - int(scored.sum()),
+            unknown=np.array([name is not None for name in names], dtype=np.bool_) & ~scored,
         )
 
 
@@ -58,19 +58,23 @@ class ScreenedShard:
 
     Attributes:
         rejects: `REJECT_SCHEMA`.
+        rows: `(n_papers,)` int64: rows of the usable papers within the shard.
         paper_ids: Of the usable papers, in input order; the other fields go with them by position.
         title_only: `(n_papers,)` bool: the paper has no abstract.
         hashes: Of the texts.
         known: `row, label_id, score` (and `probabilities`) of papers labelled in an earlier night; `row` is a position.
+        undecided: Papers that are kept although too few words do not say whether they are in English.
         copies: Position -> name of the shard in which the same text stands earlier tonight.
         asked: Positions of the papers that the model is asked of.
     """
 
     rejects: pa.Table
+    rows: npt.NDArray[np.int64]
     paper_ids: pa.ChunkedArray
     title_only: Mask
     hashes: list[str]
     truth: Truth
+    undecided: int
     known: pa.Table
     copies: dict[int, str]
     asked: list[int]
@@ -115,8 +119,10 @@ class ShardPreparer:
             raise ShardError(f"{shard.file.path}: changed while the job ran; leave it alone and rerun")
         screening = screen_columns(papers, self._config)
         screening.reject_rows(decisions.duplicates, "duplicate_id")
+        undecided = 0
         if self._english is not None:
-            screening.reject_rows(_foreign_languages(self._english, papers, screening.usable), "not_english")
+            foreign, undecided = _foreign_languages(self._english, papers, screening.usable)
+            screening.reject_rows(foreign, "not_english")
         usable = papers.table.filter(pa.array(screening.usable))
         pairs = zip(usable["title"].to_pylist(), usable["abstract"].to_pylist(), strict=True)
         texts = [paper_text(title, abstract, self._template) for title, abstract in pairs]
@@ -131,11 +137,13 @@ class ShardPreparer:
         asked = [at for at in range(len(texts)) if at not in spared]
         screened = ScreenedShard(
             rejects=screening.table(shard, papers),
+            rows=np.flatnonzero(screening.usable),
             paper_ids=usable["paper_id"],
             title_only=is_blank(usable["abstract"]),
             hashes=hashes,
             truth=Truth.of(usable["label"].to_pylist(), texts, labels=self._labels, seen_texts=self._seen_texts),
             known=known.set_column(known.column_names.index("row"), "row", pa.array(known_at, pa.int64())),
+            undecided=undecided,
             copies=copies,
             asked=asked,
         )
@@ -146,12 +154,15 @@ class ShardPreparer:
         return self._encoder.encode(texts)
 
 
-def _foreign_languages(english: EnglishFilter, papers: PaperBatch, usable: Mask) -> dict[int, str]:
-    """Return the language of each usable row that is not English."""
+def _foreign_languages(english: EnglishFilter, papers: PaperBatch, usable: Mask) -> tuple[dict[int, str], int]:
+    """Return the language of each usable row that is not English, and how many rows are too short to say."""
     titles, abstracts = papers.table["title"].to_pylist(), papers.table["abstract"].to_pylist()
     found: dict[int, str] = {}
+    undecided = 0
     for row in np.flatnonzero(usable).tolist():
         language = english.language(f"{titles[row]} {abstracts[row] or ''}")
-        if language != "en":
+        if language == UNDECIDED:
+            undecided += 1
+        elif language != ENGLISH:
             found[row] = language
-    return found
+    return found, undecided

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from specter_batch.files import write_text
 from specter_batch.storage import Location
 from specter_batch.url_path import UrlPath
+from specter_jobs.gates import failed_gates, inapplicable_gates
 from specter_jobs.inventory import INVENTORY_FILE
 from specter_jobs.ledger import LedgerEntry
 from specter_jobs.logs import log
@@ -139,7 +140,8 @@ class NightWatch:
         """All is written."""
         progress = self._progress
         progress.state, progress.exit_code, progress.failed = "finished", exit_code, dict(report["failed_shards"])
-        gates = [gate["name"] for gate in report["gates"] if not gate["passed"]]
+        gates = [gate["name"] for gate in failed_gates(report)]
+        not_applicable = [gate["name"] for gate in inapplicable_gates(report)]
         level = logging.ERROR if exit_code else logging.INFO
         seconds = round(time.time() - progress.started, 3)
         rows, failures = report["rows"], report["shards"]["failed"]
@@ -152,6 +154,7 @@ class NightWatch:
             macro_f1=report["macro_f1"],
             shards_failed=failures,
             gates_failed=gates,
+            gates_not_applicable=not_applicable,
         )
         self._write()
 

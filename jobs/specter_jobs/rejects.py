@@ -1,6 +1,6 @@
 """Rows that cannot be labelled, each with its reason."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -14,8 +14,9 @@ from specter_jobs.config import NightConfig
 from specter_jobs.shards import Shard
 
 Reason = Literal[
-    "invalid_unicode", "null_id", "missing_title", "missing_abstract", "too_short", "duplicate_id", "not_english"
-]  # in the order they are looked for: a row is rejected once, for the first
+    "invalid_unicode", "null_id", "missing_title", "missing_abstract", "too_short", "duplicate_id", "not_english",
+    "not_finite",
+]  # fmt: skip  # in the order they are looked for: a row is rejected once, for the first
 
 REJECT_SCHEMA = pa.schema(
     [
@@ -61,18 +62,36 @@ class Screening:
     def table(self, shard: Shard, papers: PaperBatch) -> pa.Table:
         """Return the rejected rows as `REJECT_SCHEMA`; `row` counts from the beginning of the file."""
         rows = sorted(self.reasons)
-        numbers = [shard.start + row for row in rows]
-        return pa.table(
-            [
-                [shard.file.name] * len(rows),
-                [shard.file.group_of(number) for number in numbers],
-                numbers,
-                papers.table["paper_id"].take(pa.array(rows, pa.int64())),
-                [self.reasons[row] for row in rows],
-                [self.details.get(row) for row in rows],
-            ],
-            schema=REJECT_SCHEMA,
+        return reject_table(
+            shard,
+            rows,
+            paper_ids=papers.table["paper_id"].take(pa.array(rows, pa.int64())),
+            reasons=[self.reasons[row] for row in rows],
+            details=[self.details.get(row) for row in rows],
         )
+
+
+def reject_table(
+    shard: Shard,
+    rows: Sequence[int],
+    *,
+    paper_ids: pa.ChunkedArray,
+    reasons: Sequence[Reason],
+    details: Sequence[str | None],
+) -> pa.Table:
+    """Return rejected rows as `REJECT_SCHEMA`.
+
+    Args:
+        shard: The shard that holds the rows.
+        rows: Rows within the shard; all sequences go with them by position.
+        paper_ids: Ids of the papers.
+        reasons: Why each is rejected.
+        details: What more there is to say, or None.
+    """
+    numbers = [shard.start + row for row in rows]
+    groups = [shard.file.group_of(number) for number in numbers]
+    columns = [[shard.file.name] * len(numbers), groups, numbers, paper_ids, reasons, details]
+    return pa.table(columns, schema=REJECT_SCHEMA)
 
 
 def screen_columns(papers: PaperBatch, config: NightConfig) -> Screening:

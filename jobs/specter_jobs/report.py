@@ -54,6 +54,7 @@ def night_report(
     return {
         **scores.as_report(labels),
         "unknown_labels": sum(entry.unknown_labels for entry in entries),
+        "language_undecided": sum(entry.language_undecided for entry in entries),
         "rows": {
             "in": plan.rows,
             "labelled": with_label - reused,
@@ -75,6 +76,51 @@ def night_report(
     }
 
 
+def undecided_sentence(report: Mapping[str, Any]) -> str:
+    """Say how many papers were kept without a verdict on their language."""
+    return (
+        f"{report['language_undecided']:,} papers have too few words to tell their language and were kept (language "
+        "undecided)"
+    )
+
+
+def truth_problem(plan: Plan, *, unusable_labels: int = 0) -> dict[str, Any] | None:
+    """Describe the true labels that came with the input and cannot be used; None when there are none.
+
+    Args:
+        plan: Of the night.
+        unusable_labels: Papers of a dump that the ingest kept without their label.
+
+    Returns:
+        `papers` that have no true label because of it, and the `first` problem in words.
+    """
+    problems = plan.label_problems
+    papers = sum(file.rows for file in plan.files if file.name in problems) + unusable_labels
+    if not papers:
+        return None
+    first = next(iter(problems.values()), "labels of the dump are neither text nor whole numbers")
+    return {"files": len(problems), "papers": papers, "first": first}
+
+
+def truth_problem_sentence(problem: Mapping[str, Any]) -> str:
+    """Say in words that true labels were not read."""
+    return (
+        f"{problem['papers']:,} papers have a label that cannot be read and count as papers without a true label "
+        f"({problem['first']}); --label-column none reads no labels"
+    )
+
+
+def unknown_labels_sentence(report: Mapping[str, Any]) -> str | None:
+    """Say how many papers have a true label that the model does not know; None when there are none."""
+    unknown = report["unknown_labels"]
+    if not unknown:
+        return None
+    every = unknown + report["scored_papers"] + report["seen_in_training"]
+    return (
+        f"{unknown:,} of {every:,} papers with a true label are not scored, because the model does not know their label"
+    )
+
+
 def night_markdown(report: dict[str, Any]) -> str:
     """Render the night's report, with its drift and gates, as Markdown."""
     rows, shards = report["rows"], report["shards"]
@@ -92,11 +138,10 @@ def night_markdown(report: dict[str, Any]) -> str:
         lines += ["", "The input files named here are to be mended; a rerun does only these shards.", ""]
     lines += ["## Gates", "", gates_markdown(report["gates"])]
     lines += ["## Scores", "", scores_markdown(report)]
-    if report["unknown_labels"]:
-        lines += [
-            f"{report['unknown_labels']:,} papers have a true label that the model does not know: not scored.",
-            "",
-        ]
+    unknown = unknown_labels_sentence(report)
+    lines += [f"{unknown}.", ""] if unknown else []
+    if report["labels_not_read"]:
+        lines += [f"{markdown_text(truth_problem_sentence(report['labels_not_read']))}.", ""]
     lines += ["## Labels", "", "| label | papers | share |", "|---|---:|---:|"]
     lines += [
         f"| {markdown_text(name)} | {papers:,} | {report['label_shares'][name]:.2%} |"
@@ -106,13 +151,15 @@ def night_markdown(report: dict[str, Any]) -> str:
         lines += ["", f"Mean score {report['mean_score']:.4f}."]
     if report["title_only"] is not None:
         lines += ["", "## Papers without abstract", "", title_only_markdown(report)]
-    lines += ["", "## Drift", "", drift_markdown(report["drift"])]
+    lines += ["", "## Drift", "", drift_markdown(report)]
     lines += ["## Rejects", ""]
     if report["rejects_by_reason"]:
         lines += ["| reason | rows |", "|---|---:|"]
         lines += [f"| {markdown_text(reason)} | {count:,} |" for reason, count in report["rejects_by_reason"].items()]
     else:
         lines += ["None."]
+    if report["language_undecided"]:
+        lines += ["", f"{undecided_sentence(report)}."]
     lines += ignored_markdown(report["ignored_inputs"])
     return "\n".join(lines) + "\n"
 

@@ -31,6 +31,7 @@ class InputFile:
         columns: Canonical column name to the file's own, or to a partition.
         partitions: Columns that the names of its folders or the log of its table give it.
         group_starts: First row of each row group, and the number of rows at the end.
+        label_problem: Why the label column is not read; None if it is, or if there is none.
     """
 
     path: Location
@@ -38,6 +39,7 @@ class InputFile:
     columns: Mapping[str, str]
     group_starts: tuple[int, ...]
     partitions: Mapping[str, str | None] = field(default_factory=dict)
+    label_problem: str | None = None
 
     @property
     def rows(self) -> int:
@@ -91,6 +93,11 @@ class Plan:
         """Rows by the footers of the readable files."""
         return sum(file.rows for file in self.files)
 
+    @property
+    def label_problems(self) -> dict[str, str]:
+        """Name of each file whose label column cannot be read -> what is wrong with the column."""
+        return {file.name: file.label_problem for file in self.files if file.label_problem is not None}
+
 
 def plan_shards(inventory: InputInventory, *, columns: PaperColumns, shard_rows: int) -> Plan:
     """Read the footers and cut every file into shards.
@@ -106,13 +113,22 @@ def plan_shards(inventory: InputInventory, *, columns: PaperColumns, shard_rows:
         where = storable(str(file.path))
         try:
             with open_parquet(file.path) as parquet:
-                resolved = columns.resolve(parquet.schema_arrow, where=where, partitions=file.partitions)
+                resolved, label_problem = columns.resolve_without_need_of_labels(
+                    parquet.schema_arrow, where=where, partitions=file.partitions
+                )
                 sizes = [parquet.metadata.row_group(i).num_rows for i in range(parquet.num_row_groups)]
         except PaperSchemaError as error:
             return FailedInput(name=file.name, error=storable(str(error)))
         starts = tuple(int(start) for start in np.cumsum([0, *sizes]))
         used = {name: value for name, value in file.partitions.items() if name in resolved.values()}
-        return InputFile(path=file.path, name=file.name, columns=resolved, group_starts=starts, partitions=used)
+        return InputFile(
+            path=file.path,
+            name=file.name,
+            columns=resolved,
+            group_starts=starts,
+            partitions=used,
+            label_problem=label_problem,
+        )
 
     found = list(in_parallel(look_at, inventory.files))
     files = [file for file in found if isinstance(file, InputFile)]

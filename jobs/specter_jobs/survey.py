@@ -28,9 +28,11 @@ SHARDS_A_STATEMENT = 1000
 # A row's place in the night: its shard's number times this, and its row there.
 PLACES = 1 << 32
 
-# The same text has the same label in every file, so it does not matter whose is taken.
+# The same text has the same label in every file, so it does not matter whose is taken. Version 0.1.0 wrote papers
+# for which the model gave NaN as labelled, with a NaN score; those are asked of the model again.
 EARLIER = """
-    SELECT text_hash, min(label_id) AS label_id, min(score) AS score{probabilities} FROM labelled GROUP BY text_hash
+    SELECT text_hash, min(label_id) AS label_id, min(score) AS score{probabilities} FROM labelled
+    WHERE isfinite(score) GROUP BY text_hash
 """
 PROBABILITIES = ", any_value(probabilities) AS probabilities"
 NONE_EARLIER = "SELECT NULL::VARCHAR AS text_hash, NULL::INTEGER AS label_id, NULL::DOUBLE AS score WHERE false"

@@ -14,6 +14,7 @@ from specter_batch.errors import ConfigError, PaperSchemaError, StorageError
 from specter_batch.papers import open_parquet
 from specter_batch.storage import Location, in_parallel, names_in
 from specter_batch.url_path import UrlPath
+from specter_jobs.gates import succeeded
 from specter_jobs.inventory import Inventory, read_inventory
 from specter_jobs.ledger import LedgerEntry, output_sizes, read_entries
 from specter_jobs.lock import holder
@@ -187,7 +188,7 @@ def _check_report(out: Location, inventory: Inventory, entries: Sequence[LedgerE
             yield f"report.json: {what}: {told} in the report, {found} found"
     for name, reason in report["failed_shards"].items():
         yield f"{name}: failed ({reason}); run the night again"
-    kept = not report["failed_shards"] and all(gate["passed"] for gate in report["gates"])
+    kept = succeeded(report)
     if kept != ("_SUCCESS" in names_in(out)):
         yield "_SUCCESS: is missing, though nothing failed" if kept else "_SUCCESS: is there, though something failed"
 

@@ -22,7 +22,7 @@ from specter_batch.training.data import LabelledPapers, label_warnings, read_lab
 from specter_batch.training.embedding_cache import EmbeddingCache
 from specter_batch.training.embeddings import Embedder
 from specter_batch.training.evaluation import Evaluation, evaluate
-from specter_batch.training.evaluation_report import unknown_sentences
+from specter_batch.training.evaluation_report import unscored_sentences
 from specter_batch.training.linear_svm import fit_linear_svm
 
 
@@ -130,8 +130,8 @@ def baseline(
 def _evaluated(model: Path, test: Path, *, device: str, columns: PaperColumns | None) -> Evaluation:
     """Score a model on the test papers; all of them, because every method is scored on the same papers."""
     evaluation = evaluate(model, test, device=device, columns=columns)
-    if evaluation.report["unknown_labels"]:
-        raise LabelError(f"{test}: {model} cannot be compared: {unknown_sentences(evaluation.report)[0]}")
+    if evaluation.report["unknown_labels"] or evaluation.report["not_finite"]:
+        raise LabelError(f"{test}: {model} cannot be compared: {unscored_sentences(evaluation.report)[0]}")
     return evaluation
 
 

@@ -75,7 +75,8 @@ class Evaluation:
     Attributes:
         report: `report.json`.
         predictions: A row per paper, in file order: `paper_id`, `label` (the true one, as it was read where the model
-            does not know it), `predicted`, `score`, and `seen`: whether it was trained on.
+            does not know it), `predicted`, `score`, and `seen`: whether it was trained on. `predicted` and `score` are
+            null where the model gave NaN or infinity.
     """
 
     report: dict[str, Any]
@@ -106,7 +107,8 @@ def evaluate(
 ) -> Evaluation:
     """Score a run folder (in Torch) or a bundle (in ONNX Runtime) on labelled papers.
 
-    Papers whose label the model does not know are not scored; the report counts them.
+    Papers whose label the model does not know, and papers for which it gives NaN or infinity, are not scored. The
+    report counts both.
 
     Raises:
         BundleError: The folder is neither a run nor a bundle.
@@ -188,15 +190,18 @@ class _Answers:
 
     def figures(self, settings: EvaluationSettings | None) -> dict[str, Any]:
         known = self.true >= 0
+        is_finite = Predictions.from_logits(self.logits, temperature=self.model.temperature).is_finite
+        scored = known & is_finite
         found = figures(
-            self.logits[known],
-            self.true[known],
-            seen=self.seen[known],
+            self.logits[scored],
+            self.true[scored],
+            seen=self.seen[scored],
             temperature=self.model.temperature,
             labels=self.model.labels,
             settings=settings or EvaluationSettings(),
         )
         return found | {
+            "not_finite": int((known & ~is_finite).sum()),
             "unknown_labels": sum(self.unknown.values()),
             "unknown_label_papers": {self.model.labels.described(name): self.unknown[name] for name in self.unknown},
         }
@@ -209,8 +214,8 @@ class _Answers:
             {
                 "paper_id": labelled.papers["paper_id"],
                 "label": pc.coalesce(known, labelled.papers["label"]),
-                "predicted": names.take(pa.array(predictions.label_id)),
-                "score": predictions.score,
+                "predicted": names.take(pa.array(predictions.label_id, mask=~predictions.is_finite)),
+                "score": pa.array(predictions.score, mask=~predictions.is_finite),
                 "seen": self.seen,
             }
         )

@@ -38,7 +38,7 @@ def evaluate(
     from specter_batch.training.evaluation_report import (
         claim_folder,
         evaluation_markdown,
-        unknown_sentences,
+        unscored_sentences,
         write_evaluation,
     )
     from specter_batch.training.figures import EvaluationSettings
@@ -50,7 +50,7 @@ def evaluate(
     evaluation = run_evaluation(model, papers, device=device, columns=columns, settings=settings)
     if out is not None:
         write_evaluation(evaluation, out)
-    warn(*evaluation.report["notes"], *unknown_sentences(evaluation.report))
+    warn(*evaluation.report["notes"], *unscored_sentences(evaluation.report))
     if as_json:
         show_json(evaluation.report, in_files_too=out is not None)
     else:

@@ -47,7 +47,7 @@ def evaluation_markdown(report: Mapping[str, Any]) -> str:
     """Render `report.md`."""
     title = f"# Evaluation of {markdown_text(report['model'])} on {markdown_text(report['papers'])}"
     warning = [
-        markdown_text(sentence) + "\n" for sentence in (*unknown_sentences(report), *_validation_warning(report))
+        markdown_text(sentence) + "\n" for sentence in (*unscored_sentences(report), *_validation_warning(report))
     ]
     if report["macro_f1"] is None:
         return "\n".join((title, "", *warning, headline_markdown(dict(report))))
@@ -65,18 +65,24 @@ def evaluation_markdown(report: Mapping[str, Any]) -> str:
     )
 
 
-def unknown_sentences(report: Mapping[str, Any]) -> list[str]:
-    """Say how many papers are not scored because the model does not know their label, and which labels these are."""
-    if not report["unknown_labels"]:
-        return []
-    papers = report["unknown_label_papers"]
-    shown = [f"{name}: {count:,}" for name, count in list(papers.items())[:SHOWN_UNKNOWN_LABELS]]
-    more = [f"{len(papers) - len(shown):,} more labels"] if len(papers) > len(shown) else []
-    every = report["unknown_labels"] + report["scored_papers"] + report["seen_in_training"]
-    return [
-        f"{report['unknown_labels']:,} of {every:,} papers are not scored, because the model does not know their label "
-        f"({', '.join(shown + more)})."
-    ]
+def unscored_sentences(report: Mapping[str, Any]) -> list[str]:
+    """Say how many papers with a label are not scored, and why."""
+    every = report["unknown_labels"] + report["not_finite"] + report["scored_papers"] + report["seen_in_training"]
+    sentences = []
+    if report["unknown_labels"]:
+        papers = report["unknown_label_papers"]
+        shown = [f"{name}: {count:,}" for name, count in list(papers.items())[:SHOWN_UNKNOWN_LABELS]]
+        more = [f"{len(papers) - len(shown):,} more labels"] if len(papers) > len(shown) else []
+        sentences.append(
+            f"{report['unknown_labels']:,} of {every:,} papers are not scored, because the model does not know their "
+            f"label ({', '.join(shown + more)})."
+        )
+    if report["not_finite"]:
+        sentences.append(
+            f"{report['not_finite']:,} of {every:,} papers are not scored, because the model gives NaN or infinity for "
+            "them."
+        )
+    return sentences
 
 
 def _validation_warning(report: Mapping[str, Any]) -> list[str]:
@@ -138,9 +144,9 @@ def _verdict(report: Mapping[str, Any]) -> dict[str, str]:
     """Say in one line whether the figures may be believed."""
     seen, scored = report["seen_in_training"], report["scored_papers"]
     if not scored:
-        unknown = " ".join(["", *unknown_sentences(report)])
-        return {"kind": "bad", "text": f"All {seen:,} papers were in the training data, so there is no score.{unknown}"}
-    told = [*unknown_sentences(report), *_validation_warning(report)]
+        why = [f"{seen:,} papers were in the training data."] if seen else []
+        return {"kind": "bad", "text": " ".join(["No paper is scored.", *why, *unscored_sentences(report)])}
+    told = [*unscored_sentences(report), *_validation_warning(report)]
     if seen:
         told.append(f"{seen:,} of {seen + scored:,} papers were in the training data: the headline leaves them out.")
     if told:

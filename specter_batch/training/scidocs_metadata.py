@@ -92,7 +92,7 @@ def _judge(paper: Any, english: EnglishFilter | None) -> tuple[str, str] | Drop:
     if not abstract or abstract.isspace():
         return Drop(reason="missing_abstract")
     # Joined as the nightly job joins them, so that training and nights agree on what is English.
-    if english is not None and (language := english.language(f"{title} {abstract}")) != "en":
+    if english is not None and (language := english.foreign_language(f"{title} {abstract}")):
         return Drop(reason="not_english", detail=language)
     return title, abstract
 

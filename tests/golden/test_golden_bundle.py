@@ -55,7 +55,7 @@ def test_it_holds_all_that_a_bundle_holds(bundle: ModelBundle) -> None:
     ]
     assert bundle.graph_for("cpu", "int8").deferral_margin is not None
     assert len(bundle.seen_texts())
-    assert bundle.reference()["label_shares"].keys() == set(bundle.labels)
+    assert bundle.reference().label_shares.keys() == set(bundle.labels)
 
 
 def test_texts_become_the_same_tokens(token_ids: list[TokenIds]) -> None:

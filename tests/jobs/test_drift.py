@@ -18,9 +18,9 @@ from specter_jobs.drift import (
     jensen_shannon_distance,
     population_stability_index,
     psi_by_chance,
-    read_previous,
     reject_rate,
 )
+from specter_jobs.previous import read_figures
 
 
 def counts(*values: float) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
@@ -115,28 +115,30 @@ def test_a_label_that_only_the_other_side_knows_counts_as_drift() -> None:
 
 
 def test_a_night_without_labels_has_no_drift_and_no_error() -> None:
-    drift = report_of(papers=0, scored=0, previous=report_of())["drift"]
+    report = report_of(papers=0, scored=0, previous=report_of())
+    drift = report["drift"]
     assert drift["previous"]["psi"] is drift["reference"]["js_distance"] is None
     assert drift["previous"]["mean_score_change"] is None
-    assert "| previous night | 200 | – | – | – | – |" in drift_markdown(drift)
+    assert "| previous night | 200 | – | – | – | – |" in drift_markdown(report)
 
 
 def test_the_markdown_shows_what_it_was_compared_with() -> None:
-    assert "previous night" not in drift_markdown(report_of()["drift"])
-    lines = drift_markdown(report_of(previous=report_of())["drift"]).splitlines()
+    assert "previous night" not in drift_markdown(report_of())
+    *lines, _, named = drift_markdown(report_of(previous=report_of())).splitlines()
+    assert named == "The previous night is before."
     assert lines[-1] == "| previous night | 200 | 0.0000 | 0.0594 | 0.0000 | +0.0000 | +0.0000 |"
 
 
 def test_a_folder_without_a_report_is_no_previous_night(tmp_path: Path) -> None:
-    assert read_previous(tmp_path) is None
-    assert read_previous(tmp_path / "missing") is None
+    assert read_figures(tmp_path) is None
+    assert read_figures(tmp_path / "missing") is None
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"rows": {}}', "null"])
 def test_something_else_than_a_report_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "report.json").write_text(content)
     with pytest.raises(ConfigError, match="not the report of a night"):
-        read_previous(tmp_path)
+        read_figures(tmp_path)
 
 
 def test_a_night_is_compared_with_its_bundle_and_the_night_before(
@@ -146,8 +148,8 @@ def test_a_night_is_compared_with_its_bundle_and_the_night_before(
     report = night(sample_paths.night, previous=tmp_path / "before").report
     assert report["drift"]["previous"]["psi"] == pytest.approx(0, abs=1e-12)
     reference = ModelBundle.open(tiny_bundle).reference()
-    assert report["drift"]["reference"]["papers"] == reference["papers"]
-    change = report["mean_score"] - reference["mean_score"]
+    assert report["drift"]["reference"]["papers"] == reference.papers
+    change = report["mean_score"] - reference.mean_score
     assert report["drift"]["reference"]["mean_score_change"] == pytest.approx(change)
     assert json.loads((tmp_path / "out/report.json").read_text())["drift"] == report["drift"]
 

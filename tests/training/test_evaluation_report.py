@@ -48,7 +48,7 @@ def report_of(
     )
     told = {"model": "runs/one", "fingerprint": None, "papers": "test.parquet", "papers_sha256": "a" * 64}
     ran = {"device": "cpu", "provider": "torch", "graph": "model.safetensors", "version": "0.0.0"}
-    labels_read = {"unknown_labels": 0, "unknown_label_papers": {}, "notes": []}
+    labels_read = {"unknown_labels": 0, "not_finite": 0, "unknown_label_papers": {}, "notes": []}
     return found | told | ran | labels_read | {"is_validation_data": False, "dropped": {}} | more
 
 
@@ -107,7 +107,7 @@ def test_the_verdict_says_whether_the_figures_may_be_believed() -> None:
     assert verdict().startswith("None of the 300 papers was in the training data")
     assert verdict(seen=20).startswith("20 of 300 papers were in the training data")
     assert verdict(is_validation_data=True).startswith(VALIDATION_WARNING)
-    assert verdict(seen=300).startswith("All 300 papers were in the training data, so there is no score")
+    assert verdict(seen=300).startswith("No paper is scored. 300 papers were in the training data.")
 
 
 def test_papers_with_an_unknown_label_are_counted_next_to_the_f1() -> None:

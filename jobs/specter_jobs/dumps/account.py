@@ -47,6 +47,7 @@ def account_of(
     return {
         "records": records,
         "rejects_by_reason": dict(sorted(reasons.items())),
+        "unusable_labels": sum(entry.unusable_labels for entry in entries),
         "files": {"found": len(entries) + len(failed), "finished": len(entries), "failed": len(failed)},
         "failed_files": dict(failed),
         "ignored_files": dict(ignored),

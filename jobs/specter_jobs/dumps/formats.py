@@ -1,16 +1,16 @@
 """The formats by name, and the reader of each; a reader is imported when it is asked for."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import cast
 
 from specter_batch.errors import ConfigError
+from specter_batch.papers import NO_LABELS
 from specter_jobs.dumps.names import FormatName
 from specter_jobs.dumps.records import DumpReader
 from specter_jobs.dumps.table_layout import TableLayout
 from specter_jobs.dumps.tables import TableColumns
 
-NO_LABEL = "none"
 _READERS: dict[FormatName, str] = {
     "s2ag": "s2ag:S2agReader",
     "s2orc": "s2orc:S2orcReader",
@@ -59,14 +59,17 @@ class Format:
         """
         reader = self.reader()
         self._check_layout()
-        if self.columns != TableColumns() and self.name not in ("jsonl", "csv"):
+        papers = self.columns.papers
+        without_labels = papers.candidates("label") == ()
+        others = replace(self.columns, papers=replace(papers, label=None)) if without_labels else self.columns
+        if others != TableColumns() and self.name not in ("jsonl", "csv"):
             raise ConfigError(f"--*-column options are for jsonl and csv; {self.name} has its own field names")
+        if wanted == NO_LABELS or (wanted is None and without_labels):
+            return None
         if wanted is None:
             return getattr(reader, "default_label", None)
-        if wanted == NO_LABEL:
-            return None
         if wanted not in reader.label_choices:
-            choices = ", ".join((*reader.label_choices, NO_LABEL))
+            choices = ", ".join((*reader.label_choices, NO_LABELS))
             hint = "; name the column with --label-column" if self.name in ("jsonl", "csv") else ""
             raise ConfigError(f"--label {wanted}: {self.name} has {choices}{hint}")
         return wanted

@@ -145,6 +145,17 @@ def single(value: Any, field: str) -> str | None:
     return as_id(value, field)
 
 
+def optional_label(value: Any) -> tuple[str | None, bool]:
+    """Return a record's label as `single` reads it, and whether there is a value that is no label.
+
+    An odd label must not cost a paper: only scores need true labels.
+    """
+    try:
+        return single(value, "label"), False
+    except FieldError:
+        return None, True
+
+
 def _kind(value: Any) -> str:
     if isinstance(value, UnreadableValue):
         return f"something {value.detail}"

@@ -30,6 +30,7 @@ class IngestEntry(BaseModel):
         papers: Output files.
         rejects: Output files.
         index: Files of versions, where the format has versions.
+        unusable_labels: Papers kept without their label, because it is neither text nor a whole number.
         seconds: Of reading and writing it.
     """
 
@@ -48,6 +49,7 @@ class IngestEntry(BaseModel):
     papers: list[OutputFile]
     rejects: list[OutputFile]
     index: list[OutputFile]
+    unusable_labels: int = 0
     seconds: float
 
     @property

@@ -25,6 +25,7 @@ class RecordSorter:
         records: Seen.
         readable: One of them had an id, so that the file is of the format.
         reasons: Rejects by reason; the other counts are of what became of the rest.
+        unusable_labels: Papers kept without their label, because it is neither text nor a whole number.
 
     Args:
         file: The input file's name, for its rejects.
@@ -50,6 +51,7 @@ class RecordSorter:
         self.filtered = 0
         self.filtered_without_year = 0
         self.tombstones = 0
+        self.unusable_labels = 0
         self.reasons: Counter[Reason] = Counter()
         self._file, self._source = file, source
         self._first_year, self._last_year = options.years or (None, None)
@@ -86,6 +88,7 @@ class RecordSorter:
             self.filtered += 1
             self.filtered_without_year += record.year is None
         else:
+            self.unusable_labels += record.label_unusable
             place = self._papers.place
             self._papers.add(
                 (paper_id, title, abstract or None, normalise_label(record.label), self._source, record.year),

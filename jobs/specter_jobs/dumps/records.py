@@ -22,6 +22,7 @@ class PaperRecord:
         title: The title, or None. A record without title and abstract becomes a reject.
         abstract: The abstract, or None where the dump has none: such a paper is kept.
         label: The label the reader was asked for, or None where the dump names none or more than one.
+        label_unusable: The record has a label that is neither text nor a whole number; the paper is kept without it.
         year: The year of publication, where the dump knows it.
         position: Where the record stands in its file: the line (from 1), the record (from 1) or the byte offset.
         deleted: A tombstone: the dump withdraws this id (PubMed's DeleteCitation).
@@ -34,6 +35,7 @@ class PaperRecord:
     title: str | None
     abstract: str | None
     label: str | None = None
+    label_unusable: bool = False
     year: int | None = None
     position: int
     deleted: bool = False

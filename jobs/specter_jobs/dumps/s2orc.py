@@ -6,7 +6,7 @@ from typing import Any, BinaryIO
 
 from specter_batch.labels import MAG
 from specter_jobs.dumps.json_lines import id_of, read_json_lines
-from specter_jobs.dumps.json_values import as_id, as_text, as_year, require_keys, single
+from specter_jobs.dumps.json_values import as_id, as_text, as_year, optional_label, require_keys
 from specter_jobs.dumps.records import MalformedRecord, PaperRecord, ReadOptions
 
 # S2ORC writes "Computer Science" where SciDocs' table has "Computer science".
@@ -34,12 +34,13 @@ class S2orcReader:
 
 def _paper(position: int, value: Any, options: ReadOptions) -> PaperRecord:
     record = require_keys(value, ("paper_id", "title", "abstract"))
-    field = single(record.get("mag_field_of_study"), "mag_field_of_study") if options.label else None
+    field, unusable = optional_label(record.get("mag_field_of_study") if options.label else None)
     return PaperRecord(
         paper_id=as_id(record["paper_id"], "paper_id"),
         title=as_text(record["title"], "title"),
         abstract=_abstract(as_text(record["abstract"], "abstract")),
         label=_MAG_NAMES.get(field.casefold(), field) if field else None,
+        label_unusable=unusable,
         year=as_year(record.get("year")),
         position=position,
     )

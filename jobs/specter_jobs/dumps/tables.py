@@ -14,7 +14,7 @@ from specter_jobs.dumps.csv_header import OTHER_ENCODING, read_header
 from specter_jobs.dumps.csv_lines import CsvLines
 from specter_jobs.dumps.csv_rows import CsvRows
 from specter_jobs.dumps.json_lines import id_of, read_json_lines
-from specter_jobs.dumps.json_values import as_id, as_text, as_year, id_of_table, require_keys, single
+from specter_jobs.dumps.json_values import as_id, as_text, as_year, id_of_table, optional_label, require_keys
 from specter_jobs.dumps.records import MalformedRecord, PaperRecord, ReadOptions, WrongFormatError
 from specter_jobs.dumps.table_layout import TableLayout
 
@@ -34,9 +34,8 @@ class TableColumns:
 
     def candidates(self) -> dict[str, tuple[str, ...]]:
         """Return the names under which each canonical column is looked for, in this order."""
-        given = {name: getattr(self.papers, name) for name in DETECTED_NAMES} | {"year": self.year}
-        detected = dict(DETECTED_NAMES) | {"year": YEAR_NAMES}
-        return {name: (given[name],) if given[name] else detected[name] for name in detected}
+        names = {name: self.papers.candidates(name) for name in DETECTED_NAMES}
+        return names | {"year": (self.year,) if self.year else YEAR_NAMES}
 
 
 class JsonlReader:
@@ -48,7 +47,8 @@ class JsonlReader:
 
     def __init__(self, columns: TableColumns) -> None:
         self._names = columns.candidates()
-        given = (columns.papers.abstract, columns.papers.label, columns.year)
+        label = columns.papers.label if self._names["label"] else None
+        given = (columns.papers.abstract, label, columns.year)
         self._given = {name for name in given if name is not None}
 
     def read(self, stream: BinaryIO, options: ReadOptions) -> Iterator[PaperRecord | MalformedRecord]:
@@ -80,11 +80,13 @@ class JsonlReader:
             if not found[name]:
                 option = f"--{name.replace('_', '-')}-column"
                 require_keys(record, (" or ".join(self._names[name]),), hint=f"; name it with {option}")
+        label, label_unusable = optional_label(record.get(found["label"]) if found["label"] else None)
         return PaperRecord(
             paper_id=as_id(record[found["paper_id"]], "paper_id"),
             title=as_text(record[found["title"]], "title"),
             abstract=as_text(record.get(found["abstract"]), "abstract"),
-            label=single(record.get(found["label"]), "label"),
+            label=label,
+            label_unusable=label_unusable,
             year=as_year(record.get(found["year"])),
             position=position,
         )
@@ -156,6 +158,7 @@ def _row(position: int, values: dict[str, str]) -> PaperRecord | MalformedRecord
         title=text["title"] or None,
         abstract=text["abstract"] or None,
         label=id_of_table(label) if _is_unicode(label) else None,
+        label_unusable=not _is_unicode(label),
         year=as_year(text.get("year")),
         position=position,
     )

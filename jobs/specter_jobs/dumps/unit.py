@@ -103,6 +103,7 @@ def ingest_unit(
         papers=papers.files,
         rejects=rejects.files,
         index=index.files,
+        unusable_labels=account.unusable_labels,
         seconds=round(time.monotonic() - began, 3),
     )
     if entry.accounted != entry.records:
