@@ -93,12 +93,10 @@ def test_with_many_classes_every_one_is_listed_and_the_confusions_are_named() ->
 
 def test_the_verdict_names_failed_gates_and_shards() -> None:
     good = text_of(html_of(gates=GateLimits(min_rows=1)))
-    bad = text_of(html_of(gates=GateLimits(min_rows=1000, min_macro_f1=1), failed_shards={"b": "is empty"}))
+    bad = text_of(html_of(gates=GateLimits(min_rows=1000, min_macro_f1=1), scored=0, failed_shards={"b": "is empty"}))
     assert "Every row is accounted for, and every gate has passed" in good
-    assert (
-        "Shards or files that failed: 1 (a rerun does only these). Gates that failed: min_rows, max_psi_previous" in bad
-    )
-    assert "✗ failed : there is no previous night" in bad
+    assert "Shards or files that failed: 1 (a rerun does only these). Gates that failed: min_rows, min_macro_f1" in bad
+    assert "✗ failed : no unseen paper had a true label" in bad
     assert "b is empty" in bad
 
 
