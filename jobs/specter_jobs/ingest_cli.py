@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from specter_batch.argument_checks import UrlOrPath
 from specter_batch.errors import ConfigError
 from specter_batch.options import AbstractColumn, AsJson, LabelColumn, PaperIdColumn, TitleColumn, interruptible
 from specter_batch.terminal import error_console, show, show_json
@@ -20,7 +21,7 @@ def register(app: typer.Typer) -> None:
 
 def ingest(
     format_: Annotated[FormatName, typer.Argument(metavar="FORMAT", help="The dump's format.")],
-    source: Annotated[str, typer.Argument(metavar="INPUT", help="The dump: file, folder or glob.")],
+    source: Annotated[str, UrlOrPath(), typer.Argument(metavar="INPUT", help="The dump: file, folder or glob.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for papers, rejects and the account.")],
     year: Annotated[
         str | None, typer.Option(help="Only papers of 2020, 2015:2020, 2020: or :2010.", show_default=False)
