@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from specter_jobs.dumps.json_lines import id_of, read_json_lines
-from specter_jobs.dumps.json_values import DETAIL_CHARACTERS, as_id, as_line, as_text, as_version, require_keys
+from specter_jobs.dumps.json_values import DETAIL_CHARACTERS, as_id, as_text, as_version, require_keys
+from specter_jobs.dumps.markup import plain_text
 from specter_jobs.dumps.records import MalformedRecord, PaperRecord, ReadOptions
 
 # Archives that arXiv closed and what it made of them (https://arxiv.org/category_taxonomy): old papers still carry
@@ -70,10 +71,10 @@ class ArxivReader:
 def _paper(position: int, value: Any, options: ReadOptions) -> PaperRecord:
     record = require_keys(value, ("id", "title", "abstract", "categories"))
     paper_id = as_id(record["id"], "id")
-    abstract = as_line(record["abstract"], "abstract")
+    abstract = plain_text(as_text(record["abstract"], "abstract") or "")
     return PaperRecord(
         paper_id=paper_id,
-        title=as_line(record["title"], "title"),
+        title=plain_text(as_text(record["title"], "title") or ""),
         abstract=abstract,
         label=_label(as_text(record["categories"], "categories"), options.label),
         year=_year(record, paper_id),

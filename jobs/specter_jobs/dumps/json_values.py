@@ -101,12 +101,6 @@ def as_text(value: Any, field: str) -> str | None:
     return value
 
 
-def as_line(value: Any, field: str) -> str | None:
-    """Return a text on one line: every run of white space becomes one blank."""
-    text = as_text(value, field)
-    return None if text is None else " ".join(text.split())
-
-
 def as_year(value: Any) -> int | None:
     """Return the year of a number, a text such as "2020" or pandas' "2020.0", or a date ("2020-05-17T08:00:00Z").
 

@@ -7,6 +7,8 @@ import re
 
 from lxml import etree
 
+from specter_jobs.dumps.markup_tags import has_markup, has_tags, tree_of, usable
+
 # Left out with all they hold: a formula's second spelling, and what no reader sees.
 _DROPPED = frozenset(("annotation", "annotation-xml", "script", "style"))
 _TITLES = frozenset(("title", "h1", "h2", "h3", "h4"))
@@ -18,23 +20,11 @@ _BOLD = frozenset(("bold", "b", "strong"))
 _MATH = frozenset(("math", "semantics", "mrow", "mi", "mn", "mo", "mtext", "mspace", "mstyle", "mpadded", "mphantom"))
 _MATH |= frozenset(("msub", "msup", "msubsup", "munder", "mover", "munderover", "mmultiscripts", "mfrac", "msqrt"))
 _MATH |= frozenset(("mroot", "mfenced", "mtable", "mtr", "mtd", "inline-formula", "alternatives"))
+# Some mark-up was escaped again for each format that it went through.
+ESCAPED_TIMES = 3
 # Marks that no XML text can hold, so that they cannot be mistaken for the text's own.
 _TITLE_END, _BLOCK_END, _SLANT, _FORMULA, _FORMULA_END, _BOLD_START, _BOLD_END = map(chr, range(7))
 
-_XML = etree.XMLParser(
-    resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, remove_comments=True, remove_pis=True
-)
-_HTML = etree.HTMLParser(no_network=True, huge_tree=False, remove_comments=True, remove_pis=True)
-_WRAPPED = '<x xmlns:jats="jats" xmlns:mml="mml" xmlns:xlink="xlink" xmlns:ali="ali">{}</x>'
-
-_XML_ENTITIES = frozenset(("amp", "lt", "gt", "quot", "apos"))
-_ENTITY = re.compile(r"&([A-Za-z][A-Za-z0-9]*);")
-_ESCAPED_ENTITY = re.compile(r"&(?:[A-Za-z]{2,8}|#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6});")
-_ESCAPED_TAG = re.compile(
-    r"</?(?:jats:|mml:)?(?:p|i|b|u|em|strong|italic|bold|underline|sub|sup|scp?|tt|br|span|div|sec|title|ul|ol|li|math|m[ion])"
-    r"(?:\s+[\w:.-]+\s*=[^<>]*)?\s*/?>",
-    re.IGNORECASE,
-)
 _TEX_BODY = re.compile(r"\\begin\{document\}(.*?)\\end\{document\}", re.DOTALL)
 _HEADING = re.compile(
     r"[\s\x01\x02\x05]*(?:(?i:abstract)\s*(?:[\x00\x01\x06]|[:.]\s*|[—–-]\s)|ABSTRACT\s+(?=[A-Z][a-z])|A(?i:bstract)(?=[A-Z][a-z]))"
@@ -57,42 +47,41 @@ def collapse(text: str | None) -> str | None:
 def element_text(element: etree._Element) -> str | None:
     """Return the plain text of an XML element: inline mark-up dissolved, blocks parted by a blank."""
     if not len(element):
-        return unescaped(element.text or "")
-    return unescaped(_plain(_marked_text(element), glued=False))
+        return plain_text(element.text or "")
+    return plain_text(_plain(_marked_text(element), glued=False))
 
 
 def fragment_text(fragment: str, *, heading: bool = False) -> str | None:
     """Return the plain text of a fragment of JATS or HTML mark-up, well-formed or not.
 
     Args:
-        fragment: The mark-up as it stands in a JSON value. Titles of sections become "Title: ".
+        fragment: The mark-up as it is in a JSON value. Titles of sections become "Title: ".
         heading: Drop a leading heading "Abstract".
     """
-    marked = _marked_text(_parse(fragment)) if "<" in fragment or "&" in fragment else fragment
-    if _ESCAPED_TAG.search(marked):  # mark-up escaped once more than the format asks for
-        marked = _marked_text(_parse(_unmarked(marked)))
+    marked = usable(fragment)
+    if has_markup(marked):
+        marked = _marked_text(tree_of(marked))
+    for _ in range(1, ESCAPED_TIMES):
+        if not has_tags(marked):
+            break
+        marked = _marked_text(tree_of(_unmarked(marked)))
     if heading and (found := _HEADING.match(marked)):
         marked = marked[found.end() :]
-    return unescaped(_plain(marked, glued=True))
+    return plain_text(_plain(marked, glued=True))
 
 
-def unescaped(text: str) -> str | None:
-    """Return a text without the tags and entities that were escaped once too often, its white space collapsed."""
-    if "<" in text and _ESCAPED_TAG.search(text):
-        text = _ESCAPED_TAG.sub("", text)
-    if "&" in text and _ESCAPED_ENTITY.search(text):
-        text = html.unescape(text)
+def plain_text(text: str) -> str | None:
+    """Return a text without the tags and entities that its source left in it, its white space collapsed."""
+    for _ in range(ESCAPED_TIMES):
+        if not has_markup(text):
+            break
+        text = _plain(_marked_text(tree_of(text)), glued=False)
     return collapse(text)
 
 
-def _parse(fragment: str) -> etree._Element:
-    named = _ENTITY.sub(
-        lambda found: found[0] if found[1] in _XML_ENTITIES else html.unescape(found[0]).replace("<", "&lt;"), fragment
-    )
-    try:
-        return etree.fromstring(_WRAPPED.format(named), _XML)
-    except etree.XMLSyntaxError:
-        return etree.fromstring(f"<html><body>{fragment}</body></html>", _HTML)
+def without_markup(text: str | None) -> str | None:
+    """Return the plain text of a text with tags or entities, and any other text as it is, line breaks included."""
+    return plain_text(text) if text and has_markup(text) else text
 
 
 def _marked_text(root: etree._Element) -> str:
@@ -120,8 +109,7 @@ def _marked_text(root: etree._Element) -> str:
         if node.text:
             pieces.append(_kept(node.text, formula))
         todo.append(closing)
-        for number in range(len(node) - 1, -1, -1):
-            child = node[number]
+        for number, child in reversed(list(enumerate(node))):
             if child.tail:
                 todo.append(_kept(child.tail, formula))
             todo.append(child)

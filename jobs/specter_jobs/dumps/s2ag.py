@@ -11,7 +11,8 @@ import pyarrow as pa
 from specter_batch.errors import PaperSchemaError, ShardError
 from specter_jobs.dumps.inputs import InputCount, opened
 from specter_jobs.dumps.json_lines import json_values
-from specter_jobs.dumps.json_values import FieldError, as_id, as_line, as_text, as_year, require_keys
+from specter_jobs.dumps.json_values import FieldError, as_id, as_text, as_year, require_keys
+from specter_jobs.dumps.markup import plain_text, without_markup
 from specter_jobs.dumps.records import MalformedRecord, PaperRecord, ReadOptions, WrongFormatError
 
 # A bucket holds the rows of so many consecutive corpusids and is sorted in memory: at 1.3 kB for a mean abstract, and
@@ -19,6 +20,9 @@ from specter_jobs.dumps.records import MalformedRecord, PaperRecord, ReadOptions
 BUCKET_IDS = 1 << 18
 # Text gathered before it goes to the buckets on disk. Less memory costs more and smaller writes.
 GATHERED_CHARACTERS = 64 << 20
+
+# Fields of the full texts (`s2orc`, `s2orc_v2`), whose rows have titles, too.
+_FULL_TEXT = frozenset(("body", "bibliography", "content"))
 
 _ROWS = pa.schema(
     [
@@ -164,8 +168,8 @@ def _row(value: Any, file: int, line: int, *, is_paper: bool, source: str | None
     try:
         record = require_keys(value, ("corpusid", "title" if is_paper else "abstract"))
         corpusid = _corpusid(record["corpusid"])
-        title = as_line(record["title"], "title") if is_paper else None
-        abstract = (as_text(record.get("abstract"), "abstract") or "").strip() or None
+        title = plain_text(as_text(record["title"], "title") or "") if is_paper else None
+        abstract = (without_markup(as_text(record.get("abstract"), "abstract")) or "").strip() or None
         label = _category(record.get("s2fieldsofstudy"), source) if source else None
         return corpusid, is_paper, file, line, title, abstract, label, as_year(record.get("year")), None
     except FieldError as error:
@@ -211,6 +215,7 @@ def _dataset_of(path: Path) -> str | None:
         first = None
     if first is not None:
         known = {"title": "papers", "abstract": "abstracts"} if "corpusid" in first else {}
+        known = {} if _FULL_TEXT.intersection(first) else known
         return next((dataset for field, dataset in known.items() if field in first), None)
     for name in (path.name.lower(), path.parent.name.lower()):
         named = [dataset for dataset in ("papers", "abstracts") if dataset in name]

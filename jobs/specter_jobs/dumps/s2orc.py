@@ -7,6 +7,7 @@ from typing import Any, BinaryIO
 from specter_batch.labels import MAG
 from specter_jobs.dumps.json_lines import id_of, read_json_lines
 from specter_jobs.dumps.json_values import as_id, as_text, as_year, optional_label, require_keys
+from specter_jobs.dumps.markup import without_markup
 from specter_jobs.dumps.records import MalformedRecord, PaperRecord, ReadOptions
 
 # S2ORC writes "Computer Science" where SciDocs' table has "Computer science".
@@ -37,7 +38,7 @@ def _paper(position: int, value: Any, options: ReadOptions) -> PaperRecord:
     field, unusable = optional_label(record.get("mag_field_of_study") if options.label else None)
     return PaperRecord(
         paper_id=as_id(record["paper_id"], "paper_id"),
-        title=as_text(record["title"], "title"),
+        title=without_markup(as_text(record["title"], "title")),
         abstract=_abstract(as_text(record["abstract"], "abstract")),
         label=_MAG_NAMES.get(field.casefold(), field) if field else None,
         label_unusable=unusable,
@@ -47,4 +48,4 @@ def _paper(position: int, value: Any, options: ReadOptions) -> PaperRecord:
 
 
 def _abstract(text: str | None) -> str | None:
-    return None if text is None else _BREAKS.sub("\n", text)
+    return None if text is None else without_markup(_BREAKS.sub("\n", text))

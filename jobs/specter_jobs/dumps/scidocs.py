@@ -8,6 +8,7 @@ from specter_batch.errors import PaperSchemaError
 from specter_batch.json_scan import JsonScanner
 from specter_jobs.dumps.json_lines import parsed
 from specter_jobs.dumps.json_values import as_id, as_text, as_year, require_keys
+from specter_jobs.dumps.markup import without_markup
 from specter_jobs.dumps.records import MalformedRecord, PaperRecord, ReadOptions
 
 
@@ -37,8 +38,8 @@ def _paper(key: str, position: int, value: Any) -> PaperRecord:
     record = require_keys(value, ("title",))
     return PaperRecord(
         paper_id=_id(key, record),
-        title=as_text(record["title"], "title"),
-        abstract=as_text(record.get("abstract"), "abstract"),
+        title=without_markup(as_text(record["title"], "title")),
+        abstract=without_markup(as_text(record.get("abstract"), "abstract")),
         year=as_year(record.get("year")),
         position=position,
     )

@@ -9,7 +9,6 @@ from specter_jobs.dumps.json_values import (
     DETAIL_CHARACTERS,
     FieldError,
     as_id,
-    as_line,
     as_text,
     as_year,
     require_keys,
@@ -67,9 +66,8 @@ def test_an_id_of_another_kind_is_refused(value: object) -> None:
         as_id(value, "id")
 
 
-def test_texts_are_left_as_they_are_and_lines_are_joined() -> None:
+def test_texts_are_left_as_they_are() -> None:
     assert as_text(" a\n b ", "title") == " a\n b "
-    assert as_line(" a\n b\u00a0c ", "title") == "a b c"
     with pytest.raises(FieldError, match="title is not valid Unicode"):
         as_text("a\ud800", "title")
 

@@ -1,7 +1,12 @@
+import time
+from xml.sax.saxutils import escape
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from lxml import etree
 
-from specter_jobs.dumps.markup import element_text, fragment_text
+from specter_jobs.dumps.markup import element_text, fragment_text, plain_text, without_markup
 
 
 def text_of(xml: str) -> str | None:
@@ -136,3 +141,77 @@ def test_a_fragment_declares_no_entities() -> None:
 def test_mark_up_nested_a_thousand_deep_does_not_break_the_reader() -> None:
     text = fragment_text("<i>" * 1_500 + "deep" + "</i>" * 1_500)
     assert text is None or set(text.split()) <= {"deep"}
+
+
+@pytest.mark.parametrize(
+    ("fragment", "text"),
+    [
+        ("Cells with a<b in rats & hens", "Cells with a<b in rats & hens"),
+        ("<jats:p>p<0.01, x<y and y>z & so on</jats:p>", "p<0.01, x<y and y>z & so on"),
+        ("<jats:p>a&lt;b&gt;c</jats:p>", "a<b>c"),
+        ("a<b>c", "a<b>c"),
+        ("i<j<k and <i>x</i><y", "i<j<k and x<y"),
+        ("the mean <p> of it, an <S>-matrix", "the mean <p> of it, an <S>-matrix"),
+        ("List<String> at <https://a.example>", "List<String> at <https://a.example>"),
+        ("<i>E. coli in cows", "E. coli in cows"),
+        ("One.<p>Two", "One. Two"),
+        ("H<sub>2O, <span style='x'>y", "H2O, y"),
+        ("A<![CDATA[x<y]]>B<!-- <i>gone</i> -->", "Ax<yB"),
+        ("<B>Aim</B> &amp;lt;i&amp;gt;Mus&amp;lt;/i&amp;gt;", "Aim Mus"),
+        ("&notit; &copy2020 R&D; &#8211;", "&notit; &copy2020 R&D; –"),
+    ],
+)
+def test_only_real_mark_up_goes(fragment: str, text: str) -> None:
+    assert fragment_text(fragment) == text
+    assert plain_text(fragment) == text
+
+
+def test_control_characters_are_no_marks() -> None:
+    assert fragment_text("one\x00two\x1fthree\x02") == "onetwo three"
+
+
+def test_text_without_mark_up_keeps_its_lines() -> None:
+    assert without_markup("a < b\n c > d & e") == "a < b\n c > d & e"
+    assert without_markup("a <i>b</i>\n c") == "a b c"
+    assert without_markup(None) is None
+
+
+@given(
+    parts=st.lists(
+        st.tuples(
+            st.text(st.sampled_from("aby ><&=.,;05é∑"), max_size=12),
+            st.sampled_from(["i", "sub", "jats:p", "mml:mi", "b", "jats:bold", "unknown"]),
+        ),
+        max_size=6,
+    ),
+    well_formed=st.booleans(),
+)
+def test_text_within_mark_up_survives(parts: list[tuple[str, str]], well_formed: bool) -> None:
+    """lxml's own reading of the same mark-up is the second opinion, but for blanks between blocks."""
+    fragment = "".join(f"<{tag}>{escape(text)}</{tag}>" for text, tag in parts)
+    root = etree.fromstring(f'<x xmlns:jats="j" xmlns:mml="m">{fragment}</x>')
+    seen = "".join(root.itertext())
+    found = fragment_text(fragment if well_formed else f"<i>{fragment}</x> & ") or ""
+    for letter in "0y5é∑=":
+        assert found.count(letter) == seen.count(letter)
+
+
+@given(text=st.text(st.sampled_from("mxyz <=.,;05é∑&/"), max_size=40))
+def test_text_that_holds_no_tag_is_kept_whole(text: str) -> None:
+    whole = " ".join(text.split()) or None
+    assert fragment_text(text) == plain_text(text) == whole
+
+
+@given(text=st.text(max_size=60) | st.text(st.sampled_from("<>/!-[]CDATA&;#xbip =\\\"'"), max_size=60))
+def test_whatever_the_text_is_it_is_read(text: str) -> None:
+    found = fragment_text(text, heading=True)
+    assert found is None or found == " ".join(found.split())
+
+
+@pytest.mark.parametrize(
+    "piece", ["<", "<!--", '<a x="', "<![CDATA[", "<!DOCTYPE [", "&", "<a   ", "<i>", "<p>", "</i>"]
+)
+def test_odd_text_takes_time_by_its_length(piece: str) -> None:
+    began = time.process_time()
+    fragment_text(piece * 10_000)
+    assert time.process_time() - began < 5
