@@ -10,7 +10,7 @@ import numpy.typing as npt
 from specter_batch.display import markdown_text
 from specter_batch.labels import LabelSet
 from specter_batch.metrics import F1Report, Tally
-from specter_batch.papers import normalised_text_hash
+from specter_batch.papers import TEXT_TEMPLATE, normalised_text_hash, paper_text
 
 
 def seen_in_training(texts: Sequence[str], seen_texts: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
@@ -24,6 +24,25 @@ def seen_in_training(texts: Sequence[str], seen_texts: npt.NDArray[np.uint64]) -
     # Not np.isin, which sorts all the training texts again for each handful of papers.
     first, after = (np.searchsorted(seen_texts, hashes, side=side) for side in ("left", "right"))
     return np.asarray(first < after, dtype=np.bool_)
+
+
+def papers_seen(
+    papers: Sequence[tuple[str | None, str | None]], seen_texts: npt.NDArray[np.uint64], *, template: str
+) -> npt.NDArray[np.bool_]:
+    """Return `(n,)` bool: a model, or a model it was trained from, was trained on the paper.
+
+    Hashes of training texts are made with the default template, whatever separator a model uses, so that models that
+    were trained from each other agree. Hashes made with the model's own template are recognised too.
+
+    Args:
+        papers: Title and abstract of each paper.
+        seen_texts: Sorted normalised hashes, `(n_texts,)`, as a run or a bundle keeps them.
+        template: The model's own text template.
+    """
+    found = np.zeros(len(papers), dtype=np.bool_)
+    for text_template in {TEXT_TEMPLATE, template}:
+        found |= seen_in_training([paper_text(*paper, text_template) for paper in papers], seen_texts)
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from specter_batch.errors import ShardError
 from specter_batch.labels import LabelSet, normalise_label
 from specter_batch.language import ENGLISH, UNDECIDED, EnglishFilter
 from specter_batch.papers import PaperBatch, is_blank, paper_text, text_hash
-from specter_batch.scores import seen_in_training
+from specter_batch.scores import papers_seen
 from specter_jobs.config import NightConfig
 from specter_jobs.rejects import Mask, screen_columns
 from specter_jobs.shards import ShardReader
@@ -38,7 +38,13 @@ class Truth:
 
     @classmethod
     def of(
-        cls, values: list[str | None], texts: list[str], *, labels: LabelSet, seen_texts: npt.NDArray[np.uint64]
+        cls,
+        values: list[str | None],
+        pairs: list[tuple[str, str | None]],
+        *,
+        labels: LabelSet,
+        seen_texts: npt.NDArray[np.uint64],
+        template: str,
     ) -> "Truth":
         """Look up the papers' true labels `values`, None or blank where there is none."""
         names = [normalise_label(value) for value in values]
@@ -47,7 +53,7 @@ class Truth:
         return cls(
             scored=scored,
             label_id=np.array([label for label in found if label is not None], dtype=np.int64),
-            seen=seen_in_training([texts[i] for i in np.flatnonzero(scored)], seen_texts),
+            seen=papers_seen([pairs[i] for i in np.flatnonzero(scored)], seen_texts, template=template),
             unknown=np.array([name is not None for name in names], dtype=np.bool_) & ~scored,
         )
 
@@ -124,7 +130,7 @@ class ShardPreparer:
             foreign, undecided = _foreign_languages(self._english, papers, screening.usable)
             screening.reject_rows(foreign, "not_english")
         usable = papers.table.filter(pa.array(screening.usable))
-        pairs = zip(usable["title"].to_pylist(), usable["abstract"].to_pylist(), strict=True)
+        pairs = list(zip(usable["title"].to_pylist(), usable["abstract"].to_pylist(), strict=True))
         texts = [paper_text(title, abstract, self._template) for title, abstract in pairs]
         hashes = [text_hash(text) for text in texts]
 
@@ -141,7 +147,13 @@ class ShardPreparer:
             paper_ids=usable["paper_id"],
             title_only=is_blank(usable["abstract"]),
             hashes=hashes,
-            truth=Truth.of(usable["label"].to_pylist(), texts, labels=self._labels, seen_texts=self._seen_texts),
+            truth=Truth.of(
+                usable["label"].to_pylist(),
+                pairs,
+                labels=self._labels,
+                seen_texts=self._seen_texts,
+                template=self._template,
+            ),
             known=known.set_column(known.column_names.index("row"), "row", pa.array(known_at, pa.int64())),
             undecided=undecided,
             copies=copies,

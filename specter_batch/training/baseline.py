@@ -9,20 +9,18 @@ import numpy as np
 import numpy.typing as npt
 
 from specter_batch.bootstrap import macro_f1_interval
-from specter_batch.bundle import load_seen_texts
-from specter_batch.bundle_manifest import SEEN_TEXTS_FILE
 from specter_batch.display import markdown_text
 from specter_batch.errors import ConfigError, LabelError
 from specter_batch.files import write_json, write_text
 from specter_batch.labels import LabelSet
 from specter_batch.metrics import macro_f1
 from specter_batch.papers import PaperColumns
-from specter_batch.scores import seen_in_training
 from specter_batch.training.data import LabelledPapers, label_warnings, read_labelled
 from specter_batch.training.embedding_cache import EmbeddingCache
 from specter_batch.training.embeddings import Embedder
 from specter_batch.training.evaluation import Evaluation, evaluate
 from specter_batch.training.evaluation_report import unscored_sentences
+from specter_batch.training.lineage import Lineage
 from specter_batch.training.linear_svm import fit_linear_svm
 
 
@@ -98,7 +96,8 @@ def baseline(
     fitted, scored = read_labelled(train, columns), read_labelled(test, columns)
     # Before the SVM, so that a wrong folder does not cost its search.
     evaluations = [_evaluated(model, test, device=device, columns=columns) for model in models]
-    in_train = _met_by_svm(fitted, scored, embedder)
+    lineage = Lineage.of_encoder(embedder.name)
+    in_train = _met_by_svm(fitted, scored, lineage)
     met = np.logical_or.reduce([in_train, *(one.predictions["seen"].to_numpy() for one in evaluations)])
     if met.all():
         raise ConfigError(
@@ -121,6 +120,8 @@ def baseline(
             *fitted.notes,
             *scored.notes,
             *label_warnings(fitted),
+            *embedder.notes,
+            *lineage.notes,
             *(f"TEST is the validation data of {name}: its best epoch was chosen on these" for name in chosen_on_test),
         ],
         "methods": [answers.scores(~met, seed=seed) for answers in (svm, *map(_Answers.of, evaluations))],
@@ -135,12 +136,9 @@ def _evaluated(model: Path, test: Path, *, device: str, columns: PaperColumns | 
     return evaluation
 
 
-def _met_by_svm(train: LabelledPapers, test: LabelledPapers, embedder: Embedder) -> npt.NDArray[np.bool_]:
-    """Return `(n_papers,)` bool: the test paper stands in TRAIN, or the encoder is a run that was trained on it."""
-    met = seen_in_training(test.texts(), train.seen_hashes())
-    if (Path(embedder.name) / SEEN_TEXTS_FILE).is_file():
-        met |= seen_in_training(test.texts(embedder.text_template), load_seen_texts(Path(embedder.name)))
-    return met
+def _met_by_svm(train: LabelledPapers, test: LabelledPapers, lineage: Lineage) -> npt.NDArray[np.bool_]:
+    """Return `(n_papers,)` bool: the test paper is in TRAIN, or the encoder was trained on it by this tool."""
+    return test.seen_by(train.seen_hashes()) | test.seen_by(lineage.seen_texts, template=lineage.text_template)
 
 
 def _svm_answers(

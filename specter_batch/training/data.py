@@ -24,6 +24,7 @@ from specter_batch.papers import (
     read_papers,
 )
 from specter_batch.partitions import shown_partitions
+from specter_batch.scores import papers_seen
 from specter_batch.stored_names import storable
 
 READ_ROWS = 8192
@@ -51,10 +52,17 @@ class LabelledPapers:
     def __len__(self) -> int:
         return int(self.papers.num_rows)
 
+    def pairs(self) -> list[tuple[str, str]]:
+        """Return each paper's title and abstract."""
+        return list(zip(self.papers["title"].to_pylist(), self.papers["abstract"].to_pylist(), strict=True))
+
     def texts(self, template: str = TEXT_TEMPLATE) -> list[str]:
         """Return each paper's text."""
-        titles, abstracts = self.papers["title"].to_pylist(), self.papers["abstract"].to_pylist()
-        return [paper_text(title, abstract, template) for title, abstract in zip(titles, abstracts, strict=True)]
+        return [paper_text(title, abstract, template) for title, abstract in self.pairs()]
+
+    def seen_by(self, seen_texts: npt.NDArray[np.uint64], *, template: str = TEXT_TEMPLATE) -> npt.NDArray[np.bool_]:
+        """Return `(n_papers,)` bool: the paper is among the training texts of a model with this template."""
+        return papers_seen(self.pairs(), seen_texts, template=template)
 
     def label_ids(self, labels: LabelSet) -> npt.NDArray[np.int64]:
         """Return `(n_papers,)` label ids.
@@ -88,7 +96,10 @@ class LabelledPapers:
         )
 
     def seen_hashes(self) -> npt.NDArray[np.uint64]:
-        """Return the sorted unique normalised text hashes `(n_texts,)`, for the leak check."""
+        """Return the sorted unique normalised text hashes `(n_texts,)`, for the leak check.
+
+        They are made with the default template, whatever the model's own one is.
+        """
         return np.unique(np.array([normalised_text_hash(text) for text in self.texts()], dtype=np.uint64))
 
     def content_sha256(self) -> str:

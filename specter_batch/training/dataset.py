@@ -1,12 +1,14 @@
 """Labelled papers as the model takes them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import torch
 from datasets import Dataset
 
-from specter_batch.encoding import TokenIds
+from specter_batch.encoding import TokenIds, pad_batch
 from specter_batch.metrics import Ints
 
 
@@ -41,3 +43,18 @@ class EncodedPapers:
                 "labels": self.label_ids[:n_papers],
             }
         )
+
+
+def padded(papers: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
+    """Make a batch of the dataset's rows, padded as nights pad: no padding token is needed.
+
+    Returns:
+        `input_ids` and `attention_mask`, `(batch, seq_len)` int64, and `labels`, `(batch,)` int64.
+    """
+    token_ids = [np.asarray(paper["input_ids"], dtype=np.int64) for paper in papers]
+    batch = pad_batch(token_ids, np.arange(len(papers)))
+    return {
+        "input_ids": torch.from_numpy(batch.input_ids),
+        "attention_mask": torch.from_numpy(batch.attention_mask),
+        "labels": torch.tensor([paper["labels"] for paper in papers]),
+    }

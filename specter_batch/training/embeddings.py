@@ -16,7 +16,6 @@ from specter_batch.bundle_manifest import MANIFEST_FILE, TOKENIZER_FILE
 from specter_batch.encoding import TextEncoder, TokenIds, pad_batch, plan_batches
 from specter_batch.errors import BundleError
 from specter_batch.labels import LabelSet
-from specter_batch.papers import TEXT_TEMPLATE
 from specter_batch.runtime import CUDA_MAX_TOKENS
 from specter_batch.training.config import TrainConfig
 from specter_batch.training.encoder import load_encoder
@@ -75,6 +74,7 @@ class Embedder:
         text_encoder: The encoder's own tokenizer, cutting at `max_length`.
         text_template: How title and abstract become the text.
         precision: Of the matrix products; the weights and the embeddings are float32 either way.
+        notes: Sentences about the encoder that a user should read.
     """
 
     name: str
@@ -82,6 +82,7 @@ class Embedder:
     text_encoder: TextEncoder
     text_template: str
     precision: Precision = "fp32"
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def of_encoder(
@@ -98,16 +99,17 @@ class Embedder:
             ConfigError: It cannot be loaded, or a setting is wrong.
         """
         config = TrainConfig.load(None, {"encoder": encoder, "pooling": pooling, "max_length": max_length})
-        model, tokenizer, length = load_encoder(config, _ANY_LABELS)
+        loaded = load_encoder(config, _ANY_LABELS)
         with TemporaryDirectory() as folder:
-            tokenizer.save_pretrained(folder)
-            text_encoder = TextEncoder(Path(folder) / TOKENIZER_FILE, max_length=length)
+            loaded.tokenizer.save_pretrained(folder)
+            text_encoder = TextEncoder(Path(folder) / TOKENIZER_FILE, max_length=loaded.max_length)
         return cls(
             name=config.encoder,
-            model=_ready(model),
+            model=_ready(loaded.model),
             text_encoder=text_encoder,
-            text_template=TEXT_TEMPLATE,
+            text_template=loaded.text_template,
             precision=precision,
+            notes=loaded.notes,
         )
 
     @classmethod

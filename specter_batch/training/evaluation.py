@@ -20,9 +20,9 @@ from specter_batch.graph import Logits
 from specter_batch.metrics import Ints
 from specter_batch.papers import PaperColumns
 from specter_batch.runtime import OnnxClassifier, Predictions
-from specter_batch.scores import seen_in_training
 from specter_batch.training.data import LabelledPapers, read_labelled
 from specter_batch.training.figures import EvaluationSettings, figures
+from specter_batch.training.lineage import validation_sha256s
 from specter_batch.training.run import TrainingRun
 
 # Padded tokens held at once by the Torch model; on a CPU small batches of equal length are the fastest.
@@ -133,7 +133,7 @@ def evaluate(
         "papers": str(papers),
         "papers_sha256": sha256,
         # The best epoch and the temperature were chosen on these, so they flatter the model.
-        "is_validation_data": sha256 == made_from.get("validation_sha256"),
+        "is_validation_data": sha256 in validation_sha256s(made_from),
         "dropped": dict(labelled.dropped),
         "notes": list(labelled.notes),
         **ran,
@@ -184,7 +184,7 @@ class _Answers:
             model=model,
             logits=classifier.logits(model.text_encoder().encode(texts)),
             true=true,
-            seen=seen_in_training(texts, model.seen_texts()),
+            seen=labelled.seen_by(model.seen_texts(), template=model.text_template),
             unknown=labelled.unknown_labels(model.labels),
         )
 

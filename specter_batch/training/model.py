@@ -8,6 +8,7 @@ from transformers import AutoConfig, BertConfig, BertModel, BertPreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from specter_batch.training.heads import HeadConfig, build_head, initialise_head
+from specter_batch.training.run import MODEL_TYPE
 
 Pooling = Literal["cls", "pooler", "mean"]
 
@@ -21,7 +22,7 @@ class SpecterClassifierConfig(BertConfig):
         head: The fields of `HeadConfig`.
     """
 
-    model_type = "specter-classifier"
+    model_type = MODEL_TYPE
 
     def __init__(self, pooling: Pooling = "cls", head: dict[str, Any] | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -12,7 +12,6 @@ from sklearn.neighbors import NearestNeighbors
 from specter_batch.errors import ConfigError
 from specter_batch.metrics import Ints
 from specter_batch.papers import PaperColumns
-from specter_batch.scores import seen_in_training
 from specter_batch.training.data import LabelledPapers, read_labelled
 from specter_batch.training.embeddings import Embedder, Embeddings
 from specter_batch.training.projection_figure import FORMATS, Panel, Points, draw, last_of
@@ -71,7 +70,7 @@ def project(
     )
     sample = _sample(read_labelled(papers, columns), n_papers, seed=seed)
     label_ids, texts = sample.label_ids(run.labels), sample.texts(run.text_template)
-    trained_on = int(seen_in_training(texts, run.seen_texts()).sum())
+    trained_on = int(sample.seen_by(run.seen_texts(), template=run.text_template).sum())
     panels: list[Panel] = []
     for when, embedder in (("before", before), ("after", after)):
         embeddings = embedder.embed(texts)

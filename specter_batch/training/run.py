@@ -18,6 +18,8 @@ from specter_batch.parquet_file import read_table
 
 RUN_FILE = "run.json"
 CALIBRATION_FILE = "calibration.parquet"
+# How `config.json` of a run calls the model.
+MODEL_TYPE = "specter-classifier"
 
 
 class RunRecord(BaseModel):

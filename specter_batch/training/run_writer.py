@@ -12,14 +12,13 @@ from specter_batch.files import apply_umask, write_json, written_whole
 from specter_batch.graph import Logits
 from specter_batch.labels import LabelSet
 from specter_batch.metrics import N_SCORE_BINS, score_bins
-from specter_batch.papers import TEXT_TEMPLATE
 from specter_batch.parquet_file import write_table
 from specter_batch.runtime import Predictions
-from specter_batch.scores import seen_in_training
 from specter_batch.training.calibration import fit_temperature
 from specter_batch.training.config import TrainConfig
 from specter_batch.training.data import LabelledPapers
 from specter_batch.training.figures import EvaluationSettings, figures
+from specter_batch.training.lineage import STARTED_FROM, Lineage
 from specter_batch.training.model import SpecterForSequenceClassification
 from specter_batch.training.resume import saving
 from specter_batch.training.run import CALIBRATION_FILE, RUN_FILE, RunRecord
@@ -36,6 +35,8 @@ def write_run(
     val_logits: Logits,
     labels: LabelSet,
     max_length: int,
+    text_template: str,
+    lineage: Lineage,
     facts: dict[str, Any],
 ) -> None:
     """Write weights, calibration papers, drift reference, seen texts, the page and, when all is there, the record.
@@ -49,9 +50,12 @@ def write_run(
         val_logits: `(n_val_papers, n_labels)`; the temperature is fitted to these.
         labels: In the order of the logits.
         max_length: Most tokens of a paper.
+        text_template: How title and abstract became one text.
+        lineage: What the encoder was trained on before.
         facts: What else to record of the training.
     """
-    val_ids, seen_texts = val_papers.label_ids(labels), train_papers.seen_hashes()
+    val_ids = val_papers.label_ids(labels)
+    seen_texts = np.union1d(train_papers.seen_hashes(), lineage.seen_texts)
     temperature = fit_temperature(val_logits.astype(np.float64), val_ids)
     with saving(out):
         model.save_pretrained(out)
@@ -64,20 +68,21 @@ def write_run(
     record = RunRecord(
         encoder=config.encoder,
         labels=labels.names,
-        text_template=TEXT_TEMPLATE,
+        text_template=text_template,
         max_length=max_length,
         pooling=model.config.pooling,
         head=model.config.head,
         temperature=temperature,
         training={
             **facts,
+            STARTED_FROM: lineage.record,
             "train_papers": len(train_papers),
             "validation_papers": len(val_papers),
             "dropped": {"train": dict(train_papers.dropped), "validation": dict(val_papers.dropped)},
             "validation": figures(
                 val_logits,
                 val_ids,
-                seen=seen_in_training(val_papers.texts(), seen_texts),
+                seen=val_papers.seen_by(seen_texts, template=text_template),
                 temperature=temperature,
                 labels=labels,
                 settings=EvaluationSettings(),

@@ -65,6 +65,9 @@ def train(
     track: Annotated[
         Literal["none", "wandb", "tensorboard"] | None, typer.Option(help="Where else to log the progress.")
     ] = None,
+    allow_overlap: Annotated[
+        bool, typer.Option("--allow-overlap", help="Go on although some papers of --val are also in TRAIN.")
+    ] = False,
     config: ConfigFile = None,
     paper_id_column: PaperIdColumn = None,
     title_column: TitleColumn = None,
@@ -75,7 +78,7 @@ def train(
     """Fine-tune an encoder with a classification head on labelled papers."""
     from specter_batch.papers import PaperColumns
     from specter_batch.training.config import TrainConfig
-    from specter_batch.training.data import label_warnings, read_labelled
+    from specter_batch.training.data import read_labelled
     from specter_batch.training.trainer import train as run_training
 
     columns = PaperColumns(paper_id=paper_id_column, title=title_column, abstract=abstract_column, label=label_column)
@@ -114,8 +117,10 @@ def train(
     with interruptible(advice), contextlib.redirect_stdout(sys.stderr):
         fitted, chosen_on = read_labelled(train_papers, columns), read_labelled(val, columns)
         if is_first:
-            warn(*fitted.notes, *chosen_on.notes, *label_warnings(fitted))
-        run = run_training(settings, train_papers=fitted, val_papers=chosen_on, out=out)
+            warn(*fitted.notes, *chosen_on.notes)
+        run = run_training(
+            settings, train_papers=fitted, val_papers=chosen_on, out=out, allow_overlap=allow_overlap, warn=warn
+        )
     if not is_first:
         return
     found = run.record.training["validation"]

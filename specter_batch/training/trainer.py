@@ -1,5 +1,6 @@
 """Fine-tuning with transformers' Trainer: from labelled papers to a run folder."""
 
+import logging
 import shutil
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -9,27 +10,26 @@ from typing import Any
 import numpy as np
 import torch
 from transformers import (
-    DataCollatorWithPadding,
     EarlyStoppingCallback,
     EvalPrediction,
-    PreTrainedTokenizerBase,
     TrainingArguments,
     set_seed,
 )
 
 from specter_batch.bundle_manifest import TOKENIZER_FILE
 from specter_batch.encoding import TextEncoder
-from specter_batch.errors import ConfigError, LabelError
+from specter_batch.errors import ConfigError
 from specter_batch.labels import MAG, MESH, LabelSet
 from specter_batch.metrics import F1Report, Tally
 from specter_batch.runtime import Predictions
 from specter_batch.training.arguments import CHECKPOINTS, autocast_dtype, make_arguments, resolve_precision
 from specter_batch.training.config import TrainConfig
-from specter_batch.training.data import LabelledPapers
-from specter_batch.training.dataset import EncodedPapers
+from specter_batch.training.data import LabelledPapers, label_warnings
+from specter_batch.training.dataset import EncodedPapers, padded
 from specter_batch.training.embeddings import embed
 from specter_batch.training.encoder import load_encoder
 from specter_batch.training.evaluation import TORCH_MAX_TOKENS
+from specter_batch.training.lineage import Lineage
 from specter_batch.training.model import SpecterForSequenceClassification
 from specter_batch.training.optimisation import make_loss, make_optimizer
 from specter_batch.training.resume import (
@@ -45,10 +45,21 @@ from specter_batch.training.resume import (
 from specter_batch.training.run import TrainingRun
 from specter_batch.training.run_writer import write_run
 from specter_batch.training.sampler import LengthGroupedTrainer
+from specter_batch.training.split import check_split
 from specter_batch.training.warm_start import EmbeddedPapers, head_logits, train_head
 
+logger = logging.getLogger(__name__)
 
-def train(config: TrainConfig, *, train_papers: LabelledPapers, val_papers: LabelledPapers, out: Path) -> TrainingRun:
+
+def train(
+    config: TrainConfig,
+    *,
+    train_papers: LabelledPapers,
+    val_papers: LabelledPapers,
+    out: Path,
+    allow_overlap: bool = False,
+    warn: Callable[[str], None] = logger.warning,
+) -> TrainingRun:
     """Fine-tune an encoder with a head and keep the epoch with the best validation macro F1.
 
     A run that was killed goes on from its last checkpoint when it is started again with the same settings and papers.
@@ -59,18 +70,23 @@ def train(config: TrainConfig, *, train_papers: LabelledPapers, val_papers: Labe
         train_papers: Fitted on.
         val_papers: The best epoch and the temperature are chosen on these.
         out: The run folder to write.
+        allow_overlap: Go on although some of the validation papers are training papers.
+        warn: Receives, before training starts, each sentence that a user should read. The run records them as well.
 
     Raises:
-        ConfigError: The folder holds another run or another process is at work on it, the encoder cannot be loaded, or
-            the loss is not finite any more.
+        ConfigError: The folder holds another run or another process is at work on it, the encoder cannot be loaded,
+            validation papers are training papers, or the loss is not finite any more.
         LabelError: A validation paper has a label that no training paper has.
         KeyboardInterrupt: Interrupted; what was trained is saved.
     """
     labels = choose_labels(config, train_papers)
+    lineage = Lineage.of_encoder(config.encoder)
+    notes = [
+        *label_warnings(train_papers),
+        *lineage.notes,
+        *check_split(train_papers, val_papers, labels, inherited=lineage.seen_texts, allow_overlap=allow_overlap),
+    ]
     train_ids, val_ids = train_papers.label_ids(labels), val_papers.label_ids(labels)
-    missing = sorted({labels.names[i] for i in set(val_ids.tolist()) - set(train_ids.tolist())})
-    if missing:
-        raise LabelError(f"{val_papers.source}: no training paper has the label(s) {', '.join(missing)}")
     if config.head.normalises_batches and config.batch_size < 2:
         raise ConfigError("batch norm needs a batch of at least two papers; raise --batch-size")
     request = {
@@ -80,24 +96,29 @@ def train(config: TrainConfig, *, train_papers: LabelledPapers, val_papers: Labe
     }
     arguments = make_arguments(config, out)
     set_seed(config.seed)
-    model, tokenizer, max_length = load_encoder(config, labels)
+    loaded = load_encoder(config, labels)
+    model = loaded.model
+    notes += loaded.notes
+    if arguments.process_index == 0:
+        for note in notes:
+            warn(note)
     with ExitStack() as held:
         with arguments.main_process_first(local=False):
             if arguments.process_index == 0:
                 held.enter_context(claimed(out, request))
                 remove_broken_checkpoints(out / CHECKPOINTS)
-                tokenizer.save_pretrained(out)
-        if not (out / TOKENIZER_FILE).is_file():
-            raise ConfigError(f"{config.encoder}: its tokenizer cannot be written as {TOKENIZER_FILE}; is it a BERT?")
-        encoder = TextEncoder(out / TOKENIZER_FILE, max_length=max_length)
-        train_set = EncodedPapers(token_ids=encoder.encode(train_papers.texts()), label_ids=train_ids)
-        val_set = EncodedPapers(token_ids=encoder.encode(val_papers.texts()), label_ids=val_ids)
+                loaded.tokenizer.save_pretrained(out)
+        encoder = TextEncoder(out / TOKENIZER_FILE, max_length=loaded.max_length)
+        train_set, val_set = (
+            EncodedPapers(token_ids=encoder.encode(papers.texts(loaded.text_template)), label_ids=ids)
+            for papers, ids in ((train_papers, train_ids), (val_papers, val_ids))
+        )
 
         log: list[dict[str, Any]] = []
         if (config.warm_start or config.freeze_encoder) and last_checkpoint(out / CHECKPOINTS) is None:
             _train_head(model, config, train_set, val_set, labels)
         if not config.freeze_encoder:
-            log = _fine_tune(model, tokenizer, config, arguments, train_set, val_set, labels)
+            log = _fine_tune(model, config, arguments, train_set, val_set, labels)
         if arguments.process_index == 0:
             # In full precision and one by one batch plan, as the model will be served and evaluated.
             logits = head_logits(model.head.cpu(), embed(model, val_set.token_ids, max_tokens=TORCH_MAX_TOKENS))
@@ -111,8 +132,10 @@ def train(config: TrainConfig, *, train_papers: LabelledPapers, val_papers: Labe
                 val_papers=val_papers,
                 val_logits=logits,
                 labels=labels,
-                max_length=max_length,
-                facts=request | {"precision": resolve_precision(config), "log": log},
+                max_length=loaded.max_length,
+                text_template=loaded.text_template,
+                lineage=lineage,
+                facts=request | {"precision": resolve_precision(config), "notes": notes, "log": log},
             )
             shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
         with arguments.main_process_first(local=False):  # the others wait for the files
@@ -159,7 +182,6 @@ def _train_head(
 
 def _fine_tune(
     model: SpecterForSequenceClassification,
-    tokenizer: PreTrainedTokenizerBase,
     config: TrainConfig,
     arguments: TrainingArguments,
     train_set: EncodedPapers,
@@ -174,7 +196,7 @@ def _fine_tune(
         args=arguments,
         train_dataset=train_set.dataset(leave_out_lone_of=needs_two),
         eval_dataset=val_set.dataset(),
-        data_collator=DataCollatorWithPadding(tokenizer),
+        data_collator=padded,
         compute_metrics=_metrics_of(labels),
         compute_loss_func=make_loss(config, train_set.label_ids, n_labels=len(labels)),
         callbacks=[

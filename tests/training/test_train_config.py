@@ -8,7 +8,6 @@ import specter_batch.training
 from specter_batch.errors import ConfigError
 from specter_batch.training.arguments import make_arguments, resolve_precision
 from specter_batch.training.config import TrainConfig
-from specter_batch.training.encoder import encoders_own_pooling
 from specter_batch.training.heads import HEAD_PRESETS, HeadConfig
 
 RECIPE = Path(specter_batch.training.__file__).parent / "recipes/fine-tune.toml"
@@ -51,13 +50,6 @@ def test_a_value_that_no_run_can_use_is_refused_at_once(tmp_path: Path, toml: st
     file.write_text(toml)
     with pytest.raises(ConfigError, match=told):
         TrainConfig.load(file, {})
-
-
-def test_pooling_is_the_encoders_own(tmp_path: Path, tiny_encoder: Path) -> None:
-    assert encoders_own_pooling(str(tiny_encoder)) == "cls"
-    (tmp_path / "1_Pooling").mkdir()
-    (tmp_path / "1_Pooling/config.json").write_text('{"pooling_mode_mean_tokens": true}')
-    assert encoders_own_pooling(str(tmp_path)) == "mean"
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="asks what happens without a CUDA device")
