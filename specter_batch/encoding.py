@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from tokenizers import Tokenizer
 
 from specter_batch.errors import BundleError
 
@@ -41,6 +40,8 @@ class TextEncoder:
     """
 
     def __init__(self, tokenizer_file: Path, *, max_length: int, content: bytes | None = None) -> None:
+        from tokenizers import Tokenizer  # batches are also made where no tokenizer is needed or installed
+
         try:
             self._tokenizer = Tokenizer.from_buffer(tokenizer_file.read_bytes() if content is None else content)
         except Exception as error:  # the Rust library raises bare Exception

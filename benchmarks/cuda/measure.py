@@ -1,0 +1,316 @@
+"""Time ways to run the model on a CUDA card, taking turns, from token ids to labels.
+
+Usage: bash benchmarks/cuda/run.sh OUT        (this script is its middle part)
+       python benchmarks/cuda/measure.py OUT [--device cpu --layers 2 --papers 8]    to try the script without a card
+
+Needs torch, numpy, onnx and onnxruntime-gpu. OUT gets `cuda.json`, written anew after every step, and the table `cuda.md`.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parents[1]), str(HERE.parents[1] / "export")]
+
+import graphs  # noqa: E402
+import numpy as np  # noqa: E402
+import onnx  # noqa: E402
+import torch  # noqa: E402 - before onnxruntime: its CUDA libraries are then found
+import ways  # noqa: E402
+from hollow import fill, load_hollow  # noqa: E402
+from torch_bert import torch_bert  # noqa: E402
+from ways import Way  # noqa: E402
+
+from specter_batch.encoding import TokenIds  # noqa: E402
+
+SEED, ROUNDS, COMPARED = 0, 3, 128
+BUDGETS = (8_192, 16_384, 32_768, 65_536)
+OURS, PEER = "ours_16384", "torch_fp16"
+# Dense fp16 with sums in fp32, from the vendor's data sheets, for the SXM parts.
+PEAK_TFLOPS = {"H100": 989.0, "H200": 989.0, "A100": 312.0, "L4": 121.0, "T4": 65.0}
+
+
+class Record:
+    """`cuda.json`, written anew after every step, so that a run that is cut short still leaves what it found."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self.values: dict[str, Any] = {"failed": {}}
+
+    def put(self, **values: Any) -> None:
+        """Add values."""
+        self.values |= values
+        self._file.write_text(json.dumps(self.values, indent=1) + "\n")
+
+    def failed(self, name: str, error: Exception) -> None:
+        """Note a way that cannot run here, with the first line of the reason."""
+        traceback.print_exc()
+        self.values["failed"][name] = (str(error).strip().splitlines() or [type(error).__name__])[0][:600]
+        self.put()
+
+
+def papers_of(lengths: Sequence[int], *, words: int, seed: int) -> list[TokenIds]:
+    """Make random token ids of the given lengths; ids of special tokens are left out."""
+    drawn = np.random.default_rng(seed)
+    return [drawn.integers(200, words, size=length, dtype=np.int64) for length in lengths]
+
+
+def flops(lengths: Sequence[int], *, layers: int, hidden: int = 768, inner: int = 3_072) -> float:
+    """Return the floating-point operations that the encoder needs for papers, without padding.
+
+    Two for each weight and token, and 4 · hidden · length² a layer for the two products of attention, as in appendix B
+    of Narayanan et al. 2021 (https://arxiv.org/abs/2104.04473), forward only.
+    """
+    tokens = np.asarray(lengths, dtype=np.float64)
+    weights = 4 * hidden * hidden + 2 * hidden * inner
+    return float(layers * (2 * weights * tokens.sum() + 4 * hidden * (tokens**2).sum()))
+
+
+def all_ways(work: Path, bert: Any, device: str) -> list[Way]:
+    """List the ways, in the order of a round."""
+    fused, unfused, packed, shapeless = (work / f"{name}.onnx" for name in ("fused", "unfused", "packed", "shapeless"))
+    found = [
+        Way(
+            name=f"ours_{budget}",
+            title=f"ours: ONNX Runtime fp16, fused, {budget // 1024}k tokens a batch",
+            make=lambda budget=budget: ways.onnx_way(fused, device, max_tokens=budget),
+        )
+        for budget in BUDGETS
+    ]
+    found += [
+        Way(name="bound", title="ours with IO binding, 16k", make=lambda: ways.bound_way(fused, device, max_tokens=16_384)),
+        Way(
+            name="shapeless",
+            title="ours without shape operators, 16k",
+            make=lambda: ways.onnx_way(shapeless, device, max_tokens=16_384),
+        ),
+        Way(
+            name="packed",
+            title="ours with packed attention (no padding), 16k",
+            make=lambda: ways.onnx_way(packed, device, max_tokens=16_384),
+        ),
+        Way(
+            name="packed_64k",
+            title="ours with packed attention (no padding), 64k",
+            make=lambda: ways.onnx_way(packed, device, max_tokens=65_536),
+        ),
+        Way(
+            name="unfused",
+            title="ONNX Runtime fp16 as exported, not fused, 16k",
+            make=lambda: ways.onnx_way(unfused, device, max_tokens=16_384),
+        ),
+        Way(
+            name="fp32",
+            title="ONNX Runtime fp32, 16k",
+            make=lambda: ways.onnx_way(work / "fp32.onnx", device, max_tokens=16_384),
+        ),
+    ]
+    kinds = {"fp16": torch.float16, "bf16": torch.bfloat16}
+    for budget in (16_384, 65_536):
+        found += [
+            Way(
+                name=f"torch_{kind}" + ("" if budget == 16_384 else f"_{budget}"),
+                title=f"Torch {kind} SDPA, sorted batches, {budget // 1024}k",
+                make=lambda dtype=dtype, budget=budget: ways.torch_way(bert, device, dtype=dtype, max_tokens=budget),
+            )
+            for kind, dtype in kinds.items()
+        ]
+    found.append(
+        Way(
+            name="compiled",
+            title="torch.compile fp16, sorted batches, 16k",
+            make=lambda: ways.compiled_way(bert, device, dtype=torch.float16, max_tokens=16_384),
+        )
+    )
+    return found
+
+
+def time_ways(found: Sequence[Way], papers: Sequence[TokenIds], record: Record, *, rounds: int, until: float) -> None:
+    """Run the ways in turns and put the seconds of each into the record; the first pass of each is not counted."""
+    asks: dict[str, ways.Ask] = {}
+    for way in found:
+        if time.monotonic() > until:
+            record.failed(way.name, RuntimeError("not tried: the time was up"))
+            continue
+        began = time.monotonic()
+        try:
+            ask = way.make()
+            ask(papers)  # kernels are chosen and memory is taken in the first pass
+            asks[way.name] = ask
+            print(f"{way.name}: ready after {time.monotonic() - began:.1f} s", flush=True)
+        except Exception as error:
+            record.failed(way.name, error)
+    taken: dict[str, list[float]] = {name: [] for name in asks}
+    for number in range(rounds):
+        for name, ask in asks.items():
+            if time.monotonic() > until and number:
+                break
+            taken[name].append(ways.seconds(ask, papers)[0])
+        record.put(seconds=taken)
+        print(f"round {number + 1} of {rounds}", flush=True)
+
+
+def compare(work: Path, bert: Any, papers: Sequence[TokenIds], record: Record, device: str) -> None:
+    """Put the largest differences of logits from the fp32 graph on the CPU into the record."""
+    reference = ways.onnx_way(work / "fp32.onnx", "cpu", max_tokens=4_096, threads=os.cpu_count() or 1)(papers)
+    spread = float(np.abs(reference).max())
+    asks = {
+        "fp32": lambda: ways.onnx_way(work / "fp32.onnx", device, max_tokens=16_384),
+        "ours": lambda: ways.onnx_way(work / "fused.onnx", device, max_tokens=16_384),
+        "shapeless": lambda: ways.onnx_way(work / "shapeless.onnx", device, max_tokens=16_384),
+        "packed": lambda: ways.onnx_way(work / "packed.onnx", device, max_tokens=16_384),
+        "torch_fp16": lambda: ways.torch_way(bert, device, dtype=torch.float16, max_tokens=16_384),
+        "torch_bf16": lambda: ways.torch_way(bert, device, dtype=torch.bfloat16, max_tokens=16_384),
+    }
+    logits: dict[str, Any] = {}
+    for name, make in asks.items():
+        try:
+            found = make()(papers)
+            logits[name] = {
+                "largest_difference": float(np.abs(found - reference).max()),
+                "labels_changed": int((found.argmax(1) != reference.argmax(1)).sum()),
+            }
+        except Exception as error:
+            record.failed(f"logits of {name}", error)
+    record.put(logits={"papers": len(papers), "largest_logit": spread, "against_fp32_on_cpu": logits})
+
+
+def look_at_placement(file: Path, work: Path, papers: Sequence[TokenIds], record: Record) -> None:
+    """Put into the record which operators of a graph run on the CPU, and whether it opens as the job opens it."""
+    try:
+        record.put(**{f"on_cpu_of_{file.stem}": ways.nodes_off_card(file, work, papers)})
+    except Exception as error:
+        record.failed(f"placement of {file.stem}", error)
+    try:
+        ways.session(file, "cuda", cpu_fallback=False)
+        record.put(**{f"{file.stem}_opens_without_cpu_fallback": True})
+    except Exception as error:
+        record.failed(f"{file.stem} without CPU fallback", error)
+
+
+def cuda_graphs(work: Path, papers: Sequence[TokenIds], record: Record) -> None:
+    """Time a captured CUDA graph against plain calls on the same papers, both at one fixed shape."""
+    length, batch = 256, 64
+    chosen = [ids for ids in papers if length - 32 < len(ids) <= length]
+    chosen = [chosen[i % len(chosen)] for i in range(16 * batch)]
+    try:
+        plain = ways.onnx_way(work / "shapeless.onnx", "cuda", max_tokens=length * batch)
+        replay = ways.cuda_graph_way(work / "shapeless.onnx", length=length, papers=batch)
+        taken: dict[str, list[float]] = {"plain": [], "replayed": []}
+        for number in range(4):
+            for name, ask in (("plain", plain), ("replayed", replay)):
+                spent = ways.seconds(ask, chosen)[0]
+                if number:
+                    taken[name].append(spent)
+        record.put(cuda_graph={"papers": len(chosen), "length": length, "seconds": taken})
+    except Exception as error:
+        record.failed("cuda_graph", error)
+
+
+def machine(device: str) -> dict[str, Any]:
+    """Describe the card and the packages."""
+    import onnxruntime
+
+    found: dict[str, Any] = {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "onnxruntime": onnxruntime.__version__,
+        "onnx": onnx.__version__,
+        "device": device,
+    }
+    if device == "cuda":
+        card = torch.cuda.get_device_properties(0)
+        found |= {"card": card.name, "memory_mib": card.total_memory >> 20, "cuda": torch.version.cuda}
+    return found
+
+
+def table(record: dict[str, Any], found: Sequence[Way]) -> str:
+    """Write the figures as a Markdown table."""
+    papers, seconds = record["papers"], record.get("seconds", {})
+    peak = next((tflops for card, tflops in PEAK_TFLOPS.items() if card in record["machine"].get("card", "")), None)
+    peer = seconds.get(PEER)
+    lines = [
+        f"{record['machine'].get('card', 'CPU')}, {papers['n']} papers of {papers['mean_tokens']:.0f} tokens in the mean, "
+        f"{record['layers']} layers.",
+        "",
+        "| way | papers/s (median) | range | × Torch fp16 SDPA | share of peak |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for way in found:
+        if not seconds.get(way.name):
+            lines.append(f"| {way.title} | {record['failed'].get(way.name, 'not run')} | | | |")
+            continue
+        taken = seconds[way.name]
+        rates = sorted(papers["n"] / spent for spent in taken)
+        times = statistics.median(b / a for a, b in zip(taken, peer, strict=False)) if peer else None
+        share = papers["flops"] / statistics.median(taken) / 1e12 / peak if peak else None
+        lines.append(
+            f"| {way.title} | {statistics.median(rates):,.0f} | {rates[0]:,.0f} to {rates[-1]:,.0f} | "
+            f"{'' if times is None else f'{times:.2f}'} | {'' if share is None else f'{share:.0%}'} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Read the command line, build the graphs, and measure."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
+    parser.add_argument("--graph", type=Path, default=HERE / "bert_base.onnx.xz", help="A graph of make_inputs.py.")
+    parser.add_argument("--papers", type=int, default=None, help="Papers a pass. Default: all lengths.")
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--seconds", type=float, default=240, help="No way is begun after so many seconds.")
+    args = parser.parse_args()
+    until = time.monotonic() + args.seconds
+    work = args.out / "work"
+    work.mkdir(parents=True, exist_ok=True)
+    record = Record(args.out / "cuda.json")
+    record.put(machine=machine(args.device), started=time.time())
+    graphs.quiet()
+    model = load_hollow(args.graph)
+    fill(model, seed=SEED)
+    onnx.save(model, work / "fp32.onnx")
+    bert = torch_bert(model)
+    layers = len(bert.layers)
+    graphs.fused_fp16(work / "fp32.onnx", work / "fused.onnx", layers=layers)
+    graphs.without_shapes(work / "fused.onnx", work / "shapeless.onnx")
+    graphs.packed_fp16(work / "shapeless.onnx", work / "packed.onnx")
+    graphs.unfused_fp16(work / "fp32.onnx", work / "unfused.onnx")
+    print(f"graphs built, {until - time.monotonic():.0f} s left", flush=True)
+    lengths = np.load(HERE / "lengths.npy").astype(np.int64)[: args.papers]
+    papers = papers_of(lengths.tolist(), words=bert.words.num_embeddings, seed=SEED)
+    record.put(
+        layers=layers,
+        papers={"n": len(papers), "mean_tokens": float(lengths.mean()), "flops": flops(lengths.tolist(), layers=layers)},
+        operators={name: ways.operators(work / f"{name}.onnx") for name in ("fused", "shapeless", "packed", "unfused")},
+    )
+    if args.device == "cuda":
+        for name in ("fused", "shapeless", "fp32"):
+            look_at_placement(work / f"{name}.onnx", work, papers[:8], record)
+    compare(work, bert, papers[:COMPARED], record, args.device)
+    found = all_ways(work, bert, args.device)
+    time_ways(found, papers, record, rounds=args.rounds, until=until)
+    if args.device == "cuda":
+        cuda_graphs(work, papers, record)
+        record.put(memory_mib={"torch_reserved": torch.cuda.memory_reserved() >> 20, "used": _used_mib()})
+    page = table(record.values, found)
+    (args.out / "cuda.md").write_text(page)
+    print(page)
+
+
+def _used_mib() -> int:
+    free, total = torch.cuda.mem_get_info()
+    return (total - free) >> 20
+
+
+if __name__ == "__main__":
+    main()
