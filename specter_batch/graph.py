@@ -15,6 +15,7 @@ from specter_batch.device import PROVIDERS, Device, int8_saturates
 from specter_batch.encoding import EncodedBatch, pad_batch
 from specter_batch.errors import BundleError, ProviderError
 from specter_batch.onnx_external_data import external_data_files
+from specter_batch.placement import RECORD_PLACEMENT, check_placement
 
 Logits = npt.NDArray[np.float32]
 
@@ -60,6 +61,8 @@ class Graph:
                 f"{device} was asked for and ONNX Runtime took {self.provider}: its CUDA and cuDNN libraries were not "
                 "found; pip install 'specter-batch[cuda]', or run with --device cpu"
             )
+        if device.kind == "cuda":
+            check_placement(self._session, file)  # never a silent detour over the CPU
         self._inputs = _checked_inputs(file, self._session.get_inputs())
         if n_labels is not None:
             _check_outputs(file, self._session.get_outputs(), n_labels)
@@ -110,6 +113,7 @@ class Graph:
 def _session(file: Path, *, device: Device, threads: int, sha256: Mapping[str, str] | None) -> Any:
     import onnxruntime
 
+    onnxruntime.set_default_logger_severity(4)  # as below, for what it says outside of a session
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -118,9 +122,9 @@ def _session(file: Path, *, device: Device, threads: int, sha256: Mapping[str, s
     provider = PROVIDERS[device.kind]
     if device.kind == "cuda":
         onnxruntime.preload_dlls()  # CUDA and cuDNN from the nvidia-* wheels, when they are installed
-        # A node without a CUDA kernel is an error, never a silent detour over the CPU.
-        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
-        providers: list[Any] = [(provider, {"device_id": device.index})]
+        options.add_session_config_entry(RECORD_PLACEMENT, "1")
+        # TF32 would round the products of the fp32 graph to 10 bits.
+        providers: list[Any] = [(provider, {"device_id": device.index, "use_tf32": "0"})]
     else:
         if int8_saturates():
             # Weights of 8 bits then run on slower kernels that add in 32 bits: the same labels as anywhere else.

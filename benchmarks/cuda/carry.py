@@ -1,4 +1,4 @@
-"""Split a large file, such as the wheel of onnxruntime-gpu, into parts that can be copied one by one, and join them again.
+"""Split a large file, such as the wheel of onnxruntime-gpu, into parts that can be copied one by one; join them again.
 
 Usage: python carry.py split FILE FOLDER [--mib 60]
        python carry.py join FOLDER [OUT]

@@ -1,4 +1,4 @@
-"""A bundle and papers without anything from outside: the graphs of `measure.py`, made-up words, a token for each of them."""
+"""A bundle and papers from nothing outside: the graphs of `measure.py`, and made-up words of one token each."""
 
 import json
 from pathlib import Path
@@ -112,7 +112,10 @@ def write_bundle(folder: Path, work: Path, logits: dict[str, Any]) -> None:
     labels = [f"class {number:02}" for number in range(shapes[head][0])]
     write_json(folder / TOKENIZER_FILE, tokenizer(shapes["bert.embeddings.word_embeddings.weight"][0]))
     write_json(folder / PARITY_FILE, logits)
-    even = {"label_shares": dict.fromkeys(labels, 1 / len(labels)), "score_histogram": [1 / N_SCORE_BINS] * N_SCORE_BINS}
+    even = {
+        "label_shares": dict.fromkeys(labels, 1 / len(labels)),
+        "score_histogram": [1 / N_SCORE_BINS] * N_SCORE_BINS,
+    }
     write_json(folder / REFERENCE_FILE, {"papers": 1, "mean_score": 0.5, **even})
     np.save(folder / SEEN_TEXTS_FILE, np.zeros(0, dtype=np.uint64))
     names = (TOKENIZER_FILE, PARITY_FILE, REFERENCE_FILE, SEEN_TEXTS_FILE)

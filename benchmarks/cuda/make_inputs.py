@@ -1,4 +1,4 @@
-"""Make what the CUDA benchmark takes along: BERT-base's exported graph without weights, and token lengths of real papers.
+"""Make the inputs of the CUDA benchmark: BERT-base's exported graph without weights, and token lengths of real papers.
 
 Usage: python benchmarks/cuda/make_inputs.py VOCABULARY PAPERS [PAPERS ...]
 
@@ -31,7 +31,6 @@ MEAN_TOKENS, MAX_LENGTH, N_LENGTHS = 256, 512, 4_096
 
 def hollow_graph(*, layers: int = 12) -> onnx.ModelProto:
     """Export a classifier of SPECTER's shape as the product does, and return its graph without weights."""
-    from specter_batch.training.run import TrainingRun  # noqa: F401 - the export needs the training extra
     from specter_export.graph import export_reference
 
     torch.manual_seed(0)
@@ -77,7 +76,8 @@ def main(vocabulary: str, *papers: str) -> None:
         texts = [paper_text(row["title"], row["abstract"], TEXT_TEMPLATE) for row in rows]
         lengths = np.array([len(ids) for ids in encoder.encode(texts)], dtype=np.int64)
     np.save(LENGTHS_FILE, tilted(lengths, mean=MEAN_TOKENS, n=N_LENGTHS, seed=0))
-    print(f"{GRAPH_FILE}: {GRAPH_FILE.stat().st_size / 1024:.0f} KiB; {LENGTHS_FILE}: mean {np.load(LENGTHS_FILE).mean():.1f}")
+    print(f"{GRAPH_FILE}: {GRAPH_FILE.stat().st_size} bytes")
+    print(f"{LENGTHS_FILE}: mean {np.load(LENGTHS_FILE).mean():.1f} tokens")
 
 
 if __name__ == "__main__":

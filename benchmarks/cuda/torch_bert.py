@@ -1,16 +1,16 @@
 """The peer: BERT with a classification head in plain Torch, with the weights of the ONNX graph.
 
-Attention is `torch.nn.functional.scaled_dot_product_attention`, as in transformers' BERT. Written out so that the benchmark
-needs no transformers on the machine with the card.
+Attention is `torch.nn.functional.scaled_dot_product_attention`, as in transformers' BERT. The model is written out so
+that the benchmark needs no transformers on the machine with the card.
 """
 
 import numpy as np
 import numpy.typing as npt
 import onnx
 import torch
-import torch.nn.functional as F
 from onnx import numpy_helper
 from torch import nn
+from torch.nn import functional
 
 HEADS, EPSILON = 12, 1e-12
 
@@ -31,11 +31,11 @@ class Layer(nn.Module):
         def heads(x: torch.Tensor) -> torch.Tensor:
             return x.view(batch, length, HEADS, hidden // HEADS).transpose(1, 2)
 
-        attended = F.scaled_dot_product_attention(
+        attended = functional.scaled_dot_product_attention(
             heads(self.query(states)), heads(self.key(states)), heads(self.value(states)), attn_mask=mask
         )
         states = self.attention_norm(states + self.out(attended.transpose(1, 2).reshape(batch, length, hidden)))
-        return self.norm(states + self.narrow(F.gelu(self.wide(states))))
+        return self.norm(states + self.narrow(functional.gelu(self.wide(states))))
 
 
 class TorchBert(nn.Module):
@@ -62,14 +62,19 @@ class TorchBert(nn.Module):
 def torch_bert(model: onnx.ModelProto) -> TorchBert:
     """Make the Torch model of an exported fp32 graph, with its weights."""
     values = _Values(model)
-    words, positions = values["bert.embeddings.word_embeddings.weight"], values["bert.embeddings.position_embeddings.weight"]
+    words, positions = (
+        values["bert.embeddings.word_embeddings.weight"],
+        values["bert.embeddings.position_embeddings.weight"],
+    )
     layers = sum(name.endswith("attention.self.query.bias") for name in values.names)
     head = next(node for node in model.graph.node if node.op_type == "Gemm")
     head_weight = values[head.input[1]]
     inner = values["bert.encoder.layer.0.intermediate.dense.bias"].shape[0]
     bert = TorchBert(words.shape[0], positions.shape[0], words.shape[1], inner, layers, head_weight.shape[0])
     # The matrices lie transposed, under names that the exporter made up, in the order in which the graph uses them.
-    matrices = [values[node.input[1]] for node in model.graph.node if node.op_type == "MatMul" and node.input[1] in values.names]
+    matrices = [
+        values[node.input[1]] for node in model.graph.node if node.op_type == "MatMul" and node.input[1] in values.names
+    ]
     if len(matrices) != 6 * layers:
         raise ValueError(f"expected {6 * layers} weight matrices in the graph, got {len(matrices)}")
     with torch.no_grad():
@@ -83,9 +88,13 @@ def torch_bert(model: onnx.ModelProto) -> TorchBert:
         for number, layer in enumerate(bert.layers):
             name = f"bert.encoder.layer.{number}"
             linears = {
-                "attention.self.query": layer.query, "attention.self.key": layer.key, "attention.self.value": layer.value,
-                "attention.output.dense": layer.out, "intermediate.dense": layer.wide, "output.dense": layer.narrow,
-            }  # fmt: skip
+                "attention.self.query": layer.query,
+                "attention.self.key": layer.key,
+                "attention.self.value": layer.value,
+                "attention.output.dense": layer.out,
+                "intermediate.dense": layer.wide,
+                "output.dense": layer.narrow,
+            }
             for (part, linear), matrix in zip(linears.items(), matrices[6 * number : 6 * number + 6], strict=True):
                 _set(linear.weight, matrix.T)
                 _set(linear.bias, values[f"{name}.{part}.bias"])

@@ -13,6 +13,7 @@ import torch
 from torch_bert import TorchBert
 
 from specter_batch.encoding import TokenIds, pad_batch, plan_batches
+from specter_batch.placement import RECORD_PLACEMENT
 
 Logits = npt.NDArray[np.float32]
 Ask = Callable[[Sequence[TokenIds]], Logits]
@@ -40,12 +41,9 @@ def session(
     *,
     threads: int = 1,
     profile: Path | None = None,
-    cpu_fallback: bool = True,
     **provider: Any,
 ) -> Any:
     """Open an ONNX Runtime session on `cuda` or `cpu`; CUDA never falls back to the CPU provider as a whole.
-
-    `cpu_fallback=False` opens it as the nightly job does: no operator may run on the CPU.
 
     Raises:
         RuntimeError: CUDA was asked for and the session does not have it.
@@ -55,12 +53,13 @@ def session(
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
-    if not cpu_fallback:
-        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+    options.add_session_config_entry(RECORD_PLACEMENT, "1")
     if profile is not None:
         options.enable_profiling = True
         options.profile_file_prefix = str(profile)
     name = "CUDAExecutionProvider" if device == "cuda" else "CPUExecutionProvider"
+    if device == "cuda":
+        provider |= {"use_tf32": "0"}
     made = onnxruntime.InferenceSession(str(file), options, providers=[(name, provider)])
     if made.get_providers()[0] != name:
         raise RuntimeError(f"{name} was asked for and ONNX Runtime took {made.get_providers()[0]}")
@@ -139,7 +138,7 @@ def cuda_graph_way(file: Path, *, length: int, papers: int) -> Ask:
 
 
 def torch_way(model: TorchBert, device: str, *, dtype: torch.dtype, max_tokens: int, multiple: int = 1) -> Ask:
-    """Run the Torch peer on batches of similar lengths, padded to a multiple of tokens; answers are fetched at the end."""
+    """Run the Torch peer on batches of similar lengths, padded to a multiple; fetch the answers at the end."""
     import copy
 
     bert = copy.deepcopy(model).to(device=device, dtype=dtype)
@@ -177,7 +176,7 @@ def seconds(ask: Ask, token_ids: Sequence[TokenIds]) -> tuple[float, Logits]:
 
 
 def nodes_off_card(file: Path, work: Path, token_ids: Sequence[TokenIds]) -> dict[str, int]:
-    """Return the operators of a graph that ran on the CPU provider, with their number, by ONNX Runtime's own profile."""
+    """Return the operators of a graph that ran on the CPU provider, and how many, by ONNX Runtime's own profile."""
     import json
     from collections import Counter
 
