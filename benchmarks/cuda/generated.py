@@ -10,7 +10,8 @@ import onnx
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from specter_batch.bundle import (
+from specter_batch.bundle import file_sha256
+from specter_batch.bundle_manifest import (
     FORMAT_VERSION,
     MANIFEST_FILE,
     PARITY_FILE,
@@ -20,7 +21,6 @@ from specter_batch.bundle import (
     BundleManifest,
     GraphEntry,
     GraphParity,
-    file_sha256,
 )
 from specter_batch.files import write_json
 from specter_batch.metrics import N_SCORE_BINS

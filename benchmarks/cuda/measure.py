@@ -1,16 +1,15 @@
 """Time ways to run the model on a CUDA card, taking turns, from token ids to labels.
 
 Usage: bash benchmarks/cuda/run.sh OUT        (this script is its middle part)
-       python benchmarks/cuda/measure.py OUT [--device cpu --papers 8]    to try the script without a card
+       python benchmarks/cuda/measure.py OUT [--device cpu --papers 8]    to try it without a card
 
-Needs torch, numpy, onnx and onnxruntime-gpu. OUT gets `cuda.json`, written anew after every step, and the table `cuda.md`.
+Needs torch, numpy, onnx and onnxruntime-gpu. OUT gets `cuda.json`, written after every step, and the table `cuda.md`.
 """
 
 import argparse
 import json
 import os
 import platform
-import statistics
 import sys
 import time
 import traceback
@@ -26,6 +25,7 @@ import numpy as np  # noqa: E402
 import onnx  # noqa: E402
 import torch  # noqa: E402 - before onnxruntime: its CUDA libraries are then found
 import ways  # noqa: E402
+from figures_table import table  # noqa: E402
 from hollow import fill, load_hollow  # noqa: E402
 from torch_bert import torch_bert  # noqa: E402
 from ways import Way  # noqa: E402
@@ -35,9 +35,6 @@ from specter_batch.placement import check_placement  # noqa: E402
 
 SEED, ROUNDS, COMPARED = 0, 3, 128
 BUDGETS = (8_192, 16_384, 32_768, 65_536)
-OURS, PEER = "ours_16384", "torch_fp16"
-# Dense fp16 with sums in fp32, from the vendor's data sheets, for the SXM parts.
-PEAK_TFLOPS = {"H100": 989.0, "H200": 989.0, "A100": 312.0, "L4": 121.0, "T4": 65.0}
 
 
 class Record:
@@ -229,33 +226,6 @@ def machine(device: str) -> dict[str, Any]:
     return found
 
 
-def table(record: dict[str, Any], found: Sequence[Way]) -> str:
-    """Write the figures as a Markdown table."""
-    papers, seconds = record["papers"], record.get("seconds", {})
-    peak = next((tflops for card, tflops in PEAK_TFLOPS.items() if card in record["machine"].get("card", "")), None)
-    peer = seconds.get(PEER)
-    lines = [
-        f"{record['machine'].get('card', 'CPU')}, {record['layers']} layers, {papers['n']} papers of "
-        f"{papers['mean_tokens']:.0f} tokens in the mean.",
-        "",
-        "| way | papers/s (median) | range | × Torch fp16 SDPA | share of peak |",
-        "|---|---:|---:|---:|---:|",
-    ]
-    for way in found:
-        if not seconds.get(way.name):
-            lines.append(f"| {way.title} | {record['failed'].get(way.name, 'not run')} | | | |")
-            continue
-        taken = seconds[way.name]
-        rates = sorted(papers["n"] / spent for spent in taken)
-        times = statistics.median(b / a for a, b in zip(taken, peer, strict=False)) if peer else None
-        share = papers["flops"] / statistics.median(taken) / 1e12 / peak if peak else None
-        lines.append(
-            f"| {way.title} | {statistics.median(rates):,.0f} | {rates[0]:,.0f} to {rates[-1]:,.0f} | "
-            f"{'' if times is None else f'{times:.2f}'} | {'' if share is None else f'{share:.0%}'} |"
-        )
-    return "\n".join(lines) + "\n"
-
-
 def main() -> None:
     """Read the command line, build the graphs, and measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -265,6 +235,7 @@ def main() -> None:
     parser.add_argument("--papers", type=int, default=None, help="Papers a pass. Default: all lengths.")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--seconds", type=float, default=240, help="No way is begun after so many seconds.")
+    parser.add_argument("--ways", nargs="*", help="Keys of the ways to time, such as ours_16384. Default: all.")
     args = parser.parse_args()
     until = time.monotonic() + args.seconds
     work = args.out / "work"
@@ -296,7 +267,7 @@ def main() -> None:
         for name in ("fused", "unfused", "fp32"):
             look_at_placement(work / f"{name}.onnx", work, papers[:8], record)
     compare(work, bert, papers[:COMPARED], record, args.device)
-    found = all_ways(work, bert, args.device)
+    found = [way for way in all_ways(work, bert, args.device) if args.ways is None or way.name in args.ways]
     time_ways(found, papers, record, rounds=args.rounds, until=until)
     if args.device == "cuda":
         cuda_graphs(work, papers, record)
