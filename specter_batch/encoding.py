@@ -76,9 +76,21 @@ def plan_batches(lengths: Sequence[int], *, max_tokens: int) -> Iterator[TokenId
         start = stop
 
 
-def pad_batch(token_ids: Sequence[TokenIds], rows: TokenIds) -> EncodedBatch:
-    """Right-pad the papers at `rows` to the longest of them; padding is id 0, hidden by the mask."""
-    seq_len = max(len(token_ids[row]) for row in rows)
+def rounded_up(lengths: Sequence[int], *, multiple: int, most: int) -> list[int]:
+    """Return each length rounded up to a multiple, but none above `most`, the longest that the model can read."""
+    return [min(-(-length // multiple) * multiple, most) for length in lengths]
+
+
+def pad_batch(token_ids: Sequence[TokenIds], rows: TokenIds, *, seq_len: int | None = None) -> EncodedBatch:
+    """Right-pad the papers at `rows` to one length; padding is id 0, hidden by the mask.
+
+    Args:
+        token_ids: Of all papers.
+        rows: `(batch,)` positions of the papers of this batch.
+        seq_len: The length; that of the longest paper when None.
+    """
+    if seq_len is None:
+        seq_len = max(len(token_ids[row]) for row in rows)
     input_ids = np.zeros((len(rows), seq_len), dtype=np.int64)
     attention_mask = np.zeros_like(input_ids)
     for position, row in enumerate(rows):

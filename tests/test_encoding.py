@@ -12,7 +12,7 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.trainers import WordPieceTrainer
 from transformers import BertTokenizerFast
 
-from specter_batch.encoding import TextEncoder, longest_first, pad_batch, plan_batches
+from specter_batch.encoding import TextEncoder, longest_first, pad_batch, plan_batches, rounded_up
 from specter_batch.errors import BundleError
 
 MAX_LENGTH = 24
@@ -193,3 +193,10 @@ def test_a_padded_batch_holds_its_papers_and_hides_the_padding(papers: list[list
         assert ids[:length].tolist() == papers[row]
         assert not ids[length:].any()
         assert mask.tolist() == [1] * length + [0] * (len(ids) - length)
+
+
+@given(lengths=st.lists(st.integers(1, 100), max_size=50), multiple=st.integers(1, 64))
+def test_rounded_lengths_hold_their_papers_and_fit_the_model(lengths: list[int], multiple: int) -> None:
+    for length, rounded in zip(lengths, rounded_up(lengths, multiple=multiple, most=100), strict=True):
+        assert length <= rounded < length + multiple
+        assert rounded % multiple == 0 or rounded == 100

@@ -203,6 +203,24 @@ def on_small_card(bundle: ModelBundle, tokens: int, failure: Exception) -> tuple
     return classifier, card
 
 
+@pytest.fixture
+def exact_lengths(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let batches be as long as their longest paper: these papers are shorter than what lengths are rounded up to."""
+    monkeypatch.setattr(runtime, "CUDA_LENGTH_MULTIPLE", 1)
+
+
+def test_batches_for_a_card_have_few_lengths_and_none_above_what_the_model_reads(make_bundle: MakeBundle) -> None:
+    bundle = make_bundle()
+    classifier, card = on_small_card(bundle, 10_000, RuntimeException(OUT_OF_MEMORY))
+    classifier._max_length = 70
+    papers = [np.arange(1, 2 + i) for i in range(70)]
+    assert classifier.logits(papers).tolist() == [[ids.sum(), len(ids)] for ids in papers]
+    classifier.max_batch_tokens = 500
+    classifier.logits(papers)
+    assert {length for _, length in card.fed} == {32, 64, 70}
+    classifier.close()
+
+
 MANY = [np.arange(1, 2 + i % 7) for i in range(50)]
 ALL_TOKENS = 50 * 7  # every paper in one batch, padded
 
@@ -216,6 +234,7 @@ def test_a_batch_that_does_not_fit_is_cut_in_half_and_no_paper_is_lost(
     classifier.close()
 
 
+@pytest.mark.usefixtures("exact_lengths")
 def test_the_smaller_budget_is_kept_and_logged_once_a_halving(
     make_bundle: MakeBundle, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -232,6 +251,7 @@ def test_the_smaller_budget_is_kept_and_logged_once_a_halving(
     classifier.close()
 
 
+@pytest.mark.usefixtures("exact_lengths")
 def test_memory_that_runs_short_later_costs_only_the_batch_at_hand(make_bundle: MakeBundle) -> None:
     classifier, card = on_small_card(make_bundle(), 40, RuntimeException(OUT_OF_MEMORY))
     classifier.max_batch_tokens = 40
@@ -248,6 +268,7 @@ def test_memory_that_runs_short_later_costs_only_the_batch_at_hand(make_bundle: 
     classifier.close()
 
 
+@pytest.mark.usefixtures("exact_lengths")
 def test_a_paper_that_does_not_fit_alone_is_an_error_that_names_its_length(make_bundle: MakeBundle) -> None:
     classifier, card = on_small_card(make_bundle(), 5, RuntimeException(OUT_OF_MEMORY))
     with pytest.raises(ProviderError, match=r"not hold one paper of 7 tokens .*max_length is 8.*--device cpu"):

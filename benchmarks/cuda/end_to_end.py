@@ -97,7 +97,7 @@ def killed_and_resumed(nights: Nights) -> dict[str, Any]:
 def little_memory(nights: Nights) -> dict[str, Any]:
     """Nights on a card that another process has nearly filled: batches shrink until they fit, and labels stay."""
     tried: dict[str, Any] = {}
-    for mib in (1_600, 1_200, 1_000, 850, 700):
+    for mib in (2_000, 1_600, 1_400, 1_200):
         hog = subprocess.Popen(
             [sys.executable, "-c", HOG, str(mib)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )

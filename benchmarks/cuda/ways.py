@@ -12,11 +12,12 @@ import onnx
 import torch
 from torch_bert import TorchBert
 
-from specter_batch.encoding import TokenIds, pad_batch, plan_batches
+from specter_batch.encoding import TokenIds, pad_batch, plan_batches, rounded_up
 from specter_batch.placement import RECORD_PLACEMENT
 
 Logits = npt.NDArray[np.float32]
 Ask = Callable[[Sequence[TokenIds]], Logits]
+LONGEST = 512
 MULTIPLE = 32  # lengths that compiled kernels and CUDA graphs are made for
 
 
@@ -66,14 +67,15 @@ def session(
     return made
 
 
-def onnx_way(file: Path, device: str, *, max_tokens: int, threads: int = 1) -> Ask:
+def onnx_way(file: Path, device: str, *, max_tokens: int, threads: int = 1, multiple: int = 1, **provider: Any) -> Ask:
     """Run a graph on batches of similar lengths, at most `max_tokens` with padding in each."""
-    made = session(file, device, threads=threads)
+    made = session(file, device, threads=threads, **provider)
 
     def ask(token_ids: Sequence[TokenIds]) -> Logits:
         found: list[tuple[TokenIds, Logits]] = []
-        for rows in plan_batches([len(ids) for ids in token_ids], max_tokens=max_tokens):
-            batch = pad_batch(token_ids, rows)
+        lengths = rounded_up([len(ids) for ids in token_ids], multiple=multiple, most=LONGEST)
+        for rows in plan_batches(lengths, max_tokens=max_tokens):
+            batch = pad_batch(token_ids, rows, seq_len=lengths[rows[0]])
             feed = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
             found.append((rows, made.run(None, _typed(made, feed))[0]))
         return _in_order(found, len(token_ids))
