@@ -1,6 +1,7 @@
 """Texts to token ids without transformers, and micro-batches cut by a token budget."""
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,8 +9,17 @@ import numpy as np
 import numpy.typing as npt
 
 from specter_batch.errors import BundleError
+from specter_batch.long_text import LongTextTokenizer
 
 TokenIds = npt.NDArray[np.int64]
+
+# Characters that are tokenized first of a long text, for each id wanted: scientific English has 5 to 6 for each.
+PREFIX_CHARACTERS = 8
+# Texts that are tokenized together, and their characters: some 50 MB in the tokenizer.
+GROUP_TEXTS = 512
+GROUP_CHARACTERS = 1 << 19
+
+_HAS_WORD = re.compile("[A-Za-z0-9]").search
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,16 +54,60 @@ class TextEncoder:
 
         try:
             self._tokenizer = Tokenizer.from_buffer(tokenizer_file.read_bytes() if content is None else content)
+            self._tokenizer.no_padding()
+            self._tokenizer.enable_truncation(max_length)
+            self._long_texts = LongTextTokenizer(self._tokenizer)
         except Exception as error:  # the Rust library raises bare Exception
             raise BundleError(f"{tokenizer_file}: not a readable tokenizer.json ({error})") from error
-        self._tokenizer.no_padding()
-        self._tokenizer.enable_truncation(max_length)
         self.max_length = max_length
+        self._prefix = PREFIX_CHARACTERS * max_length
 
-    def encode(self, texts: Sequence[str]) -> list[TokenIds]:
-        """Return each text's token ids, `(seq_len,)` int64 with `seq_len <= max_length`."""
-        encodings = self._tokenizer.encode_batch_fast(list(texts))
-        return [np.array(encoding.ids, dtype=np.int64) for encoding in encodings]
+    def encode(self, texts: Iterable[str]) -> list[TokenIds]:
+        """Return each text's token ids, `(seq_len,)` int64 with `seq_len <= max_length`.
+
+        Of a long text a prefix is tokenized, and more of the text only if the prefix gives too few ids. The ids are
+        those of the whole text.
+        """
+        found: list[TokenIds] = []
+        for group in _groups(texts, most_characters=self._prefix):
+            prefixes = [self._prefix_of(text) for text in group]
+            encodings = self._tokenizer.encode_batch_fast(prefixes)
+            for text, prefix, encoding in zip(group, prefixes, encodings, strict=True):
+                ids = encoding.ids
+                if len(prefix) < len(text) and len(ids) < self.max_length:
+                    ids = self._long_texts.encode(text, max_length=self.max_length)
+                found.append(np.array(ids, dtype=np.int64))
+        return found
+
+    def shortened(self, text: str) -> str:
+        """Return a shorter text with the same ids where that is cheap to see, else the text itself.
+
+        Each part between blanks that holds a letter or digit of ASCII gives an id at least.
+        """
+        prefix = self._prefix_of(text)
+        if len(prefix) == len(text) or sum(map(bool, map(_HAS_WORD, prefix.split(" ")))) < self.max_length:
+            return text
+        return prefix
+
+    def _prefix_of(self, text: str) -> str:
+        """Return the beginning of a long text, up to a blank: the next words cannot change its ids."""
+        if len(text) <= self._prefix or not self._long_texts.reads_words:
+            return text
+        return text[: max(text.rfind(" ", 0, self._prefix), 0)]
+
+
+def _groups(texts: Iterable[str], *, most_characters: int) -> Iterator[list[str]]:
+    """Cut texts into groups of which the tokenizer holds all tokens at once."""
+    group: list[str] = []
+    characters = 0
+    for text in texts:
+        group.append(text)
+        characters += min(len(text), most_characters)
+        if len(group) == GROUP_TEXTS or characters >= GROUP_CHARACTERS:
+            yield group
+            group, characters = [], 0
+    if group:
+        yield group
 
 
 def longest_first(lengths: Sequence[int]) -> TokenIds:

@@ -37,6 +37,9 @@ DETECTED_NAMES: Mapping[str, tuple[str, ...]] = {
 # As the name of the label column: read no labels, even if there is a column that holds some.
 NO_LABELS = "none"
 
+# Characters of a text that are normalised at once.
+PART_CHARACTERS = 1 << 16
+
 # Of each column of a file in a store, held at once.
 STREAMED_BYTES = 4 << 20
 
@@ -298,9 +301,28 @@ def normalised_text_hash(text: str) -> int:
 
     Two printings of one paper often differ in nothing else.
     """
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    words = " ".join(re.findall(r"\w+", folded))
-    return int.from_bytes(hashlib.blake2b(words.encode(), digest_size=8).digest(), "big")
+    digest = hashlib.blake2b(digest_size=8)
+    joint = b""
+    for part in _parts_of(text):
+        folded = unicodedata.normalize("NFKC", part).casefold()
+        for word in re.finditer(r"\w+", folded):
+            digest.update(joint + word[0].encode())
+            joint = b" "
+    return int.from_bytes(digest.digest(), "big")
+
+
+def _parts_of(text: str) -> Iterator[str]:
+    """Cut a long text before blanks: no word and no composed character goes over one."""
+    start = 0
+    while len(text) - start > PART_CHARACTERS:
+        end = text.rfind(" ", start + 1, start + PART_CHARACTERS)
+        if end < 0:
+            end = text.find(" ", start + PART_CHARACTERS)
+            if end < 0:
+                break
+        yield text[start:end]
+        start = end
+    yield text[start:] if start else text
 
 
 def is_blank(column: pa.ChunkedArray) -> npt.NDArray[np.bool_]:

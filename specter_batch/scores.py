@@ -1,6 +1,6 @@
 """The scores of labelled papers as a report: the same words for `evaluate` and for the nightly job."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from specter_batch.metrics import F1Report, Tally
 from specter_batch.papers import TEXT_TEMPLATE, normalised_text_hash, paper_text
 
 
-def seen_in_training(texts: Sequence[str], seen_texts: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
+def seen_in_training(texts: Iterable[str], seen_texts: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
     """Return `(n,)` bool: the text, but for case and punctuation, was trained on.
 
     Args:
@@ -27,7 +27,7 @@ def seen_in_training(texts: Sequence[str], seen_texts: npt.NDArray[np.uint64]) -
 
 
 def papers_seen(
-    papers: Sequence[tuple[str | None, str | None]], seen_texts: npt.NDArray[np.uint64], *, template: str
+    papers: Iterable[tuple[str | None, str | None]], seen_texts: npt.NDArray[np.uint64], *, template: str
 ) -> npt.NDArray[np.bool_]:
     """Return `(n,)` bool: a model, or a model it was trained from, was trained on the paper.
 
@@ -35,14 +35,13 @@ def papers_seen(
     were trained from each other agree. Hashes made with the model's own template are recognised too.
 
     Args:
-        papers: Title and abstract of each paper.
+        papers: Title and abstract of each paper; only one paper is held at a time.
         seen_texts: Sorted normalised hashes, `(n_texts,)`, as a run or a bundle keeps them.
         template: The model's own text template.
     """
-    found = np.zeros(len(papers), dtype=np.bool_)
-    for text_template in {TEXT_TEMPLATE, template}:
-        found |= seen_in_training([paper_text(*paper, text_template) for paper in papers], seen_texts)
-    return found
+    templates = {TEXT_TEMPLATE, template}
+    texts = (paper_text(*paper, one) for paper in papers for one in templates)
+    return seen_in_training(texts, seen_texts).reshape(-1, len(templates)).any(axis=1)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from specter_batch.bundle import ModelBundle
 from specter_batch.encoding import TokenIds
 from specter_batch.errors import ShardError
 from specter_batch.labels import LabelSet, normalise_label
-from specter_batch.language import ENGLISH, UNDECIDED, EnglishFilter
-from specter_batch.papers import PaperBatch, is_blank, paper_text, text_hash
+from specter_batch.language import ENGLISH, MAX_CHARACTERS, UNDECIDED, EnglishFilter
+from specter_batch.paper_texts import paper_pairs, paper_texts
+from specter_batch.papers import PaperBatch, is_blank, text_hash
 from specter_batch.scores import papers_seen
 from specter_jobs.config import NightConfig
 from specter_jobs.rejects import Mask, screen_columns
@@ -40,20 +42,30 @@ class Truth:
     def of(
         cls,
         values: list[str | None],
-        pairs: list[tuple[str, str | None]],
+        papers: pa.Table,
+        rows: npt.NDArray[np.int64],
         *,
         labels: LabelSet,
         seen_texts: npt.NDArray[np.uint64],
         template: str,
     ) -> "Truth":
-        """Look up the papers' true labels `values`, None or blank where there is none."""
+        """Look up the papers' true labels `values`, None or blank where there is none.
+
+        Args:
+            values: Of all papers.
+            papers: In the canonical schema.
+            rows: The rows of `papers` that the values are of.
+            labels: Of the model.
+            seen_texts: Of the bundle.
+            template: Of the bundle.
+        """
         names = [normalise_label(value) for value in values]
         found = [labels.find(name) if name is not None else None for name in names]
         scored = np.array([label is not None for label in found], dtype=np.bool_)
         return cls(
             scored=scored,
             label_id=np.array([label for label in found if label is not None], dtype=np.int64),
-            seen=papers_seen([pairs[i] for i in np.flatnonzero(scored)], seen_texts, template=template),
+            seen=papers_seen(paper_pairs(papers, rows[scored]), seen_texts, template=template),
             unknown=np.array([name is not None for name in names], dtype=np.bool_) & ~scored,
         )
 
@@ -114,7 +126,7 @@ class ShardPreparer:
             asked_texts: Hashes of copies that the model is asked of nevertheless.
 
         Returns:
-            The screened shard, and the texts of its `asked` papers.
+            The screened shard, and the texts of its `asked` papers, or shorter ones with the same token ids.
 
         Raises:
             ShardError: It cannot be read, or is no longer what the survey saw.
@@ -129,10 +141,13 @@ class ShardPreparer:
         if self._english is not None:
             foreign, undecided = _foreign_languages(self._english, papers, screening.usable)
             screening.reject_rows(foreign, "not_english")
-        usable = papers.table.filter(pa.array(screening.usable))
-        pairs = list(zip(usable["title"].to_pylist(), usable["abstract"].to_pylist(), strict=True))
-        texts = [paper_text(title, abstract, self._template) for title, abstract in pairs]
-        hashes = [text_hash(text) for text in texts]
+        rows = np.flatnonzero(screening.usable)
+        usable = papers.table.select(["paper_id", "label"]).filter(pa.array(screening.usable))
+        texts: list[str] = []
+        hashes: list[str] = []
+        for text in paper_texts(papers.table, rows, self._template):
+            hashes.append(text_hash(text))
+            texts.append(self._encoder.shortened(text))  # of a long text only the part that the model reads is kept
 
         # From rows of the shard to positions among the usable ones; what is not English is nobody's copy either.
         position = np.cumsum(screening.usable) - 1
@@ -143,13 +158,14 @@ class ShardPreparer:
         asked = [at for at in range(len(texts)) if at not in spared]
         screened = ScreenedShard(
             rejects=screening.table(shard, papers),
-            rows=np.flatnonzero(screening.usable),
+            rows=rows,
             paper_ids=usable["paper_id"],
-            title_only=is_blank(usable["abstract"]),
+            title_only=is_blank(papers.table["abstract"])[screening.usable],
             hashes=hashes,
             truth=Truth.of(
                 usable["label"].to_pylist(),
-                pairs,
+                papers.table,
+                rows,
                 labels=self._labels,
                 seen_texts=self._seen_texts,
                 template=self._template,
@@ -167,8 +183,12 @@ class ShardPreparer:
 
 
 def _foreign_languages(english: EnglishFilter, papers: PaperBatch, usable: Mask) -> tuple[dict[int, str], int]:
-    """Return the language of each usable row that is not English, and how many rows are too short to say."""
-    titles, abstracts = papers.table["title"].to_pylist(), papers.table["abstract"].to_pylist()
+    """Return the language of each usable row that is not English, and how many rows are too short to say.
+
+    Of long texts no more is read than is judged.
+    """
+    parts = (pc.utf8_slice_codeunits(papers.table[name], 0, MAX_CHARACTERS) for name in ("title", "abstract"))
+    titles, abstracts = (part.to_pylist() for part in parts)
     found: dict[int, str] = {}
     undecided = 0
     for row in np.flatnonzero(usable).tolist():

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from specter_batch.errors import ShardError
-from specter_batch.papers import PaperBatch, paper_text, text_hash
+from specter_batch.paper_texts import paper_texts
+from specter_batch.papers import PaperBatch, text_hash
 from specter_batch.storage import Location, in_parallel
 from specter_batch.url_path import UrlPath
 from specter_jobs.config import NightConfig
@@ -260,12 +262,12 @@ def local_copies(files: Sequence[Location], scratch: Path) -> list[Path]:
 
 def _row_table(papers: PaperBatch, usable: Mask, template: str, shard: int) -> pa.Table:
     rows = np.flatnonzero(usable)
-    kept = papers.table.take(pa.array(rows))
-    pairs = zip(kept["title"].to_pylist(), kept["abstract"].to_pylist(), strict=True)
+    ids = papers.table["paper_id"].take(pa.array(rows)).to_pylist()
+    hashes = [text_hash(text) for text in paper_texts(papers.table, rows, template)]
     return pa.table(
         {
-            "paper_id": pa.array([value.strip() for value in kept["paper_id"].to_pylist()], pa.string()),
-            "text_hash": pa.array([text_hash(paper_text(*pair, template)) for pair in pairs], pa.string()),
+            "paper_id": pa.array([value.strip() for value in ids], pa.string()),
+            "text_hash": pa.array(hashes, pa.string()),
             "shard": pa.array(np.full(len(rows), shard), pa.int32()),
             "row": pa.array(rows, pa.int32()),
             "place": pa.array(shard * PLACES + rows, pa.int64()),
@@ -277,9 +279,20 @@ def content_hash(papers: PaperBatch) -> str:
     """Hash the canonical rows: the same for the same papers, whatever the file's compression or column types."""
     digest = hashlib.blake2b(digest_size=16)
     for column in papers.table.columns:
-        values = column.to_pylist()
-        lengths = [-1 if value is None else len(value) for value in values]
-        digest.update(np.array(lengths, dtype="<i8").tobytes())
-        digest.update("".join(value or "" for value in values).encode())
+        lengths = pc.fill_null(pc.utf8_length(column), -1).to_numpy()
+        digest.update(lengths.astype("<i8").tobytes())
+        for chunk in column.chunks:
+            digest.update(_joined(chunk))
     digest.update(papers.invalid_unicode.tobytes())
     return digest.hexdigest()
+
+
+def _joined(texts: pa.StringArray) -> memoryview:
+    """Return the bytes of all values, one after another; nothing is copied unless a null hides bytes."""
+    _, offsets, data = texts.buffers()
+    if data is None or not len(texts):
+        return memoryview(b"")
+    ends = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1]
+    if texts.null_count and np.diff(ends)[texts.is_null().to_numpy(zero_copy_only=False)].any():
+        return _joined(pc.fill_null(texts, ""))
+    return memoryview(data)[ends[0] : ends[-1]]
