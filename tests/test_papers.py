@@ -1,3 +1,5 @@
+import hashlib
+import re
 import unicodedata
 from decimal import Decimal
 from pathlib import Path
@@ -10,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from specter_batch import papers as papers_module
 from specter_batch.errors import ConfigError, PaperSchemaError
 from specter_batch.papers import (
     DETECTED_NAMES,
@@ -493,3 +496,19 @@ def test_a_corrupt_data_page_names_the_file_and_the_row_group(tmp_path: Path) ->
     columns = PaperColumns().resolve(file.schema_arrow, where="a")
     with pytest.raises(PaperSchemaError, match=r"here\.parquet: row group 0 cannot be decoded"):
         list(read_papers(file, columns, where="here.parquet", batch_rows=9))
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.one_of(
+            st.sampled_from([" ", "  ", "\u0301", "e\u0301", "ﬁ", "ß", "\u3000", "x" * 30, "."]), st.text(max_size=6)
+        )
+    ).map("".join)
+)
+def test_the_hash_for_the_leak_check_does_not_depend_on_where_a_long_text_is_cut(text: str) -> None:
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    digest = hashlib.blake2b(" ".join(re.findall(r"\w+", folded)).encode(), digest_size=8).digest()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(papers_module, "PART_CHARACTERS", 5)
+        assert normalised_text_hash(text) == int.from_bytes(digest, "big")

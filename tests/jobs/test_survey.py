@@ -1,15 +1,20 @@
+import hashlib
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from papers_on_disk import paper, write_dump
 from specter_batch.input_inventory import parquet_inventory
-from specter_batch.papers import TEXT_TEMPLATE, PaperColumns
+from specter_batch.papers import PAPER_SCHEMA, TEXT_TEMPLATE, PaperBatch, PaperColumns
 from specter_jobs.config import NightConfig
 from specter_jobs.shards import plan_shards
-from specter_jobs.survey import Survey
+from specter_jobs.survey import Survey, content_hash
 
 
 def survey_of(root: Path, scratch: Path, *, shard_rows: int = 4) -> Survey:
@@ -135,3 +140,43 @@ def test_a_text_that_stands_twice_is_a_copy_of_the_first_that_is_no_duplicate(tm
     assert survey.decisions(1).copies == {0: survey.shards[0].shard.name}
     assert rows_of(survey, "copies") == [("b.parquet", 0)]
     survey.close()
+
+
+def hash_by_lists(papers: PaperBatch) -> str:
+    """Hash the same rows value by value."""
+    digest = hashlib.blake2b(digest_size=16)
+    for column in papers.table.columns:
+        values = column.to_pylist()
+        digest.update(np.array([-1 if value is None else len(value) for value in values], dtype="<i8").tobytes())
+        digest.update("".join(value or "" for value in values).encode())
+    digest.update(papers.invalid_unicode.tobytes())
+    return digest.hexdigest()
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.lists(st.one_of(st.none(), st.text(max_size=9)), min_size=4, max_size=4), max_size=12),
+    st.integers(0, 12),
+    st.integers(0, 12),
+)
+def test_the_hash_of_rows_does_not_depend_on_how_they_are_held(
+    rows: list[list[str | None]], start: int, cut: int
+) -> None:
+    columns = [pa.array([row[number] for row in rows], pa.string()) for number in range(4)]
+    whole = pa.table(columns, schema=PAPER_SCHEMA)
+    # Nulls that hide bytes, as a filter on another column leaves them.
+    hidden = [pc.if_else(pa.array([i % 2 == 0 for i in range(len(rows))]), column, None) for column in columns]
+    for table in (whole, pa.table(hidden, schema=PAPER_SCHEMA)):
+        part = table.slice(min(start, len(rows)))
+        chunks = pa.concat_tables([part.slice(0, cut), part.slice(min(cut, part.num_rows))])
+        for held in (part, chunks):
+            papers = PaperBatch(table=held, invalid_unicode=np.zeros(held.num_rows, np.bool_))
+            assert content_hash(papers) == hash_by_lists(papers)
+
+
+def test_the_hash_of_rows_leaves_out_bytes_that_a_null_hides() -> None:
+    offsets, data = pa.py_buffer(np.array([0, 3, 6], np.int32)), pa.py_buffer(b"abcdef")
+    hiding = pa.StringArray.from_buffers(2, offsets, data, pa.py_buffer(b"\x01"))
+    assert hiding.to_pylist() == ["abc", None]
+    papers = PaperBatch(table=pa.table([hiding] * 4, schema=PAPER_SCHEMA), invalid_unicode=np.zeros(2, np.bool_))
+    assert content_hash(papers) == hash_by_lists(papers)
