@@ -160,7 +160,7 @@ class ModelBundle:
     @cached_property
     def _reference(self) -> BundleReference:
         content = self.read(REFERENCE_FILE)
-        return parse_reference(content, self.path / REFERENCE_FILE, labels=self.manifest.labels)
+        return parse_reference(content, self.path / REFERENCE_FILE)
 
 
 def load_seen_texts(folder: Path) -> npt.NDArray[np.uint64]:

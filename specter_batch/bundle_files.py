@@ -116,19 +116,19 @@ def parse_seen_texts(content: bytes, file: Path) -> npt.NDArray[np.uint64]:
     return hashes.astype(np.uint64)
 
 
-def parse_reference(content: bytes, file: Path, *, labels: Collection[str]) -> BundleReference:
+def parse_reference(content: bytes, file: Path) -> BundleReference:
     """Return what `reference.json` holds.
 
+    Its labels may differ from the bundle's, for example after a label was renamed: the drift report compares the
+    labels of both sides.
+
     Raises:
-        BundleError: The content is something else, or it is of other labels.
+        BundleError: The content is something else.
     """
     try:
-        reference = BundleReference.model_validate_json(content)
+        return BundleReference.model_validate_json(content)
     except ValidationError as error:
         raise BundleError(f"{file}: {first_problem(error)}; export the bundle again") from error
-    if reference.label_shares.keys() != set(labels):
-        raise BundleError(f"{file}: is of other labels than the bundle's; export the bundle again")
-    return reference
 
 
 def first_problem(error: ValidationError) -> str:

@@ -11,7 +11,7 @@ from specter_batch import __version__
 from specter_batch.argument_checks import UrlOrPath, with_checked_arguments
 from specter_batch.errors import SpecterBatchError
 from specter_batch.options import EXIT_INTERRUPTED, AsJson
-from specter_batch.terminal import prepare_streams, show, show_error, show_json, show_traceback
+from specter_batch.terminal import os_error_text, prepare_streams, show, show_error, show_json, show_traceback
 
 EXIT_COULD_NOT_START = 1
 EXIT_WRONG_USAGE = 2
@@ -73,8 +73,9 @@ def inspect(
             f"{graph.parity.label_flips} flips"
         )
     validation = manifest.training.get("validation")
-    if isinstance(validation, dict) and validation.get("macro_f1") is not None:
-        show(f"validation   macro F1 {validation['macro_f1']:.4f}")
+    macro_f1 = validation.get("macro_f1") if isinstance(validation, dict) else None
+    if isinstance(macro_f1, float):
+        show(f"validation   macro F1 {macro_f1:.4f}")
 
 
 def build_app() -> typer.Typer:
@@ -101,7 +102,7 @@ def main() -> None:
     except ModuleNotFoundError as error:
         _fail(f"{error.name} is not installed; this command needs: pip install 'specter-batch[export]'")
     except OSError as error:
-        _fail(str(error))
+        _fail(os_error_text(error))
     except Exception as error:
         _fail(f"unexpected {type(error).__name__}: {error} (set {DEBUG_VARIABLE}=1 to see where)")
     sys.exit(code if isinstance(code, int) else 0)

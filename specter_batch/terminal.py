@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 # A message is read by people: a path of thousands of characters is cut in its middle.
 MAX_MESSAGE = 2000
+MAX_PLACE = 200
+# Of the system, and of no use to a reader; the reason follows it.
+_ERROR_NUMBER = re.compile(r"\[Errno -?\d+\] ")
 _LINE_BREAK = re.compile(r"[ \t]*[\r\n]+\s*")
 # Rich would fold a table at the width of the terminal, which is 80 characters where there is none.
 TABLE_WIDTH = 110
@@ -105,12 +108,22 @@ def show_traceback() -> None:
 
 
 def message_text(message: object) -> str:
-    """Return a message as one line of at most `MAX_MESSAGE` characters."""
-    text = terminal_text(_LINE_BREAK.sub(" ", str(message).strip()))
+    """Return a message as one line of at most about `MAX_MESSAGE` characters, without error numbers."""
+    text = terminal_text(_ERROR_NUMBER.sub("", _LINE_BREAK.sub(" ", str(message).strip())))
     if len(text) <= MAX_MESSAGE:
         return text
     half = MAX_MESSAGE // 2
     return f"{text[:half]}[… {len(text) - 2 * half:,} characters left out …]{text[-half:]}"
+
+
+def os_error_text(error: OSError) -> str:
+    """Return what the system could not do as `place: reason`, without its error number."""
+    if error.strerror is None or error.filename is None:
+        return str(error)
+    place = str(error.filename)
+    if len(place) > MAX_PLACE:
+        place = f"{place[: MAX_PLACE // 2]}…{place[-MAX_PLACE // 2 :]}"
+    return f"{place}: {error.strerror[:1].lower()}{error.strerror[1:]}"
 
 
 def json_safe(value: Any) -> Any:

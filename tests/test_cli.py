@@ -151,7 +151,7 @@ def test_a_missing_package_is_named_with_the_remedy(failing: Callable[[BaseExcep
 
 def test_an_error_of_the_file_system_is_printed_with_the_file(failing: Callable[[BaseException], Outcome]) -> None:
     code, _, message = failing(PermissionError(13, "Permission denied", "night"))
-    assert (code, message) == (1, "error: [Errno 13] Permission denied: 'night'\n")
+    assert (code, message) == (1, "error: night: permission denied\n")
 
 
 def test_an_unexpected_error_is_named_and_says_how_to_see_more(failing: Callable[[BaseException], Outcome]) -> None:

@@ -32,7 +32,7 @@ def prepare_metrics_file(path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(f"--metrics-file {path}: its folder cannot be made ({error})") from error
+        raise ConfigError(f"--metrics-file {path}: its folder cannot be made ({error.strerror})") from error
     if path.is_dir() or not os.access(path.parent, os.W_OK):
         raise ConfigError(
             f"--metrics-file {path}: cannot be written; give a file in a folder that this user may change"
@@ -114,4 +114,7 @@ def _last_success(path: Path) -> float | None:
     found = re.search(
         rf"^{LAST_SUCCESS} ([0-9.e+]+)$", path.read_text(encoding="utf-8", errors="replace"), flags=re.MULTILINE
     )
-    return float(found.group(1)) if found else None
+    try:
+        return float(found.group(1)) if found else None
+    except ValueError:  # 1.2.3: something else wrote this file
+        return None

@@ -37,7 +37,8 @@ def loads(line: bytes) -> Any:
         except ValueError:
             end = -1
         if end != len(text):
-            detail = f"not valid JSON ({error}): {line[:80].decode('utf-8', errors='replace').strip()}"
+            reason = str(error).removeprefix("unexpected character, ")
+            detail = f"not valid JSON ({reason}): {line[:80].decode('utf-8', errors='replace').strip()}"
             raise FieldError(" ".join(detail.split())[:DETAIL_CHARACTERS]) from None
         if isinstance(value, UnreadableValue):
             raise FieldError(value.detail) from None
