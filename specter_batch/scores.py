@@ -41,7 +41,8 @@ def papers_seen(
     """
     templates = {TEXT_TEMPLATE, template}
     texts = (paper_text(*paper, one) for paper in papers for one in templates)
-    return seen_in_training(texts, seen_texts).reshape(-1, len(templates)).any(axis=1)
+    found = seen_in_training(texts, seen_texts).reshape(-1, len(templates))
+    return np.asarray(found.any(axis=1), dtype=np.bool_)
 
 
 @dataclass(frozen=True, kw_only=True)
