@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from specter_batch.errors import ConfigError, PaperSchemaError, StorageError
+from specter_batch.missing_text import missing_values
 from specter_batch.parquet_file import local_source
 from specter_batch.partitions import shown_partitions
 from specter_batch.storage import Location
@@ -240,10 +241,19 @@ def canonical_papers(
             arrays.append(pa.array([partitions[columns[name]]] * batch.num_rows, pa.string()))
             continue
         text, broken = _as_text(batch.column(columns[name]))
-        arrays.append(text)
         if name != "label":
             invalid |= broken
+            text = _without_missing(text)
+        arrays.append(text)
     return PaperBatch(table=pa.table(arrays, schema=PAPER_SCHEMA), invalid_unicode=invalid)
+
+
+def _without_missing(texts: pa.Array) -> pa.Array:
+    """Return a column with null where words or invisible characters stand for nothing; white space stays as it is."""
+    missing = missing_values(texts)
+    if missing.any():
+        missing &= np.asarray(pc.fill_null(pc.greater(pc.utf8_length(pc.utf8_trim_whitespace(texts)), 0), False))
+    return pc.if_else(pa.array(missing), None, texts) if missing.any() else texts
 
 
 def _as_text(array: pa.Array) -> tuple[pa.Array, npt.NDArray[np.bool_]]:
@@ -326,9 +336,8 @@ def _parts_of(text: str) -> Iterator[str]:
 
 
 def is_blank(column: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
-    """Return `(n_papers,)` bool: the value is null, empty or white space only."""
-    blank = pc.fill_null(pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(column)), 0), True)
-    return np.asarray(blank.to_numpy(), dtype=np.bool_)
+    """Return `(n_papers,)` bool: the value is missing, by the rule of `missing_text`."""
+    return missing_values(column)
 
 
 def _first_line(error: BaseException) -> str:

@@ -7,7 +7,9 @@ from typing import Any, BinaryIO, Literal
 
 from specter_batch.errors import PaperSchemaError
 from specter_batch.json_scan import JsonScanner
+from specter_batch.json_value import UnreadableValue
 from specter_batch.language import EnglishFilter
+from specter_batch.missing_text import is_missing
 
 METADATA_FILE = "paper_metadata_mag_mesh.json"
 
@@ -79,17 +81,19 @@ def _members(scanner: JsonScanner) -> Iterator[tuple[str, Any]]:
 
 def _judge(paper: Any, english: EnglishFilter | None) -> tuple[str, str] | Drop:
     """Return a paper's title and abstract, or why it is left out."""
+    if isinstance(paper, UnreadableValue):
+        return Drop(reason="malformed_record", detail=paper.detail)
     if not isinstance(paper, dict):
         return Drop(reason="malformed_record", detail=f"expected a JSON object, got {json.dumps(paper)[:80]}")
     title, abstract = paper.get("title"), paper.get("abstract")
     for name, value in (("title", title), ("abstract", abstract)):
         if not isinstance(value, str | None):
-            return Drop(reason="malformed_record", detail=f"{name} should be text, got {json.dumps(value)[:80]}")
+            return Drop(reason="malformed_record", detail=f"{name} should be text, got {str(value)[:80]}")
         if value and not _is_unicode(value):
             return Drop(reason="malformed_record", detail=f"{name} is not valid Unicode")
-    if not title or title.isspace():
+    if title is None or is_missing(title):
         return Drop(reason="missing_title")
-    if not abstract or abstract.isspace():
+    if abstract is None or is_missing(abstract):
         return Drop(reason="missing_abstract")
     # Joined as the nightly job joins them, so that training and nights agree on what is English.
     if english is not None and (language := english.foreign_language(f"{title} {abstract}")):

@@ -59,7 +59,7 @@ def test_a_missing_abstract_that_is_taken_has_no_characters() -> None:
 
 
 def test_a_paper_that_is_too_short_does_not_hide_a_good_one_of_the_same_id(night: RunNight, tmp_path: Path) -> None:
-    dump = write_dump(tmp_path / "in/a.parquet", [paper(1, title="No", abstract="N/A"), paper(1)])
+    dump = write_dump(tmp_path / "in/a.parquet", [paper(1, title="No", abstract="Yes"), paper(1)])
     report = night(dump, min_characters=20).report
     assert (report["rows"]["labelled"], report["rejects_by_reason"]) == (1, {"too_short": 1})
     (reject,) = read_all(tmp_path / "out/rejects")

@@ -4,6 +4,7 @@ from collections import Counter
 from typing import Literal
 
 from specter_batch.labels import normalise_label
+from specter_batch.missing_text import is_missing
 from specter_jobs.dumps.record_writer import RecordWriter
 from specter_jobs.dumps.records import MalformedRecord, PaperRecord, ReadOptions, WrongFormatError
 
@@ -71,9 +72,7 @@ class RecordSorter:
         if isinstance(record, MalformedRecord):
             self._reject(record, "malformed_record", record.detail)
             return
-        paper_id = record.paper_id.strip() if record.paper_id else ""
-        title = record.title.strip() if record.title else ""
-        abstract = record.abstract.strip() if record.abstract else ""
+        paper_id, title, abstract = map(_present, (record.paper_id, record.title, record.abstract))
         place: tuple[int | None, int | None] = (None, None)
         if not paper_id:
             self._reject(record, "null_id", title or None)
@@ -133,3 +132,8 @@ class RecordSorter:
         self.reasons[reason] += 1
         short = detail[:DETAIL_CHARACTERS] if detail else None
         self._rejects.add((self._file, record.position, record.paper_id or None, reason, short))
+
+
+def _present(text: str | None) -> str:
+    """Return a text without blanks around it, an empty one where it is missing."""
+    return "" if text is None or is_missing(text) else text.strip()
