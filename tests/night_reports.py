@@ -45,6 +45,7 @@ def report_of(
         **tallies.as_report(names),
         "unknown_labels": 0,
         "labels_not_read": None,
+        "reuse": None,
         "language_undecided": 0,
         "rows": {
             "in": papers + sum(REJECTS.values()) + 50 * len(failed),

@@ -91,6 +91,14 @@ def classify(
     reuse: Annotated[
         list[str] | None, UrlOrPath(), typer.Option(help="Earlier night's OUT to take labels from; may be given again.")
     ] = None,
+    max_fresh: Annotated[
+        str | None,
+        typer.Option(
+            help="Stop before labelling (exit 4) if more papers have to be labelled afresh: a number, or a share "
+            "such as 10%.  [default: no limit]",
+            show_default=False,
+        ),
+    ] = None,
     replace: Annotated[
         bool | None,
         typer.Option(
@@ -173,6 +181,7 @@ def classify(
             "probabilities": probabilities,
             "max_failed_shards": max_failed_shards,
             "reuse": reuse or None,
+            "max_fresh": max_fresh,
             "replace": replace,
             "paper_id_column": paper_id_column,
             "title_column": title_column,
@@ -213,6 +222,7 @@ def _summary(report: dict[str, Any], manifest: dict[str, Any], out: "Location") 
     from specter_batch.input_inventory import ignored_line
     from specter_jobs.gates import describe_gate, failed_gates, inapplicable_gates
     from specter_jobs.report import truth_problem_sentence, undecided_sentence, unknown_labels_sentence
+    from specter_jobs.workload import reuse_sentences
 
     rows, device, run = report["rows"], manifest["device"], manifest["this_run"]
     lines = [
@@ -222,6 +232,7 @@ def _summary(report: dict[str, Any], manifest: dict[str, Any], out: "Location") 
         f"{run['papers']:,} papers in this run, {run['papers_per_second'] or 0:,} papers/s"
         + ("" if run["model_wait_share"] is None else f", the model waited {run['model_wait_share']:.0%} of the time"),
     ]
+    lines += reuse_sentences(report["reuse"]) if report["reuse"] else []
     unknown = unknown_labels_sentence(report)
     if report["macro_f1"] is not None:
         lines.append(f"macro F1 {report['macro_f1']:.4f} over {report['scored_papers']:,} papers")

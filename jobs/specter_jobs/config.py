@@ -4,9 +4,17 @@ import datetime
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, ModelWrapValidatorHandler, PrivateAttr, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from specter_batch.bundle_manifest import Precision
 from specter_batch.errors import UsageError
@@ -17,6 +25,7 @@ from specter_batch.storage import LocalPath, Location, PathOrUrl, PathTextOrUrl,
 from specter_batch.url_path import UrlPath
 from specter_jobs.dumps.names import FormatName
 from specter_jobs.gates import GateLimits
+from specter_jobs.workload import parse_max_fresh
 
 # How many days back `--previous "nights/{yesterday}"` looks for a night that succeeded.
 PREVIOUS_DAYS = 30
@@ -64,6 +73,8 @@ class NightConfig(Settings):
             succeeded is taken, up to `PREVIOUS_DAYS` days back.
         require_previous: Fail the gates that compare with an earlier night when there is none. Otherwise these gates
             do not apply to such a night, as to the first one.
+        max_fresh: Stop before labelling if more papers than this have to be labelled afresh: a number of papers as an
+            integer, or a share of all papers as a float or text such as `10%`. No limit when None.
         metrics_file: Prometheus text file, for node_exporter's textfile collector.
         gates: Limits that the night must keep.
     """
@@ -100,6 +111,10 @@ class NightConfig(Settings):
     encoding: str | None = None
     previous: PathOrUrl | None = None
     require_previous: bool = False
+    max_fresh: Annotated[
+        Annotated[int, Field(ge=0, strict=True)] | Annotated[float, Field(ge=0, le=1)] | None,
+        BeforeValidator(parse_max_fresh),
+    ] = None
     metrics_file: LocalPath | None = None
     gates: GateLimits = GateLimits()
 

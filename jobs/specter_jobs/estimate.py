@@ -17,7 +17,7 @@ from specter_jobs.config import NightConfig
 from specter_jobs.database import opened_database, register_parquet
 from specter_jobs.footprint import memory_of, output_of
 from specter_jobs.model_rate import rate_of
-from specter_jobs.night_identity import model_hash
+from specter_jobs.night_identity import NightIdentity
 from specter_jobs.ranges import Range, share_of, times
 from specter_jobs.reuse import reusable_labels
 from specter_jobs.sampling import Sample, read_pace, read_sample, sample_shards
@@ -158,9 +158,9 @@ def _reuse(
     """Look the sampled texts up in the earlier nights' labels, as the night would."""
     if not config.reuse:
         return None
-    graph = bundle.graph_for(device.kind, config.precision)
-    model = model_hash(bundle.fingerprint, device=device.kind, graph=graph.sha256)
-    files = reusable_labels(config.reuse, model=model, probabilities=config.probabilities)
+    tonight = NightIdentity.of(config, bundle, device.kind, root=None)
+    lent = reusable_labels(config.reuse, tonight=tonight, probabilities=config.probabilities)
+    files = lent.files
     found: set[str] = set()
     if files:
         with tempfile.TemporaryDirectory() as scratch, opened_database(Path(scratch)) as database:
@@ -169,7 +169,11 @@ def _reuse(
                 rows = database.execute(FOUND).fetchall()
         found = {row[0] for row in rows}
     count = sum(text_hash in found for text_hash in sample.hashes)
-    return {"label_files": len(files), "share": share_of(count, len(sample.hashes), whole=whole)}
+    return {
+        "label_files": len(files),
+        "unusable": [str(one) for one in lent.unusable],
+        "share": share_of(count, len(sample.hashes), whole=whole),
+    }
 
 
 def _wall(count: int, busy: Range, fixed: dict[str, float]) -> dict[str, Any]:

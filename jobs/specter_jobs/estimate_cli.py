@@ -159,7 +159,8 @@ def _reuse_lines(reuse: dict[str, Any] | None) -> list[str]:
     cost = "" if reuse["cost_saved"] is None else f", cost {_digits(reuse['cost_saved'])}"
     return [
         f"reuse      {_range(percent)} % of the papers stand in {reuse['label_files']:,} earlier label files: saves "
-        f"{_digits(reuse['papers'])} papers, {_digits(reuse['device_hours_saved'])} device-hours{cost}"
+        f"{_digits(reuse['papers'])} papers, {_digits(reuse['device_hours_saved'])} device-hours{cost}",
+        *(f"           {sentence}" for sentence in reuse["unusable"]),
     ]
 
 

@@ -18,6 +18,7 @@ from specter_jobs.report import (
     unknown_labels_sentence,
 )
 from specter_jobs.timeline import timeline
+from specter_jobs.workload import reuse_sentences
 
 N_SLOWEST = 10
 # More steps than these cannot be told apart in a picture of 900 pixels.
@@ -55,6 +56,7 @@ def _template() -> Template:
     environment = page_environment("specter_jobs", filters={"number": number})
     environment.globals |= {
         "previous_sentence": previous_sentence,
+        "reuse_sentences": reuse_sentences,
         "truth_problem_sentence": truth_problem_sentence,
         "undecided_sentence": undecided_sentence,
         "unknown_labels_sentence": unknown_labels_sentence,

@@ -12,11 +12,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from specter_batch.bundle import ModelBundle
-from specter_batch.errors import ShardError, UsageError
+from specter_batch.errors import GateError, ShardError, UsageError
 from specter_batch.files import write_json, write_text
 from specter_batch.output_marker import mark_output
 from specter_batch.storage import Location
-from specter_batch.terminal import progress_bars
+from specter_batch.terminal import print_above, progress_bars
 from specter_jobs.config import NightConfig
 from specter_jobs.drift import drift_report
 from specter_jobs.engines import open_engine
@@ -42,6 +42,7 @@ from specter_jobs.reuse import reusable_labels
 from specter_jobs.scratch import scratch_folder
 from specter_jobs.shards import Plan
 from specter_jobs.survey import Survey, SurveyedShard
+from specter_jobs.workload import Workload, reuse_sentences
 from specter_jobs.writer import LABELS, REJECTS, SUCCESS_FILE
 
 COMMAND = "classify"
@@ -161,9 +162,12 @@ def _labelled(
         scheduler = Scheduler(engine)  # the workers load while the input is surveyed
         write_inventory(out, root, plan, night=night, unreadable=unreadable, ignored=ignored)
         ledger = Ledger(out, binding=night.binding, model=night.model)
-        known = reusable_labels(config.reuse, model=night.model, probabilities=config.probabilities)
-        with _surveyed(plan, config, bundle, known, out, progress, scheduler) as survey:
+        lent = reusable_labels(config.reuse, tonight=night, probabilities=config.probabilities)
+        with _surveyed(plan, config, bundle, lent.files, out, progress, scheduler) as survey:
             scheduler.await_worker()
+            workload = survey.workload(lent.unusable)
+            if config.reuse:
+                _announce(workload, console)
             pipeline = ShardPipeline(
                 scheduler,
                 survey=survey,
@@ -171,7 +175,7 @@ def _labelled(
                 label_file=ledger.label_file,
                 probabilities=config.probabilities,
             )
-            entries, failed, fresh = _label(pipeline, ledger, survey.shards, config, progress, watch)
+            entries, failed, fresh = _label(pipeline, ledger, survey.shards, workload, config, progress, watch)
     damaged = ledger.damaged(list(entries.values()))
     failed = unreadable | failed | damaged
     ordered = [entries[shard.name] for shard in plan.shards if shard.name in entries and shard.name not in damaged]
@@ -179,6 +183,7 @@ def _labelled(
         ledger.remove_strangers(ordered)
     report = night_report(plan, ordered, failed, bundle, ignored=ignored)
     report["labels_not_read"] = problem
+    report["reuse"] = workload.as_report() if config.reuse else None
     report["previous"] = previous.as_report() if previous else None
     report["drift"] = drift_report(
         report, reference=bundle.reference(), previous=previous.figures if previous else None
@@ -259,6 +264,7 @@ def _label(
     pipeline: ShardPipeline,
     ledger: Ledger,
     surveyed: Sequence[SurveyedShard],
+    workload: Workload,
     config: NightConfig,
     progress: Progress,
     watch: NightWatch,
@@ -275,6 +281,11 @@ def _label(
             entries[shard.shard.name] = done
         else:
             pending.append(shard)
+    try:
+        workload.check(config.max_fresh, pending={shard.number for shard in pending})
+    except GateError as error:
+        watch.refused(str(error), exit_code=error.exit_code)
+        raise
     kept = sum(entry.rows for entry in entries.values())
     total = sum(shard.shard.rows for shard in surveyed)
     task = progress.add_task("label", total=total, completed=kept)
@@ -310,6 +321,15 @@ def _label(
         max_batch_tokens=min(budgets, default=None),
     )
     return entries, failed, fresh
+
+
+def _announce(workload: Workload, console: Console) -> None:
+    """Say before the labelling what earlier nights save, in the log and on a terminal."""
+    reuse = workload.as_report()
+    log("labels of earlier nights", **reuse)
+    if console.is_terminal:
+        for sentence in reuse_sentences(reuse):
+            print_above(console, sentence)
 
 
 def _check_accounting(surveyed: SurveyedShard, labelled: LabelledShard) -> None:

@@ -42,6 +42,7 @@ class Progress(BaseModel):
         ignored: What was found in the input and is not read, and why; the first `MAX_IGNORED` of them.
         ignored_entries: How many there are.
         exit_code: Of a finished night.
+        refused: Why a finished night did not label anything; None if it did.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -63,6 +64,7 @@ class Progress(BaseModel):
     ignored: dict[str, str] = {}
     ignored_entries: int = 0
     exit_code: int | None = None
+    refused: str | None = None
 
 
 class NightWatch:
@@ -130,6 +132,12 @@ class NightWatch:
         )
         if time.time() - progress.updated >= self._pause:
             self._write()
+
+    def refused(self, reason: str, *, exit_code: int) -> None:
+        """The night ends before anything is labelled."""
+        progress = self._progress
+        progress.state, progress.exit_code, progress.refused = "finished", exit_code, reason
+        self._write()
 
     def failed(self, name: str, error: str) -> None:
         """A shard could not be labelled."""

@@ -19,6 +19,7 @@ from specter_jobs.drift import drift_markdown
 from specter_jobs.gates import gates_markdown
 from specter_jobs.ledger import LedgerEntry
 from specter_jobs.shards import Plan
+from specter_jobs.workload import reuse_sentences
 
 # A folder may hold a checksum for each of 100,000 files.
 MAX_IGNORED_SHOWN = 50
@@ -136,6 +137,8 @@ def night_markdown(report: dict[str, Any]) -> str:
         lines += ["## Failed", ""]
         lines += [f"- {markdown_text(name)}: {markdown_text(error)}" for name, error in report["failed_shards"].items()]
         lines += ["", "The input files named here are to be mended; a rerun does only these shards.", ""]
+    if report["reuse"]:
+        lines += ["## Reuse", "", *(f"- {markdown_text(line)}." for line in reuse_sentences(report["reuse"])), ""]
     lines += ["## Gates", "", gates_markdown(report["gates"])]
     lines += ["## Scores", "", scores_markdown(report)]
     unknown = unknown_labels_sentence(report)

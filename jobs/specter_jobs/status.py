@@ -50,6 +50,7 @@ def night_status(out: Location) -> dict[str, Any]:
         "model_wait_share": round(waited, 4) if waited is not None and progress.papers else None,
         "eta_seconds": eta,
         "failed": progress.failed,
+        "refused": progress.refused,
         "ignored": progress.ignored,
         "ignored_entries": progress.ignored_entries,
         "exit_code": progress.exit_code if state == "finished" else None,
@@ -83,6 +84,7 @@ def status_lines(status: dict[str, Any]) -> list[str]:
         lines.append(f"left     about {minutes // 60}:{minutes % 60:02d}:{seconds:02d}")
     if status["holder"]:
         lines.append(f"held by  {status['holder']}")
+    lines += [f"stopped  {status['refused']}"] if status["refused"] else []
     lines += [f"gate     {line}" for line in status["failed_gates"]]
     lines += [f"failed   {name}: {error}" for name, error in status["failed"].items()]
     if ignored := ignored_line(status["ignored"], entries=status["ignored_entries"]):

@@ -21,6 +21,7 @@ from specter_jobs.config import NightConfig
 from specter_jobs.database import opened_database, register_parquet
 from specter_jobs.rejects import Mask, screen_columns
 from specter_jobs.shards import Shard, ShardReader
+from specter_jobs.workload import UnusableLabels, Workload
 
 # Shards go to duckdb and come back together, up to so many: a statement costs the same for one row as for thousands,
 # and a night of small shards would be nothing but statements. Some 20 MB.
@@ -52,6 +53,12 @@ DECIDE = """
     WITH unknown AS (SELECT * FROM rows ANTI JOIN duplicates USING (place) ANTI JOIN known USING (place)),
     firsts AS (SELECT text_hash, min(place) AS first FROM unknown GROUP BY text_hash HAVING count(*) > 1)
     SELECT shard, row, place, first FROM unknown JOIN firsts USING (text_hash) WHERE place > first ORDER BY place;
+"""
+
+COUNTS = "SELECT (SELECT count(*) FROM known), (SELECT count(*) FROM copies)"
+FRESH = """
+    SELECT shard, count(*) FROM rows
+    ANTI JOIN duplicates USING (place) ANTI JOIN known USING (place) ANTI JOIN copies USING (place) GROUP BY shard
 """
 
 # Of neighbouring shards: the first and the last.
@@ -171,6 +178,16 @@ class Survey:
             known=decided["known"].of(number),
             copies={row: self._plan[first // PLACES].name for row, first in decided["copies"].firsts_of(number)},
         )
+
+    def workload(self, unusable: Sequence[UnusableLabels]) -> Workload:
+        """Count where the labels of the night's papers come from.
+
+        Args:
+            unusable: Labels of earlier nights that cannot be taken.
+        """
+        ((reusable, copies),) = self._database.execute(COUNTS).fetchall()
+        fresh = dict(self._database.execute(FRESH).fetchall())
+        return Workload(reusable=reusable, copies=copies, fresh=fresh, unusable=unusable)
 
     def close(self) -> None:
         """Close the tables."""

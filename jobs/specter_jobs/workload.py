@@ -1,0 +1,113 @@
+"""How much of a night has to be labelled afresh, said before the labelling, and the limit that stops a colder night."""
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from specter_batch.errors import GateError
+
+MaxFresh = int | float
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnusableLabels:
+    """Labels of an earlier night that tonight cannot take.
+
+    Attributes:
+        night: Folder of the earlier night.
+        labels: How many labels.
+        reason: Why they cannot be taken.
+    """
+
+    night: str
+    labels: int
+    reason: str
+
+    def __str__(self) -> str:
+        what = f"{self.labels:,} labels of {self.night}" if self.labels else self.night
+        return f"{what} cannot be reused: {self.reason}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workload:
+    """The papers of a night by where their label comes from, before languages are checked.
+
+    Attributes:
+        reusable: Papers whose text was labelled in an earlier night.
+        copies: Papers whose text is in this night more than once.
+        fresh: Papers that the model has to be asked of, by number of their shard.
+        unusable: Labels of earlier nights that cannot be taken, and why.
+    """
+
+    reusable: int
+    copies: int
+    fresh: Mapping[int, int]
+    unusable: Sequence[UnusableLabels]
+
+    @property
+    def papers(self) -> int:
+        """All papers that have an id, a title and an abstract, without repeated ids."""
+        return self.reusable + self.copies + sum(self.fresh.values())
+
+    def as_report(self) -> dict[str, Any]:
+        """Return the part of `report.json` about reuse."""
+        return {
+            "papers": self.papers,
+            "reusable": self.reusable,
+            "copies": self.copies,
+            "fresh": sum(self.fresh.values()),
+            "unusable": [asdict(one) for one in self.unusable],
+        }
+
+    def check(self, limit: MaxFresh | None, *, pending: Collection[int]) -> None:
+        """Stop a night that would label more papers than the limit allows.
+
+        Args:
+            limit: A number of papers, or a share of all papers as a float; None for no limit.
+            pending: Numbers of the shards that are not done yet.
+
+        Raises:
+            GateError: There are more.
+        """
+        if limit is None:
+            return
+        fresh = sum(papers for number, papers in self.fresh.items() if number in pending)
+        most = limit if isinstance(limit, int) else limit * self.papers
+        if fresh > most:
+            shown = f"{limit:,}" if isinstance(limit, int) else f"{limit:.1%}"
+            share = f"{fresh / self.papers:.1%}"
+            reasons = "".join(f"; {one}" for one in self.unusable)
+            raise GateError(
+                f"--max-fresh {shown}: {fresh:,} of {self.papers:,} papers ({share}) would be labelled afresh, and "
+                f"nothing was labelled{reasons}. If you expect that, run the same command with --max-fresh {fresh}"
+            )
+
+
+def reuse_sentences(reuse: Mapping[str, Any]) -> list[str]:
+    """Say how many papers take a label from an earlier night, and why the others cannot.
+
+    Args:
+        reuse: `Workload.as_report`.
+    """
+    others = "their text is in none of the labels that can be reused" if reuse["fresh"] else ""
+    copies = f", {reuse['copies']:,} are copies of papers of this night" if reuse["copies"] else ""
+    return [
+        f"{reuse['reusable']:,} of {reuse['papers']:,} papers can take their label from an earlier night{copies}, "
+        f"{reuse['fresh']:,} have to be labelled{f': {others}' if others else ''}",
+        *(str(UnusableLabels(**one)) for one in reuse["unusable"]),
+    ]
+
+
+def parse_max_fresh(value: Any) -> Any:
+    """Read `1000` as a number of papers, and `10%` or `0.1` as a share; other types are left for validation."""
+    if not isinstance(value, str):
+        return value
+    text = value.strip()
+    if re.fullmatch(r"\d+", text):
+        return int(text)
+    if re.fullmatch(r"\d+(\.\d+)?\s*%", text):
+        return float(text.rstrip("% ")) / 100
+    if re.fullmatch(r"\d*\.\d+", text):
+        return float(text)
+    raise ValueError("expected a number of papers such as 1000, or a share such as 10% or 0.1")
