@@ -101,6 +101,9 @@ def reuse_sentences(reuse: Mapping[str, Any]) -> list[str]:
 
 def parse_max_fresh(value: Any) -> Any:
     """Read `1000` as a number of papers, and `10%` or `0.1` as a share; other types are left for validation."""
+    wrong = ValueError("expected a number of papers such as 1000, or a share such as 10% or 0.1")
+    if isinstance(value, bool):
+        raise wrong
     if not isinstance(value, str):
         return value
     text = value.strip()
@@ -110,4 +113,4 @@ def parse_max_fresh(value: Any) -> Any:
         return float(text.rstrip("% ")) / 100
     if re.fullmatch(r"\d*\.\d+", text):
         return float(text)
-    raise ValueError("expected a number of papers such as 1000, or a share such as 10% or 0.1")
+    raise wrong
