@@ -100,17 +100,22 @@ def reuse_sentences(reuse: Mapping[str, Any]) -> list[str]:
 
 
 def parse_max_fresh(value: Any) -> Any:
-    """Read `1000` as a number of papers, and `10%` or `0.1` as a share; other types are left for validation."""
-    wrong = ValueError("expected a number of papers such as 1000, or a share such as 10% or 0.1")
-    if isinstance(value, bool):
-        raise wrong
-    if not isinstance(value, str):
-        return value
-    text = value.strip()
-    if re.fullmatch(r"\d+", text):
-        return int(text)
-    if re.fullmatch(r"\d+(\.\d+)?\s*%", text):
-        return float(text.rstrip("% ")) / 100
-    if re.fullmatch(r"\d*\.\d+", text):
-        return float(text)
-    raise wrong
+    """Read `1000` as a number of papers, and `10%` or `0.1` as a share.
+
+    Raises:
+        ValueError: The value is neither.
+    """
+    limit = value
+    if isinstance(value, str):
+        text = value.strip()
+        if re.fullmatch(r"[0-9]+", text):
+            limit = int(text)
+        elif re.fullmatch(r"[0-9]+(\.[0-9]+)?\s*%", text):
+            limit = float(text.rstrip("% ")) / 100
+        elif re.fullmatch(r"[0-9]*\.[0-9]+", text):
+            limit = float(text)
+    is_number = isinstance(limit, int) and not isinstance(limit, bool) and limit >= 0
+    is_share = isinstance(limit, float) and 0 <= limit <= 1
+    if limit is not None and not is_number and not is_share:
+        raise ValueError("expected a number of papers such as 1000, or a share such as 10% or 0.1")
+    return limit

@@ -32,7 +32,7 @@ def test_a_limit_is_a_number_or_a_share(given_as: object, limit: object) -> None
 
 @pytest.mark.parametrize("given_as", ["", "ten", "-1", "1.5", "150%", "10%%", True, -3, [1]])
 def test_another_limit_is_refused(given_as: object) -> None:
-    with pytest.raises(ConfigError, match="max.fresh"):
+    with pytest.raises(ConfigError, match="expected a number of papers"):
         config_of(given_as)
 
 
