@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -33,6 +34,7 @@ class NightInput:
         failed: Files of the dump that could not be read -> error.
         ignored: What else is in the dump and is not read -> why.
         unusable_labels: Papers of the dump that were kept without their label, because it is no label.
+        ingested: Output folder of the ingest and its account; None if the dump was parquet.
     """
 
     dump: str | UrlPath
@@ -40,6 +42,7 @@ class NightInput:
     failed: Mapping[str, str]
     ignored: Mapping[str, str]
     unusable_labels: int = 0
+    ingested: tuple[Path, Mapping[str, Any]] | None = None
 
 
 def night_input(config: NightConfig, out: Location, *, console: Console) -> NightInput:
@@ -76,6 +79,7 @@ def night_input(config: NightConfig, out: Location, *, console: Console) -> Nigh
         failed=account["failed_files"],
         ignored=account["ignored_files"],
         unusable_labels=account["unusable_labels"],
+        ingested=(ingested, account),
     )
 
 

@@ -9,6 +9,7 @@ from specter_batch.files import write_text
 from specter_batch.storage import Location, located
 from specter_batch.stored_names import original_name, stored_name
 from specter_batch.url_path import UrlPath
+from specter_jobs.dump_account import DumpAccount
 from specter_jobs.night_identity import HeldNight, NightIdentity, held_night
 from specter_jobs.shards import Plan
 
@@ -25,6 +26,7 @@ class Inventory(BaseModel):
         unreadable: What may hold papers and cannot be read, and why.
         ignored: What else was found in the input, and why it is not read.
         shards: Name -> rows.
+        dump: What an ingest made of the dump (`--format`); None for parquet.
         night: What a run must share to be a run of the same night; None in folders of older versions.
     """
 
@@ -37,6 +39,7 @@ class Inventory(BaseModel):
     unreadable: dict[str, str]
     ignored: dict[str, str] = {}
     shards: dict[str, int]
+    dump: DumpAccount | None = None
     night: NightIdentity | None = None
 
     def input_path(self, name: str) -> Location:
@@ -52,6 +55,7 @@ def write_inventory(
     night: NightIdentity,
     unreadable: Mapping[str, str],
     ignored: Mapping[str, str],
+    dump: DumpAccount | None,
 ) -> None:
     """Write `plan.json`."""
     inventory = Inventory(
@@ -62,6 +66,7 @@ def write_inventory(
         unreadable=dict(unreadable),
         ignored=dict(ignored),
         shards={shard.name: shard.rows for shard in plan.shards},
+        dump=dump,
         night=night,
     )
     write_text(out / INVENTORY_FILE, inventory.model_dump_json(indent=1) + "\n")

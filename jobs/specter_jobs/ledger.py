@@ -159,12 +159,16 @@ class Ledger:
         intact = in_parallel(lambda file: is_intact(self._out, file), candidates)
         return {file.name for file, good in zip(candidates, intact, strict=True) if good}
 
-    def remove_strangers(self, entries: Sequence[LedgerEntry]) -> None:
+    def remove_strangers(self, entries: Sequence[LedgerEntry], *, keep: Sequence[OutputFile]) -> None:
         """Remove output files that belong to none of these entries: left by another plan, bundle or a kill.
+
+        Args:
+            entries: The entries of the night.
+            keep: More files of the night.
 
         In a store the entries are then made one file, which the next night reads in one request.
         """
-        known = {file.name for entry in entries for file in entry.files}
+        known = {file.name for entry in entries for file in entry.files} | {file.name for file in keep}
         strangers = [name for name in output_sizes(self._out) if name not in known]
         ours = [name for name in strangers if name.endswith((".parquet", ".partial"))]
         list(in_parallel(lambda name: (self._out / name).unlink(missing_ok=True), ours))

@@ -19,6 +19,7 @@ from specter_batch.storage import Location
 from specter_batch.terminal import print_above, progress_bars
 from specter_jobs.config import NightConfig
 from specter_jobs.drift import drift_report
+from specter_jobs.dump_account import listed_files, take_over_rejects
 from specter_jobs.engines import open_engine
 from specter_jobs.engines.scheduler import Engine, Scheduler
 from specter_jobs.from_dump import PlannedInput, plan_input
@@ -152,6 +153,9 @@ def _labelled(
     source, root, plan = planned.source, planned.root, planned.plan
     _make_folders(out)
     (out / SUCCESS_FILE).unlink(missing_ok=True)
+    dump = take_over_rejects(out, *source.ingested) if source.ingested else None
+    if dump is not None and not plan.failed:
+        dump.check(paper_rows=plan.rows)
     unreadable = {**source.failed, **{file.name: file.error for file in plan.failed}}
     ignored = {**source.ignored, **plan.ignored}
     watch = NightWatch(out, rows=plan.rows, shards=len(plan.shards), unreadable=unreadable, ignored=ignored)
@@ -160,7 +164,7 @@ def _labelled(
         log("true labels not read", level=logging.WARNING, **problem)
     with _progress(console) as progress:
         scheduler = Scheduler(engine)  # the workers load while the input is surveyed
-        write_inventory(out, root, plan, night=night, unreadable=unreadable, ignored=ignored)
+        write_inventory(out, root, plan, night=night, unreadable=unreadable, ignored=ignored, dump=dump)
         ledger = Ledger(out, binding=night.binding, model=night.model)
         lent = reusable_labels(config.reuse, tonight=night, probabilities=config.probabilities)
         with _surveyed(plan, config, bundle, lent.files, out, progress, scheduler) as survey:
@@ -180,8 +184,8 @@ def _labelled(
     failed = unreadable | failed | damaged
     ordered = [entries[shard.name] for shard in plan.shards if shard.name in entries and shard.name not in damaged]
     if not failed:  # labels of rows that are gone, or were cut into other shards, go when all others are complete
-        ledger.remove_strangers(ordered)
-    report = night_report(plan, ordered, failed, bundle, ignored=ignored)
+        ledger.remove_strangers(ordered, keep=listed_files(dump))
+    report = night_report(plan, ordered, failed, bundle, ignored=ignored, dump=dump)
     report["labels_not_read"] = problem
     report["reuse"] = workload.as_report() if config.reuse else None
     report["previous"] = previous.as_report() if previous else None

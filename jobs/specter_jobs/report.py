@@ -16,6 +16,7 @@ from specter_batch.display import markdown_text
 from specter_batch.metrics import N_SCORE_BINS
 from specter_batch.scores import Scores, scores_markdown
 from specter_jobs.drift import drift_markdown
+from specter_jobs.dump_account import DumpAccount
 from specter_jobs.gates import gates_markdown
 from specter_jobs.ledger import LedgerEntry
 from specter_jobs.shards import Plan
@@ -32,6 +33,7 @@ def night_report(
     bundle: ModelBundle,
     *,
     ignored: Mapping[str, str],
+    dump: DumpAccount | None = None,
 ) -> dict[str, Any]:
     """Add up the finished shards.
 
@@ -41,10 +43,11 @@ def night_report(
         failed_shards: Shard or file name -> error.
         bundle: That labelled them.
         ignored: What was found in the input and is not read -> why.
+        dump: What the ingest made of the dump, whose rejects are the night's; None for parquet.
     """
     labels = bundle.labels
     scores = reduce(add, (entry.tallies() for entry in entries), Scores.empty(len(labels)))
-    rejects: Counter[str] = Counter()
+    rejects: Counter[str] = Counter(dump.rejects_by_reason if dump else {})
     for entry in entries:
         rejects.update(entry.rejects_by_reason)
     with_label = sum(entry.labels.rows for entry in entries)
@@ -57,7 +60,7 @@ def night_report(
         "unknown_labels": sum(entry.unknown_labels for entry in entries),
         "language_undecided": sum(entry.language_undecided for entry in entries),
         "rows": {
-            "in": plan.rows,
+            "in": plan.rows + (dump.rejected if dump else 0),
             "labelled": with_label - reused,
             "reused": reused,
             "rejected": sum(rejects.values()),
@@ -72,7 +75,8 @@ def night_report(
         "shards": {"planned": len(plan.shards), "finished": len(entries), "failed": len(failed_shards)},
         "failed_shards": failed_shards,
         "ignored_inputs": dict(ignored),
-        "files": len(plan.files) + len(plan.failed),
+        "files": dump.files if dump else len(plan.files) + len(plan.failed),
+        **({"dump": dump.model_dump(exclude={"files", "rejects", "rejects_by_reason"})} if dump else {}),
         "bundle": bundle.fingerprint,
     }
 
@@ -133,6 +137,12 @@ def night_markdown(report: dict[str, Any]) -> str:
         f"Shards finished: {shards['finished']:,} of {shards['planned']:,}.",
         "",
     ]
+    if (dump := report.get("dump")) is not None:
+        lines += [
+            f"{dump['records']:,} records were read from the dump. Not counted as rows: {dump['tombstones']:,} that "
+            f"withdraw others, {dump['filtered']:,} filtered out.",
+            "",
+        ]
     if report["failed_shards"]:
         lines += ["## Failed", ""]
         lines += [f"- {markdown_text(name)}: {markdown_text(error)}" for name, error in report["failed_shards"].items()]

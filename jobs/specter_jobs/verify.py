@@ -14,6 +14,7 @@ from specter_batch.errors import ConfigError, PaperSchemaError, StorageError
 from specter_batch.papers import open_parquet
 from specter_batch.storage import Location, in_parallel, names_in
 from specter_batch.url_path import UrlPath
+from specter_jobs.dump_account import listed_files
 from specter_jobs.gates import succeeded
 from specter_jobs.inventory import Inventory, read_inventory
 from specter_jobs.ledger import LedgerEntry, output_sizes, read_entries
@@ -74,11 +75,13 @@ def verify_night(out: Location) -> Verification:
         *(f"{name}: is in the plan and not in the ledger; run the night again" for name in _missing(inventory, newest)),
         *(difference for check in checked for difference in check.differences),
         *_check_schemas_agree(entries, [check.schema for check in checked]),
-        *_check_strangers(out, entries),
+        *(difference for file in listed_files(inventory.dump) for difference in _check_rejects(out, file)),
+        *_check_strangers(out, entries, listed_files(inventory.dump)),
         *_check_report(out, inventory, entries),
         *input_differences,
     ]
     files = [file for entry in entries for file in (entry.labels, entry.rejects) if file]
+    files += listed_files(inventory.dump)
     rows = sum(entry.rows for entry in entries)
     return Verification(
         shards=len(entries),
@@ -105,9 +108,12 @@ class _ShardCheck:
 def _check_shard(out: Location, entry: LedgerEntry, inventory: Inventory) -> _ShardCheck:
     schema, differences = _check_file(out, entry.labels, LABEL_COLUMNS)
     if entry.rejects:
-        columns = dict(zip(REJECT_SCHEMA.names, REJECT_SCHEMA.types, strict=True))
-        differences += _check_file(out, entry.rejects, columns)[1]
+        differences += _check_rejects(out, entry.rejects)
     return _ShardCheck(differences=[*_check_counts(entry, inventory), *differences], schema=schema)
+
+
+def _check_rejects(out: Location, file: OutputFile) -> list[str]:
+    return _check_file(out, file, dict(zip(REJECT_SCHEMA.names, REJECT_SCHEMA.types, strict=True)))[1]
 
 
 def _check_counts(entry: LedgerEntry, inventory: Inventory) -> Iterator[str]:
@@ -156,8 +162,9 @@ def _check_schemas_agree(entries: Sequence[LedgerEntry], schemas: Sequence[pa.Sc
             yield f"{entry.labels.name}: has other columns than {first[0]}"
 
 
-def _check_strangers(out: Location, entries: Sequence[LedgerEntry]) -> Iterator[str]:
+def _check_strangers(out: Location, entries: Sequence[LedgerEntry], more: Sequence[OutputFile]) -> Iterator[str]:
     known = {file.name for entry in entries for file in (entry.labels, entry.rejects) if file}
+    known |= {file.name for file in more}
     yield from (f"{name}: belongs to no shard of the ledger" for name in sorted(output_sizes(out)) if name not in known)
 
 
@@ -170,12 +177,13 @@ def _check_report(out: Location, inventory: Inventory, entries: Sequence[LedgerE
     except ValueError as error:
         yield f"report.json: is no JSON ({error})"
         return
-    rejects: Counter[str] = Counter()
+    rejects: Counter[str] = Counter(inventory.dump.rejects_by_reason if inventory.dump else {})
+    rows_in = inventory.rows + sum(rejects.values())
     for entry in entries:
         rejects.update(entry.rejects_by_reason)
     rows = report["rows"]
     counted: dict[str, tuple[Any, Any]] = {
-        "rows in": (rows["in"], inventory.rows),
+        "rows in": (rows["in"], rows_in),
         "rows labelled": (rows["labelled"], sum(entry.labels.rows - entry.reused for entry in entries)),
         "rows reused": (rows["reused"], sum(entry.reused for entry in entries)),
         "rows rejected": (rows["rejected"], sum(rejects.values())),

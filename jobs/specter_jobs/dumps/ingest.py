@@ -12,9 +12,10 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from specter_batch.errors import ConfigError, PaperSchemaError
-from specter_batch.files import write_json, write_text
+from specter_batch.files import write_json, write_text, written_whole
 from specter_batch.input_inventory import InputInventory, take_inventory
 from specter_batch.output_marker import mark_output, output_command
+from specter_batch.parquet_file import write_table
 from specter_batch.storage import located
 from specter_batch.stored_names import storable
 from specter_batch.terminal import print_above, progress_bars
@@ -25,7 +26,7 @@ from specter_jobs.dumps.inputs import dump_kind, silent
 from specter_jobs.dumps.ledger import IngestLedger
 from specter_jobs.dumps.newest import already_taken, losers_by_unit, take_out, wanted_out
 from specter_jobs.dumps.pool import Outcome, Work, run_unit, run_units
-from specter_jobs.dumps.record_writer import INDEX, PAPERS, REJECTS, SCRATCH
+from specter_jobs.dumps.record_writer import DUMP_SCHEMA, INDEX, PAPERS, REJECTS, SCRATCH
 from specter_jobs.dumps.records import ReadOptions
 from specter_jobs.dumps.unit import IngestTask, IngestUnit
 from specter_jobs.interrupts import sigterm_interrupts
@@ -35,6 +36,8 @@ from specter_jobs.lock import locked
 COMMAND = "ingest"
 SUCCESS_FILE, ACCOUNT_FILE = "_SUCCESS", "ingest.json"
 EXIT_FILES_FAILED = 3
+# The papers of a dump without any. The names of other files have a hash in them.
+NO_PAPERS_FILE = "none-00000.parquet"
 # Raised when the same dump and options give other output files than an earlier version did.
 OUTPUT_VERSION = 2
 
@@ -103,6 +106,10 @@ def ingest(request: IngestRequest, *, console: Console) -> IngestResult:
         failed |= _resolve(good, task, ledger)
         entries = [ledger.entries[unit.name] for unit in units if unit.name not in failed]
         ledger.remove_strangers(entries)
+        if not any(entry.papers for entry in entries):
+            # A reader of the folder finds the columns, as it does in a folder with papers.
+            with written_whole(out / PAPERS / NO_PAPERS_FILE) as partial:
+                write_table(partial, DUMP_SCHEMA.empty_table())
         errors = {unit.name: str(failed[unit.name].error) for unit in units if unit.name in failed}
         errors |= inventory.failed
         account = _described(request, options) | account_of(
