@@ -38,15 +38,23 @@ _IT = (
     r"(?<!earlier )(?<!previous )(?<!prior )(?<!first )(?<!another )"
     r"\b(?:paper|article|manuscript|submission|preprint|work)"
 )
-_IS = r"(?:(?:has|have) (?:also |now )?been|is|was) (?:\w+ly |now )?"
-_AUTHORS = r"\bauthors? (?:has|have) withdrawn (?:this|the)\b"
-_SAYS_SO = r"withdrawn\b(?! (?:from|drugs?|arxiv|\d))"
+_IS = (
+    r"(?:(?:has|have) (?:also |now )?been|is being|is|was|will be|has to be|had to be)"
+    r" (?:\w+ly |now |hereby )?"
+)
+_AUTHORS = (
+    r"\b(?:authors?|we|i) (?:(?:has|have) withdrawn|(?:hereby )?withdraws?)"
+    r" (?:this|the|our|my) (?:\w+ )?(?:paper|article|manuscript|submission|preprint|version|work)\b"
+)
+# Of other things one is withdrawn from, a conference leaves the paper in arXiv.
+_ELSEWHERE = r"from(?! (?:the |this )?(?:arxiv|archive|e-?print|preprint|server|repository))"
+_SAYS_SO = rf"withdrawn\b(?! (?:{_ELSEWHERE}|drugs?|arxiv|\d))"
 _IN_COMMENTS = re.compile(
     rf"{_IT} (?:{_IS})?{_SAYS_SO}|(?:^|[.,;:!(\[] ?)(?:\w+ly )?{_SAYS_SO}|{_AUTHORS}", re.IGNORECASE
 )
 _AS_ABSTRACT = re.compile(
     rf"\W*(?:(?:(?:this|the|our) )?(?:\w+ )?{_IT} (?:\S+ )?{_IS}{_SAYS_SO}"
-    rf"|(?:{_IT} )?withdrawn(?: (?:by|due|because)\b|\W*$|[.,;:!])|the {_AUTHORS})",
+    rf"|(?:{_IT} )?withdrawn(?: (?:by|due|because)\b|\W*$|[.,;:!])|(?:the )?{_AUTHORS})",
     re.IGNORECASE,
 )
 _YEAR = re.compile(r"\b(?:19|20)\d\d\b")
@@ -109,6 +117,6 @@ def _year(record: dict[str, Any], paper_id: str | None) -> int | None:
 
 def _withdrawn(comments: str | None, abstract: str | None) -> str | None:
     for text, pattern in ((comments, _IN_COMMENTS.search), (abstract, _AS_ABSTRACT.match)):
-        if text and "withdrawn" in text.lower() and pattern(text := " ".join(text.split())):
+        if text and "withdr" in text.lower() and pattern(text := " ".join(text.split())):
             return text[:DETAIL_CHARACTERS]
     return None

@@ -21,6 +21,7 @@ from specter_batch.stored_names import storable
 from specter_batch.terminal import print_above, progress_bars
 from specter_batch.url_path import UrlPath
 from specter_jobs.dumps.account import account_of
+from specter_jobs.dumps.file_order import in_order, warnings_of
 from specter_jobs.dumps.formats import Format
 from specter_jobs.dumps.inputs import dump_kind, silent
 from specter_jobs.dumps.ledger import IngestLedger
@@ -90,7 +91,7 @@ def ingest(request: IngestRequest, *, console: Console) -> IngestResult:
     began = time.monotonic()
     options = ReadOptions(label=request.format.label(request.label), years=request.years)
     inventory = _inventory(request)
-    units = _units(inventory, request.format)
+    units, unnumbered = _units(inventory, request.format)
     out = _claim(request.out)
     task = IngestTask(format=request.format, options=options, out=out, binding=_binding(request.format, options))
     with locked(out), sigterm_interrupts():
@@ -115,6 +116,9 @@ def ingest(request: IngestRequest, *, console: Console) -> IngestResult:
         account = _described(request, options) | account_of(
             entries, errors, ignored=inventory.ignored, fresh=fresh, seconds=time.monotonic() - began
         )
+        account["warnings"] = warnings_of(unnumbered, entries)
+        for warning in account["warnings"]:
+            print_above(console, f"warning: {warning}", style="yellow")
         write_json(out / ACCOUNT_FILE, account)
         if not errors:
             write_text(out / SUCCESS_FILE, "")
@@ -134,12 +138,14 @@ def _inventory(request: IngestRequest) -> InputInventory:
     return take_inventory(place, kind, out=request.writes or request.out)
 
 
-def _units(inventory: InputInventory, format_: Format) -> list[IngestUnit]:
-    files = [(file.name, file.path) for file in inventory.files if isinstance(file.path, Path)]
+def _units(inventory: InputInventory, format_: Format) -> tuple[list[IngestUnit], list[str]]:
+    """Return what to read, from the oldest to the newest, and the names of files that do not show how old they are."""
+    found = [(file.name, file.path) for file in inventory.files if isinstance(file.path, Path)]
+    files, unnumbered = in_order(found, format_.reader())
     root = Path(str(inventory.root))
     if format_.joined:
-        return [IngestUnit(name=format_.name, root=root, paths=tuple(path for _, path in files))]
-    return [IngestUnit(name=name, root=root, paths=(path,)) for name, path in files]
+        return [IngestUnit(name=format_.name, root=root, paths=tuple(path for _, path in files))], unnumbered
+    return [IngestUnit(name=name, root=root, paths=(path,)) for name, path in files], unnumbered
 
 
 def _claim(out: Path) -> Path:

@@ -22,6 +22,9 @@ _NO_TITLE = frozenset(("not available", "in process citation", "no title availab
 _YEAR = re.compile(r"(?<!\d)(?:1[5-9]|20)\d\d(?!\d)")
 # Where a citation dates itself: in print, then online, then when it came to PubMed.
 _DATES = ("Journal/JournalIssue/PubDate", "Book/PubDate", "ArticleDate", "ContributionDate")
+# `pubmed26n0001.xml.gz`: the year of the baseline, and the number of the file within that year and its updates.
+_FILE_NUMBER = re.compile(r"(?:pubmed|medline)(\d\d)n(\d{4,})(?!\d)", re.IGNORECASE)
+_FIRST_YEAR = 66  # of MEDLINE: smaller numbers are years of this century
 _HISTORY = "PubmedData/History/PubMedPubDate"
 
 
@@ -37,6 +40,11 @@ class PubmedReader:
     suffixes = (".xml",)
     label_choices = ("mesh",)
     default_label = "mesh"
+
+    def file_order(self, name: str) -> tuple[int, int] | None:
+        """Return year and number of a file, by which PubMed's files replace and delete what came before; or None."""
+        found = _FILE_NUMBER.search(name.rpartition("/")[2])
+        return None if found is None else (_year_of(int(found[1])), int(found[2]))
 
     def read(self, stream: BinaryIO, options: ReadOptions) -> Iterator[PaperRecord | MalformedRecord]:
         """Yield the citations and deletions in file order.
@@ -75,6 +83,10 @@ class PubmedReader:
                 f"the XML breaks off or is not well-formed after record {position} ({' '.join(str(error).split())}); "
                 "fetch the file again and compare its .md5"
             ) from error
+
+
+def _year_of(digits: int) -> int:
+    return (1900 if digits >= _FIRST_YEAR else 2000) + digits
 
 
 def _check_root(root: etree._Element) -> None:

@@ -79,6 +79,13 @@ def test_without_versions_the_year_is_read_off_the_id(paper_id: str, year: int |
         "The paper has now been withdrawn",
         "The authors have withdrawn this paper",
         "This paper has been withdrawn and replaced by arXiv:0801.0001",
+        "This paper has been withdrawn from arXiv, as its proof of Theorem 3 has a gap",
+        "The article was withdrawn from the arXiv at the request of its author",
+        "7 pages; withdrawn from this archive",
+        "This manuscript is being withdrawn",
+        "We withdraw this paper because of an error in Section 2",
+        "The author withdraws the paper",
+        "The submission had to be withdrawn",
     ],
 )
 def test_a_paper_that_its_comments_call_withdrawn_is_marked(comments: str) -> None:
@@ -96,6 +103,9 @@ def test_a_paper_that_its_comments_call_withdrawn_is_marked(comments: str) -> No
         "An earlier paper was withdrawn",
         "The previous submission was withdrawn",
         "Withdrawn from the conference",
+        "This paper was withdrawn from ICML and extended",
+        "We study how banks withdraw the support",
+        "The paper replaces one that authors had withdrawn",
         "A study of 12 withdrawn drugs",
     ],
 )
@@ -109,6 +119,9 @@ def test_a_paper_whose_comments_speak_of_something_else_withdrawn_is_not(comment
         ("  This paper has been withdrawn by the author.\n", True),
         ("This paper (hep-th/9901001) has been withdrawn.", True),
         ("Withdrawn.", True),
+        ("This paper has been withdrawn from arXiv because of a sign error.", True),
+        ("We withdraw this paper.", True),
+        ("We withdraw the assumption of independence in models of risk.", False),
         ("Paper withdrawn due to an error", True),
         ("The authors have withdrawn this paper.", True),
         ("Drugs withdrawn from the market are studied.", False),
