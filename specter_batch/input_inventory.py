@@ -124,7 +124,7 @@ def take_inventory(source: str | Location, kind: InputKind, *, out: Location | N
     tree = StoreTree(root) if isinstance(root, UrlPath) else LocalTree(root)
     left_out = () if out is None else (str(out) if isinstance(out, UrlPath) else os.path.realpath(out),)
     walk = InputWalk(tree=tree, kind=kind, glob=glob, left_out=left_out)
-    around = None if isinstance(root, UrlPath) else table_around(root)
+    around = table_around(root)
     if around is not None:
         table, format_ = around
         raise PaperSchemaError(

@@ -100,7 +100,7 @@ def by_name(name: str, kind: InputKind) -> tuple[Verdict, str]:
     last = lowered.rpartition(".")[2] if "." in lowered else ""
     if lowered in DESCRIPTIONS:
         return "ignored", "describes the folder or its files, and holds no papers, by its name"
-    if kind.wanted(name):
+    if kind.wanted(name) or kind.wanted(name.partition("?")[0]):  # wget keeps the query of a link in the file's name
         return "read", ""
     if last in CHECKSUMS:
         return "ignored", "a checksum or signature, by its name"

@@ -1,7 +1,8 @@
 """Folders that a table format manages: the current rows are not simply those of all parquet files in them."""
 
-import os
-from collections.abc import Collection, Mapping
+import tempfile
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,14 +10,16 @@ from urllib.parse import unquote
 
 import pyarrow as pa
 
-from specter_batch.errors import PaperSchemaError
-from specter_batch.storage import Location
+from specter_batch.errors import PaperSchemaError, StorageError
+from specter_batch.storage import Location, names_in
 from specter_batch.url_path import UrlPath
 
 DELTA, ICEBERG, HUDI = "Delta Lake", "Iceberg", "Hudi"
 DELTA_LOG, HUDI_FOLDER, ICEBERG_METADATA = "_delta_log", ".hoodie", "metadata"
 # What a writer may have switched on without changing how the files of a table are to be read.
 _READABLE_FEATURES = frozenset({"timestampNtz", "v2Checkpoint", "vacuumProtocolCheck", "typeWidening", "appendOnly"})
+# Of a URL that names more than a bucket: `s3://bucket/folder`.
+LEAST_SLASHES = 2
 _STALE = "its folder also holds rows that were deleted or replaced"
 
 Partitions = Mapping[str, str | None]
@@ -33,18 +36,27 @@ def table_format(folders: Collection[str], metadata: Collection[str]) -> str | N
     return None
 
 
-def table_around(folder: Path) -> tuple[Path, str] | None:
-    """Return the table that a local folder lies in, and its format; None if it lies in none or is itself one."""
-    for parent in folder.absolute().parents:
-        folders = [name for name in (DELTA_LOG, HUDI_FOLDER) if os.path.isdir(parent / name)]  # noqa: PTH112 - no error
+def table_around(folder: Location) -> tuple[Location, str] | None:
+    """Return the table that a folder lies in, and its format; None if it lies in none or is itself one."""
+    for parent in _parents(folder):
         try:
-            metadata = os.listdir(parent / ICEBERG_METADATA)  # noqa: PTH208 - where there is one
-        except OSError:
-            metadata = []
-        found = table_format(folders, metadata)
+            folders = [name for name in (DELTA_LOG, HUDI_FOLDER) if (parent / name).is_dir()]
+            found = table_format(folders, names_in(parent / ICEBERG_METADATA))
+        except OSError:  # whoever may not look there has been given the folder alone
+            continue
         if found is not None:
             return parent, found
     return None
+
+
+def _parents(folder: Location) -> Sequence[Location]:
+    if not isinstance(folder, UrlPath):
+        return folder.absolute().parents
+    parents: list[Location] = []
+    while folder.whole_path.count("/") > LEAST_SLASHES and not folder.whole_path.startswith("http"):
+        folder = folder.parent
+        parents.append(folder)
+    return parents
 
 
 def advice(format_: str) -> str:
@@ -77,9 +89,12 @@ def delta_files(folder: Location) -> dict[tuple[str, ...], Partitions]:
         raise PaperSchemaError(advice(DELTA)) from None
     problem = partial("is a {} table that cannot be read: {}".format, DELTA)
     try:
-        table = DeltaTable(folder.whole_path if isinstance(folder, UrlPath) else str(folder))
-        actions = pa.table(table.get_add_actions(flatten=False))
-        protocol, settings = table.protocol(), table.metadata().configuration
+        with _local_table(folder) as local:
+            table = DeltaTable(str(local))
+            actions = pa.table(table.get_add_actions(flatten=False))
+            protocol, settings = table.protocol(), table.metadata().configuration
+    except StorageError:
+        raise
     except Exception as error:  # of a library in Rust: its exceptions have no common class
         line = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise PaperSchemaError(f"{problem(line)}; write its current version as plain parquet and give that") from None
@@ -99,6 +114,21 @@ def delta_files(folder: Location) -> dict[tuple[str, ...], Partitions]:
             raise PaperSchemaError(problem(f"it refers to files elsewhere ({name}), as a shallow clone does"))
         files[tuple(name.split("/"))] = {column: _as_text(value) for column, value in (values or {}).items()}
     return files
+
+
+@contextmanager
+def _local_table(folder: Location) -> Iterator[Path]:
+    """Yield a local folder with the table's log: a store is reached as everywhere else, with the same credentials."""
+    if not isinstance(folder, UrlPath):
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix="specter-batch.") as scratch:
+        local = Path(scratch)
+        for name in (folder / DELTA_LOG).below(recursive=True):
+            copy = local / DELTA_LOG / name
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            (folder / DELTA_LOG / name).fetch(copy)
+        yield local
 
 
 def _as_text(value: Any) -> str | None:

@@ -21,6 +21,11 @@ from specter_batch.partitions import shown_partitions
 from specter_batch.storage import Location
 from specter_batch.url_path import UrlPath
 
+# By these, files that `embed` wrote are told from files of papers.
+EMBEDDING = "embedding"
+EMBED_METADATA = {b"encoder", b"pooling", b"text_template"}
+WRITTEN_BY_EMBED = "embeddings that `specter-batch embed` wrote"
+
 NO_PARTITIONS: Mapping[str, str | None] = MappingProxyType({})
 
 PAPER_SCHEMA = pa.schema(
@@ -176,6 +181,11 @@ def open_parquet(path: Location) -> pq.ParquetFile:
         size = path.size() if isinstance(path, UrlPath) else path.stat().st_size if path.exists() else 0
         what = "the file is empty" if size == 0 else f"not a readable parquet file ({_first_line(error)})"
         raise PaperSchemaError(f"{path}: {what}; write it again or move it away") from error
+
+
+def is_from_embed(schema: pa.Schema) -> bool:
+    """Say whether a parquet file is one that `specter-batch embed` wrote: it holds embeddings and no papers."""
+    return EMBEDDING in schema.names and (schema.metadata or {}).keys() >= EMBED_METADATA
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -158,9 +158,10 @@ def test_a_link_to_what_is_not_there_has_failed(tmp_path: Path, name: str) -> No
 
 
 def test_parquet_is_read_under_any_name(tmp_path: Path) -> None:
-    for name in ("a.parquet", "b.parquet.gzip", "c", "d.snappy"):
+    names = ["a.parquet", "b.parquet.gzip", "c", "d.snappy", "e.parquet?key=1", "f?.parquet"]
+    for name in names:
         write(tmp_path / name)
-    assert names_of(tmp_path) == ["a.parquet", "b.parquet.gzip", "c", "d.snappy"]
+    assert names_of(tmp_path) == names
 
 
 @pytest.mark.parametrize("name", ["b.parquet.gz", "b.csv", "b.jsonl.xz", "b.jsonl.1", "b.tsv?key=1", "b (1).CSV", "b"])

@@ -13,7 +13,15 @@ import pyarrow as pa
 
 from specter_batch.errors import PaperSchemaError, ShardError, StorageError
 from specter_batch.input_inventory import InputInventory, InputPath
-from specter_batch.papers import PAPER_SCHEMA, PaperBatch, PaperColumns, open_parquet, read_papers
+from specter_batch.papers import (
+    PAPER_SCHEMA,
+    WRITTEN_BY_EMBED,
+    PaperBatch,
+    PaperColumns,
+    is_from_embed,
+    open_parquet,
+    read_papers,
+)
 from specter_batch.storage import Location, in_parallel
 from specter_batch.stored_names import storable
 
@@ -109,10 +117,12 @@ def plan_shards(inventory: InputInventory, *, columns: PaperColumns, shard_rows:
         PaperSchemaError: No file can be read; the message is the first one's.
     """
 
-    def look_at(file: InputPath) -> InputFile | FailedInput:
+    def look_at(file: InputPath) -> InputFile | FailedInput | None:
         where = storable(str(file.path))
         try:
             with open_parquet(file.path) as parquet:
+                if is_from_embed(parquet.schema_arrow):
+                    return None
                 resolved, label_problem = columns.resolve_without_need_of_labels(
                     parquet.schema_arrow, where=where, partitions=file.partitions
                 )
@@ -134,6 +144,9 @@ def plan_shards(inventory: InputInventory, *, columns: PaperColumns, shard_rows:
     files = [file for file in found if isinstance(file, InputFile)]
     failed = [file for file in found if isinstance(file, FailedInput)]
     failed += [FailedInput(name=name, error=error) for name, error in inventory.failed.items()]
+    embeddings = [file.name for file, seen in zip(inventory.files, found, strict=True) if seen is None]
+    if not files and not failed:
+        raise PaperSchemaError(f"{inventory.root}: holds only {WRITTEN_BY_EMBED}; give a folder or file of papers")
     if not files:
         raise PaperSchemaError(failed[0].error)
     shards = tuple(
@@ -142,7 +155,12 @@ def plan_shards(inventory: InputInventory, *, columns: PaperColumns, shard_rows:
         for start in range(0, file.rows, shard_rows)
     )
     shards = shards or (Shard(file=files[0], start=0, rows=0),)
-    return Plan(files=tuple(files), failed=tuple(failed), shards=shards, ignored=inventory.ignored)
+    return Plan(
+        files=tuple(files),
+        failed=tuple(failed),
+        shards=shards,
+        ignored={**inventory.ignored, **dict.fromkeys(embeddings, WRITTEN_BY_EMBED)},
+    )
 
 
 class ShardReader:

@@ -11,7 +11,6 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from specter_batch.errors import LabelError, PaperSchemaError
-from specter_batch.input_inventory import parquet_inventory
 from specter_batch.labels import LabelSet, normalise_labels, respelled
 from specter_batch.papers import (
     PAPER_SCHEMA,
@@ -26,6 +25,7 @@ from specter_batch.papers import (
 from specter_batch.partitions import shown_partitions
 from specter_batch.scores import papers_seen
 from specter_batch.stored_names import storable
+from specter_batch.training.paper_files import complete_inventory
 
 READ_ROWS = 8192
 
@@ -117,9 +117,7 @@ def read_labelled(source: str | Path, columns: PaperColumns | None = None) -> La
         PaperSchemaError: Nothing is there, or a file is no parquet of labelled papers.
         LabelError: No paper has a label.
     """
-    inventory = parquet_inventory(source)
-    shown = storable(str(source))
-    inventory.check_complete(source=shown)
+    inventory, shown = complete_inventory(source), storable(str(source))
     tables: list[pa.Table] = []
     dropped: Counter[str] = Counter()
     spellings: Counter[str] = Counter()

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from specter_batch.errors import ConfigError, PaperSchemaError
+from specter_batch.errors import ConfigError
 from specter_batch.files import written_whole
-from specter_batch.input_inventory import InputPath, parquet_inventory
+from specter_batch.input_inventory import InputPath
 from specter_batch.labels import normalise_labels
-from specter_batch.papers import PaperBatch, PaperColumns, is_blank, open_parquet, paper_text, read_papers
+from specter_batch.papers import EMBEDDING, PaperBatch, PaperColumns, is_blank, open_parquet, paper_text, read_papers
 from specter_batch.parquet_file import table_writer
 from specter_batch.training.embeddings import Embedder, Embeddings
+from specter_batch.training.paper_files import complete_inventory
 
 # Papers held at once, and rows of a row group: 6 MB of SPECTER's 768 numbers, and enough to sort by length.
 BATCH_ROWS = 2048
@@ -84,25 +85,21 @@ def count_rows(source: str | Path, out: Path) -> int:
 
 
 def _input_files(source: str | Path, out: Path) -> Sequence[InputPath]:
-    """Return the files to embed. Embeddings that an earlier run wrote to `out` are none of them.
+    """Return the files to embed; embeddings that an earlier run wrote beside them are none.
 
     Raises:
         ConfigError: `out` is a file of papers.
         PaperSchemaError: Nothing is there, or something that may hold papers cannot be read.
     """
-    inventory = parquet_inventory(source)
-    inventory.check_complete(source=str(source))
-    files = [file for file in inventory.files if file.path.resolve() != out.resolve()]
-    if len(files) < len(inventory.files) and "embedding" not in open_parquet(out).schema_arrow.names:
+    files = complete_inventory(source).files
+    if any(file.path.resolve() == out.resolve() for file in files):
         raise ConfigError(f"{out}: is one of the papers to read; give another file to write")
-    if not files:
-        raise PaperSchemaError(f"{source}: holds only {out}, which embed wrote; give a folder or file of papers")
     return files
 
 
 def _schema(hidden_size: int, *, with_label: bool, about: Mapping[str, str | int]) -> pa.Schema:
     label = [pa.field("label", pa.string())] if with_label else []
-    embedding = pa.field("embedding", pa.list_(pa.float32(), hidden_size))
+    embedding = pa.field(EMBEDDING, pa.list_(pa.float32(), hidden_size))
     return pa.schema(
         [pa.field("paper_id", pa.string()), *label, embedding],
         metadata={name: str(value) for name, value in about.items()},
@@ -127,5 +124,5 @@ def _embedded(embedder: Embedder, batch: PaperBatch, schema: pa.Schema, nulls: C
         pa.array(vectors.reshape(-1)), embedder.hidden_size, mask=pa.array(missing)
     )
     values = {"paper_id": batch.table["paper_id"], "label": normalise_labels(batch.table["label"])}
-    values = {name: values[name] for name in schema.names if name != "embedding"}
-    return pa.table(values | {"embedding": embedding}, schema=schema)
+    values = {name: values[name] for name in schema.names if name != EMBEDDING}
+    return pa.table(values | {EMBEDDING: embedding}, schema=schema)

@@ -1,6 +1,8 @@
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from papers_on_disk import paper, write_dump
@@ -93,3 +95,15 @@ def test_a_reject_can_name_its_row_group(tmp_path: Path) -> None:
     write_dump(tmp_path / "a.parquet", [paper(i) for i in range(10)], row_group_size=4)
     file = plan(tmp_path, shard_rows=5).files[0]
     assert [file.group_of(row) for row in range(10)] == [0, 0, 0, 0, 1, 1, 1, 1, 2, 2]
+
+
+def test_embeddings_beside_the_papers_are_left_out(tmp_path: Path) -> None:
+    write_dump(tmp_path / "a.parquet", [paper(1)])
+    metadata = {"encoder": "e", "pooling": "cls", "text_template": "t"}
+    schema = pa.schema([("paper_id", pa.string()), ("embedding", pa.list_(pa.float32()))], metadata=metadata)
+    pq.write_table(schema.empty_table(), tmp_path / "embeddings.parquet")
+    found = plan(tmp_path, shard_rows=10)
+    assert [file.name for file in found.files] == ["a.parquet"]
+    assert (found.failed, list(found.ignored)) == ((), ["embeddings.parquet"])
+    with pytest.raises(PaperSchemaError, match="holds only embeddings"):
+        plan(tmp_path / "embeddings.parquet", shard_rows=10)
