@@ -117,7 +117,11 @@ def classify(
     escape: Escape = None,
     encoding: Encoding = None,
     date: Annotated[
-        str | None, typer.Option(help="What {date} in paths stands for, YYYY-MM-DD.  [default: today, UTC]")
+        str | None,
+        typer.Option(
+            help="Date of the night, YYYY-MM-DD, and what {date} in paths stands for.  [default: the date that OUT is "
+            "named by, else today, UTC]"
+        ),
     ] = None,
     previous: Annotated[
         str | None,

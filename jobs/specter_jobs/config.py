@@ -44,7 +44,8 @@ class NightConfig(Settings):
     The input, output, bundle and earlier nights may be URLs of a store (`s3://`, `gs://`, `az://`, `hf://` …).
 
     Attributes:
-        date: Of the night; today in UTC when not given. It is fixed at the start, midnight does not change it.
+        date: Of the night. When not given it is the date that is the name of `out` (`nights/2026-11-25`) if no path has
+            a placeholder, else today in UTC. It is fixed at the start, midnight does not change it.
         dump: Parquet file, folder or glob of papers.
         out: Folder for labels, rejects, reports and the ledger.
         bundle: Model bundle.
@@ -121,6 +122,16 @@ class NightConfig(Settings):
     # `previous` as it was given, with its placeholders.
     _previous_template: str | None = PrivateAttr(default=None)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _date_of_the_folder(cls, values: Any) -> Any:
+        """Take the date from the name of OUT, unless one is given or placeholders stand for today."""
+        if not isinstance(values, Mapping) or values.get("date") is not None:
+            return values
+        placeholders = any("{" in str(values.get(name) or "") for name in _PATHS)
+        named = _date_named(str(values.get("out") or "").rstrip("/").rpartition("/")[2])
+        return values if placeholders or named is None else {**values, "date": named}
+
     @model_validator(mode="wrap")
     @classmethod
     def _keep_the_template(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
@@ -162,6 +173,17 @@ class NightConfig(Settings):
             abstract=self.abstract_column,
             label=self.label_column,
         )
+
+
+def _date_named(name: str) -> datetime.date | None:
+    """Return the date that a folder is named by; None if its name is no date of the form YYYY-MM-DD."""
+    if re.fullmatch(r"\d{4}-\d{2}-\d{2}", name, flags=re.ASCII) is None:
+        return None
+    try:
+        date = datetime.date.fromisoformat(name)
+    except ValueError:
+        return None
+    return date if date.year >= 1970 else None
 
 
 def _dated(value: Any, date: datetime.date, *, setting: str) -> Any:

@@ -22,6 +22,7 @@ from specter_batch.training.evaluation import Evaluation, evaluate
 from specter_batch.training.evaluation_report import unscored_sentences
 from specter_batch.training.lineage import Lineage
 from specter_batch.training.linear_svm import fit_linear_svm
+from specter_batch.training.result_folder import claim_results
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +109,7 @@ def baseline(
     return {
         "train": str(train),
         "test": str(test),
+        "models": [str(model) for model in models],
         "train_papers": len(fitted),
         "test_papers": len(scored),
         "seen_in_train": int(in_train.sum()),
@@ -193,9 +195,20 @@ def baseline_markdown(report: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def claim_baseline(
+    out: Path, *, train: Path, test: Path, encoder: str, models: Sequence[Path], replace: bool = False
+) -> None:
+    """Make the folder of a baseline's files, before the work begins.
+
+    Raises:
+        ConfigError: It holds something else, or another baseline and `replace` is not set.
+    """
+    identity = {"encoder": encoder, "train": str(train), "test": str(test), "models": [str(model) for model in models]}
+    claim_results(out, "baseline", report="baseline.json", identity=identity, replace=replace)
+
+
 def write_baseline(report: dict[str, Any], out: Path) -> None:
-    """Write `baseline.json` and `baseline.md` into a folder."""
-    out.mkdir(parents=True, exist_ok=True)
+    """Write `baseline.json` and `baseline.md` into a folder from `claim_baseline`."""
     write_json(out / "baseline.json", report)
     write_text(
         out / "baseline.md", f"# Frozen baseline on {markdown_text(report['test'])}\n\n{baseline_markdown(report)}"

@@ -34,6 +34,7 @@ def baseline(
         list[Path] | None, typer.Option(metavar="RUN_OR_BUNDLE", help="Score it too; may be given several times.")
     ] = None,
     out: Annotated[Path | None, typer.Option(file_okay=False, help="Folder for baseline.json and baseline.md.")] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace another baseline that --out holds.")] = False,
     cache: Annotated[
         Path | None, typer.Option(help="Folder to keep embeddings in.  [default: ~/.cache/specter-batch/embeddings]")
     ] = None,
@@ -48,16 +49,19 @@ def baseline(
     """Score a linear SVM on frozen embeddings, and fine-tuned models beside it."""
     from specter_batch.papers import PaperColumns
     from specter_batch.training.baseline import baseline as run_baseline
-    from specter_batch.training.baseline import baseline_markdown, write_baseline
+    from specter_batch.training.baseline import baseline_markdown, claim_baseline, write_baseline
     from specter_batch.training.embedding_cache import EmbeddingCache, default_cache
     from specter_batch.training.embeddings import Embedder
 
     columns = PaperColumns(paper_id=paper_id_column, title=title_column, abstract=abstract_column, label=label_column)
     with interruptible("run the same command again; embeddings of whole files that were finished are kept"):
+        embedder = Embedder.of_encoder(encoder, pooling=pooling, max_length=max_length)
+        if out is not None:
+            claim_baseline(out, train=train, test=test, encoder=embedder.name, models=model or (), replace=replace)
         report = run_baseline(
             train,
             test,
-            embedder=Embedder.of_encoder(encoder, pooling=pooling, max_length=max_length),
+            embedder=embedder,
             cache=EmbeddingCache(cache or default_cache()),
             models=model or (),
             device=device,

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from specter_batch import __version__
-from specter_batch.bundle import ModelBundle
+from specter_batch.bundle import ModelBundle, file_sha256
 from specter_batch.bundle_manifest import MANIFEST_FILE
 from specter_batch.device import Device
 from specter_batch.encoding import TokenIds, pad_batch, plan_batches
@@ -23,7 +23,7 @@ from specter_batch.runtime import OnnxClassifier, Predictions
 from specter_batch.training.data import LabelledPapers, read_labelled
 from specter_batch.training.figures import EvaluationSettings, figures
 from specter_batch.training.lineage import validation_sha256s
-from specter_batch.training.run import TrainingRun
+from specter_batch.training.run import RUN_FILE, TrainingRun
 
 # Padded tokens held at once by the Torch model; on a CPU small batches of equal length are the fastest.
 TORCH_MAX_TOKENS = 4096
@@ -130,6 +130,7 @@ def evaluate(
     report = answers.figures(settings) | {
         "model": str(model),
         "fingerprint": fingerprint,
+        "model_sha256": model_sha256(model),
         "papers": str(papers),
         "papers_sha256": sha256,
         # The best epoch and the temperature were chosen on these, so they flatter the model.
@@ -140,6 +141,12 @@ def evaluate(
         "version": __version__,
     }
     return Evaluation(report=report, predictions=answers.table(labelled))
+
+
+def model_sha256(model: Path) -> str | None:
+    """Return the SHA-256 of the record of a run or a bundle, which names all that the model is; None if it has none."""
+    files = (model / MANIFEST_FILE, model / RUN_FILE)
+    return next((file_sha256(file) for file in files if file.is_file()), None)
 
 
 def score(

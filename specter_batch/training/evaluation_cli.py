@@ -15,6 +15,9 @@ def evaluate(
     out: Annotated[
         Path | None, typer.Option(help="Folder for report.json, report.md, report.html and predictions.parquet.")
     ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace the evaluation of another model that --out holds.")
+    ] = False,
     device: DeviceName = "auto",
     precision: Annotated[
         float | None, typer.Option(help="Find the score threshold that reaches this precision.", min=0.0, max=1.0)
@@ -46,7 +49,7 @@ def evaluate(
     columns = PaperColumns(paper_id=paper_id_column, title=title_column, abstract=abstract_column, label=label_column)
     settings = EvaluationSettings(precision=precision, batch_mean_size=batch_mean_size, seed=seed)
     if out is not None:
-        claim_folder(out)
+        claim_folder(out, model=model, papers=papers, replace=replace)
     evaluation = run_evaluation(model, papers, device=device, columns=columns, settings=settings)
     if out is not None:
         write_evaluation(evaluation, out)

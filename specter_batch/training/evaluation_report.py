@@ -8,13 +8,13 @@ from typing import Any
 from jinja2 import Template
 
 from specter_batch.display import markdown_text
-from specter_batch.errors import ConfigError
 from specter_batch.files import write_json, write_text, written_whole
 from specter_batch.parquet_file import write_table
 from specter_batch.report import charts
 from specter_batch.report.page import label_rows, page_environment, top_confusions
 from specter_batch.scores import headline_markdown, label_tables_markdown
-from specter_batch.training.evaluation import Evaluation
+from specter_batch.training.evaluation import Evaluation, model_sha256
+from specter_batch.training.result_folder import claim_results
 
 PREDICTIONS_FILE = "predictions.parquet"
 SHOWN_UNKNOWN_LABELS = 10
@@ -23,15 +23,21 @@ VALIDATION_WARNING = (
 )
 
 
-def claim_folder(out: Path) -> None:
+def claim_folder(out: Path, *, model: Path, papers: Path, replace: bool = False) -> None:
     """Make the folder of an evaluation's files, before the work begins.
 
+    Args:
+        out: The folder.
+        model: The run or bundle to score.
+        papers: The papers to score it on.
+        replace: Replace the evaluation of another model, or on other papers.
+
     Raises:
-        ConfigError: It holds something else, such as a run or a night with reports of their own.
+        ConfigError: It holds something else, such as a run or a night with reports of their own, or the evaluation of
+            another model.
     """
-    if out.exists() and not (out / PREDICTIONS_FILE).exists() and any(out.iterdir()):
-        raise ConfigError(f"{out}: is not empty and holds no evaluation; give another --out")
-    out.mkdir(parents=True, exist_ok=True)
+    identity = {"model": str(model), "papers": str(papers), "model_sha256": model_sha256(model)}
+    claim_results(out, "evaluate", report="report.json", identity=identity, replace=replace)
 
 
 def write_evaluation(evaluation: Evaluation, out: Path) -> None:

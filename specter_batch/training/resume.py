@@ -17,7 +17,8 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, get_last_checkpoin
 
 from specter_batch.errors import ConfigError, SpecterBatchError
 from specter_batch.files import apply_umask, write_json
-from specter_batch.folder_lock import LOCK_FILE, folder_locked
+from specter_batch.folder_lock import folder_locked
+from specter_batch.output_marker import mark_output
 from specter_batch.terminal import show_notice
 from specter_batch.training.run import RUN_FILE
 
@@ -32,8 +33,8 @@ def claimed(out: Path, request: dict[str, Any]) -> Iterator[None]:
     Raises:
         ConfigError: The folder holds something else, or another process is at work on it.
     """
-    _check_folder(out, request)  # before anything is written into a folder of other things
-    out.mkdir(parents=True, exist_ok=True)
+    _check_folder(out, request)  # before anything is written into a folder of another run
+    mark_output(out, "train")
     with folder_locked(out):
         _check_folder(out, request)  # another process may have finished it meanwhile
         write_json(out / REQUEST_FILE, request)
@@ -44,11 +45,8 @@ def _check_folder(out: Path, request: dict[str, Any]) -> None:
     file = out / REQUEST_FILE
     if (out / RUN_FILE).exists():
         raise ConfigError(f"{out}: holds a finished run; give another --out, or remove the folder")
-    if file.exists():
-        if json.loads(file.read_text()) != request:
-            raise ConfigError(f"{out}: holds an unfinished run with other settings or papers; give another --out")
-    elif out.exists() and any(path.name != LOCK_FILE and path.suffix != ".partial" for path in out.iterdir()):
-        raise ConfigError(f"{out}: is not empty and holds no training run; give another --out")
+    if file.exists() and json.loads(file.read_text()) != request:
+        raise ConfigError(f"{out}: holds an unfinished run with other settings or papers; give another --out")
 
 
 def remove_broken_checkpoints(folder: Path) -> None:

@@ -1,6 +1,6 @@
 import pickle
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,26 @@ def test_the_date_is_put_into_every_path() -> None:
     assert (config.out, config.bundle) == (Path("nights/2026-03-01"), Path("bundles/2026-03-01"))
     assert (config.reuse, config.previous) == ((Path("nights/2026-02-28"),), Path("nights/2026-02-28"))
     assert config.metrics_file == Path("metrics/2026-03-01.prom")
+
+
+@pytest.mark.parametrize(
+    "out", ["nights/2026-03-01", "nights/2026-03-01/", "s3://bucket/2026-03-01", Path("2026-03-01")]
+)
+def test_a_night_is_dated_by_the_name_of_its_folder(out: str | Path) -> None:
+    assert load(out=out).date == date(2026, 3, 1)
+    assert load(out=out, date="2026-04-02").date == date(2026, 4, 2)
+
+
+@pytest.mark.parametrize("out", ["nights/2026-13-01", "nights/0001-01-01", "nights/2026-3-1", "2026-03-01/labels"])
+def test_a_folder_that_is_not_named_by_a_date_is_dated_today(out: str) -> None:
+    before = datetime.now(UTC).date()
+    assert before <= load(out=out).date <= datetime.now(UTC).date()
+
+
+def test_placeholders_stand_for_today_whatever_the_folder_is_called() -> None:
+    config = load(dump="papers/{date}", out="nights/2026-03-01")
+    assert config.date > date(2026, 3, 1)
+    assert config.dump == f"papers/{config.date.isoformat()}"
 
 
 def test_the_date_is_today_in_utc_unless_given() -> None:

@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ from drawings import assert_asks_for_nothing, assert_readable_in_dark_and_light,
 from specter_batch.errors import ConfigError
 from specter_batch.labels import LabelSet
 from specter_batch.sample import SamplePaths
-from specter_batch.training.evaluation import Evaluation
+from specter_batch.training.evaluation import Evaluation, evaluate
 from specter_batch.training.evaluation_report import (
     VALIDATION_WARNING,
     claim_folder,
@@ -22,6 +23,7 @@ from specter_batch.training.evaluation_report import (
     write_evaluation,
 )
 from specter_batch.training.figures import BATCH_MEAN_NOTE, EvaluationSettings, figures
+from specter_batch.training.run import TrainingRun
 
 EVIL = "<script>alert('x')</script>"
 
@@ -143,10 +145,11 @@ def test_an_unreachable_precision_is_told_and_marks_no_threshold() -> None:
 def test_an_evaluation_is_written_as_four_files(tmp_path: Path) -> None:
     predictions = pa.table({"paper_id": ["a"], "label": ["art"], "predicted": ["law"], "score": [0.5], "seen": [False]})
     report, out = report_of(), tmp_path / "deep" / "out"
-    for _ in range(2):  # an earlier evaluation is written over
-        claim_folder(out)
+    for _ in range(2):  # an earlier evaluation of the same model on the same papers is replaced
+        claim_folder(out, model=Path("runs/one"), papers=Path("test.parquet"))
         write_evaluation(Evaluation(report=report, predictions=predictions), out)
     assert sorted(file.name for file in out.iterdir()) == [
+        "_specter_batch.json",
         "predictions.parquet",
         "report.html",
         "report.json",
@@ -160,8 +163,28 @@ def test_an_evaluation_is_written_as_four_files(tmp_path: Path) -> None:
 
 def test_a_folder_with_reports_of_another_kind_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "report.json").write_text("{}")
-    with pytest.raises(ConfigError, match="holds no evaluation; give another --out"):
-        claim_folder(tmp_path)
+    with pytest.raises(ConfigError, match="holds no output of evaluate"):
+        claim_folder(tmp_path, model=Path("m"), papers=Path("p"))
+
+
+def test_the_evaluation_of_another_model_is_kept_unless_its_replacement_is_asked_for(
+    tiny_run: TrainingRun, tiny_bundle: Path, sample_paths: SamplePaths, tmp_path: Path
+) -> None:
+    evaluation = evaluate(tiny_run.path, sample_paths.val)
+    claim_folder(tmp_path / "out", model=tiny_run.path, papers=sample_paths.val)
+    write_evaluation(evaluation, tmp_path / "out")
+    claim_folder(tmp_path / "out", model=tiny_run.path, papers=sample_paths.val)
+    for model, papers in ((tiny_bundle, sample_paths.val), (tiny_run.path, sample_paths.train)):
+        with pytest.raises(ConfigError, match=r"holds another evaluate \(model .*--replace"):
+            claim_folder(tmp_path / "out", model=model, papers=papers)
+        claim_folder(tmp_path / "out", model=model, papers=papers, replace=True)
+    again = tmp_path / "again"
+    shutil.copytree(tiny_run.path, again)
+    claim_folder(tmp_path / "other", model=again, papers=sample_paths.val)
+    write_evaluation(evaluate(again, sample_paths.val), tmp_path / "other")
+    (again / "run.json").write_text((again / "run.json").read_text() + "\n")  # trained again at the same place
+    with pytest.raises(ConfigError, match="the model_sha256 differ now"):
+        claim_folder(tmp_path / "other", model=again, papers=sample_paths.val)
 
 
 def test_strict_leaks_fails_after_everything_is_written(
@@ -187,4 +210,4 @@ def test_strict_leaks_fails_after_everything_is_written(
     assert done.stderr.startswith(f"error: {sample_paths.train}: expected no paper of the training data")
     assert f"got {sample_paths.n_train:,} of {sample_paths.n_train:,}" in done.stderr
     assert json.loads(done.stdout) == json.loads((tmp_path / "out/report.json").read_text())
-    assert len(list((tmp_path / "out").iterdir())) == 4
+    assert len(list((tmp_path / "out").glob("[!_]*"))) == 4

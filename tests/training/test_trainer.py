@@ -173,7 +173,7 @@ def test_a_folder_of_other_things_is_refused(
     short: TrainConfig, train_papers: LabelledPapers, val_papers: LabelledPapers, tmp_path: Path
 ) -> None:
     (tmp_path / "thesis.tex").touch()
-    with pytest.raises(ConfigError, match="is not empty and holds no training run"):
+    with pytest.raises(ConfigError, match="is not empty and holds no output of train"):
         train(short, train_papers=train_papers, val_papers=val_papers, out=tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["thesis.tex"]
 
