@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from specter_batch.device import usable_cpus
-from specter_batch.errors import ConfigError, PaperSchemaError
+from specter_batch.errors import ConfigError, PaperSchemaError, UsageError
 from specter_batch.input_inventory import parquet_inventory
 from specter_batch.papers import PaperColumns
 from specter_batch.storage import Location
@@ -61,7 +61,7 @@ def night_input(config: NightConfig, out: Location, *, console: Console) -> Nigh
     """
     if config.format is None:
         if _layout(config) != TableLayout():
-            raise ConfigError("--delimiter, --quote, --escape and --encoding describe a dump of text; add --format csv")
+            raise UsageError("--delimiter, --quote, --escape and --encoding describe a dump of text; add --format csv")
         return NightInput(dump=config.dump, columns=config.columns, failed={}, ignored={})
     if not isinstance(out, Path) or not isinstance(config.out, Path) or not isinstance(config.dump, str):
         raise ConfigError(

@@ -4,7 +4,7 @@ import codecs
 import io
 from typing import Any, BinaryIO
 
-from specter_batch.errors import ConfigError, PaperSchemaError
+from specter_batch.errors import PaperSchemaError, UsageError
 
 READ_BYTES = 1 << 18
 # The longer marks first: that of UTF-32 begins with that of UTF-16.
@@ -22,14 +22,14 @@ def checked_encoding(name: str) -> str:
     """Return the name of a text encoding as Python writes it.
 
     Raises:
-        ConfigError: There is no such encoding.
+        UsageError: There is no such encoding.
     """
     try:
         info = codecs.lookup(name)
     except (LookupError, ValueError):
         info = None
     if info is None or not info._is_text_encoding:  # Python has codecs of other kinds, such as base64
-        raise ConfigError(f"--encoding {name}: no such encoding; for example utf-8, cp1252 (Windows), latin-1, utf-16")
+        raise UsageError(f"--encoding {name}: no such encoding; for example utf-8, cp1252 (Windows), latin-1, utf-16")
     return info.name
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import cast
 
-from specter_batch.errors import ConfigError
+from specter_batch.errors import ConfigError, UsageError
 from specter_batch.papers import NO_LABELS
 from specter_jobs.dumps.names import FormatName
 from specter_jobs.dumps.records import DumpReader
@@ -76,6 +76,6 @@ class Format:
 
     def _check_layout(self) -> None:
         if self.name != "csv" and self.layout != TableLayout(encoding=self.layout.encoding):
-            raise ConfigError(f"--delimiter, --quote and --escape are for csv, not for {self.name}")
+            raise UsageError(f"--delimiter, --quote and --escape are for csv, not for {self.name}")
         if self.name not in ("jsonl", "csv") and self.layout.encoding is not None:
-            raise ConfigError(f"--encoding is for jsonl and csv; {self.name} has an encoding of its own")
+            raise UsageError(f"--encoding is for jsonl and csv; {self.name} has an encoding of its own")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Self
 
-from specter_batch.errors import ConfigError
+from specter_batch.errors import UsageError
 from specter_jobs.dumps.encodings import checked_encoding
 
 NONE = "none"
@@ -41,7 +41,7 @@ class TableLayout:
         """Make a layout of the values of `--delimiter`, `--quote`, `--escape` and `--encoding`.
 
         Raises:
-            ConfigError: A value is no character, or two of them are the same.
+            UsageError: A value is no character, or two of them are the same.
         """
         marks = {
             "--delimiter": _mark("--delimiter", delimiter, ", or tab", may_be_none=False),
@@ -53,7 +53,7 @@ class TableLayout:
         given = {option: mark for option, mark in marks.items() if mark}
         for option, mark in given.items():
             if list(given.values()).count(mark) > 1:
-                raise ConfigError(f"{option} {mark!r}: delimiter, quote and escape must be different characters")
+                raise UsageError(f"{option} {mark!r}: delimiter, quote and escape must be different characters")
         return cls(
             delimiter=marks["--delimiter"],
             quote=marks["--quote"],
@@ -67,5 +67,5 @@ def _mark(option: str, value: str | None, examples: str, *, may_be_none: bool) -
         return None if value is None else ""
     mark = _NAMED.get(value, value)
     if len(mark) != 1 or mark in "\r\n\ufeff" or "\ud800" <= mark <= "\udfff":
-        raise ConfigError(f"{option} {value!r}: expected one character, {examples.removeprefix(', ')}")
+        raise UsageError(f"{option} {value!r}: expected one character, {examples.removeprefix(', ')}")
     return mark
