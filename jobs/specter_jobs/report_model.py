@@ -35,6 +35,45 @@ class RowCounts(BaseModel):
         return self.rejected / finished if finished > 0 else None
 
 
+class _Outcomes(BaseModel):
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+    rows_in: Count = Field(alias="in")
+    labelled: Count
+    reused: Count
+    rejected: Count
+    failed: Count
+
+
+class _GateOutcome(BaseModel):
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+    name: str
+    passed: bool | None
+
+
+class NightAccount(BaseModel):
+    """The part of `report.json` that `verify` compares with the ledger.
+
+    Attributes:
+        rows: Rows by outcome.
+        rejects_by_reason: Rejected rows by reason.
+        labels: Label names in order.
+        label_papers: Papers by label.
+        failed_shards: Shard or file name -> error.
+        gates: Gates and whether they passed.
+    """
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+    rows: _Outcomes
+    rejects_by_reason: dict[str, Count]
+    labels: list[str]
+    label_papers: dict[str, Count]
+    failed_shards: dict[str, str]
+    gates: list[_GateOutcome]
+
+
 class NightFigures(BaseModel):
     """The part of an earlier night's `report.json` that tonight is compared with.
 

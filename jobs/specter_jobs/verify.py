@@ -9,7 +9,9 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import ValidationError
 
+from specter_batch.bundle_files import first_problem
 from specter_batch.errors import ConfigError, PaperSchemaError, StorageError
 from specter_batch.papers import open_parquet
 from specter_batch.storage import Location, in_parallel, names_in
@@ -21,6 +23,7 @@ from specter_jobs.ledger import LedgerEntry, output_sizes, read_entries
 from specter_jobs.lock import holder
 from specter_jobs.rejects import REJECT_SCHEMA
 from specter_jobs.replacement import is_swapping
+from specter_jobs.report_model import NightAccount
 from specter_jobs.status import failed_gate_lines
 from specter_jobs.writer import OutputFile
 
@@ -171,10 +174,14 @@ def _check_strangers(out: Location, entries: Sequence[LedgerEntry], more: Sequen
 def _check_report(out: Location, inventory: Inventory, entries: Sequence[LedgerEntry]) -> Iterator[str]:
     try:
         report = json.loads((out / "report.json").read_bytes())
+        NightAccount.model_validate(report)
     except FileNotFoundError:
         yield "report.json: is missing; the night did not come to its end, run it again"
         return
-    except ValueError as error:
+    except ValidationError as error:
+        yield f"report.json: is not the report of a night ({first_problem(error)}); run the night again"
+        return
+    except (ValueError, RecursionError) as error:
         yield f"report.json: is no JSON ({error})"
         return
     rejects: Counter[str] = Counter(inventory.dump.rejects_by_reason if inventory.dump else {})

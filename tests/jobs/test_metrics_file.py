@@ -83,6 +83,13 @@ def test_a_failed_night_keeps_the_time_of_the_last_success(tmp_path: Path) -> No
     assert times == [None, 1763800000.25, 1763800000.25, 1763800000.25, 1764000000.0]
 
 
+def test_a_time_that_is_none_counts_as_no_time(tmp_path: Path) -> None:
+    file, report = tmp_path / "night.prom", report_of()
+    file.write_text("specter_batch_last_success_timestamp_seconds 1.2.3\n")
+    write_metrics(file, report, manifest_of(report), exit_code=4, now=1.0)
+    assert "specter_batch_last_success_timestamp_seconds" not in samples(file.read_text())
+
+
 def test_a_night_writes_the_file_whole_and_readable_for_the_collector(night: RunNight, tmp_path: Path) -> None:
     file = tmp_path / "metrics/night.prom"
     dump = write_dump(tmp_path / "in/a.parquet", [paper(1), paper(2, title=None)])

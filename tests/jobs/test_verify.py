@@ -124,6 +124,21 @@ def test_an_edited_report_is_found(out: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("content", "difference"),
+    [
+        ('{"rows": 1}', "report.json: is not the report of a night (rows: "),
+        ("[]", "report.json: is not the report of a night ("),
+        ('{"rows": {"in": "4"}}', "report.json: is not the report of a night (rows.in: "),
+        ("{", "report.json: is no JSON ("),
+        ("[" * 100_000, "report.json: is no JSON ("),
+    ],
+)
+def test_a_report_of_another_shape_is_found(out: Path, content: str, difference: str) -> None:
+    (out / "report.json").write_text(content)
+    assert only_difference(out).startswith(difference)
+
+
 def test_a_night_that_was_cut_off_before_its_report_is_found(out: Path) -> None:
     (out / "report.json").unlink()
     assert only_difference(out) == "report.json: is missing; the night did not come to its end, run it again"
