@@ -116,12 +116,14 @@ def by_head(name: str, head: bytes, kind: InputKind) -> tuple[Verdict, str]:
         return "read", ""
     endings = [_without_suffix(piece) for piece in name.lower().split(".")[1:]]
     passed_over = f"not one of the {kind.what}, by its name and its first bytes"
-    if _is_document(endings) and (signature is None or endings[-1] not in _ANY_CONTENT):
+    is_text_of_kind = kind.text is not None and _TEXTS[kind.text].match(head) is not None
+    shows_data = signature is not None or is_text_of_kind
+    if _is_document(endings) and not (shows_data and endings[-1] in _ANY_CONTENT):
         return "ignored", passed_over
     named = next((what for ending in endings if (what := _NAMED.get(ending) or _PACKED.get(ending))), None)
     if named is not None or signature is not None:
         return "failed", _other_data(named or signature or "", kind)
-    if kind.text is not None and _TEXTS[kind.text].match(head):
+    if is_text_of_kind:
         return "failed", (
             f"begins like {kind.text} and has another name than the {kind.what} that are read ({kind.looked_for}); "
             "rename it, or move it away if it holds no papers"

@@ -145,7 +145,9 @@ def _units(inventory: InputInventory, format_: Format) -> tuple[list[IngestUnit]
     root = Path(str(inventory.root))
     if format_.joined:
         return [IngestUnit(name=format_.name, root=root, paths=tuple(path for _, path in files))], unnumbered
-    return [IngestUnit(name=name, root=root, paths=(path,)) for name, path in files], unnumbered
+    partitions = {file.name: file.partitions for file in inventory.files}
+    units = [IngestUnit(name=name, root=root, paths=(path,), partitions=partitions[name]) for name, path in files]
+    return units, unnumbered
 
 
 def _claim(out: Path) -> Path:

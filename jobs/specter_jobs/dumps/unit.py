@@ -3,12 +3,13 @@
 import hashlib
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from specter_batch.errors import PaperSchemaError, ShardError
+from specter_jobs.dumps.folder_labels import folder_label, with_label, without_folder_label
 from specter_jobs.dumps.formats import Format
 from specter_jobs.dumps.inputs import Advance, InputCount, content_of, opened, silent
 from specter_jobs.dumps.joined import joined_content, joined_records
@@ -26,11 +27,13 @@ class IngestUnit:
         name: The stored name of the file, its path below the input's root; of a join the format's name.
         root: The folder that files are named relative to.
         paths: The file, or the files.
+        partitions: Columns that the names of the file's folders give.
     """
 
     name: str
     root: Path
     paths: tuple[Path, ...]
+    partitions: Mapping[str, str | None] = field(default_factory=dict)
 
     @property
     def output_name(self) -> str:
@@ -120,7 +123,8 @@ def _records(unit: IngestUnit, task: IngestTask, count: InputCount, advance: Adv
             yield records
         return
     with opened(unit.paths[0], count, advance, encoding=task.format.layout.encoding) as stream:
-        yield task.format.reader().read(stream, task.options)
+        reader = without_folder_label(task.format, unit.partitions).reader()
+        yield with_label(reader.read(stream, task.options), folder_label(task.format, unit.partitions))
 
 
 def _content(unit: IngestUnit, task: IngestTask, advance: Advance) -> str:

@@ -428,3 +428,22 @@ def test_names_that_are_not_utf8_are_stored_escaped(tmp_path: Path) -> None:
     assert run("jsonl", tmp_path / "in", tmp_path / "out").exit_code == 0
     assert [row["file"] for row in rows(tmp_path / "out", "rejects")] == [r"caf\xe9.jsonl"]
     assert run("jsonl", tmp_path / "in", tmp_path / "out").account["this_run"]["files"] == 0
+
+
+@pytest.mark.parametrize("column", [None, "topic"])
+def test_labels_in_the_names_of_folders_are_those_of_tables(tmp_path: Path, column: str | None) -> None:
+    name = column or "label"
+    write_lines(tmp_path / f"in/{name}=Other%20diseases/a.jsonl", [{"paper_id": "p", "title": "T"}])
+    write_lines(tmp_path / f"in/{name}=__HIVE_DEFAULT_PARTITION__/a.jsonl", [{"paper_id": "q", "title": "T"}])
+    columns = TableColumns(papers=PaperColumns(label=column))
+    assert run("jsonl", tmp_path / "in", tmp_path / "out", columns=columns).exit_code == 0
+    found = {row["paper_id"]: row["label"] for row in rows(tmp_path / "out", "papers")}
+    assert found == {"p": "Other diseases", "q": None}
+
+
+def test_a_text_that_holds_records_is_not_passed_over(tmp_path: Path) -> None:
+    write_lines(tmp_path / "in/a.jsonl", [{"paper_id": "p", "title": "T"}])
+    write_lines(tmp_path / "in/b.txt", [{"paper_id": "q", "title": "T"}])
+    (tmp_path / "in/README.txt").write_text("notes")
+    account = run("jsonl", tmp_path / "in", tmp_path / "out").account
+    assert (list(account["failed_files"]), list(account["ignored_files"])) == (["b.txt"], ["README.txt"])
