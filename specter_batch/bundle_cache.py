@@ -1,11 +1,11 @@
 """Bundles of a store, fetched once to this machine: onnxruntime opens files."""
 
 import hashlib
-import shutil
 import tempfile
 from pathlib import Path
 
 from specter_batch.errors import BundleError
+from specter_batch.folder_swap import replace_folder
 from specter_batch.storage import in_parallel
 from specter_batch.url_path import UrlPath
 from specter_batch.user_cache import user_cache
@@ -30,9 +30,7 @@ def fetch_bundle(url: UrlPath, *, manifest_name: str, anew: bool = False) -> Pat
     except FileNotFoundError:
         raise BundleError(f"{url}: not a model bundle, {manifest_name} is missing; copy one there") from None
     folder = user_cache("bundles") / hashlib.sha256(manifest).hexdigest()[:32]
-    if anew:
-        shutil.rmtree(folder, ignore_errors=True)
-    if not folder.is_dir():
+    if anew or not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".fetching.") as scratch:
             partial = Path(scratch) / folder.name
@@ -41,7 +39,10 @@ def fetch_bundle(url: UrlPath, *, manifest_name: str, anew: bool = False) -> Pat
             list(in_parallel(lambda name: (url / name).fetch(partial / name), names))
             (partial / manifest_name).write_bytes(manifest)
             try:
-                partial.rename(folder)
+                if anew:  # the copy that is there may be in use, so it is never missing
+                    replace_folder(partial, folder)
+                else:
+                    partial.rename(folder)
             except OSError:
                 if not folder.is_dir():  # else another process was quicker
                     raise

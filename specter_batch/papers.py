@@ -43,7 +43,7 @@ DETECTED_NAMES: Mapping[str, tuple[str, ...]] = {
 # As the name of the label column: read no labels, even if there is a column that holds some.
 NO_LABELS = "none"
 
-# Characters of a text that are normalised at once.
+# Characters of a text that are hashed or normalised at once.
 PART_CHARACTERS = 1 << 16
 
 # Of each column of a file in a store, held at once.
@@ -313,7 +313,10 @@ def _parts(template: str) -> tuple[str, str, str, bool]:
 
 def text_hash(text: str) -> str:
     """Return 32 hex digits (128 bits of BLAKE2b) of a text: equal for equal texts only."""
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    digest = hashlib.blake2b(digest_size=16)
+    for start in range(0, len(text), PART_CHARACTERS):  # of a long text no second copy is made
+        digest.update(text[start : start + PART_CHARACTERS].encode())
+    return digest.hexdigest()
 
 
 def normalised_text_hash(text: str) -> int:

@@ -32,6 +32,7 @@ from specter_batch.errors import ConfigError, ParityError
 from specter_batch.files import write_json
 from specter_batch.folder_swap import replace_folder, restore_folder
 from specter_batch.graph import Graph
+from specter_batch.onnx_external_data import external_data_files
 from specter_batch.output_marker import MARKER_FILE, mark_output
 from specter_batch.papers import paper_text
 from specter_batch.training.data import read_labelled
@@ -169,6 +170,8 @@ def _provenance(run: TrainingRun) -> dict[str, Any]:
 
 def _entry(folder: Path, recipe: Recipe, report: ParityReport) -> GraphEntry:
     alone = report.modes["alone"]
+    with (folder / recipe.file).open("rb") as stream:
+        apart = external_data_files(stream)
     return GraphEntry(
         file=recipe.file,
         precision=recipe.precision,
@@ -176,6 +179,7 @@ def _entry(folder: Path, recipe: Recipe, report: ParityReport) -> GraphEntry:
         sha256=file_sha256(folder / recipe.file),
         opset=recipe.opset,
         deferral_margin=report.deferral_margin,
+        external_data={name: file_sha256(folder / name) for name in sorted(apart)},
         parity=GraphParity(
             passed=report.passed,
             papers=alone.papers,
@@ -224,7 +228,7 @@ def _copy_run_files(run: TrainingRun, folder: Path) -> None:
 
 
 def _write_manifest(run: TrainingRun, folder: Path, graphs: Sequence[GraphEntry]) -> None:
-    unlisted = {MARKER_FILE, *(graph.file for graph in graphs)}
+    unlisted = {MARKER_FILE, *(name for graph in graphs for name in graph.hashes)}
     files = {file.name: file_sha256(file) for file in sorted(folder.iterdir()) if file.name not in unlisted}
     packages = ("optimum-onnx", "onnx", "onnxruntime-gpu", "torch", "transformers")
     manifest = BundleManifest(

@@ -13,6 +13,7 @@ from onnxruntime.transformers.fusion_options import FusionOptions
 from onnxruntime.transformers.optimizer import optimize_model
 
 from specter_batch.errors import ParityError
+from specter_export.graph_file import weights_are_apart
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +66,7 @@ def optimize_fp16(reference: Path, file: Path, *, shape: GraphShape) -> None:
     model.prune_graph()
     model.change_graph_inputs_to_int32()
     model.convert_float_to_float16(keep_io_types=True)
-    model.save_model_to_file(str(file))
+    model.save_model_to_file(str(file), use_external_data_format=weights_are_apart(model.model))
 
 
 def _fold_segments(graph: GraphProto) -> None:

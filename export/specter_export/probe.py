@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from specter_batch.device import Device, usable_cpus
 from specter_batch.encoding import TokenIds
 from specter_batch.graph import Graph
+from specter_export.graph_file import save_graph
 from specter_export.parity import logits_alone
 
 Floats = npt.NDArray[np.floating[Any]]
@@ -41,7 +42,7 @@ def peaks(model: onnx.ModelProto, channels: Mapping[str, int], token_ids: Sequen
     probe.graph.output.append(helper.make_tensor_value_info("peaks", TensorProto.FLOAT, [1, sum(channels.values())]))
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "probe.onnx"
-        onnx.save(probe, str(file))
+        save_graph(probe, file)
         graph = Graph(file, device=Device(kind="cpu"), threads=usable_cpus())
     largest = logits_alone(graph, token_ids).max(axis=0)
     return dict(zip(channels, np.split(largest, np.cumsum(list(channels.values()))[:-1]), strict=True))

@@ -13,6 +13,7 @@ from optimum.onnxruntime.configuration import AutoQuantizationConfig
 from specter_batch.encoding import TokenIds
 from specter_batch.graph import Logits
 from specter_batch.metrics import margins
+from specter_export.graph_file import save_graph
 from specter_export.recipe import Quantization
 from specter_export.smooth import smooth
 
@@ -43,7 +44,7 @@ def quantize(reference: Path, file: Path, *, settings: Quantization, token_ids: 
     preset.reduce_range = settings.reduce_range
     with tempfile.TemporaryDirectory(dir=file.parent) as scratch:
         prepared = Path(scratch) / "prepared.onnx"
-        onnx.save(model, str(prepared))
+        save_graph(model, prepared)
         ORTQuantizer(prepared).quantize(preset, save_dir=scratch, file_suffix="int8")
         (Path(scratch) / "prepared_int8.onnx").replace(file)
 

@@ -271,3 +271,29 @@ def test_a_mount_point_is_refused_before_the_work(
     monkeypatch.setattr(Path, "is_mount", lambda _: True)
     with pytest.raises(ConfigError, match=r"is a mount point.*; give .*bundle"):
         build_bundle(tiny_run, tmp_path, recipes=[])
+
+
+def test_a_model_too_large_for_one_file_is_exported_with_its_weights_listed(
+    tiny_run: TrainingRun, tiny_bundle: Path, sample_paths: SamplePaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def export_apart(run: TrainingRun, file: Path, *, opset: int) -> None:
+        export_reference(run, file, opset=opset)  # as the exporter does of itself with a large model
+        name = f"{file.name}_data"
+        onnx.save(onnx.load(file), file, save_as_external_data=True, location=name, size_threshold=0)
+
+    monkeypatch.setattr("specter_export.build.export_reference", export_apart)
+    monkeypatch.setattr("specter_export.graph_file.LARGEST_WEIGHTS", 10_000)
+    build_bundle(tiny_run, tmp_path / "bundle", recipes=[load_recipe(name) for name in DEFAULT_RECIPES])
+    bundle = ModelBundle.open(tmp_path / "bundle")
+    apart = {entry.file: set(entry.external_data) for entry in bundle.manifest.graphs}
+    assert apart["model.onnx"] == {"model.onnx_data"}
+    assert apart["model_fp16.onnx"] == {"model_fp16.onnx.data"}
+    listed = {name for entry in bundle.manifest.graphs for name in entry.hashes} | set(bundle.manifest.files)
+    assert {file.name for file in bundle.path.iterdir()} == listed | {MANIFEST_FILE, MARKER_FILE}
+    token_ids = bundle.text_encoder().encode(read_labelled(sample_paths.val).texts()[:20])
+    logits = []
+    for opened in (bundle, ModelBundle.open(tiny_bundle)):
+        classifier = OnnxClassifier(opened, device=Device(kind="cpu"), precision="fp32", threads=1)
+        logits.append(classifier.logits(token_ids))
+        classifier.close()
+    assert (logits[0] == logits[1]).all()
