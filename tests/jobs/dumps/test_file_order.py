@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from dumps_on_disk import rows
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
@@ -76,6 +76,7 @@ def test_year_and_number_are_in_the_name(name: str, order: tuple[int, int] | Non
     assert PubmedReader().file_order(name) == order
 
 
+@settings(deadline=None, max_examples=20)
 @given(data=st.data())
 def test_the_last_word_on_each_paper_counts(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     """What comes out of files in any folders is what applying them one after another by hand gives."""
