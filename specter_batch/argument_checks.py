@@ -10,8 +10,10 @@ The checks go by the type that a command declares, so a new option has them with
 A refusal never repeats the value, which may hold a secret.
 """
 
+import errno
 import functools
 import math
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -76,11 +78,25 @@ def place_problem(value: object, *, takes_urls: bool) -> str | None:
         return "the path is empty; give a path, or . for the current folder"
     if "\0" in text:
         return "a path cannot hold a NUL character"
-    if takes_urls or not (is_url(text) or has_credentials(text)):
+    if not (is_url(text) or has_credentials(text)):
+        return _local_problem(text)
+    if takes_urls:
         return None
     if text.lower().startswith("file:"):
         return "a URL cannot be used here; give the path without file://"
     return "a URL cannot be used here; give a path on this machine"
+
+
+def _local_problem(text: str) -> str | None:
+    """Say why the system can never open a path; None when it can, or when something else will say why not."""
+    try:
+        os.stat(text)  # noqa: PTH116 - a text, which may be a glob
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return "the path is a link that leads back to itself"
+        if error.errno == errno.ENAMETOOLONG:
+            return f"the path is too long for this system: {len(text):,} characters"
+    return None
 
 
 def text_problem(value: str) -> str | None:

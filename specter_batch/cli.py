@@ -101,6 +101,8 @@ def main() -> None:
         _fail(str(error), exit_code=error.exit_code)
     except ModuleNotFoundError as error:
         _fail(f"{error.name} is not installed; this command needs: pip install 'specter-batch[export]'")
+    except MemoryError:
+        _fail("out of memory; give the process more memory, or ask for fewer workers, threads or rows at once")
     except OSError as error:
         _fail(os_error_text(error))
     except Exception as error:

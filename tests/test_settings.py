@@ -101,6 +101,7 @@ def test_an_unknown_key_is_refused_with_the_known_ones(tmp_path: Path) -> None:
             "started: expected a date as YYYY-MM-DD, got '03/04/2026'; did you mean 2026-04-03 or 2026-03-04?",
         ),
         ("started = 20261126", "started: expected a date as YYYY-MM-DD, got 20261126; did you mean 2026-11-26?"),
+        (f"folder = '{'x' * 5000}'", "folder: the path is too long for this system: 5,000 characters"),
         ("encoder = 'ftp://me:hunter2@host/x'", "encoder: a URL with a user, a password, a token or a signature"),
         ("folder = 's3://me:hunter2@bucket/x'", "folder: a URL cannot be used here; give a path on this machine"),
         ("folder = ''", "folder: the path is empty; give a path, or . for the current folder"),

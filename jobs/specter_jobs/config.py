@@ -33,6 +33,10 @@ PREVIOUS_DAYS = 30
 _PATHS = ("dump", "out", "bundle", "reuse", "previous", "metrics_file")
 
 
+# More than any cluster has: beyond it a typing error would fill the memory before anything starts.
+MAX_WORKERS = 10_000
+
+
 def _today() -> datetime.date:
     return datetime.datetime.now(datetime.UTC).date()
 
@@ -92,8 +96,8 @@ class NightConfig(Settings):
     precision: Precision | None = None
     engine: Literal["local", "ray"] = "local"
     ray_address: str | None = None
-    workers: int | None = Field(default=None, ge=1)
-    threads: int | None = Field(default=None, ge=1)
+    workers: int | None = Field(default=None, ge=1, le=MAX_WORKERS)
+    threads: int | None = Field(default=None, ge=1, le=MAX_WORKERS)
     shard_rows: int = Field(default=5000, ge=1)
     language: Literal["en", "any"] = "en"
     missing_abstract: Literal["reject", "title_only"] = "reject"
