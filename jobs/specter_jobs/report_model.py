@@ -1,10 +1,13 @@
 """What is read back from the report of a night, checked before anything relies on it."""
 
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from specter_batch.errors import ConfigError
+from specter_batch.files import read_json_model
 from specter_batch.metrics import N_SCORE_BINS
+from specter_batch.storage import Location
 
 Count = Annotated[int, Field(ge=0)]
 # Sums of shares may exceed 1 by rounding.
@@ -22,7 +25,7 @@ class RowCounts(BaseModel):
         failed: Rows of shards that could not be done.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
 
     rows_in: Count = Field(alias="in")
     rejected: Count
@@ -35,43 +38,16 @@ class RowCounts(BaseModel):
         return self.rejected / finished if finished > 0 else None
 
 
-class _Outcomes(BaseModel):
-    model_config = ConfigDict(extra="ignore", strict=True)
-
-    rows_in: Count = Field(alias="in")
-    labelled: Count
-    reused: Count
-    rejected: Count
-    failed: Count
-
-
-class _GateOutcome(BaseModel):
-    model_config = ConfigDict(extra="ignore", strict=True)
-
-    name: str
-    passed: bool | None
-
-
-class NightAccount(BaseModel):
-    """The part of `report.json` that `verify` compares with the ledger.
+class AllRows(RowCounts):
+    """All counts of rows.
 
     Attributes:
-        rows: Rows by outcome.
-        rejects_by_reason: Rejected rows by reason.
-        labels: Label names in order.
-        label_papers: Papers by label.
-        failed_shards: Shard or file name -> error.
-        gates: Gates and whether they passed.
+        labelled: Rows that the model labelled.
+        reused: Rows whose label was copied.
     """
 
-    model_config = ConfigDict(extra="ignore", strict=True)
-
-    rows: _Outcomes
-    rejects_by_reason: dict[str, Count]
-    labels: list[str]
-    label_papers: dict[str, Count]
-    failed_shards: dict[str, str]
-    gates: list[_GateOutcome]
+    labelled: Count
+    reused: Count
 
 
 class NightFigures(BaseModel):
@@ -103,3 +79,52 @@ class NightFigures(BaseModel):
     def papers(self) -> int:
         """Papers with a label."""
         return sum(self.label_papers.values())
+
+
+class GateVerdict(BaseModel):
+    """A gate of `report.json`.
+
+    Attributes:
+        name: Name of the gate.
+        limit: Its limit.
+        found: What the night has; None where there is nothing to judge.
+        passed: None when the gate does not apply to the night.
+        reason: Why it was not judged, or None.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: str
+    limit: int | float
+    found: int | float | None
+    passed: bool | None
+    reason: str | None = None
+
+
+class NightReport(BaseModel):
+    """The part of `report.json` that `status` and `verify` rely on."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    rows: AllRows
+    rejects_by_reason: dict[str, Count]
+    labels: tuple[str, ...]
+    label_papers: dict[str, Count]
+    failed_shards: dict[str, str]
+    gates: tuple[GateVerdict, ...]
+    macro_f1: float | None
+    scored_papers: Count
+    seen_in_training: Count
+    unknown_labels: Count = 0
+
+
+def read_report(out: Location) -> dict[str, Any]:
+    """Read what `NightReport` holds of a night's `report.json`, under the names of the file.
+
+    Raises:
+        ConfigError: The file is not the report of a night.
+        FileNotFoundError: There is none.
+    """
+    what = "not the report of a night; run the night again"
+    report = read_json_model(out / REPORT_FILE, NightReport, what=what, error=ConfigError)
+    return report.model_dump(by_alias=True)

@@ -1,6 +1,5 @@
 """Where a night stands, seen from outside: of a job at work, a finished one, or one that was killed."""
 
-import json
 import time
 from typing import Any
 
@@ -9,10 +8,12 @@ from pydantic import ValidationError
 from specter_batch.errors import ConfigError
 from specter_batch.input_inventory import ignored_line
 from specter_batch.storage import Location, names_in
-from specter_jobs.gates import describe_gate, failed_gates
+from specter_jobs.gates import describe_gate, failed_gates, inapplicable_gates
 from specter_jobs.lock import holder
 from specter_jobs.progress import PROGRESS_FILE, Progress, timestamp
 from specter_jobs.replacement import STAGING, is_swapping
+from specter_jobs.report import unknown_labels_sentence
+from specter_jobs.report_model import read_report
 from specter_jobs.writer import SUCCESS_FILE
 
 
@@ -27,6 +28,7 @@ def night_status(out: Location) -> dict[str, Any]:
     """
     progress = _read(out)
     by = holder(out)
+    report = _report(out) if progress.state == "finished" else None
     state = progress.state if by or progress.state == "finished" else "stopped"
     fresh = progress.rows_done - progress.rows_kept
     until = progress.updated
@@ -55,7 +57,11 @@ def night_status(out: Location) -> dict[str, Any]:
         "ignored_entries": progress.ignored_entries,
         "exit_code": progress.exit_code if state == "finished" else None,
         "success": SUCCESS_FILE in names_in(out),
-        "failed_gates": failed_gate_lines(out) if state == "finished" else [],
+        "failed_gates": [describe_gate(gate) for gate in failed_gates(report)] if report else [],
+        "gates_not_applicable": [describe_gate(gate) for gate in inapplicable_gates(report)] if report else [],
+        "macro_f1": report["macro_f1"] if report else None,
+        "scored_papers": report["scored_papers"] if report else None,
+        "unknown_labels": unknown_labels_sentence(report) if report else None,
         "replacement": _replacement(out),
     }
 
@@ -85,7 +91,10 @@ def status_lines(status: dict[str, Any]) -> list[str]:
     if status["holder"]:
         lines.append(f"held by  {status['holder']}")
     lines += [f"stopped  {status['refused']}"] if status["refused"] else []
-    lines += [f"gate     {line}" for line in status["failed_gates"]]
+    if status["macro_f1"] is not None:
+        lines.append(f"F1       macro F1 {status['macro_f1']:.4f} over {status['scored_papers']:,} papers")
+    lines += [f"labels   {status['unknown_labels']}"] if status["unknown_labels"] else []
+    lines += [f"gate     {line}" for line in (*status["failed_gates"], *status["gates_not_applicable"])]
     lines += [f"failed   {name}: {error}" for name, error in status["failed"].items()]
     if ignored := ignored_line(status["ignored"], entries=status["ignored_entries"]):
         lines.append(f"ignored  {ignored}")
@@ -96,10 +105,15 @@ def status_lines(status: dict[str, Any]) -> list[str]:
 
 def failed_gate_lines(out: Location) -> list[str]:
     """Return a line for each gate that a night failed, by its `report.json`; none if that cannot be read."""
+    report = _report(out)
+    return [] if report is None else [describe_gate(gate) for gate in failed_gates(report)]
+
+
+def _report(out: Location) -> dict[str, Any] | None:
     try:
-        return [describe_gate(gate) for gate in failed_gates(json.loads((out / "report.json").read_bytes()))]
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
+        return read_report(out)
+    except (ConfigError, OSError):
+        return None
 
 
 def _replacement(out: Location) -> str | None:

@@ -23,7 +23,7 @@ from specter_jobs.ledger import LedgerEntry, output_sizes, read_entries
 from specter_jobs.lock import holder
 from specter_jobs.rejects import REJECT_SCHEMA
 from specter_jobs.replacement import is_swapping
-from specter_jobs.report_model import NightAccount
+from specter_jobs.report_model import NightReport
 from specter_jobs.status import failed_gate_lines
 from specter_jobs.writer import OutputFile
 
@@ -174,7 +174,7 @@ def _check_strangers(out: Location, entries: Sequence[LedgerEntry], more: Sequen
 def _check_report(out: Location, inventory: Inventory, entries: Sequence[LedgerEntry]) -> Iterator[str]:
     try:
         report = json.loads((out / "report.json").read_bytes())
-        NightAccount.model_validate(report)
+        NightReport.model_validate(report)
     except FileNotFoundError:
         yield "report.json: is missing; the night did not come to its end, run it again"
         return

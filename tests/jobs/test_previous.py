@@ -16,6 +16,7 @@ from specter_jobs.config import PREVIOUS_DAYS, NightConfig
 from specter_jobs.gates import GateLimits, describe_gate, judge
 from specter_jobs.metrics_file import night_metrics, render
 from specter_jobs.previous import find_previous, read_figures
+from specter_jobs.status import night_status, status_lines
 from specter_jobs.verify import verify_night
 
 TONIGHT = "2026-03-10"
@@ -144,6 +145,7 @@ def test_a_first_night_succeeds_and_says_which_gates_do_not_apply(night: RunNigh
     assert "not applicable" in (out / "report.md").read_text()
     assert "not applicable" in (out / "report.html").read_text()
     assert verify_night(out).differences == []
+    assert f"gate     {describe_gate(gate)}" in status_lines(night_status(out))
     metrics = render(night_metrics(result.report, result.manifest, exit_code=0, now=1.0, success=None))
     assert 'gate_not_applicable{gate="max_psi_previous"} 1' in metrics
     assert 'gate_passed{gate="max_psi_previous"}' not in metrics

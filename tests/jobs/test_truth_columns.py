@@ -12,11 +12,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from papers_on_disk import RunNight, paper, read_all, write_dump
+from specter_batch.bundle import ModelBundle
 from specter_batch.errors import PaperSchemaError
 from specter_batch.papers import PaperColumns
 from specter_jobs.dumps.formats import Format
 from specter_jobs.dumps.json_values import optional_label
 from specter_jobs.dumps.tables import TableColumns
+from specter_jobs.status import night_status, status_lines
 
 N_PAPERS = 6
 
@@ -118,6 +120,18 @@ def test_no_labels_are_read_when_asked_for_none(night: RunNight, tmp_path: Path,
     assert night(dump).report["unknown_labels"] == 3
     report = night(dump, out=tmp_path / "none", label_column=column).report
     assert (report["unknown_labels"], report["labels_not_read"]) == (0, None)
+
+
+def test_labels_that_the_model_does_not_know_are_shown_next_to_the_f1(night: RunNight, tmp_path: Path) -> None:
+    known = ModelBundle.open(night(write_dump(tmp_path / "first/a.parquet", [paper(9)])).manifest["bundle"]["path"])
+    labels = [known.labels.names[0], "never heard of", "nor of this"]
+    dump = write_dump(tmp_path / "in/a.parquet", [paper(i, label=label) for i, label in enumerate(labels)])
+    out = tmp_path / "truth"
+    assert night(dump, out=out).report["unknown_labels"] == 2
+    sentence = "2 of 3 papers with a true label are not scored, because the model does not know their label"
+    assert f"labels   {sentence}" in status_lines(night_status(out))
+    for name in ("report.md", "report.html"):
+        assert sentence in (out / name).read_text()
 
 
 def test_many_files_with_such_a_column_give_one_warning(
