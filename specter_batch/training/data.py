@@ -10,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from specter_batch.errors import LabelError, PaperSchemaError
+from specter_batch.errors import ConfigError, LabelError, PaperSchemaError
 from specter_batch.labels import LabelSet, normalise_labels, respelled
 from specter_batch.papers import (
     PAPER_SCHEMA,
     TEXT_TEMPLATE,
+    LabelColumnError,
     PaperColumns,
     is_blank,
     normalised_text_hash,
@@ -124,11 +125,7 @@ def read_labelled(source: str | Path, columns: PaperColumns | None = None) -> La
     labels_found = 0
     for found in inventory.files:
         file, where, partitions = open_parquet(found.path), storable(str(found.path)), found.partitions
-        resolved = (columns or PaperColumns()).resolve(file.schema_arrow, where=where, partitions=partitions)
-        if "label" not in resolved:
-            raise PaperSchemaError(
-                f"{where}: no label column among {', '.join(file.schema_arrow.names)}{shown_partitions(partitions)}"
-            )
+        resolved = _resolved(columns or PaperColumns(), file.schema_arrow, where=where, partitions=partitions)
         for batch in read_papers(file, resolved, where=where, batch_rows=READ_ROWS, partitions=partitions):
             keep = np.ones(len(batch), dtype=np.bool_)
             raw = batch.table["label"]
@@ -156,6 +153,34 @@ def read_labelled(source: str | Path, columns: PaperColumns | None = None) -> La
         source=shown,
         notes=tuple(f"{shown}: {sentence}" for sentence in (*inventory.notes(), *respelled(spellings))),
     )
+
+
+def _resolved(
+    columns: PaperColumns, schema: pa.Schema, *, where: str, partitions: Mapping[str, str | None]
+) -> dict[str, str]:
+    """Return the names of all four columns.
+
+    Raises:
+        ConfigError: `--label-column none` was given.
+        PaperSchemaError: A column is missing or of a type that cannot be read.
+    """
+    if not columns.candidates("label"):
+        raise ConfigError(
+            f"{where}: --label-column {columns.label or repr('')} reads no labels, and this command needs them; name "
+            "the column, as in --label-column label"
+        )
+    try:
+        resolved = columns.resolve(schema, where=where, partitions=partitions)
+    except LabelColumnError as error:
+        raise LabelColumnError(
+            f"{error}; convert it so that each paper has one label, or name another column with --label-column"
+        ) from error
+    if "label" not in resolved:
+        raise PaperSchemaError(
+            f"{where}: no label column among {', '.join(schema.names)}{shown_partitions(partitions)}; name it with "
+            "--label-column"
+        )
+    return resolved
 
 
 def label_warnings(papers: LabelledPapers) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from specter_batch.options import (
     PaperIdColumn,
     TitleColumn,
     interruptible,
+    warn,
 )
 from specter_batch.terminal import error_console, progress_bars, show, show_json, show_text
 
@@ -118,6 +119,7 @@ def embed(
         written = write_embeddings(
             embedder, papers, out, columns=columns, advance=lambda rows: progress.advance(task, rows)
         )
+    warn(*written["notes"])
     if as_json:
         show_json(written, in_files_too=True)
         return

@@ -14,6 +14,7 @@ from specter_batch.input_inventory import InputPath
 from specter_batch.labels import normalise_labels
 from specter_batch.papers import EMBEDDING, PaperBatch, PaperColumns, is_blank, open_parquet, paper_text, read_papers
 from specter_batch.parquet_file import table_writer
+from specter_batch.storage import Location
 from specter_batch.training.embeddings import Embedder, Embeddings
 from specter_batch.training.paper_files import complete_inventory
 
@@ -42,7 +43,8 @@ def write_embeddings(
         advance: Told how many more rows are done.
 
     Returns:
-        What was written: file, rows, embedded, null embeddings by reason, and the metadata.
+        What was written: file, rows, embedded, null embeddings by reason, the metadata, and notes that a user should
+        read.
 
     Raises:
         ConfigError: `out` is one of the input files.
@@ -50,12 +52,14 @@ def write_embeddings(
     """
     files = _input_files(source, out)
     chosen = columns or PaperColumns()
-    resolved = {
-        file.path: chosen.resolve(
+    resolved: dict[Location, dict[str, str]] = {}
+    notes: list[str] = list(embedder.notes)
+    for file in files:
+        resolved[file.path], problem = chosen.resolve_without_need_of_labels(
             open_parquet(file.path).schema_arrow, where=str(file.path), partitions=file.partitions
         )
-        for file in files
-    }
+        if problem is not None:
+            notes.append(f"{problem}; its labels are left out")
     about: dict[str, str | int] = {
         "encoder": embedder.name,
         "pooling": embedder.pooling,
@@ -76,7 +80,14 @@ def write_embeddings(
                 rows += len(batch)
                 advance(len(batch))
     null = {reason: count for reason, count in sorted(nulls.items()) if count}
-    return {"file": str(out), "rows": rows, "embedded": rows - sum(null.values()), "null": null, **about}
+    return {
+        "file": str(out),
+        "rows": rows,
+        "embedded": rows - sum(null.values()),
+        "null": null,
+        **about,
+        "notes": notes,
+    }
 
 
 def count_rows(source: str | Path, out: Path) -> int:

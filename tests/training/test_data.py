@@ -1,3 +1,4 @@
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -6,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from specter_batch.errors import LabelError, PaperSchemaError
+from specter_batch.errors import ConfigError, LabelError, PaperSchemaError
 from specter_batch.labels import MESH, LabelSet
 from specter_batch.papers import PaperColumns
 from specter_batch.training.data import label_warnings, read_labelled
@@ -146,3 +147,26 @@ def test_what_is_ignored_is_noted_unless_its_name_says_so(tmp_path: Path) -> Non
     (tmp_path / "README.md").touch()
     (note,) = read_labelled(tmp_path).notes
     assert "not read: README.md (" in note
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        pa.array([True, False, True]),
+        pa.array([1.0, 2.0, None]),
+        pa.array([["x"], ["y"], ["x"]]),
+        pa.array([{"name": "x"}, {"name": "y"}, {"name": "x"}]),
+        pa.array([date(2026, 1, 2)] * 3),
+    ],
+    ids=["bool", "float", "list", "struct", "date"],
+)
+def test_a_label_column_of_another_type_is_one_clear_line(tmp_path: Path, labels: pa.Array) -> None:
+    file = write(tmp_path / "a.parquet", labels)
+    with pytest.raises(PaperSchemaError, match=r"column label should hold text .* or name another .*--label-column"):
+        read_labelled(file)
+
+
+@pytest.mark.parametrize("name", ["none", "NONE", ""])
+def test_labels_that_are_not_to_be_read_cannot_be_trained_on(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match="reads no labels, and this command needs them"):
+        read_labelled(write(tmp_path / "a.parquet", ["x", "y", "x"]), PaperColumns(label=name))
