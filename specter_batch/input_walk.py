@@ -3,12 +3,21 @@
 from collections import deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from specter_batch.errors import ConfigError, PaperSchemaError
 from specter_batch.glob_pattern import GlobPattern
 from specter_batch.input_kinds import SYSTEM_FOLDERS, InputKind, Verdict, by_head, by_name, is_hidden, looks_like_data
 from specter_batch.input_tree import Child, InputTree, Parts, StoreTree
-from specter_batch.lake_tables import DELTA, ICEBERG_METADATA, Partitions, advice, delta_files, table_format
+from specter_batch.lake_tables import (
+    DELTA,
+    ICEBERG_METADATA,
+    Partitions,
+    advice,
+    delta_files,
+    table_around,
+    table_format,
+)
 from specter_batch.output_marker import MARKER_FILE, output_command
 from specter_batch.storage import in_parallel
 from specter_batch.stored_names import storable, stored_name
@@ -148,7 +157,7 @@ class InputWalk:
         if format_ == DELTA:
             current = delta_files(self.tree.location(path))
             table = _DeltaTable({path + file: values for file, values in current.items()})
-            self._in_tables |= table.files.keys()
+            self._in_tables |= {file for file in table.files if self.glob is None or self.glob.matches(file)}
         for child in children:
             yield from self._sort(child, folder, table)
 
@@ -214,6 +223,12 @@ class InputWalk:
         inside = (self.tree.real_path(containing), self._root)
         if any(real == target or real.startswith(target.rstrip("/") + "/") for real in inside):
             self._ignore(link.path, f"a link to {storable(target)}, which is around it", end="/")
+            return []
+        around = table_around(Path(target)) if link.table is None else None
+        if around is not None:
+            self._fail(
+                link.path, f"is a link into the {around[1]} table {around[0]}; link to the folder of the table", "/"
+            )
             return []
         return [_Folder(path=link.path, real_path=target, by_link=True, table=link.table)]
 

@@ -51,7 +51,7 @@ def table_around(folder: Location) -> tuple[Location, str] | None:
 
 def _parents(folder: Location) -> Sequence[Location]:
     if not isinstance(folder, UrlPath):
-        return folder.absolute().parents
+        return folder.resolve().parents
     parents: list[Location] = []
     while folder.whole_path.count("/") > LEAST_SLASHES and not folder.whole_path.startswith("http"):
         folder = folder.parent

@@ -72,6 +72,26 @@ def test_a_folder_within_a_delta_table_is_refused(tmp_path: Path) -> None:
         parquet_inventory(tmp_path / "t/label=x")
 
 
+def test_a_link_into_a_delta_table_is_refused_and_one_to_it_is_followed(tmp_path: Path) -> None:
+    deltalake.write_deltalake(tmp_path / "t", table_of(("a", "x"), ("b", "y")), partition_by=["label"])
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/part").symlink_to(tmp_path / "t/label=x")
+    (tmp_path / "in/whole").symlink_to(tmp_path / "t")
+    inventory = parquet_inventory(tmp_path / "in")
+    assert ids_in(inventory) == ["a", "b"]
+    assert list(inventory.failed) == ["part/"]
+    (tmp_path / "in/whole").unlink()
+    with pytest.raises(PaperSchemaError, match="lies in the Delta Lake table"):
+        parquet_inventory(tmp_path / "in/part")
+
+
+def test_a_glob_that_takes_a_part_of_a_delta_table_misses_nothing(tmp_path: Path) -> None:
+    deltalake.write_deltalake(tmp_path / "t", table_of(("a", "x"), ("b", "y")), partition_by=["label"])
+    inventory = parquet_inventory(f"{tmp_path}/t/label=x/*.parquet".replace("/t/", "/[t]/"))
+    assert ids_in(inventory) == ["a"]
+    assert not inventory.failed
+
+
 def test_deletion_vectors_are_refused(table: Path) -> None:
     log = table / "_delta_log" / "00000000000000000003.json"
     log.write_text(
