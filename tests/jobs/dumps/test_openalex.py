@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from specter_batch.errors import PaperSchemaError
 from specter_jobs.dumps.json_lines import json_values
 from specter_jobs.dumps.openalex import OpenalexReader
 from specter_jobs.dumps.records import MalformedRecord, PaperRecord, ReadOptions
@@ -127,3 +128,31 @@ def test_a_broken_first_line_costs_itself_only() -> None:
 def test_an_empty_file_has_no_works() -> None:
     assert read(b"") == []
     assert list(json_values(io.BytesIO(b"\n \n"))) == []
+
+
+def test_titles_and_abstracts_lose_their_mark_up() -> None:
+    index = {"Abstract:": [0], "We": [1], "find": [2], "<i>p</i>": [3], "&lt;": [4], "0.05": [5]}
+    found = paper(title="Of <i>Mus</i> &amp; x<y", abstract_inverted_index=index)
+    assert (found.title, found.abstract) == ("Of Mus & x<y", "We find p < 0.05")
+
+
+def test_words_that_share_a_place_are_all_kept_and_other_forms_of_the_index_are_read() -> None:
+    assert paper(abstract_inverted_index={"a": [0], "b": [0], "c": [1]}).abstract == "a b c"
+    assert paper(abstract_inverted_index=json.dumps({"b": [1], "a": [0]})).abstract == "a b"
+    assert paper(abstract_inverted_index={"IndexLength": 2, "InvertedIndex": {"b": [1], "a": [0]}}).abstract == "a b"
+
+
+def test_a_later_update_is_a_newer_version() -> None:
+    dates = [None, "soon", "2025-01-01", "2025-01-01T10:00:00.5", "2025-01-01T11:00:00+00:00", "2026-02-02"]
+    versions = [paper(updated_date=date).version for date in dates]
+    assert versions == sorted(versions)
+    assert versions[0] == versions[1] == 1
+    assert len(set(versions)) == len(versions) - 1
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+def test_a_reply_that_reports_an_error_fails_its_file(indent: int | None) -> None:
+    reply = json.dumps({"error": "Rate limit exceeded", "message": "Try tomorrow"}, indent=indent)
+    for data in (reply, f"{json.dumps(PAGE, indent=indent)}\n{reply}"):
+        with pytest.raises(PaperSchemaError, match="reports an error \\(Rate limit exceeded: Try tomorrow"):
+            read(data.encode())
