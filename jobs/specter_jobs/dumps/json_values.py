@@ -16,6 +16,9 @@ _MONTH, _DAY = r"(?:0?[1-9]|1[0-2])", r"(?:0?[1-9]|[12][0-9]|3[01])"
 _DATE = re.compile(rf"([0-9]{{4}})(?:([-/]){_MONTH}(?:\2{_DAY}(?:[T ].*)?)?|(?=[0-9]{{4}}\Z){_MONTH}{_DAY})", re.DOTALL)
 
 
+NOT_UNICODE = "is not valid Unicode"
+
+
 class FieldError(ValueError):
     """A field holds what it should not; the record becomes a reject with this message."""
 
@@ -98,7 +101,7 @@ def as_text(value: Any, field: str) -> str | None:
         try:
             value.encode()
         except UnicodeEncodeError:
-            raise FieldError(f"{field} is not valid Unicode") from None
+            raise FieldError(f"{field} {NOT_UNICODE}") from None
     return value
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO
 
 import pyarrow as pa
@@ -14,7 +14,15 @@ from specter_jobs.dumps.csv_header import OTHER_ENCODING, read_header
 from specter_jobs.dumps.csv_lines import CsvLines
 from specter_jobs.dumps.csv_rows import CsvRows
 from specter_jobs.dumps.json_lines import id_of, read_json_lines
-from specter_jobs.dumps.json_values import as_id, as_text, as_year, id_of_table, optional_label, require_keys
+from specter_jobs.dumps.json_values import (
+    NOT_UNICODE,
+    as_id,
+    as_text,
+    as_year,
+    id_of_table,
+    optional_label,
+    require_keys,
+)
 from specter_jobs.dumps.records import MalformedRecord, PaperRecord, ReadOptions, WrongFormatError
 from specter_jobs.dumps.table_layout import TableLayout
 
@@ -67,6 +75,8 @@ class JsonlReader:
 
         number = 0
         for record in read_json_lines(stream, paper, identify=id_of(*self._names["paper_id"])):
+            if isinstance(record, MalformedRecord) and record.detail.endswith(NOT_UNICODE):
+                record = replace(record, detail=f"{record.detail}; {OTHER_ENCODING}")
             yield record
             number += 1
             if number == SAMPLE_RECORDS and unseen:

@@ -100,3 +100,9 @@ def test_a_csv_without_a_column_names_the_option() -> None:
 @pytest.mark.parametrize("data", ["", "id,title,abstract\n"])
 def test_a_csv_without_rows_has_no_papers(data: str) -> None:
     assert csv(data) == []
+
+
+def test_json_lines_of_another_encoding_name_the_option() -> None:
+    (found,) = JsonlReader(TableColumns()).read(io.BytesIO('{"id": 1, "title": "Öl"}'.encode("cp1252")), ReadOptions())
+    assert isinstance(found, MalformedRecord)
+    assert found.detail.endswith("if the file has another encoding, name it, for example --encoding cp1252")
