@@ -1,38 +1,12 @@
 """An ingest is stopped at each step on disk, and run again: the bytes are those of an ingest that was left alone."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from dumps_on_disk import output_bytes, run
 
-# What changes names on disk. Files are whole or absent through these, so stopping at each of them shows every state.
-STEPS = ("mkdir", "replace", "rename", "unlink", "rmdir", "fsync")
-
-
-class Stopped(BaseException):
-    """The process is gone: from here on nothing on disk changes any more."""
-
-
-class Disk:
-    """Counts the steps on disk, and stops the process before a given one."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.steps = 0
-        self.last = -1
-        for name in STEPS:
-            monkeypatch.setattr(os, name, self._counted(getattr(os, name)))
-
-    def _counted(self, real: Callable[..., Any]) -> Callable[..., Any]:
-        def step(*arguments: Any, **more: Any) -> Any:
-            if self.steps == self.last:
-                raise Stopped  # what tidies up after an error is stopped as well
-            self.steps += 1
-            return real(*arguments, **more)
-
-        return step
+from stopped_disk import Disk, StoppedError
 
 
 def write_csv(folder: Path) -> None:
@@ -68,8 +42,8 @@ def test_an_ingest_that_is_stopped_anywhere_ends_in_the_same_bytes(
     assert n_steps > 20
     for last in range(n_steps):
         out = tmp_path / f"out-{last}"
-        with monkeypatch.context() as patched, pytest.raises(Stopped):
-            Disk(patched).last = last
+        with monkeypatch.context() as patched, pytest.raises(StoppedError):
+            Disk(patched, last=last)
             run(name, tmp_path / "dump", out)
         assert not (out / "_SUCCESS").exists() or output_bytes(out) == expected
         run(name, tmp_path / "dump", out)
