@@ -137,11 +137,15 @@ def _session(file: Path, *, device: Device, threads: int, sha256: Mapping[str, s
         if external:
             _take_external_data(options, file, external)
     try:
-        return onnxruntime.InferenceSession(content, options, providers=providers)
+        session = onnxruntime.InferenceSession(content, options, providers=providers)
     except Exception as error:  # onnxruntime's exceptions share no base class but this
         if device.kind == "cuda":
             raise ProviderError(f"{file} cannot run on {device}: {error}; or run with --device cpu") from error
         raise BundleError(f"{file}: ONNX Runtime cannot load it ({error}); export the bundle again") from error
+    session.disable_fallback()  # after an error of the card it would go on, slower, on the CPU
+    # The session keeps the file's bytes for that fallback only: as much memory as the graph takes.
+    session._model_bytes = None
+    return session
 
 
 def _verified(file: Path, sha256: Mapping[str, str]) -> tuple[bytes, dict[str, bytes]]:
