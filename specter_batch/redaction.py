@@ -22,6 +22,8 @@ _USER_INFO = re.compile(
     r"(?:[^/\\]*@|[^/@:\[]*:(?!\d+(?:[/\\]|$)).*@)",
     re.IGNORECASE | re.DOTALL,
 )
+# user:password@host:path, as scp takes it.
+_SCP = re.compile(r"^[^/@:]+:[^/@]+@(?=[\w.-]+:)")
 # A URL ends at a blank or a quote.
 _WORD = re.compile(r"[^\s'\"]+")
 # The container of Azure's container@account stands in the same place and is no secret.
@@ -63,7 +65,7 @@ def _word_without_credentials(word: str) -> str:
     word = _CONTAINER.sub(keep, word)
     before, at, after = word.rpartition("@")
     if at:  # nothing after the last @ can match, and the search stays linear
-        word = _USER_INFO.sub(r"\g<start>", before + at) + after
+        word = _SCP.sub("", _USER_INFO.sub(r"\g<start>", before + at) + after)
     start = _PATH_START.search(word)
     if start:
         parameter = (_HTTP_PARAMETER if start["http"] else _PARAMETER).search(word, start.end())

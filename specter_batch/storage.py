@@ -52,7 +52,8 @@ def located(place: str | Path | UrlPath) -> Location:
             raise ConfigError(f"{shown}: a URL has two slashes after its colon; write s3://bucket/folder")
         return Path(place)
     scheme, host = match["scheme"].lower(), match["host"]
-    if _BLANK_OR_QUOTE.search(host) or _BLANK_OR_QUOTE.search(match["path"].partition("?")[2]):
+    has_parameters = scheme.startswith("http") or "=" in match["path"].partition("?")[2]
+    if _BLANK_OR_QUOTE.search(host + match["path"] if has_parameters else host):
         # Not shown: where the credentials end cannot be told.
         raise ConfigError(f"{scheme}://…: a blank or quote in a URL's host or parameters; write %20 for a blank")
     if scheme in ("file", "local"):

@@ -40,6 +40,7 @@ from specter_batch.redaction import has_credentials, is_url, without_credentials
         ("s3://bucket/part-?.parquet?X-Amz-Signature=hunter2", "s3://bucket/part-?.parquet"),
         ("PosixPath('s3:/K:hunter2@b') and \"https://u:hunter2@h\"", "PosixPath('s3:/b') and \"https://h\""),
         ("https://host/page#part", "https://host/page#part"),
+        ("me:hunter2@host:/papers", "host:/papers"),
         ("nights/2026-11-24T01:00/x@2", "nights/2026-11-24T01:00/x@2"),
         ("/a//b@c/d", "/a//b@c/d"),
         ("at 10:30 me@example.org", "at 10:30 me@example.org"),
