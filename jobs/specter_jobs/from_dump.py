@@ -1,5 +1,6 @@
 """The input of a night: parquet, or a public dump that is ingested into the night's own folder first."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from specter_batch.storage import Location
 from specter_batch.url_path import UrlPath
 from specter_jobs.config import NightConfig
 from specter_jobs.dumps.formats import Format
-from specter_jobs.dumps.ingest import IngestRequest, ingest
+from specter_jobs.dumps.ingest import ACCOUNT_FILE, IngestRequest, ingest
 from specter_jobs.dumps.record_writer import PAPERS
 from specter_jobs.dumps.table_layout import TableLayout
 from specter_jobs.dumps.tables import TableColumns
@@ -85,11 +86,19 @@ def night_input(config: NightConfig, out: Location, *, console: Console) -> Nigh
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedInput:
-    """The input of a night: where it is, the folder that its files are named relative to, and its shards."""
+    """The input of a night, planned.
+
+    Attributes:
+        source: Where the papers are.
+        root: Folder that the files are named relative to, when the night is complete.
+        plan: The files and shards.
+        gone: Files of a dump that the last run ingested and that are not there any more.
+    """
 
     source: NightInput
     root: Location
     plan: Plan
+    gone: frozenset[str]
 
 
 def plan_input(config: NightConfig, out: Location, *, console: Console) -> PlannedInput:
@@ -103,14 +112,27 @@ def plan_input(config: NightConfig, out: Location, *, console: Console) -> Plann
     Raises:
         SpecterBatchError: There are no papers, or too many files cannot be read as papers.
     """
+    before = _ingested_files(out)
     source = night_input(config, out, console=console)
+    gone = before - _ingested_files(out) if config.format is not None else frozenset[str]()
     inventory = parquet_inventory(source.dump, out=config.out)
     plan = plan_shards(inventory, columns=source.columns, shard_rows=config.shard_rows)
     if len(plan.failed) > config.max_failed_shards:
         first = plan.failed[0].error
         found = len(plan.files) + len(plan.failed)
         raise PaperSchemaError(f"{len(plan.failed)} of {found} files cannot be read as papers; the first: {first}")
-    return PlannedInput(source=source, root=inventory.root, plan=plan)
+    # What a replacement ingests is moved below OUT when it is complete.
+    root = inventory.root if config.format is None else config.out / INGESTED / PAPERS
+    return PlannedInput(source=source, root=root, plan=plan, gone=gone)
+
+
+def _ingested_files(out: Location) -> frozenset[str]:
+    """Return the files of the dump that were ingested below an output folder, by the account of the last run."""
+    try:
+        account = json.loads((out / INGESTED / ACCOUNT_FILE).read_bytes())
+        return frozenset([*(file["file"] for file in account["inputs"]), *account["failed_files"]])
+    except (OSError, ValueError, KeyError, TypeError):
+        return frozenset()
 
 
 def _layout(config: NightConfig) -> TableLayout:

@@ -1,7 +1,7 @@
 """Which night an output folder holds, and whether a run would replace finished labels of another one."""
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ from specter_jobs.shards import Plan
 OUTPUT_VERSION = 1
 # Raised when other rows are labelled than an earlier version labelled. Labels of earlier nights can still be reused.
 SCREENING_VERSION = 2
+# Settings that say how the dump is read. The column of true labels is not one of them: it changes no label.
+READING = ("paper_id_column", "title_column", "abstract_column", "delimiter", "quote", "escape", "encoding")
 # How much of a fingerprint is shown.
 SHOWN_FINGERPRINT = 12
 
@@ -41,6 +43,7 @@ class NightIdentity(BaseModel):
         graph: SHA-256 of the model file that runs on it.
         screening_version: `SCREENING_VERSION` of the night; 1 in folders that do not say.
         settings: The settings that change an output.
+        reading: The settings that say how the dump is read: names of columns, and the layout of a text file.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")  # a later version may say more
@@ -55,6 +58,7 @@ class NightIdentity(BaseModel):
     output_version: int
     screening_version: int = 1
     settings: dict[str, Any]
+    reading: dict[str, str | None] = {}
 
     @classmethod
     def of(
@@ -85,6 +89,7 @@ class NightIdentity(BaseModel):
                 "min_characters": config.min_characters,
                 "probabilities": config.probabilities,
             },
+            reading={name: getattr(config, name) for name in READING},
         )
 
     @property
@@ -106,10 +111,12 @@ class NightIdentity(BaseModel):
             found.append(f"the bundle is {_bundle(self)} instead of {_bundle(held)}")
         elif (self.device, self.graph) != (held.device, held.graph):
             found.append(f"the model runs on {self.device} with another file than the one used on {held.device}")
-        for name in sorted(self.settings.keys() | held.settings.keys()):
-            now, before = self.settings.get(name), held.settings.get(name)
+        pairs = [(name, self.settings.get(name), held.settings.get(name)) for name in self.settings | held.settings]
+        pairs += [(name, self.reading.get(name), before) for name, before in held.reading.items()]
+        for name, now, before in pairs:
             if now != before:
-                found.append(f"{name} is {now} instead of {before}")
+                option = f"--{name.replace('_', '-')}"
+                found.append(f"{option} is {_shown(now)} instead of {_shown(before)}")
         if (self.output_version, self.screening_version) != (held.output_version, held.screening_version):
             found.append("another version of specter-batch wrote the labels")
         return found
@@ -200,28 +207,40 @@ def held_night(
     )
 
 
-def check_no_file_is_gone(out: Location, held: HeldNight, plan: Plan) -> None:
+def check_no_file_is_gone(out: Location, held: HeldNight, plan: Plan, *, gone: Collection[str]) -> None:
     """Check that the dump still has every file whose papers are labelled in the output folder.
+
+    Args:
+        out: The output folder.
+        held: What it holds.
+        plan: The files of the dump.
+        gone: For a dump that is ingested first: its files that are gone. The parquet that it is made into may come and
+            go, because newer files take papers out of older ones.
 
     Raises:
         ConfigError: Files are gone; without them the run would delete finished labels.
     """
-    there = {file.name for file in plan.files} | {file.name for file in plan.failed}
-    rows: dict[str, int] = {}
-    for entry in held.entries:
-        if entry.file not in there:
-            rows[entry.file] = rows.get(entry.file, 0) + entry.labels.rows
-    if rows:
-        shown = ", ".join(sorted(rows)[:3]) + (f" and {len(rows) - 3} more" if len(rows) > 3 else "")
+    if plan_is_of_ingested := bool(held.identity and held.identity.format):
+        lost = sorted(gone) if held.entries else []
+    else:
+        there = {file.name for file in plan.files} | {file.name for file in plan.failed}
+        lost = sorted({entry.file for entry in held.entries} - there)
+    if lost:
+        rows = sum(entry.labels.rows for entry in held.entries if plan_is_of_ingested or entry.file in lost)
+        shown = ", ".join(lost[:3]) + (f" and {len(lost) - 3} more" if len(lost) > 3 else "")
         raise ConfigError(
-            f"{out}: DUMP no longer has {len(rows)} files whose papers are labelled here ({shown}), and this run would "
-            f"delete {sum(rows.values()):,} finished labels; nothing was changed. Put the files back, give another "
-            "OUT, or add --replace to delete these labels when the run is complete"
+            f"{out}: DUMP no longer has {len(lost)} files whose papers are labelled here ({shown}), and this run would "
+            f"delete {'up to ' if plan_is_of_ingested else ''}{rows:,} finished labels. No label was changed. Put the "
+            "files back, give another OUT, or add --replace to delete these labels when the run is complete"
         )
 
 
 def _dump(night: NightIdentity) -> str:
     return night.dump + (f" (--format {night.format})" if night.format else "")
+
+
+def _shown(value: object) -> str:
+    return "not given" if value is None else str(value)
 
 
 def _bundle(night: NightIdentity) -> str:

@@ -132,7 +132,7 @@ def _folder_and_input(
     out = folder_to_label(config.out, held, night, replace=config.replace)
     planned = planned or plan_input(config, out, console=console)
     if not config.replace:
-        check_no_file_is_gone(out, held, planned.plan)
+        check_no_file_is_gone(out, held, planned.plan, gone=planned.gone)
     return out, planned
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from specter_batch.errors import ConfigError
+from specter_batch.output_marker import output_command
 from specter_batch.papers import open_parquet
 from specter_batch.storage import Location, in_parallel, names_in
 from specter_jobs.inventory import held_in
@@ -51,7 +52,11 @@ def reusable_labels(nights: Sequence[Location], *, tonight: NightIdentity, proba
             log("no earlier night to reuse labels of", level=logging.WARNING, reuse=str(night))
             unusable.append(UnusableLabels(night=str(night), labels=0, reason="there is no such night"))
             continue
-        if not has_ledger(names_in(night)):
+        names = names_in(night)
+        if not has_ledger(names):
+            if output_command(night, names=names) == "classify":
+                log("the earlier night ended before it labelled anything", level=logging.WARNING, reuse=str(night))
+                continue
             raise ConfigError(f"--reuse {night}: no output of this job, {LEDGER_FILE} is missing")
         newest = {entry.shard: entry for entry in read_entries(night)}
         ours = [entry for entry in newest.values() if entry.model == tonight.model]

@@ -6,6 +6,7 @@ import pytest
 
 from papers_on_disk import RunNight, label_bytes, paper, read_all
 from specter_batch.errors import ConfigError, PaperSchemaError
+from specter_jobs.verify import verify_night
 
 
 def write_lines(path: Path, numbers: range) -> Path:
@@ -49,3 +50,25 @@ def test_a_folder_of_something_else_is_not_written_to(night: RunNight, tmp_path:
     with pytest.raises(ConfigError, match="holds no output of classify"):
         night(write_lines(tmp_path / "in/a.jsonl", range(3)), format="jsonl")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["thesis.tex"]
+
+
+def test_labels_of_a_dump_are_not_lost_to_another_dump_or_a_file_that_is_gone(night: RunNight, tmp_path: Path) -> None:
+    for name, numbers in (("a", range(3)), ("b", range(3, 6))):
+        write_lines(tmp_path / f"in/{name}.jsonl", numbers)
+    night(tmp_path / "in", format="jsonl")
+    whole, papers = label_bytes(tmp_path / "out"), tmp_path / "out/ingested/papers"
+    ingested = {path.name: path.read_bytes() for path in papers.iterdir()}
+    with pytest.raises(ConfigError, match=r"DUMP is .*other\.jsonl.* instead of "):
+        night(write_lines(tmp_path / "other.jsonl", range(9)), format="jsonl")
+    assert {path.name: path.read_bytes() for path in papers.iterdir()} == ingested
+    gone = (tmp_path / "in/b.jsonl").rename(tmp_path / "b.jsonl")
+    with pytest.raises(ConfigError, match=r"no longer has 1 files whose papers are labelled here \(b\.jsonl\)"):
+        night(tmp_path / "in", format="jsonl")
+    assert label_bytes(tmp_path / "out") == whole
+    gone.rename(tmp_path / "in/b.jsonl")
+    assert night(tmp_path / "in", format="jsonl").manifest["this_run"]["shards"] == 0
+    result = night(tmp_path / "other.jsonl", format="jsonl", replace=True)
+    assert (result.exit_code, result.report["rows"]["reused"]) == (0, 6)
+    assert {row["paper_id"] for row in read_all(tmp_path / "out/labels")} == {f"p{number}" for number in range(9)}
+    verified = verify_night(tmp_path / "out")
+    assert (verified.differences, verified.notes) == ([], [])

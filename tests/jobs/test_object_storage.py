@@ -1,12 +1,15 @@
 """Nights whose input, bundle, earlier night and output are in a store that speaks S3."""
 
+import contextlib
 import json
 import os
 import re
 import shlex
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -70,7 +73,11 @@ def test_killed_and_run_again_in_a_store_it_gives_the_bytes_of_a_local_night(
     assert process.returncode == 0, said
     files = s3.files("out")
     assert outputs(files) == label_bytes(tmp_path / "two")
-    assert files["report.json"] == (tmp_path / "two/report.json").read_bytes()
+    in_store = json.loads(files["report.json"])
+    on_disk = json.loads((tmp_path / "two/report.json").read_bytes())
+    assert in_store.pop("ignored_inputs").keys() == {"_SUCCESS"}
+    assert on_disk.pop("ignored_inputs") == {}
+    assert in_store == on_disk
     assert undisturbed.report["rows"]["reused"] > 0
     names = {name for name in files if name.count("/") == 0}
     assert names == {file.name for file in (tmp_path / "two").iterdir() if file.is_file()} - {LOCK_FILE}
@@ -227,3 +234,84 @@ def test_a_server_that_is_down_is_one_line(dump: str, s3: S3Server, monkeypatch:
     said = process.communicate()[0]
     assert (process.returncode, len(said.splitlines())) == (75, 1), said
     assert "the store cannot be used (EndpointConnectionError: Could not connect" in said
+
+
+class StallingProxy:
+    """Passes a store's traffic on until it is told to stall: then every request waits for ever."""
+
+    def __init__(self, endpoint: str) -> None:
+        host, port = endpoint.removeprefix("http://").split(":")
+        self._store = host, int(port)
+        self._stalled = threading.Event()
+        self._sockets: list[socket.socket] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.endpoint = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def stall(self) -> None:
+        self._stalled.set()
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for one in self._sockets:
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+            one.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client = self._listener.accept()[0]
+            except OSError:  # closed
+                return
+            store = socket.create_connection(self._store)
+            self._sockets += [client, store]
+            for source, target in ((client, store), (store, client)):
+                threading.Thread(target=self._pass_on, args=(source, target), daemon=True).start()
+
+    def _pass_on(self, source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while content := source.recv(65536):
+                if self._stalled.is_set():
+                    return
+                target.sendall(content)
+            target.shutdown(socket.SHUT_WR)
+
+
+HURRIED = """
+import sys
+from specter_batch import start
+from specter_jobs import interrupts
+interrupts.GRACE_SECONDS = 2.0  # so that the test is
+start.main()
+"""
+
+
+def test_sigterm_while_the_store_hangs_ends_the_job_soon_and_a_rerun_resumes(
+    s3: S3Server, tmp_path: Path, tiny_bundle: Path, night: RunNight
+) -> None:
+    dump = write_dump(tmp_path / "in/a.parquet", [paper(i) for i in range(60)])
+    proxy = StallingProxy(s3.endpoint)
+    command = ["classify", dump, s3.path("out"), "--bundle", tiny_bundle, "--device", "cpu", "--shard-rows", "2"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", HURRIED, *map(str, command)],
+        env=os.environ | {"AWS_ENDPOINT_URL": proxy.endpoint},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "shard finished" in line:
+            break
+    proxy.stall()
+    began = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    said = process.communicate()[1]
+    proxy.close()
+    assert process.returncode == 130
+    assert time.monotonic() - began < 25
+    assert said.splitlines()[-1].startswith("error: interrupted")
+    assert night(dump, out=s3.path("out"), shard_rows=2).exit_code == 0
+    assert verify_night(s3.path("out")).differences == []

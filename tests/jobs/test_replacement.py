@@ -43,7 +43,7 @@ def dump(tmp_path: Path) -> Path:
     return write_dump(tmp_path / "in/a.parquet", [paper(i) for i in range(8)]).parent
 
 
-@pytest.mark.parametrize("what", ["dump", "bundle", "graph", "settings"])
+@pytest.mark.parametrize("what", ["dump", "bundle", "graph", "settings", "columns"])
 def test_another_night_is_refused_and_nothing_is_changed(
     night: RunNight, dump: Path, out: Path, tmp_path: Path, tiny_bundle: Path, what: str
 ) -> None:
@@ -54,7 +54,8 @@ def test_another_night_is_refused_and_nothing_is_changed(
         "dump": (wrong, {}, f"DUMP is {wrong} instead of {dump}"),
         "bundle": (dump, {"bundle": other_bundle(tiny_bundle, tmp_path / "new")}, f"the bundle is {tmp_path / 'new'} "),
         "graph": (dump, {"precision": "fp32"}, "the model runs on cpu with another file than the one used on cpu"),
-        "settings": (dump, {"min_characters": 7}, "min_characters is 7 instead of 0"),
+        "columns": (dump, {"abstract_column": "title"}, "--abstract-column is title instead of not given"),
+        "settings": (dump, {"min_characters": 7}, "--min-characters is 7 instead of 0"),
     }
     source, changes, reason = other[what]
     with pytest.raises(ConfigError) as refused:

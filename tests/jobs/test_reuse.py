@@ -5,6 +5,7 @@ import pytest
 
 from papers_on_disk import RunNight, label_bytes, paper, read_all, write_dump
 from specter_batch.errors import ConfigError, ShardError
+from specter_batch.output_marker import mark_output
 from specter_batch.runtime import OnnxClassifier
 from specter_jobs.prepare import ShardPreparer
 from specter_jobs.survey import SurveyedShard
@@ -157,3 +158,9 @@ def test_a_changed_label_file_of_the_same_size_lends_nothing(night: RunNight, tm
     night(dump, out=tmp_path / "two", reuse=[tmp_path / "one"])
     assert sum(asked) == 3
     assert without_mark(read_all(tmp_path / "two/labels")).keys() == {f"p{i}" for i in range(6)}
+
+
+def test_a_night_that_was_killed_at_once_costs_time_and_nothing_else(night: RunNight, tmp_path: Path) -> None:
+    mark_output(tmp_path / "killed", "classify")
+    dump = write_dump(tmp_path / "in/a.parquet", [paper(1)])
+    assert night(dump, reuse=[tmp_path / "killed"]).report["rows"]["labelled"] == 1
