@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from specter_batch.bundle import ModelBundle
-from specter_batch.errors import GateError, ShardError, UsageError
+from specter_batch.errors import GateError, ShardError
 from specter_batch.files import write_json, write_text
 from specter_batch.output_marker import mark_output
 from specter_batch.storage import Location
@@ -92,10 +92,10 @@ def _run(
     config: NightConfig, bundle: ModelBundle, engine: Engine, signals: Interrupts, *, console: Console
 ) -> NightResult:
     started = time.time()
-    if config.out.resolve() in [night.resolve() for night in config.reuse]:
-        raise UsageError(
-            f"--reuse {config.out}: is this night's own OUT, which a rerun continues by itself; leave it out"
-        )
+    others = tuple(night for night in config.reuse if night.resolve() != config.out.resolve())
+    if len(others) < len(config.reuse):
+        log("--reuse of the night's own OUT is left out: a rerun keeps its labels by itself", level=logging.WARNING)
+        config = config.model_copy(update={"reuse": others})
     # A DUMP that is not there leaves no folder behind; one that is ingested first is read below the folder's lock.
     planned = plan_input(config, config.out, console=console) if config.format is None else None
     previous = find_previous(config)
