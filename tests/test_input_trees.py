@@ -136,10 +136,11 @@ def parquet_below(root: Path) -> set[str]:
             around = any(inner == real or inner.startswith(real + "/") for inner in (folder, top))
             if hidden(name) or around:
                 continue
-            if Path(real).is_dir():
-                queue.append(real)
-            elif Path(real).is_file() and is_data(name, real):
-                found.add(real)
+            with suppress(PermissionError):  # of a link into a closed folder
+                if Path(real).is_dir():
+                    queue.append(real)
+                elif Path(real).is_file() and is_data(name, real):
+                    found.add(real)
     return found
 
 
@@ -151,7 +152,7 @@ def is_data(name: str, real: str) -> bool:
     return Path(real).read_bytes().startswith(b"PAR1")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(STEPS)
 def test_each_entry_is_in_exactly_one_class(steps: list[Step]) -> None:
     with tree_of(steps) as root:
@@ -163,7 +164,7 @@ def test_each_entry_is_in_exactly_one_class(steps: list[Step]) -> None:
         assert len(set(names)) == len(names)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(STEPS)
 def test_all_parquet_that_can_be_reached_is_read_once(steps: list[Step]) -> None:
     with tree_of(steps) as root:
@@ -173,7 +174,7 @@ def test_all_parquet_that_can_be_reached_is_read_once(steps: list[Step]) -> None
         assert set(real) == parquet_below(root)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(STEPS)
 def test_a_glob_of_everything_takes_the_same_files(steps: list[Step]) -> None:
     with tree_of(steps) as root:
