@@ -8,8 +8,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 # What pandas, R and SQL write for a value that is not there, in exactly these spellings. They are those that pandas
-# itself reads as missing, so a paper titled "Null" stays, and one titled "NULL" has no title.
-SPELLINGS = ("nan", "NaN", "-nan", "-NaN", "None", "null", "NULL", "<NA>", "NA", "N/A", "n/a", "#N/A", "#NA", "NaT")
+# itself reads as missing, so a paper titled "Null" stays, and one titled "NULL" has no title. NA is left out: it is
+# a word of many fields (nucleic acid, numerical aperture) as well.
+SPELLINGS = ("nan", "NaN", "-nan", "-NaN", "None", "null", "NULL", "<NA>", "N/A", "n/a", "#N/A", "#NA", "NaT")
 
 # White space, control characters, zero-width and direction marks, soft hyphens, variation selectors and fillers.
 _INVISIBLE = (
