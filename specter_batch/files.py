@@ -1,6 +1,7 @@
 """Files that are whole or absent: written under a temporary name, synced, renamed; in a store, put in one step."""
 
 import contextlib
+import errno
 import json
 import os
 import stat
@@ -33,6 +34,9 @@ def written_whole(path: Location) -> Iterator[Path]:
             yield whole
             path.put(whole)
         return
+    if path.exists() and not path.is_file():
+        # Renaming onto it would put a file in the place of /dev/null for the whole machine.
+        raise OSError(errno.EINVAL, "is a folder, device or pipe and is not replaced; give a file", str(path))
     partial = path.with_name(f".{path.name}.partial")
     try:
         yield partial

@@ -3,6 +3,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -126,3 +127,14 @@ def test_files_get_the_mode_that_the_umask_gives(tmp_path: Path, umask: int, exp
     assert private.stat().st_mode & 0o777 == expected
     assert public.stat().st_mode & 0o777 == 0o666
     assert names(private) == ["link", "notes", "weights"]
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_what_is_no_file_is_never_replaced(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    place = tmp_path / "place"
+    make(place)
+    with pytest.raises(OSError, match="is not replaced; give a file"):
+        write_text(place, "text")
+    assert place.exists()
+    assert not place.is_file()
+    assert list(tmp_path.iterdir()) == [place]

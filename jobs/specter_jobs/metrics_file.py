@@ -33,7 +33,7 @@ def prepare_metrics_file(path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"--metrics-file {path}: its folder cannot be made ({error.strerror})") from error
-    if path.is_dir() or not os.access(path.parent, os.W_OK):
+    if (path.exists() and not path.is_file()) or not os.access(path.parent, os.W_OK):
         raise ConfigError(
             f"--metrics-file {path}: cannot be written; give a file in a folder that this user may change"
         )
