@@ -1,4 +1,7 @@
-"""When a title, an abstract or an id is missing although its column holds something."""
+"""When a title, an abstract or an id is missing although its column holds something.
+
+An id is missing only if nothing of it is visible: `NaN` and `null` are ids that a catalogue may really give out.
+"""
 
 import re
 
@@ -24,6 +27,7 @@ _PYTHON_CLASS = "".join(rf"\U{first:08x}-\U{last:08x}" for first, last in _INVIS
 _ARROW_CLASS = "".join(rf"\x{{{first:x}}}-\x{{{last:x}}}" for first, last in _INVISIBLE)
 _MISSING = re.compile(rf"[{_PYTHON_CLASS}]*(?:{_SPELLED})?[{_PYTHON_CLASS}]*")
 _ARROW_MISSING = rf"\A[{_ARROW_CLASS}]*(?:{_SPELLED})?[{_ARROW_CLASS}]*\z"
+_ARROW_INVISIBLE = rf"\A[{_ARROW_CLASS}]*\z"
 
 
 def is_missing(text: str | None) -> bool:
@@ -33,5 +37,14 @@ def is_missing(text: str | None) -> bool:
 
 def missing_values(column: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.bool_]:
     """Return `(n_values,)` bool: what `is_missing` says of each value of a column of texts."""
-    missing = pc.fill_null(pc.match_substring_regex(column, _ARROW_MISSING), True)
+    return _matching(column, _ARROW_MISSING)
+
+
+def missing_ids(column: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.bool_]:
+    """Return `(n_values,)` bool: the id is null or has no visible character."""
+    return _matching(column, _ARROW_INVISIBLE)
+
+
+def _matching(column: pa.Array | pa.ChunkedArray, pattern: str) -> npt.NDArray[np.bool_]:
+    missing = pc.fill_null(pc.match_substring_regex(column, pattern), True)
     return np.asarray(missing.to_numpy(zero_copy_only=False) if isinstance(missing, pa.Array) else missing.to_numpy())

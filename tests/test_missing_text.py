@@ -2,10 +2,10 @@ import unicodedata
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from specter_batch.missing_text import SPELLINGS, is_missing, missing_values
+from specter_batch.missing_text import SPELLINGS, is_missing, missing_ids, missing_values
 from specter_batch.papers import canonical_papers
 
 INVISIBLE = st.text(
@@ -13,6 +13,7 @@ INVISIBLE = st.text(
 )
 
 
+@settings(deadline=None)
 @given(texts=st.lists(st.none() | st.text() | INVISIBLE | st.sampled_from(SPELLINGS), max_size=20))
 def test_a_column_and_a_value_are_judged_alike(texts: list[str | None]) -> None:
     expected = [is_missing(text) for text in texts]
@@ -49,3 +50,8 @@ def test_the_papers_of_every_command_have_null_for_what_is_missing() -> None:
         (None, "T", None, "x"),
         ("b", "T", "A", None),
     ]
+
+
+def test_words_for_nothing_are_ids_and_nothing_visible_is_none() -> None:
+    ids = [*SPELLINGS, "a", " 1 ", None, "", " ", "\u200b\x00"]
+    assert missing_ids(pa.array(ids)).tolist() == [False] * (len(SPELLINGS) + 2) + [True] * 4

@@ -1,6 +1,7 @@
 """What a night is asked to do, from TOML and flags."""
 
 import datetime
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -44,7 +45,8 @@ def _today() -> datetime.date:
 class NightConfig(Settings):
     """Settings of a nightly run.
 
-    In every path `{date}` stands for the night's date and `{yesterday}` for the day before; any other brace is refused.
+    In every path `{date}` stands for the night's date and `{yesterday}` for the day before. Other braces are refused,
+    unless they are part of the name of a file or folder that is there.
     The input, output, bundle and earlier nights may be URLs of a store (`s3://`, `gs://`, `az://`, `hf://` …).
 
     Attributes:
@@ -205,9 +207,16 @@ def _dated(value: Any, date: datetime.date, *, setting: str) -> Any:
     yesterday = date - datetime.timedelta(days=1)
     dated = text.replace("{date}", date.isoformat()).replace("{yesterday}", yesterday.isoformat())
     unknown = re.search(r"\{[^{}]*\}?|\}", dated)
-    if unknown:
+    if unknown and not _is_a_name(dated, is_output=setting in ("out", "metrics_file")):
         raise UsageError(
             f"{option} {without_credentials(text)}: there is no placeholder {unknown.group()}; in a path only {{date}} "
-            "and {yesterday} are replaced, as in nights/{date}, and no other brace may be in it"
+            "and {yesterday} are replaced, as in nights/{date}, and other braces only name what is there already"
         )
     return dated
+
+
+def _is_a_name(path: str, *, is_output: bool) -> bool:
+    """Say whether the braces in a local path belong to the name of a file or folder that is there."""
+    last = max(path.rfind("{"), path.rfind("}"))
+    named, _, below = path[last:].partition("/")
+    return (bool(below) or not is_output) and os.path.lexists(path[:last] + named)

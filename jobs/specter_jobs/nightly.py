@@ -12,9 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from specter_batch.bundle import ModelBundle
-from specter_batch.errors import GateError, ShardError
 from specter_batch.files import write_json, write_text
-from specter_batch.output_marker import mark_output
 from specter_batch.storage import Location
 from specter_batch.terminal import print_above, progress_bars
 from specter_jobs.config import NightConfig
@@ -26,27 +24,27 @@ from specter_jobs.from_dump import PlannedInput, plan_input
 from specter_jobs.gates import judge, succeeded
 from specter_jobs.html import night_html
 from specter_jobs.interrupts import Interrupts, sigterm_interrupts
-from specter_jobs.inventory import held_in, write_inventory
-from specter_jobs.ledger import Ledger, LedgerEntry
-from specter_jobs.lock import locked
+from specter_jobs.inventory import write_inventory
+from specter_jobs.labelling import label_shards
+from specter_jobs.ledger import Ledger
 from specter_jobs.logs import log
-from specter_jobs.manifest import Fresh, night_manifest
+from specter_jobs.manifest import night_manifest
 from specter_jobs.metrics_file import prepare_metrics_file, write_metrics
-from specter_jobs.night_identity import NightIdentity, check_no_file_is_gone
-from specter_jobs.pipeline import LabelledShard, ShardPipeline
+from specter_jobs.night_folder import claimed, folder_and_input, make_folders
+from specter_jobs.night_identity import NightIdentity
+from specter_jobs.pipeline import ShardPipeline
 from specter_jobs.previous import PreviousNight, find_previous
 from specter_jobs.progress import NightWatch
-from specter_jobs.replacement import finish_swap, folder_to_label, swap_in
+from specter_jobs.replacement import swap_in
 from specter_jobs.report import night_markdown, night_report, truth_problem
 from specter_jobs.report_model import REPORT_FILE
 from specter_jobs.reuse import reusable_labels
 from specter_jobs.scratch import scratch_folder
 from specter_jobs.shards import Plan
-from specter_jobs.survey import Survey, SurveyedShard
+from specter_jobs.survey import Survey
 from specter_jobs.workload import Workload, reuse_sentences
-from specter_jobs.writer import LABELS, REJECTS, SUCCESS_FILE
+from specter_jobs.writer import SUCCESS_FILE
 
-COMMAND = "classify"
 REPORT_MARKDOWN, REPORT_HTML, MANIFEST_FILE = "report.md", "report.html", "manifest.json"
 EXIT_SHARDS_FAILED = 3
 EXIT_GATES_FAILED = 4
@@ -101,9 +99,9 @@ def _run(
     previous = find_previous(config)
     if config.metrics_file is not None:
         prepare_metrics_file(config.metrics_file)
-    with _claimed(config.out):
+    with claimed(config.out):
         night = NightIdentity.of(config, bundle, engine.kind, root=planned.root if planned else None)
-        out, planned = _folder_and_input(config, night, planned, console=console)
+        out, planned = folder_and_input(config, night, planned, console=console)
         if out != config.out:
             # Labels that the same model gave to the same texts need not be computed again.
             config = config.model_copy(update={"reuse": (*config.reuse, config.out)})
@@ -117,23 +115,6 @@ def _run(
     if config.metrics_file is not None:
         _write_metrics(config.metrics_file, result)
     return result
-
-
-def _folder_and_input(
-    config: NightConfig, night: NightIdentity, planned: PlannedInput | None, *, console: Console
-) -> tuple[Location, PlannedInput]:
-    """Return the folder to label in and the planned input, if the run may write there.
-
-    Raises:
-        ConfigError: Finished labels would be lost, and `config.replace` is not set.
-    """
-    finish_swap(config.out)
-    held = held_in(config.out)
-    out = folder_to_label(config.out, held, night, replace=config.replace)
-    planned = planned or plan_input(config, out, console=console)
-    if not config.replace:
-        check_no_file_is_gone(out, held, planned.plan, gone=planned.gone)
-    return out, planned
 
 
 def _labelled(
@@ -151,7 +132,7 @@ def _labelled(
 ) -> NightResult:
     """Label what is not done yet in a folder whose lock is held, and write its report."""
     source, root, plan = planned.source, planned.root, planned.plan
-    _make_folders(out)
+    make_folders(out)
     (out / SUCCESS_FILE).unlink(missing_ok=True)
     dump = take_over_rejects(out, *source.ingested) if source.ingested else None
     if dump is not None and not plan.failed:
@@ -179,7 +160,7 @@ def _labelled(
                 label_file=ledger.label_file,
                 probabilities=config.probabilities,
             )
-            entries, failed, fresh = _label(pipeline, ledger, survey.shards, workload, config, progress, watch)
+            entries, failed, fresh = label_shards(pipeline, ledger, survey.shards, workload, config, progress, watch)
     damaged = ledger.damaged(list(entries.values()))
     failed = unreadable | failed | damaged
     ordered = [entries[shard.name] for shard in plan.shards if shard.name in entries and shard.name not in damaged]
@@ -215,25 +196,6 @@ def _write_metrics(file: Path, result: NightResult) -> None:
 
 
 @contextmanager
-def _claimed(out: Location) -> Iterator[None]:
-    """Mark an output folder as a night's and hold its lock.
-
-    Raises:
-        ConfigError: The folder belongs to another command or to nobody, or another job is at work on it.
-    """
-    mark_output(out, COMMAND)
-    with locked(out):
-        yield
-
-
-def _make_folders(out: Location) -> None:
-    mark_output(out, COMMAND)
-    if isinstance(out, Path):
-        for kind in (LABELS, REJECTS):
-            (out / kind).mkdir(parents=True, exist_ok=True)
-
-
-@contextmanager
 def _surveyed(
     plan: Plan,
     config: NightConfig,
@@ -264,69 +226,6 @@ def _surveyed(
             survey.close()
 
 
-def _label(
-    pipeline: ShardPipeline,
-    ledger: Ledger,
-    surveyed: Sequence[SurveyedShard],
-    workload: Workload,
-    config: NightConfig,
-    progress: Progress,
-    watch: NightWatch,
-) -> tuple[dict[str, LedgerEntry], dict[str, str], Fresh]:
-    """Return the finished shards by name, the failed ones' errors, and what this run itself labelled."""
-    entries: dict[str, LedgerEntry] = {}
-    failed: dict[str, str] = {}
-    pending: list[SurveyedShard] = []
-    for shard in surveyed:
-        done = ledger.finished(shard)
-        if shard.error is not None:
-            failed[shard.shard.name] = shard.error
-        elif done is not None:
-            entries[shard.shard.name] = done
-        else:
-            pending.append(shard)
-    try:
-        workload.check(config.max_fresh, pending={shard.number for shard in pending})
-    except GateError as error:
-        watch.refused(str(error), exit_code=error.exit_code)
-        raise
-    kept = sum(entry.rows for entry in entries.values())
-    total = sum(shard.shard.rows for shard in surveyed)
-    task = progress.add_task("label", total=total, completed=kept)
-    watch.labelling(entries.values(), failed)
-    began = time.monotonic()
-    n_shards, papers, model_seconds, budgets = 0, 0, 0.0, set[int]()
-    for shard, outcome in pipeline.run(pending):
-        n_shards += 1
-        if isinstance(outcome, ShardError):
-            failed[shard.shard.name] = str(outcome)
-        else:
-            try:
-                _check_accounting(shard, outcome)
-                entries[shard.shard.name] = ledger.commit(shard, outcome, seconds=outcome.seconds)
-                papers += outcome.labels.num_rows - outcome.reused
-                model_seconds += outcome.model_seconds
-                budgets.update([outcome.max_batch_tokens] if outcome.max_batch_tokens else [])
-                watch.finished(entries[shard.shard.name])
-            except (ShardError, OSError) as error:
-                failed[shard.shard.name] = str(error)
-        if shard.shard.name in failed:
-            watch.failed(shard.shard.name, failed[shard.shard.name])
-        progress.update(task, advance=shard.shard.rows)
-        if len(failed) > config.max_failed_shards:
-            log(f"stopping: more than {config.max_failed_shards} shards failed", level=logging.ERROR)
-            break
-    seconds = time.monotonic() - began
-    fresh = Fresh(
-        shards=n_shards,
-        papers=papers,
-        seconds=seconds,
-        model_seconds=model_seconds,
-        max_batch_tokens=min(budgets, default=None),
-    )
-    return entries, failed, fresh
-
-
 def _announce(workload: Workload, console: Console) -> None:
     """Say before the labelling what earlier nights save, in the log and on a terminal."""
     reuse = workload.as_report()
@@ -334,16 +233,6 @@ def _announce(workload: Workload, console: Console) -> None:
     if console.is_terminal:
         for sentence in reuse_sentences(reuse):
             print_above(console, sentence)
-
-
-def _check_accounting(surveyed: SurveyedShard, labelled: LabelledShard) -> None:
-    """Law 1: every row of the shard is labelled or rejected."""
-    accounted = labelled.labels.num_rows + labelled.rejects.num_rows
-    if accounted != surveyed.shard.rows:
-        raise ShardError(
-            f"{surveyed.shard.name}: {accounted} rows labelled or rejected of {surveyed.shard.rows}; "
-            "the shard was dropped, please report this"
-        )
 
 
 def _progress(console: Console) -> Progress:

@@ -1,6 +1,6 @@
 """Rows that cannot be labelled, each with its reason."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -9,7 +9,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from specter_batch.papers import PaperBatch, is_blank
+from specter_batch.missing_text import missing_ids, missing_values
+from specter_batch.papers import PaperBatch
 from specter_jobs.config import NightConfig
 from specter_jobs.shards import Shard
 
@@ -98,10 +99,10 @@ def screen_columns(papers: PaperBatch, config: NightConfig) -> Screening:
     """Reject the rows whose id, title or abstract is not there, not text, or too little of it."""
     screening = Screening(usable=np.ones(len(papers), dtype=np.bool_))
     screening.reject(papers.invalid_unicode, "invalid_unicode")
-    screening.reject_rows(_blanks(papers.table["paper_id"]), "null_id")
-    screening.reject_rows(_blanks(papers.table["title"]), "missing_title")
+    screening.reject_rows(_missing(papers.table["paper_id"], missing_ids), "null_id")
+    screening.reject_rows(_missing(papers.table["title"], missing_values), "missing_title")
     if config.missing_abstract == "reject":
-        screening.reject_rows(_blanks(papers.table["abstract"]), "missing_abstract")
+        screening.reject_rows(_missing(papers.table["abstract"], missing_values), "missing_abstract")
     if config.min_characters:
         characters = _characters(papers.table["title"]) + _characters(papers.table["abstract"])
         short = np.flatnonzero(characters < config.min_characters).tolist()
@@ -109,9 +110,9 @@ def screen_columns(papers: PaperBatch, config: NightConfig) -> Screening:
     return screening
 
 
-def _blanks(column: pa.ChunkedArray) -> dict[int, str]:
-    """Return the rows without a value, and what stands there instead: null, empty or white space."""
-    rows = np.flatnonzero(is_blank(column))
+def _missing(column: pa.ChunkedArray, rule: Callable[[pa.ChunkedArray], Mask]) -> dict[int, str]:
+    """Return the rows without a value, and what is there instead: null, empty or white space."""
+    rows = np.flatnonzero(rule(column))
     values = column.take(pa.array(rows)).to_pylist()
     told = ("null" if value is None else "white space" if value else "empty" for value in values)
     return dict(zip(rows.tolist(), told, strict=True))

@@ -154,3 +154,19 @@ def test_a_url_that_cannot_be_used_is_refused_at_once(
     for name in ("dump", "out", "bundle", "previous"):
         with pytest.raises(ConfigError, match=message):
             load(**{name: place})
+
+
+def test_braces_of_a_folder_that_is_there_are_its_name(tmp_path: Path) -> None:
+    """In outputs only above the last name: a folder that this run would make is a typing error."""
+    (tmp_path / "{papers}").mkdir()
+    assert load(dump=str(tmp_path / "{papers}")).dump == str(tmp_path / "{papers}")
+    assert load(dump=f"{tmp_path}/{{papers}}/*.parquet").dump == f"{tmp_path}/{{papers}}/*.parquet"
+    assert load(out=f"{tmp_path}/{{papers}}/night").out == tmp_path / "{papers}" / "night"
+    for name, place in [
+        ("out", "{papers}"),
+        ("dump", "{paper}"),
+        ("out", "{papers}/{day}"),
+        ("dump", "{papers}/{day}"),
+    ]:
+        with pytest.raises(UsageError, match="there is no placeholder"):
+            load(**{name: f"{tmp_path}/{place}"})
