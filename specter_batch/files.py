@@ -46,8 +46,9 @@ def written_whole(path: Location) -> Iterator[Path]:
         sync_folder(path.parent)
     except BaseException as error:
         partial.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno is not None and error.filename is None:
-            error.filename = str(path)  # a full disk does not say where
+        if isinstance(error, OSError) and error.errno is not None and error.filename in (None, str(partial)):
+            # A full disk does not say where, and a rename names the temporary file, which nobody knows.
+            error.filename, error.filename2 = str(path), None
         raise
 
 

@@ -112,6 +112,13 @@ def test_an_error_of_the_disk_names_the_file(tmp_path: Path) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
+def test_an_error_of_the_rename_names_the_file_and_not_the_temporary_one(tmp_path: Path) -> None:
+    (tmp_path / "report.html").mkdir()
+    with pytest.raises(IsADirectoryError) as raised:
+        write_text(tmp_path / "report.html", "text")
+    assert (raised.value.filename, raised.value.filename2) == (str(tmp_path / "report.html"), None)
+
+
 @pytest.mark.parametrize(("umask", "expected"), [(0o022, 0o644), (0o002, 0o664), (0o077, 0o600)])
 def test_files_get_the_mode_that_the_umask_gives(tmp_path: Path, umask: int, expected: int) -> None:
     private, public, other = (tmp_path / name for name in ("weights", "notes", "link"))

@@ -24,10 +24,10 @@ Metric = tuple[str, str, Samples]
 
 
 def prepare_metrics_file(path: Path) -> None:
-    """Make the folder, before a night is spent.
+    """Make the folder, and check that no other file would be lost, before a night is spent.
 
     Raises:
-        ConfigError: It cannot be written to.
+        ConfigError: It cannot be written to, or the file holds something else than the figures of a night.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -36,6 +36,11 @@ def prepare_metrics_file(path: Path) -> None:
     if (path.exists() and not path.is_file()) or not os.access(path.parent, os.W_OK):
         raise ConfigError(
             f"--metrics-file {path}: cannot be written; give a file in a folder that this user may change"
+        )
+    if path.exists() and not _is_ours(path):
+        raise ConfigError(
+            f"--metrics-file {path}: holds something else than metrics of specter-batch, and would be replaced; give "
+            "another file, for example one whose name ends in .prom"
         )
 
 
@@ -106,6 +111,16 @@ def _labels(labels: Mapping[str, str]) -> str:
 
 def _escaped(value: str) -> str:
     return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+
+
+def _is_ours(path: Path) -> bool:
+    """Say whether a file is empty or begins as `render` begins it."""
+    begin = f"# HELP {PREFIX}".encode()
+    try:
+        with path.open("rb") as file:
+            return file.read(len(begin)) in (b"", begin)
+    except OSError as error:
+        raise ConfigError(f"--metrics-file {path}: cannot be read ({error.strerror})") from error
 
 
 def _last_success(path: Path) -> float | None:

@@ -89,6 +89,7 @@ def embed(
     precision: Annotated[
         Literal["fp32", "bf16"], typer.Option(help="bf16 is faster on hardware that has it, and a little different.")
     ] = "fp32",
+    replace: Annotated[bool, typer.Option("--replace", help="Replace embeddings of another model in OUT.")] = False,
     paper_id_column: PaperIdColumn = None,
     title_column: TitleColumn = None,
     abstract_column: AbstractColumn = None,
@@ -117,7 +118,12 @@ def embed(
         else:
             embedder = Embedder.of_run(model, max_length=max_length, precision=precision)
         written = write_embeddings(
-            embedder, papers, out, columns=columns, advance=lambda rows: progress.advance(task, rows)
+            embedder,
+            papers,
+            out,
+            columns=columns,
+            replace=replace,
+            advance=lambda rows: progress.advance(task, rows),
         )
     warn(*written["notes"])
     if as_json:

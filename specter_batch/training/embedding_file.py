@@ -8,11 +8,21 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from specter_batch.errors import ConfigError
+from specter_batch.errors import ConfigError, PaperSchemaError
 from specter_batch.files import written_whole
 from specter_batch.input_inventory import InputPath
 from specter_batch.labels import normalise_labels
-from specter_batch.papers import EMBEDDING, PaperBatch, PaperColumns, is_blank, open_parquet, paper_text, read_papers
+from specter_batch.papers import (
+    EMBEDDING,
+    WRITTEN_BY_EMBED,
+    PaperBatch,
+    PaperColumns,
+    is_blank,
+    is_from_embed,
+    open_parquet,
+    paper_text,
+    read_papers,
+)
 from specter_batch.parquet_file import table_writer
 from specter_batch.storage import Location
 from specter_batch.training.embeddings import Embedder, Embeddings
@@ -28,6 +38,7 @@ def write_embeddings(
     out: Path,
     *,
     columns: PaperColumns | None = None,
+    replace: bool = False,
     advance: Callable[[int], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Embed the papers of a file, folder or glob and write `paper_id`, `label` if there is one, and `embedding`.
@@ -40,6 +51,7 @@ def write_embeddings(
         source: Papers in parquet.
         out: The file to write, whole or not at all.
         columns: Of the papers.
+        replace: Replace embeddings of another encoder that `out` holds.
         advance: Told how many more rows are done.
 
     Returns:
@@ -47,7 +59,7 @@ def write_embeddings(
         read.
 
     Raises:
-        ConfigError: `out` is one of the input files.
+        ConfigError: `out` is one of the input files, or holds something that would be lost.
         PaperSchemaError: Nothing is there, or a file is no parquet of papers.
     """
     files = _input_files(source, out)
@@ -67,6 +79,7 @@ def write_embeddings(
         "text_template": embedder.text_template,
         "precision": embedder.precision,
     }
+    _check_nothing_is_lost(out, about, replace=replace)
     schema = _schema(embedder.hidden_size, with_label=any("label" in found for found in resolved.values()), about=about)
     out.parent.mkdir(parents=True, exist_ok=True)
     rows, nulls = 0, Counter[str]()
@@ -106,6 +119,35 @@ def _input_files(source: str | Path, out: Path) -> Sequence[InputPath]:
     if any(file.path.resolve() == out.resolve() for file in files):
         raise ConfigError(f"{out}: is one of the papers to read; give another file to write")
     return files
+
+
+def _check_nothing_is_lost(out: Path, about: Mapping[str, str | int], *, replace: bool) -> None:
+    """Check what the file to write holds; a rerun replaces embeddings that were made in the same way.
+
+    Raises:
+        ConfigError: It is a folder, no file of embeddings, or holds embeddings that were made in another way.
+    """
+    if out.is_dir():
+        raise ConfigError(
+            f"{out}: is a folder; give the parquet file to write, for example {out / 'embeddings.parquet'}"
+        )
+    if not out.exists():
+        return
+    try:
+        schema = open_parquet(out).schema_arrow
+    except PaperSchemaError:
+        schema = None
+    if schema is None or not is_from_embed(schema):
+        raise ConfigError(f"{out}: holds something else than {WRITTEN_BY_EMBED}; give another file to write")
+    held = {name.decode(): value.decode(errors="replace") for name, value in schema.metadata.items()}
+    other = [
+        f"{name} {value} instead of {held.get(name)}" for name, value in about.items() if held.get(name) != str(value)
+    ]
+    if other and not replace:
+        raise ConfigError(
+            f"{out}: holds other embeddings, and nothing was changed ({'; '.join(other)}). Give another file, or "
+            "replace it with --replace"
+        )
 
 
 def _schema(hidden_size: int, *, with_label: bool, about: Mapping[str, str | int]) -> pa.Schema:

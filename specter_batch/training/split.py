@@ -32,7 +32,7 @@ def check_split(
         Sentences that a user should read.
 
     Raises:
-        ConfigError: Some, but not all, of the validation papers are training papers.
+        ConfigError: Validation papers are training papers, and the two are not the same papers.
         LabelError: A validation paper has a label that no training paper has.
     """
     in_train = np.bincount(train_papers.label_ids(labels), minlength=len(labels))
@@ -56,7 +56,8 @@ def _overlap(train_papers: LabelledPapers, val_papers: LabelledPapers, *, allowe
         f"{val_papers.source}: {shared:,} of {len(val_papers):,} validation papers are also in {train_papers.source} "
         "(by a hash of the text without case and punctuation)"
     )
-    if shared == len(val_papers):  # a trial of the tool: there is no figure that anybody could believe
+    # The same papers twice are a trial of the tool: there is no figure that anybody could believe.
+    if shared == len(val_papers) and train_papers.seen_by(val_papers.seen_hashes()).all():
         return (f"{found}, so there is no validation score, and the best epoch is chosen on papers trained on",)
     if not allowed:
         raise ConfigError(

@@ -111,6 +111,17 @@ def test_a_file_that_cannot_be_written_is_refused_before_the_night(night: RunNig
     assert not (tmp_path / "out").exists()
 
 
+def test_a_file_of_something_else_is_never_overwritten(night: RunNight, tmp_path: Path) -> None:
+    dump = write_dump(tmp_path / "in/a.parquet", [paper(1)])
+    before = dump.read_bytes()
+    with pytest.raises(ConfigError, match="holds something else than metrics of specter-batch"):
+        night(dump, metrics_file=dump)
+    assert dump.read_bytes() == before
+    (tmp_path / "night.prom").touch()
+    for _ in range(2):
+        night(dump, metrics_file=tmp_path / "night.prom")
+
+
 def test_metrics_that_cannot_be_written_at_the_end_cost_no_night(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

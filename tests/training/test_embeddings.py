@@ -273,6 +273,37 @@ def test_the_papers_themselves_are_never_overwritten(embedder: Embedder, tmp_pat
     assert pq.read_table(papers).num_rows == 1
 
 
+def test_a_file_of_something_else_is_never_overwritten(embedder: Embedder, tmp_path: Path) -> None:
+    papers = write_papers(tmp_path / "p.parquet", paper_id=["a"], title=["b"], abstract=["c"])
+    other = write_papers(tmp_path / "other.parquet", paper_id=["x"], title=["y"], abstract=["z"])
+    (tmp_path / "notes.txt").write_text("precious")
+    for out in (other, tmp_path / "notes.txt"):
+        before = out.read_bytes()
+        with pytest.raises(ConfigError, match="holds something else than embeddings"):
+            write_embeddings(embedder, papers, out, replace=True)
+        assert out.read_bytes() == before
+    with pytest.raises(
+        ConfigError, match=r"is a folder; give the parquet file to write, for example .*embeddings\.parquet"
+    ):
+        write_embeddings(embedder, papers, tmp_path)
+
+
+def test_embeddings_of_another_encoder_are_replaced_only_when_asked_to(
+    embedder: Embedder, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    papers = write_papers(tmp_path / "p.parquet", paper_id=["a"], title=["b"], abstract=["c"])
+    out = tmp_path / "out.parquet"
+    for _ in range(2):
+        write_embeddings(embedder, papers, out)
+    before = out.read_bytes()
+    other = Embedder.of_encoder(str(tiny_encoder), pooling="cls")
+    with pytest.raises(ConfigError, match=r"pooling cls instead of mean.*--replace"):
+        write_embeddings(other, papers, out)
+    assert out.read_bytes() == before
+    write_embeddings(other, papers, out, replace=True)
+    assert pq.read_schema(out).metadata[b"pooling"] == b"cls"
+
+
 def test_the_command_says_in_json_what_it_wrote(
     tiny_run: TrainingRun, sample_paths: SamplePaths, tmp_path: Path
 ) -> None:

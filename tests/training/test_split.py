@@ -43,9 +43,15 @@ def test_some_shared_papers_are_an_error_with_their_number_and_the_option() -> N
 
 
 def test_validation_on_the_training_papers_alone_is_a_warning() -> None:
-    (note,) = check_split(TRAIN, val(["a", "c", "e"]), LABELS, inherited=NOTHING)
-    assert "3 of 3 validation papers" in note
+    same = val(["a", "b", "c", "d", "e", "f"], ["gout", "gout", "stroke", "stroke", "ulcer", "ulcer"])
+    (note,) = check_split(TRAIN, same, LABELS, inherited=NOTHING)
+    assert "6 of 6 validation papers" in note
     assert "there is no validation score" in note
+
+
+def test_validation_papers_taken_out_of_the_training_papers_are_an_error() -> None:
+    with pytest.raises(ConfigError, match=r"val: 3 of 3 validation papers are also in train .*--allow-overlap"):
+        check_split(TRAIN, val(["a", "c", "e"]), LABELS, inherited=NOTHING)
 
 
 def test_papers_that_the_encoder_has_seen_are_a_warning() -> None:

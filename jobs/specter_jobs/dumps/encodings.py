@@ -28,9 +28,18 @@ def checked_encoding(name: str) -> str:
         info = codecs.lookup(name)
     except (LookupError, ValueError):
         info = None
-    if info is None or not info._is_text_encoding:  # Python has codecs of other kinds, such as base64
+    # Python has codecs of other kinds, such as base64, and some that are no encodings of whole files, such as idna.
+    if info is None or not info._is_text_encoding or not _decodes(info):
         raise UsageError(f"--encoding {name}: no such encoding; for example utf-8, cp1252 (Windows), latin-1, utf-16")
     return info.name
+
+
+def _decodes(info: codecs.CodecInfo) -> bool:
+    """Say whether a codec can read a file piece by piece, and pass on bytes that it does not know."""
+    try:
+        return info.incrementaldecoder("surrogateescape").decode(b"", final=True) == ""
+    except (TypeError, ValueError):
+        return False
 
 
 def encoding_of(head: bytes) -> str | None:
@@ -83,9 +92,10 @@ class _Transcoded(io.RawIOBase):
             self._ended = not data
             try:
                 text = self._decoder.decode(data, final=self._ended)
-            except UnicodeDecodeError as error:
+            except UnicodeError as error:
+                reason = error.reason if isinstance(error, UnicodeDecodeError) else error
                 raise PaperSchemaError(
-                    f"not valid {self._encoding} ({error.reason}); the file is cut off or damaged, or of another "
+                    f"not valid {self._encoding} ({reason}); the file is cut off or damaged, or of another "
                     "encoding: name it with --encoding"
                 ) from error
             self._waiting = memoryview(text.encode(errors=self._errors))

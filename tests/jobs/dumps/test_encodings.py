@@ -45,6 +45,12 @@ def test_half_a_character_at_the_end_says_that_the_file_is_cut_off(tmp_path: Pat
         read(tmp_path / "a")
 
 
+def test_text_of_another_encoding_than_the_named_one_is_an_error_of_the_file(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"id,title")
+    with pytest.raises(PaperSchemaError, match=r"not valid utf-16 \(.*BOM\).* of another encoding"):
+        read(tmp_path / "a", "utf-16")
+
+
 @pytest.mark.parametrize("text", ['<?xml version="1.0" encoding="UTF-16"?><a/>', " <PubmedArticleSet/>"])
 def test_xml_names_its_encoding_itself(text: str) -> None:
     assert encoding_of(text.encode("utf-16")) is None
@@ -57,6 +63,6 @@ def test_other_texts_are_left_as_they_are(head: bytes) -> None:
 
 def test_names_of_encodings_are_checked() -> None:
     assert checked_encoding("Windows-1252") == "cp1252"
-    for name in ("klingon", "base64", "", "a\0b"):
+    for name in ("klingon", "base64", "", "a\0b", "idna", "punycode", "undefined"):
         with pytest.raises(ConfigError, match="no such encoding; for example utf-8, cp1252"):
             checked_encoding(name)
