@@ -1,10 +1,12 @@
 """What a night set out to do, written before it labels: the manifest of its input, for `status` and `verify`."""
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from specter_batch.errors import ConfigError
+from specter_batch.errors import ConfigError, SpecterBatchError
 from specter_batch.files import write_text
 from specter_batch.storage import Location, located
 from specter_batch.stored_names import original_name, stored_name
@@ -14,6 +16,7 @@ from specter_jobs.night_identity import HeldNight, NightIdentity, held_night
 from specter_jobs.shards import Plan
 
 INVENTORY_FILE = "plan.json"
+MANIFEST_FILE = "manifest.json"
 
 
 class Inventory(BaseModel):
@@ -90,10 +93,20 @@ def read_inventory(out: Location) -> Inventory:
 
 
 def held_in(out: Location) -> HeldNight:
-    """Return the finished part of the night that a folder holds; a plan that cannot be read says nothing."""
+    """Return the finished part of the night that a folder holds; without a plan its manifest says of which dump."""
     try:
         inventory = Inventory.model_validate_json((out / INVENTORY_FILE).read_bytes())
     except (FileNotFoundError, NotADirectoryError, ValidationError):
-        return held_night(out, identity=None, root=None, binding=None)
+        return held_night(out, identity=None, root=_root_by_manifest(out), binding=None)
     root = located(original_name(inventory.root))
     return held_night(out, identity=inventory.night, root=root, binding=inventory.binding)
+
+
+def _root_by_manifest(out: Location) -> Location | None:
+    """Return the DUMP that a finished night labelled, or its folder; None if it was ingested or nothing says so."""
+    try:
+        config = json.loads((out / MANIFEST_FILE).read_bytes())["config"]
+        dump = located(config["dump"]) if config["format"] is None else None
+    except (FileNotFoundError, NotADirectoryError, ValueError, TypeError, KeyError, SpecterBatchError):
+        return None
+    return dump.parent if isinstance(dump, Path) and dump.is_file() else dump

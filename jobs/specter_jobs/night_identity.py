@@ -143,7 +143,8 @@ class HeldNight:
         entries: Finished shards whose label file is there, newest entry of each.
         unlisted: Number of label files that the ledger does not know.
         identity: Which night it is; None if the folder does not say.
-        root: Folder of its input files by an older `plan.json`, which has no identity.
+        root: Folder of its input files by an older `plan.json`, which has no identity, or by `manifest.json`; None if
+            the folder does not say that either.
         binding: Hash of its model and settings.
     """
 
@@ -164,6 +165,8 @@ class HeldNight:
             found = night.differences(self.identity)
         elif self.root is not None and night.format is None and stored_name(str(self.root.resolve())) != night.dump:
             found = [f"DUMP is {night.dump} instead of {self.root}"]
+        elif self.root is None and not self.is_empty:
+            found = ["DUMP may be another one, because plan.json is gone or damaged"]
         else:
             found = []
         bindings = {entry.binding for entry in self.entries} | ({self.binding} if self.binding else set())

@@ -24,7 +24,7 @@ from specter_jobs.from_dump import PlannedInput, plan_input
 from specter_jobs.gates import judge, succeeded
 from specter_jobs.html import night_html
 from specter_jobs.interrupts import Interrupts, sigterm_interrupts
-from specter_jobs.inventory import write_inventory
+from specter_jobs.inventory import MANIFEST_FILE, write_inventory
 from specter_jobs.labelling import label_shards
 from specter_jobs.ledger import Ledger
 from specter_jobs.logs import log
@@ -45,7 +45,7 @@ from specter_jobs.survey import Survey
 from specter_jobs.workload import Workload, reuse_sentences
 from specter_jobs.writer import SUCCESS_FILE
 
-REPORT_MARKDOWN, REPORT_HTML, MANIFEST_FILE = "report.md", "report.html", "manifest.json"
+REPORT_MARKDOWN, REPORT_HTML = "report.md", "report.html"
 EXIT_SHARDS_FAILED = 3
 EXIT_GATES_FAILED = 4
 

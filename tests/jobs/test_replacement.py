@@ -68,6 +68,27 @@ def test_another_night_is_refused_and_nothing_is_changed(
     assert content(out) == before
 
 
+@pytest.mark.parametrize("plan", [None, "{", "[]"])
+@pytest.mark.parametrize("manifest", [True, False])
+def test_without_a_plan_no_labels_of_another_dump_are_replaced(
+    night: RunNight, dump: Path, out: Path, tmp_path: Path, plan: str | None, manifest: bool
+) -> None:
+    night(dump)
+    (out / "plan.json").unlink()
+    if plan is not None:
+        (out / "plan.json").write_text(plan)
+    if not manifest:
+        (out / "manifest.json").unlink()
+    labels = label_bytes(out)
+    other = write_dump(tmp_path / "other/a.parquet", [paper(i) for i in range(50, 58)]).parent
+    with pytest.raises(ConfigError, match="DUMP is " if manifest else "plan.json is gone or damaged"):
+        night(other)
+    assert label_bytes(out) == labels
+    assert night(dump, replace=not manifest).exit_code == 0
+    assert label_bytes(out) == labels or not manifest
+    assert json.loads((out / "manifest.json").read_text())["rows"]["reused"] == (0 if manifest else 8)
+
+
 def test_a_night_that_grows_or_is_mended_is_the_same_night(night: RunNight, dump: Path, out: Path) -> None:
     (dump / "b.parquet").write_bytes(b"cut off")
     assert night(dump, date="2026-11-25").exit_code == 3
