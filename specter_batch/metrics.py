@@ -114,6 +114,21 @@ class Tally:
             told |= {name: getattr(self, name).tolist() for name in ("bin_papers", "bin_correct", "bin_score")}
         return told
 
+    @property
+    def adds_up(self) -> bool:
+        """Whether all sums can be of the same papers."""
+        bins = (self.bin_papers, self.bin_correct, self.bin_score)
+        return bool(
+            all(sums.shape == (N_SCORE_BINS,) for sums in bins)
+            and (self.confusion >= 0).all()
+            and (self.bin_correct >= 0).all()
+            and (self.bin_correct <= self.bin_papers).all()
+            and self.bin_papers.sum() == self.confusion.sum()
+            and self.bin_correct.sum() == np.trace(self.confusion)
+            and (self.bin_score >= 0).all()
+            and (self.bin_score <= self.bin_papers + 1e-6).all()
+        )
+
     def reliability(self) -> list[dict[str, Any]]:
         """Return the points of a reliability diagram, a score bin each; figures are None in a bin without papers."""
         return [

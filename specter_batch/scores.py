@@ -85,6 +85,18 @@ class Scores:
         """Read what `as_json` wrote."""
         return cls(unseen=Tally.from_json(value["unseen"]), seen=Tally.from_json(value["seen"]))
 
+    @classmethod
+    def fits(cls, value: dict[str, Any], *, n_labels: int, papers: int) -> bool:
+        """Say whether a value can be what `as_json` wrote of at most so many papers."""
+        try:
+            if any(value[part]["n_labels"] != n_labels for part in ("unseen", "seen")):
+                return False
+            scores = cls.from_json(value)
+        except (KeyError, IndexError, TypeError, ValueError, OverflowError):
+            return False
+        tallies = (scores.unseen, scores.seen)
+        return all(tally.adds_up for tally in tallies) and sum(int(t.confusion.sum()) for t in tallies) <= papers
+
     def as_report(self, labels: LabelSet) -> dict[str, Any]:
         """Return the scores' part of `report.json`; `macro_f1` is None when no unseen paper has a label."""
         unseen = F1Report.from_tally(self.unseen, labels)

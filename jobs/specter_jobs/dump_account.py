@@ -1,6 +1,6 @@
 """A night from a dump accounts for every record of the dump: what the ingest rejected is rejected by the night."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ class DumpAccount(BaseModel):
         tombstones: Number of records that withdraw others and are no papers.
         rejects_by_reason: Number of rejected records by reason.
         rejects: Reject files of the night that list these records.
+        labelled_files: Files of the dump whose papers have labels in the folder; None in folders of older versions.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -36,6 +37,7 @@ class DumpAccount(BaseModel):
     tombstones: int
     rejects_by_reason: dict[str, int]
     rejects: tuple[OutputFile, ...] = ()
+    labelled_files: tuple[str, ...] | None = None
 
     @property
     def rejected(self) -> int:
@@ -60,7 +62,9 @@ class DumpAccount(BaseModel):
             )
 
 
-def take_over_rejects(out: Location, ingested: Path, account: Mapping[str, Any]) -> DumpAccount:
+def take_over_rejects(
+    out: Location, ingested: Path, account: Mapping[str, Any], *, labelled_files: Collection[str]
+) -> DumpAccount:
     """Write the rejects of an ingest as rejects of the night, and return the account of the dump.
 
     `row` is the position of the record in its file, as the ingest counts it; there is no row group. The same ingest
@@ -70,6 +74,7 @@ def take_over_rejects(out: Location, ingested: Path, account: Mapping[str, Any])
         out: Output folder of the night.
         ingested: Output folder of the ingest.
         account: Content of the ingest's `ingest.json`.
+        labelled_files: Files of the dump whose papers have labels in the folder, when the night is complete.
     """
     names = [output["file"] for entry in account["inputs"] for output in entry["outputs"]]
     records = account["records"]
@@ -81,6 +86,7 @@ def take_over_rejects(out: Location, ingested: Path, account: Mapping[str, Any])
         tombstones=records["tombstones"],
         rejects_by_reason=account["rejects_by_reason"],
         rejects=tuple(_written(out, ingested / name) for name in names if name.startswith(f"{REJECTS}/")),
+        labelled_files=tuple(sorted(labelled_files)),
     )
 
 

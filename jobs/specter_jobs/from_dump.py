@@ -20,6 +20,7 @@ from specter_jobs.dumps.ingest import ACCOUNT_FILE, IngestRequest, ingest
 from specter_jobs.dumps.record_writer import PAPERS
 from specter_jobs.dumps.table_layout import TableLayout
 from specter_jobs.dumps.tables import TableColumns
+from specter_jobs.inventory import labelled_dump_files
 from specter_jobs.shards import Plan, plan_shards
 
 INGESTED = "ingested"
@@ -92,13 +93,15 @@ class PlannedInput:
         source: Where the papers are.
         root: Folder that the files are named relative to, when the night is complete.
         plan: The files and shards.
-        gone: Files of a dump that the last run ingested and that are not there any more.
+        gone: Files of a dump whose papers have labels in the folder, and that are not there any more.
+        labelled_files: Files of a dump whose papers have labels in the folder, when the night is complete.
     """
 
     source: NightInput
     root: Location
     plan: Plan
-    gone: frozenset[str]
+    gone: frozenset[str] = frozenset()
+    labelled_files: frozenset[str] = frozenset()
 
 
 def plan_input(config: NightConfig, out: Location, *, console: Console) -> PlannedInput:
@@ -112,9 +115,14 @@ def plan_input(config: NightConfig, out: Location, *, console: Console) -> Plann
     Raises:
         SpecterBatchError: There are no papers, or too many files cannot be read as papers.
     """
-    before = _ingested_files(out)
+    # By the plan, which is written when a run goes on to label. The account of the ingest is also that of a run that
+    # was refused because files are gone: the next run would find none missing, and delete their labels.
+    before = labelled_dump_files(out)
+    before = _ingested_files(out) if before is None else before
     source = night_input(config, out, console=console)
-    gone = before - _ingested_files(out) if config.format is not None else frozenset[str]()
+    account = source.ingested[1] if source.ingested else {"inputs": ()}
+    read = {file["file"] for file in account["inputs"]}
+    labelled = {file["file"] for file in account["inputs"] if file["papers"]} | (before & source.failed.keys())
     inventory = parquet_inventory(source.dump, out=config.out)
     plan = plan_shards(inventory, columns=source.columns, shard_rows=config.shard_rows)
     if len(plan.failed) > config.max_failed_shards:
@@ -123,7 +131,13 @@ def plan_input(config: NightConfig, out: Location, *, console: Console) -> Plann
         raise PaperSchemaError(f"{len(plan.failed)} of {found} files cannot be read as papers; the first: {first}")
     # What a replacement ingests is moved below OUT when it is complete.
     root = inventory.root if config.format is None else config.out / INGESTED / PAPERS
-    return PlannedInput(source=source, root=root, plan=plan, gone=gone)
+    return PlannedInput(
+        source=source,
+        root=root,
+        plan=plan,
+        gone=before - read - source.failed.keys() if source.ingested else frozenset(),
+        labelled_files=frozenset(labelled),
+    )
 
 
 def _ingested_files(out: Location) -> frozenset[str]:

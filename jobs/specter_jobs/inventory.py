@@ -92,6 +92,15 @@ def read_inventory(out: Location) -> Inventory:
         ) from error
 
 
+def labelled_dump_files(out: Location) -> frozenset[str] | None:
+    """Return the files of a dump whose papers have labels in a folder; None if its plan does not say."""
+    try:
+        dump = read_inventory(out).dump
+    except ConfigError:
+        return None
+    return None if dump is None or dump.labelled_files is None else frozenset(dump.labelled_files)
+
+
 def held_in(out: Location) -> HeldNight:
     """Return the finished part of the night that a folder holds; without a plan its manifest says of which dump."""
     try:

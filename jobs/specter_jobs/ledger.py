@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from specter_batch.metrics import N_SCORE_BINS
 from specter_batch.scores import Scores
 from specter_batch.storage import Location, in_parallel, sizes_in
 from specter_batch.url_path import UrlPath
@@ -62,6 +63,31 @@ class LedgerEntry(BaseModel):
         asked = self.labels.rows > self.reused
         return max(1 - self.model_seconds / self.seconds, 0.0) if asked and self.seconds else None
 
+    @property
+    def adds_up(self) -> bool:
+        """Whether the sums can be those of the files; an entry that was edited by hand seldom passes."""
+        n_labels, labelled = len(self.label_papers), self.labels.rows
+        parts = [(labelled, self.label_papers, self.score_sum, self.scores)]
+        if self.title_only is not None:
+            part = self.title_only
+            parts.append((part.papers, list(part.label_papers), part.score_sum, part.scores))
+        return (
+            labelled + self.rejected == self.rows
+            and self.rejected == (self.rejects.rows if self.rejects else 0)
+            and 0 <= self.reused <= labelled
+            and sum(self.bin_papers) == labelled
+            and len(self.bin_papers) == N_SCORE_BINS
+            and all(
+                0 <= papers <= labelled
+                and len(by_label) == n_labels
+                and sum(by_label) == papers
+                and min(by_label, default=0) >= 0
+                and 0 <= score_sum <= papers + 1e-6
+                and Scores.fits(scores, n_labels=n_labels, papers=papers)
+                for papers, by_label, score_sum, scores in parts
+            )
+        )
+
     def tallies(self) -> Scores:
         """Return the shard's scores."""
         return Scores.from_json(self.scores)
@@ -77,7 +103,7 @@ class Ledger:
 
     Args:
         out: The output folder.
-        binding: Hash of model and settings; entries of another binding do not count.
+        binding: Hash of model and settings; entries of another binding, or whose sums do not add up, do not count.
         model: Hash of bundle, device kind and graph: what a later night must share to take these labels.
     """
 
@@ -85,7 +111,8 @@ class Ledger:
         self._out = out
         self._model = model
         self._binding = binding
-        self._entries = {entry.shard: entry for entry in read_entries(out) if entry.binding == binding}
+        ours = (entry for entry in read_entries(out) if entry.binding == binding)
+        self._entries = {entry.shard: entry for entry in ours if entry.adds_up}
         self._intact = self._checked(self._entries.values())
 
     def finished(self, surveyed: SurveyedShard) -> LedgerEntry | None:

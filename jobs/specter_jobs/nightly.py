@@ -134,7 +134,7 @@ def _labelled(
     source, root, plan = planned.source, planned.root, planned.plan
     make_folders(out)
     (out / SUCCESS_FILE).unlink(missing_ok=True)
-    dump = take_over_rejects(out, *source.ingested) if source.ingested else None
+    dump = take_over_rejects(out, *source.ingested, labelled_files=planned.labelled_files) if source.ingested else None
     if dump is not None and not plan.failed:
         dump.check(paper_rows=plan.rows)
     unreadable = {**source.failed, **{file.name: file.error for file in plan.failed}}

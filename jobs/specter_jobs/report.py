@@ -76,7 +76,11 @@ def night_report(
         "failed_shards": failed_shards,
         "ignored_inputs": dict(ignored),
         "files": dump.files if dump else len(plan.files) + len(plan.failed),
-        **({"dump": dump.model_dump(exclude={"files", "rejects", "rejects_by_reason"})} if dump else {}),
+        **(
+            {"dump": dump.model_dump(exclude={"files", "rejects", "rejects_by_reason", "labelled_files"})}
+            if dump
+            else {}
+        ),
         "bundle": bundle.fingerprint,
     }
 

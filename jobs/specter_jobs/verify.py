@@ -5,6 +5,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 import pyarrow as pa
@@ -125,6 +126,8 @@ def _check_counts(entry: LedgerEntry, inventory: Inventory) -> Iterator[str]:
     rejected = entry.rejects.rows if entry.rejects else 0
     if entry.labels.rows + rejected != entry.rows or rejected != entry.rejected:
         yield f"{entry.shard}: {entry.labels.rows} rows labelled and {rejected} rejected of {entry.rows}"
+    elif not entry.adds_up:
+        yield f"{entry.shard}: the sums of its ledger entry do not add up; run the night again"
 
 
 def _check_file(
@@ -211,7 +214,8 @@ def _check_report(out: Location, inventory: Inventory, entries: Sequence[LedgerE
 def _label_papers(report: Mapping[str, Any], entries: Sequence[LedgerEntry]) -> list[int]:
     if not entries:
         return [0] * len(report["labels"])
-    return [sum(counts) for counts in zip(*(entry.label_papers for entry in entries), strict=True)]
+    # An entry of another number of labels does not add up, which is a difference of its own.
+    return [sum(counts) for counts in zip_longest(*(entry.label_papers for entry in entries), fillvalue=0)]
 
 
 def _check_input(inventory: Inventory) -> tuple[list[str], list[str]]:

@@ -72,3 +72,28 @@ def test_labels_of_a_dump_are_not_lost_to_another_dump_or_a_file_that_is_gone(ni
     assert {row["paper_id"] for row in read_all(tmp_path / "out/labels")} == {f"p{number}" for number in range(9)}
     verified = verify_night(tmp_path / "out")
     assert (verified.differences, verified.notes) == ([], [])
+
+
+def test_a_file_that_is_gone_is_refused_by_every_run_and_not_only_by_the_first(night: RunNight, tmp_path: Path) -> None:
+    for name, numbers in (("a", range(3)), ("b", range(3, 6))):
+        write_lines(tmp_path / f"in/{name}.jsonl", numbers)
+    night(tmp_path / "in", format="jsonl")
+    whole = label_bytes(tmp_path / "out")
+    (tmp_path / "in/b.jsonl").write_text("no JSON\n")  # fails, and its labels stay
+    assert night(tmp_path / "in", format="jsonl").exit_code == 3
+    (tmp_path / "in/b.jsonl").unlink()
+    for _ in range(3):
+        with pytest.raises(ConfigError, match=r"no longer has 1 files whose papers are labelled here \(b\.jsonl\)"):
+            night(tmp_path / "in", format="jsonl")
+        assert label_bytes(tmp_path / "out") == whole
+    write_lines(tmp_path / "in/b.jsonl", range(3, 6))
+    assert night(tmp_path / "in", format="jsonl").exit_code == 0
+    assert label_bytes(tmp_path / "out") == whole
+
+
+def test_a_file_that_only_failed_can_be_moved_out_of_the_dump(night: RunNight, tmp_path: Path) -> None:
+    write_lines(tmp_path / "in/a.jsonl", range(3))
+    (tmp_path / "in/b.jsonl").write_text("no JSON\n")
+    assert night(tmp_path / "in", format="jsonl").exit_code == 3
+    (tmp_path / "in/b.jsonl").unlink()
+    assert night(tmp_path / "in", format="jsonl").exit_code == 0

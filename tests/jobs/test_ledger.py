@@ -1,3 +1,4 @@
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 from papers_on_disk import RunNight, label_bytes, paper, write_dump
 from specter_batch.errors import ConfigError
 from specter_jobs.ledger import LEDGER_FILE, Ledger, LedgerEntry, read_entries
+from specter_jobs.verify import verify_night
 
 
 def test_a_half_written_line_is_as_if_it_were_not_there(night: RunNight, tmp_path: Path) -> None:
@@ -38,6 +40,36 @@ def test_a_missing_or_cut_output_file_is_made_again(night: RunNight, tmp_path: P
     second.write_bytes(whole[1][:-10])
     assert night(dump, shard_rows=4).manifest["this_run"]["shards"] == 2
     assert (first.read_bytes(), second.read_bytes()) == whole
+
+
+EDITS: dict[str, Any] = {
+    "rows": {"rows": 5},
+    "papers by label": {"label_papers": [9, 0]},
+    "fewer labels": {"label_papers": [4]},
+    "bins": {"bin_papers": [4]},
+    "score": {"score_sum": 99.0},
+    "reused": {"reused": 7},
+    "no scores": {"scores": {"a": 1}},
+    "scores of other labels": {"scores": {"unseen": {"n_labels": 10**9}, "seen": {"n_labels": 10**9}}},
+    "rejects": {"rejects_by_reason": {"null_id": 1}},
+}
+
+
+@pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS)
+def test_a_shard_whose_entry_was_edited_is_labelled_again(
+    night: RunNight, tmp_path: Path, edit: dict[str, Any]
+) -> None:
+    dump = write_dump(tmp_path / "in/a.parquet", [paper(i) for i in range(8)])
+    first = night(dump, shard_rows=4)
+    ledger = tmp_path / "out" / LEDGER_FILE
+    entries = [json.loads(line) for line in ledger.read_text().splitlines()]
+    entries[0].update(edit)
+    ledger.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+    assert verify_night(tmp_path / "out").differences
+    again = night(dump, shard_rows=4)
+    assert again.manifest["this_run"]["shards"] == 1
+    assert again.report == first.report
+    assert verify_night(tmp_path / "out").differences == []
 
 
 def test_changed_rows_are_done_again(night: RunNight, tmp_path: Path) -> None:
