@@ -92,18 +92,26 @@ def apply_umask(folder: Path) -> None:
     `safetensors` makes its files readable by their owner alone, whatever the umask, so that a colleague or a service
     user could read every file of a model except its weights.
     """
-    probe = folder / f".mode-{os.getpid()}.partial"
-    descriptor = os.open(probe, os.O_CREAT | os.O_WRONLY, 0o666)
-    try:
-        usual = stat.S_IMODE(os.fstat(descriptor).st_mode)
-    finally:
-        os.close(descriptor)
-        probe.unlink()
+    usual = _usual_mode(folder)
     for file in folder.iterdir():
         mode = file.lstat().st_mode
         if stat.S_ISREG(mode) and stat.S_IMODE(mode) | usual != stat.S_IMODE(mode):
             with contextlib.suppress(PermissionError):  # a file of another user, or a file system without modes
                 file.chmod(stat.S_IMODE(mode) | usual)
+
+
+def _usual_mode(folder: Path) -> int:
+    """Return the mode that a new file gets in a folder; a kill leaves nothing behind where unnamed files exist."""
+    probe = folder / f".mode-{os.getpid()}.partial"
+    try:
+        descriptor = os.open(folder, os.O_TMPFILE | os.O_WRONLY, 0o666)
+    except (AttributeError, OSError):  # not on Linux, or a file system without unnamed files
+        descriptor = os.open(probe, os.O_CREAT | os.O_WRONLY, 0o666)
+    try:
+        return stat.S_IMODE(os.fstat(descriptor).st_mode)
+    finally:
+        os.close(descriptor)
+        probe.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:

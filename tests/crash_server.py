@@ -68,9 +68,12 @@ def main() -> None:
     import tokenizers  # noqa: F401
     import torch
 
-    import specter_jobs.cli
-    import specter_jobs.ingest_cli  # noqa: F401
+    import specter_jobs.dumps.tables
+    import specter_jobs.nightly
+    import specter_jobs.verify  # noqa: F401
+    from specter_batch.cli import build_app
 
+    build_app()
     torch.set_num_threads(1)
     for line in sys.stdin:
         shared = mmap.mmap(-1, 1 << 12)

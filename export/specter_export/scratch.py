@@ -1,14 +1,18 @@
 """Where an export builds a bundle before the bundle takes its place."""
 
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from glob import escape
 from pathlib import Path
 from shutil import rmtree
 
 from specter_batch.errors import ConfigError
 from specter_batch.folder_lock import LOCK_FILE, folder_locked
+
+# An export takes the lock of its folder within much less.
+MOMENT_SECONDS = 60.0
 
 
 @contextmanager
@@ -31,7 +35,11 @@ def export_scratch(out: Path) -> Iterator[Path]:
 
 def _remove_stale(folder: Path) -> None:
     if not (folder / LOCK_FILE).is_file():
-        return  # it may be a moment old, and its owner about to take the lock
+        # Another export may have made it a moment ago and be about to take the lock; a killed one has left it for good.
+        with suppress(OSError):
+            if time.time() - folder.stat().st_mtime > MOMENT_SECONDS:
+                folder.rmdir()
+        return
     try:
         with folder_locked(folder):
             rmtree(folder, ignore_errors=True)

@@ -168,7 +168,9 @@ def _labelled(
         ledger.remove_strangers(ordered, keep=listed_files(dump))
     report = night_report(plan, ordered, failed, bundle, ignored=ignored, dump=dump)
     report["labels_not_read"] = problem
-    report["reuse"] = workload.as_report() if config.reuse else None
+    # The night that this one replaces is no `--reuse`: a killed swap ends with the same report, without that night.
+    asked = [night for night in config.reuse if night != config.out]
+    report["reuse"] = workload.as_report() if asked else None
     report["previous"] = previous.as_report() if previous else None
     report["drift"] = drift_report(
         report, reference=bundle.reference(), previous=previous.figures if previous else None

@@ -13,6 +13,7 @@ from specter_batch.bundle import ModelBundle
 from specter_batch.training.run import TrainingRun
 
 KILLED = -9
+Outcome = dict[str, object]
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +46,7 @@ class Trials:
         start: What the folder holds before the command; copied for each trial.
         argv: Makes the command for a folder.
         outcome: What must be the same as after an undisturbed run.
+        finished: What the command says, at the end, when it finds that it was killed after its work was done.
     """
 
     def __init__(
@@ -52,9 +54,11 @@ class Trials:
         server: CrashServer,
         start: Path,
         argv: Callable[[Path], list[str | Path]],
-        outcome: Callable[[Path], object],
+        outcome: Callable[[Path], Outcome],
+        finished: str = "\n",
     ) -> None:
         self._server, self._start, self._argv, self._outcome = server, start, argv, outcome
+        self._finished = finished
 
     def run(self, scratch: Path, *, between: Callable[[Path, str], None] | None = None) -> None:
         """Try the points; `between` looks at what a kill has left, before the command is run again."""
@@ -77,17 +81,24 @@ class Trials:
             if between is not None:
                 between(root, point)
             again = self._server.run(self._argv(root), root=root)
-            if again.status != 0:
+            if again.status != 0 and not again.output.rstrip().endswith(self._finished):
                 failures.append(f"{point}: run again, it ended with {again.status}: {again.output[-500:]}")
-            elif self._outcome(root) != expected:
-                failures.append(f"{point}: run again, it left something else")
+            else:
+                found = self._outcome(root)
+                different = sorted(
+                    name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name)
+                )
+                failures += [f"{point}: run again, it left other {', '.join(different)}"] if different else []
         assert not failures, f"{len(failures)} of {len(points)} points:\n" + "\n".join(failures[:20])
 
 
-def night_outcome(out: Path) -> object:
+def names_in(folder: Path) -> Outcome:
+    return {path.name: path.is_dir() for path in folder.iterdir() if path.name != "_lock"}
+
+
+def night_outcome(out: Path) -> Outcome:
     assert (out / "_SUCCESS").exists()
-    names = {path.name for path in out.iterdir()} - {"_lock"}
-    return names, tree(out, "labels", "rejects", "report.json")
+    return names_in(out) | tree(out, "labels", "rejects", "report.json")
 
 
 def test_classify(server: CrashServer, tiny_bundle: Path, tmp_path: Path) -> None:
@@ -97,7 +108,7 @@ def test_classify(server: CrashServer, tiny_bundle: Path, tmp_path: Path) -> Non
         options = ["--bundle", tiny_bundle, "--device", "cpu", "--shard-rows", "11"]
         return ["classify", root / "papers", root / "out", *options]
 
-    def verified(root: Path) -> object:
+    def verified(root: Path) -> Outcome:
         checked = server.run(["verify", root / "out"], root=root)
         assert checked.status == 0, checked.output
         return night_outcome(root / "out")
@@ -140,11 +151,9 @@ def test_ingest(server: CrashServer, tmp_path: Path) -> None:
     def argv(root: Path) -> list[str | Path]:
         return ["ingest", "jsonl", root / "dump", root / "out", "--workers", "1"]
 
-    def outcome(root: Path) -> object:
-        out = root / "out"
-        account = json.loads((out / "ingest.json").read_text())
-        names = {path.name for path in out.iterdir()} - {"_lock"}
-        return names, account["records"], tree(out, "papers", "rejects")
+    def outcome(root: Path) -> Outcome:
+        account = json.loads((root / "out" / "ingest.json").read_text())
+        return names_in(root / "out") | {"records": account["records"]} | tree(root / "out", "papers", "rejects")
 
     Trials(server, tmp_path / "start", argv, outcome).run(tmp_path)
 
@@ -152,12 +161,13 @@ def test_ingest(server: CrashServer, tmp_path: Path) -> None:
 def test_export_over_an_earlier_bundle(
     server: CrashServer,
     tiny_run: TrainingRun,
-    untrained_run: Callable[..., TrainingRun],
     tmp_path: Path,
 ) -> None:
     start = tmp_path / "start"
-    shutil.copytree(tiny_run.path, start / "run")
-    untrained_run(start / "other")
+    for name in ("run", "other"):
+        shutil.copytree(tiny_run.path, start / name)
+    record = json.loads((start / "other" / "run.json").read_text())
+    (start / "other" / "run.json").write_text(json.dumps(record | {"temperature": 7.0}))
     assert server.run(["export", start / "other", start / "bundle"], root=start).status == 0
     old = ModelBundle.open(start / "bundle").fingerprint
     assert server.run(["export", start / "run", tmp_path / "new"], root=start).status == 0
@@ -166,8 +176,11 @@ def test_export_over_an_earlier_bundle(
     def argv(root: Path) -> list[str | Path]:
         return ["export", root / "run", root / "bundle"]
 
-    def outcome(root: Path) -> object:
-        return {path.name for path in root.iterdir()}, ModelBundle.open(root / "bundle").fingerprint
+    def outcome(root: Path) -> Outcome:
+        for scratch in root.glob(".bundle.export-*"):
+            assert not list(scratch.iterdir())  # a later export removes it, when it is sure that it is nobody's
+            scratch.rmdir()
+        return names_in(root) | {"fingerprint": ModelBundle.open(root / "bundle").fingerprint}
 
     def one_bundle_is_there(root: Path, point: str) -> None:
         assert (root / "bundle" / "bundle.json").exists(), point
@@ -186,8 +199,9 @@ def test_train(server: CrashServer, tiny_encoder: Path, tmp_path: Path) -> None:
         options = ["--encoder", tiny_encoder, "--out", root / "run", "--epochs", "2", "--precision", "fp32"]
         return ["train", root / "train.parquet", "--val", root / "val.parquet", *options]
 
-    def outcome(root: Path) -> object:
-        names = {path.name for path in (root / "run").iterdir()} - {"_lock"}
-        return names, tree(root / "run", "model.safetensors", "seen_texts.npy", "reference.json")
+    def outcome(root: Path) -> Outcome:
+        files = tree(root / "run", "model.safetensors", "seen_texts.npy", "reference.json")
+        return {name: kind for name, kind in names_in(root / "run").items() if name != "checkpoints"} | files
 
-    Trials(server, start, argv, outcome).run(tmp_path)
+    finished = "holds a finished run; give another --out, or remove the folder"
+    Trials(server, start, argv, outcome, finished).run(tmp_path)
