@@ -96,6 +96,8 @@ def finish_swap(out: Location) -> None:
         _carry_out(out, Swap.model_validate_json((out / STAGING / SWAP_FILE).read_bytes()))
     elif SUCCESS_FILE in names:
         swap_in(out)
+    elif isinstance(out, Path) and (out / STAGING).is_dir() and held_in(out / STAGING).is_empty:
+        _remove(out / STAGING)  # emptied by a swap that was killed in its last step, or killed before any label
 
 
 def is_swapping(out: Location) -> bool:
