@@ -117,7 +117,7 @@ def plan_input(config: NightConfig, out: Location, *, console: Console) -> Plann
     """
     # By the plan, which is written when a run goes on to label. The account of the ingest is also that of a run that
     # was refused because files are gone: the next run would find none missing, and delete their labels.
-    before = labelled_dump_files(out)
+    before = labelled_dump_files(out) if config.format is not None else frozenset[str]()
     before = _ingested_files(out) if before is None else before
     source = night_input(config, out, console=console)
     account = source.ingested[1] if source.ingested else {"inputs": ()}

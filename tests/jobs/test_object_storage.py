@@ -77,6 +77,8 @@ def test_killed_and_run_again_in_a_store_it_gives_the_bytes_of_a_local_night(
     on_disk = json.loads((tmp_path / "two/report.json").read_bytes())
     assert in_store.pop("ignored_inputs").keys() == {"_SUCCESS"}
     assert on_disk.pop("ignored_inputs") == {}
+    for report in (in_store, on_disk):  # each names the earlier night in its own place
+        assert report["previous"].pop("used") == report["previous"].pop("asked")
     assert in_store == on_disk
     assert undisturbed.report["rows"]["reused"] > 0
     names = {name for name in files if name.count("/") == 0}
