@@ -75,6 +75,7 @@ class LedgerEntry(BaseModel):
             labelled + self.rejected == self.rows
             and self.rejected == (self.rejects.rows if self.rejects else 0)
             and 0 <= self.reused <= labelled
+            and 0 <= self.unknown_labels <= labelled
             and sum(self.bin_papers) == labelled
             and len(self.bin_papers) == N_SCORE_BINS
             and all(

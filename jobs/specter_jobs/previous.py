@@ -7,6 +7,7 @@ from typing import Any
 
 from specter_batch.errors import ConfigError, UsageError
 from specter_batch.files import read_json_model
+from specter_batch.output_marker import output_command
 from specter_batch.storage import Location
 from specter_jobs.config import PREVIOUS_DAYS, NightConfig
 from specter_jobs.gates import COMPARISON_GATES
@@ -104,7 +105,13 @@ def read_figures(night: Location) -> NightFigures | None:
 
 
 def _refuse_failed(night: Location) -> None:
-    """Refuse a night that is named outright, has a report and did not succeed."""
+    """Refuse what is named outright, and is the output of another command, or a night that did not succeed."""
+    command = output_command(night)
+    if command not in (None, "classify"):
+        raise ConfigError(
+            f"--previous {night}: holds the output of `specter-batch {command}`, and no night; give the OUT folder of "
+            "an earlier night"
+        )
     if read_figures(night) is not None:
         raise ConfigError(
             f"--previous {night}: that night did not succeed, there is no {SUCCESS_FILE} next to its {REPORT_FILE}; "

@@ -170,3 +170,9 @@ def test_a_drift_does_not_become_the_measure_of_the_night_after(night: RunNight,
         assert result.report["previous"]["used"] == str(tmp_path / "2026-03-01")
     assert str(tmp_path / "2026-03-03") in result.report["previous"]["passed_over"]
     assert f"The previous night is {tmp_path / '2026-03-01'}" in (tmp_path / day / "report.html").read_text()
+
+
+def test_the_output_of_another_command_is_no_earlier_night(night: RunNight, tiny_bundle: Path, tmp_path: Path) -> None:
+    dump = write_dump(tmp_path / "in/a.parquet", [paper(1)])
+    with pytest.raises(ConfigError, match="holds the output of `specter-batch export`, and no night"):
+        night(dump, previous=tiny_bundle)
