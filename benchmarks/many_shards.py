@@ -29,7 +29,7 @@ from rich.console import Console
 from specter_batch.encoding import TokenIds
 from specter_batch.graph import Logits
 from specter_batch.runtime import OnnxClassifier
-from specter_jobs import nightly
+from specter_jobs import from_dump, nightly
 from specter_jobs.config import NightConfig
 from specter_jobs.ledger import Ledger
 from specter_jobs.survey import Survey
@@ -43,13 +43,13 @@ ABSTRACT = "We studied the outcomes of patients in a large cohort and found that
 
 # One after the other in the main thread: seconds and memory of each can be told apart.
 STAGES: dict[str, list[tuple[Any, str]]] = {
-    "find files, read footers, plan": [(nightly, "parquet_inventory"), (nightly, "plan_shards")],
+    "find files, read footers, plan": [(from_dump, "parquet_inventory"), (from_dump, "plan_shards")],
     "plan.json": [(nightly, "write_inventory")],
     "open the ledger": [(Ledger, "__init__")],
     "earlier labels' files": [(nightly, "reusable_labels")],
     "survey": [(Survey, "__init__")],
     "which shards are done": [(Ledger, "finished")],
-    "label, without the model": [(nightly, "_label")],
+    "label, without the model": [(nightly, "label_shards")],
     "remove strangers": [(Ledger, "remove_strangers")],
     "report.json": [(nightly, "night_report")],
     "report.html": [(nightly, "night_html")],

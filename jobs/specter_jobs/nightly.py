@@ -92,7 +92,7 @@ def _run(
     started = time.time()
     others = tuple(night for night in config.reuse if night.resolve() != config.out.resolve())
     if len(others) < len(config.reuse):
-        log("--reuse of the night's own OUT is left out: a rerun keeps its labels by itself", level=logging.WARNING)
+        log("own output not reused", level=logging.WARNING, reuse=str(config.out))  # a rerun keeps its labels anyway
         config = config.model_copy(update={"reuse": others})
     # A DUMP that is not there leaves no folder behind; one that is ingested first is read below the folder's lock.
     planned = plan_input(config, config.out, console=console) if config.format is None else None
@@ -102,9 +102,6 @@ def _run(
     with claimed(config.out):
         night = NightIdentity.of(config, bundle, engine.kind, root=planned.root if planned else None)
         out, planned = folder_and_input(config, night, planned, console=console)
-        if out != config.out:
-            # Labels that the same model gave to the same texts need not be computed again.
-            config = config.model_copy(update={"reuse": (*config.reuse, config.out)})
         result = _labelled(
             config, bundle, engine, signals, out, night, planned, previous=previous, started=started, console=console
         )
@@ -168,9 +165,7 @@ def _labelled(
         ledger.remove_strangers(ordered, keep=listed_files(dump))
     report = night_report(plan, ordered, failed, bundle, ignored=ignored, dump=dump)
     report["labels_not_read"] = problem
-    # The night that this one replaces is no `--reuse`: a killed swap ends with the same report, without that night.
-    asked = [night for night in config.reuse if night != config.out]
-    report["reuse"] = workload.as_report() if asked else None
+    report["reuse"] = workload.as_report() if config.reuse else None
     report["previous"] = previous.as_report() if previous else None
     report["drift"] = drift_report(
         report, reference=bundle.reference(), previous=previous.figures if previous else None

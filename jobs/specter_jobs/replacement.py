@@ -62,7 +62,7 @@ def folder_to_label(out: Location, held: HeldNight, night: NightIdentity, *, rep
     if held.is_empty or not differences:
         if begun:
             log(
-                "an unfinished replacement is left alone; remove the folder if it is not wanted",
+                "unfinished replacement left",
                 level=logging.WARNING,
                 folder=str(staging),
             )
@@ -75,7 +75,7 @@ def folder_to_label(out: Location, held: HeldNight, night: NightIdentity, *, rep
             f"one is complete{more}"
         )
     if held_in(staging).differences(night):
-        log("an unfinished replacement by another night is removed", level=logging.WARNING, folder=str(staging))
+        log("unfinished replacement removed", level=logging.WARNING, folder=str(staging))
         _remove(staging)
     log("replacing a night", level=logging.WARNING, out=str(out), held=str(held), folder=str(staging))
     return staging

@@ -55,7 +55,7 @@ def reusable_labels(nights: Sequence[Location], *, tonight: NightIdentity, proba
         names = names_in(night)
         if not has_ledger(names):
             if output_command(night, names=names) == "classify":
-                log("the earlier night ended before it labelled anything", level=logging.WARNING, reuse=str(night))
+                log("earlier night has no labels", level=logging.WARNING, reuse=str(night))
                 continue
             raise ConfigError(f"--reuse {night}: no output of this job, {LEDGER_FILE} is missing")
         newest = {entry.shard: entry for entry in read_entries(night)}
@@ -106,7 +106,7 @@ def _intact(night: Location, entries: Sequence[LedgerEntry]) -> list[LedgerEntry
     damaged = [entry.labels.name for entry, intact in zip(entries, good, strict=True) if not intact]
     if damaged:
         log(
-            "label files of an earlier night are missing or damaged and are not reused",
+            "damaged labels not reused",
             level=logging.WARNING,
             reuse=str(night),
             files=len(damaged),

@@ -88,7 +88,10 @@ def _judge(paper: Any, english: EnglishFilter | None) -> tuple[str, str] | Drop:
     title, abstract = paper.get("title"), paper.get("abstract")
     for name, value in (("title", title), ("abstract", abstract)):
         if not isinstance(value, str | None):
-            return Drop(reason="malformed_record", detail=f"{name} should be text, got {str(value)[:80]}")
+            return Drop(
+                reason="malformed_record",
+                detail=f"{name} should be text, got {json.dumps(value, ensure_ascii=False)[:80]}",
+            )
         if value and not _is_unicode(value):
             return Drop(reason="malformed_record", detail=f"{name} is not valid Unicode")
     if title is None or is_missing(title):

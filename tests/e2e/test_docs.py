@@ -21,7 +21,7 @@ from specter_batch.cli import build_app
 from specter_batch.sample import write_sample
 
 # What a shell may have in front of our command, and behind it.
-OURS = re.compile(r"(?<![\w.'-])specter-batch +(?=[a-z])([^|&;\n`]*)|-m specter_batch +([^|&;\n`]*)")
+OURS = re.compile(r"(?<![\w.'-])specter-batch +(?=[a-z])((?:'[^'\n]*'|[^|&;\n`])*)|-m specter_batch +([^|&;\n`]*)")
 
 
 @cache
