@@ -16,7 +16,8 @@ from specter_batch.storage import Location
 from specter_batch.url_path import UrlPath
 from specter_jobs.config import NightConfig
 from specter_jobs.dumps.formats import Format
-from specter_jobs.dumps.ingest import ACCOUNT_FILE, IngestRequest, ingest
+from specter_jobs.dumps.identity import ACCOUNT_FILE
+from specter_jobs.dumps.ingest import IngestRequest, ingest
 from specter_jobs.dumps.record_writer import PAPERS
 from specter_jobs.dumps.table_layout import TableLayout
 from specter_jobs.dumps.tables import TableColumns

@@ -44,6 +44,9 @@ def ingest(
     quote: Quote = None,
     escape: Escape = None,
     encoding: Encoding = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace finished papers of another ingest in OUT.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Turn a public dump into canonical papers; run again, it goes on where it stopped."""
@@ -67,6 +70,7 @@ def ingest(
         out=out,
         label=label,
         years=_years(year),
+        replace=replace,
         workers=workers or usable_cpus(),
     )
     with interruptible("what is finished is kept, run the same command again to go on"):

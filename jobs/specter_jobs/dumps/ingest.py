@@ -23,22 +23,21 @@ from specter_batch.url_path import UrlPath
 from specter_jobs.dumps.account import account_of
 from specter_jobs.dumps.file_order import in_order, warnings_of
 from specter_jobs.dumps.formats import Format
+from specter_jobs.dumps.identity import ACCOUNT_FILE, IngestIdentity, begin
 from specter_jobs.dumps.inputs import dump_kind, silent
 from specter_jobs.dumps.ledger import IngestLedger
 from specter_jobs.dumps.newest import already_taken, losers_by_unit, take_out, wanted_out
 from specter_jobs.dumps.pool import Outcome, Work, run_unit, run_units
-from specter_jobs.dumps.record_writer import DUMP_SCHEMA, INDEX, PAPERS, REJECTS, SCRATCH
+from specter_jobs.dumps.record_writer import DUMP_SCHEMA, INDEX, NO_PAPERS_FILE, PAPERS, REJECTS, SCRATCH
 from specter_jobs.dumps.records import ReadOptions
-from specter_jobs.dumps.unit import IngestTask, IngestUnit
+from specter_jobs.dumps.unit import IngestTask, IngestUnit, output_name
 from specter_jobs.interrupts import sigterm_interrupts
 from specter_jobs.ledger import binding_of
 from specter_jobs.lock import locked
 
 COMMAND = "ingest"
-SUCCESS_FILE, ACCOUNT_FILE = "_SUCCESS", "ingest.json"
+SUCCESS_FILE = "_SUCCESS"
 EXIT_FILES_FAILED = 3
-# The papers of a dump without any. The names of other files have a hash in them.
-NO_PAPERS_FILE = "none-00000.parquet"
 # Raised when the same dump and options give other output files than an earlier version did.
 OUTPUT_VERSION = 2
 
@@ -51,7 +50,9 @@ class IngestRequest:
         format: The dump's format.
         source: Its file, folder or glob.
         out: Folder for papers, rejects, the account and the ledger.
-        writes: Folder that the calling command writes, if `out` is a part of it; it is no part of the dump.
+        writes: Folder that the calling command writes, if `out` is a part of it; it is no part of the dump, and the
+            calling command decides what may be replaced there.
+        replace: Whether finished papers of another ingest in `out` may be replaced.
         label: The field that becomes the label, `none`, or None for the format's own.
         years: First and last year wanted, each None where open.
         workers: Files read at once.
@@ -61,6 +62,7 @@ class IngestRequest:
     source: str
     out: Path
     writes: Path | None = None
+    replace: bool = False
     label: str | None = None
     years: tuple[int | None, int | None] | None = None
     workers: int = 1
@@ -85,7 +87,7 @@ def ingest(request: IngestRequest, *, console: Console) -> IngestResult:
         console: For progress; nothing is printed to standard output.
 
     Raises:
-        SpecterBatchError: It could not start, or no file is of the format.
+        SpecterBatchError: It could not start, or would replace papers of another ingest, or no file is of the format.
         KeyboardInterrupt: On Ctrl-C or SIGTERM; what is finished is kept.
     """
     began = time.monotonic()
@@ -95,10 +97,14 @@ def ingest(request: IngestRequest, *, console: Console) -> IngestResult:
     out = _claim(request.out)
     task = IngestTask(format=request.format, options=options, out=out, binding=_binding(request.format, options))
     with locked(out), sigterm_interrupts():
+        ledger = IngestLedger(out, binding=task.binding)
+        identity = IngestIdentity.of(str(located(request.source)), request.format, options)
+        part = request.writes is not None
+        names = {unit.name for unit in units}
+        begun = begin(out, ledger, identity, units=names, replace=request.replace or part)
         (out / SUCCESS_FILE).unlink(missing_ok=True)
         for left in out.glob(f"{SCRATCH}*"):
             shutil.rmtree(left)  # by a kill
-        ledger = IngestLedger(out, binding=task.binding)
         fresh, failed = _read(units, task, ledger, workers=request.workers, console=console)
         good = [unit for unit in units if unit.name not in failed]
         if not good and all(outcome.wrong_format for outcome in failed.values()):
@@ -106,7 +112,8 @@ def ingest(request: IngestRequest, *, console: Console) -> IngestResult:
             raise PaperSchemaError(f"{units[0].name}: {first}")
         failed |= _resolve(good, task, ledger)
         entries = [ledger.entries[unit.name] for unit in units if unit.name not in failed]
-        ledger.remove_strangers(entries)
+        begun.take_over()
+        strangers = ledger.remove_strangers(entries, ours={output_name(name) for name in begun.record.units})
         if not any(entry.papers for entry in entries):
             # A reader of the folder finds the columns, as it does in a folder with papers.
             with written_whole(out / PAPERS / NO_PAPERS_FILE) as partial:
@@ -116,7 +123,8 @@ def ingest(request: IngestRequest, *, console: Console) -> IngestResult:
         account = _described(request, options) | account_of(
             entries, errors, ignored=inventory.ignored, fresh=fresh, seconds=time.monotonic() - began
         )
-        account["warnings"] = warnings_of(unnumbered, entries)
+        removed = [] if part else begun.removed(names | inventory.failed.keys())
+        account["warnings"] = [*warnings_of(unnumbered, entries), *removed, *strangers]
         for warning in account["warnings"]:
             print_above(console, f"warning: {warning}", style="yellow")
         write_json(out / ACCOUNT_FILE, account)

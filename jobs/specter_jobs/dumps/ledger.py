@@ -1,16 +1,20 @@
 """The ingest's ledger: which input files are done, for which content and options; one line a file, written last."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
 from specter_batch.bundle import file_sha256
-from specter_jobs.dumps.record_writer import INDEX, PAPERS, REJECTS
+from specter_batch.stored_names import storable
+from specter_jobs.dumps.record_writer import INDEX, NO_PAPERS_FILE, PAPERS, REJECTS
 from specter_jobs.journal import append_entry, read_journal
 from specter_jobs.writer import OutputFile
 
 LEDGER_FILE = "ingest.jsonl"
+_OUTPUT_NAME = re.compile(r"(.+)-\d{5}\.parquet", re.DOTALL)
+_PARTIAL_NAME = re.compile(r"\..+\.parquet\.partial", re.DOTALL)
 
 
 class IngestEntry(BaseModel):
@@ -84,8 +88,20 @@ class IngestLedger:
     def __init__(self, out: Path, *, binding: str) -> None:
         self._out = out
         self._path = out / LEDGER_FILE
-        self.entries = {
-            entry.unit: entry for entry in read_journal(self._path, IngestEntry) if entry.binding == binding
+        self._newest = {entry.unit: entry for entry in read_journal(self._path, IngestEntry)}
+        self.entries = {unit: entry for unit, entry in self._newest.items() if entry.binding == binding}
+        self._binding = binding
+
+    @property
+    def has_other_options(self) -> bool:
+        """Whether the newest entry of a unit was made with other options, or by another version."""
+        return any(entry.binding != self._binding for entry in self._newest.values())
+
+    def papers_held(self) -> dict[str, int]:
+        """Return how many papers are there of each unit that was ever finished, with whatever options."""
+        return {
+            unit: sum(file.rows for file in entry.papers if (self._out / file.name).exists())
+            for unit, entry in self._newest.items()
         }
 
     def finished(self, unit: str) -> IngestEntry | None:
@@ -104,13 +120,32 @@ class IngestLedger:
         """Take a unit's line back before its files are rewritten, so that a kill in between is seen."""
         self.commit(entry.model_copy(update={"content": ""}))
 
-    def remove_strangers(self, entries: Iterable[IngestEntry]) -> None:
-        """Remove output files that belong to none of these entries: left by other options, inputs or a kill."""
+    def remove_strangers(self, entries: Iterable[IngestEntry], *, ours: Collection[str]) -> list[str]:
+        """Remove output files that belong to none of these entries: left by other options, inputs or a kill.
+
+        Args:
+            entries: What the folder is to hold.
+            ours: Names of the output files of every unit that was ever begun; other files are a user's, and stay.
+
+        Returns:
+            A warning about parquet that a user put there, if there is any.
+        """
         known = {file.name for entry in entries for file in entry.outputs}
+        left = []
         for kind in (PAPERS, REJECTS, INDEX):
-            for path in (self._out / kind).iterdir():
-                if path.relative_to(self._out).as_posix() not in known and path.suffix in (".parquet", ".partial"):
+            for path in sorted((self._out / kind).iterdir()):
+                name = path.relative_to(self._out).as_posix()
+                if name in known or not path.is_file():
+                    continue
+                part = _OUTPUT_NAME.fullmatch(path.name)
+                if path.name == NO_PAPERS_FILE or _PARTIAL_NAME.fullmatch(path.name) or (part and part[1] in ours):
                     path.unlink()
+                elif path.suffix == ".parquet":
+                    left.append(storable(name))
+        if not left:
+            return []
+        shown = ", ".join(left[:3]) + (f" and {len(left) - 3} more" if len(left) > 3 else "")
+        return [f"not written by this ingest, and left alone: {shown}; move it away if it is not to be labelled"]
 
 
 def _is_whole(out: Path, file: OutputFile) -> bool:

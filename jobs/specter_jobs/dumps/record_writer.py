@@ -15,6 +15,8 @@ from specter_batch.parquet_file import table_writer
 from specter_jobs.writer import OutputFile
 
 PAPERS, REJECTS, INDEX = "papers", "rejects", "_index"
+# The papers of a dump without any. The names of other files have a hash in them.
+NO_PAPERS_FILE = "none-00000.parquet"
 # How the names of temporary folders in the output folder begin.
 SCRATCH = "_scratch."
 

@@ -37,10 +37,15 @@ class IngestUnit:
 
     @property
     def output_name(self) -> str:
-        """The name of its output files: readable, safe as a file name, and unique by the hash of the path."""
-        readable = re.sub(r"[^A-Za-z0-9._-]+", "_", PurePosixPath(self.name).name.partition(".")[0]).lstrip("._")[:60]
-        digest = hashlib.blake2b(self.name.encode(), digest_size=6).hexdigest()
-        return f"{readable or 'papers'}-{digest}"
+        """The name of its output files."""
+        return output_name(self.name)
+
+
+def output_name(unit: str) -> str:
+    """Return the name of a unit's output files: readable, safe as a file name, and unique by the hash of the path."""
+    readable = re.sub(r"[^A-Za-z0-9._-]+", "_", PurePosixPath(unit).name.partition(".")[0]).lstrip("._")[:60]
+    digest = hashlib.blake2b(unit.encode(), digest_size=6).hexdigest()
+    return f"{readable or 'papers'}-{digest}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -161,7 +161,7 @@ def test_a_file_that_only_moved_its_date_is_not_read_again(dump: Path, tmp_path:
 @pytest.mark.parametrize("more", [{"label": "category"}, {"years": (2000, None)}])
 def test_other_options_read_everything_again(dump: Path, tmp_path: Path, more: dict[str, Any]) -> None:
     run("arxiv", dump, tmp_path / "out")
-    assert run("arxiv", dump, tmp_path / "out", **more).account["this_run"]["files"] == 2
+    assert run("arxiv", dump, tmp_path / "out", **more, replace=True).account["this_run"]["files"] == 2
 
 
 def test_a_lost_output_file_is_made_again(dump: Path, tmp_path: Path) -> None:
