@@ -97,6 +97,8 @@ def main() -> None:
         _wrong_usage(error)
     except (KeyboardInterrupt, typer.Abort):
         _fail("interrupted", exit_code=EXIT_INTERRUPTED)
+    except SystemExit:
+        sys.exit(0)  # of click and rich, when the reader of what they print has gone away; no command leaves this way
     except SpecterBatchError as error:
         _fail(str(error), exit_code=error.exit_code)
     except ModuleNotFoundError as error:

@@ -185,3 +185,13 @@ def test_an_interruption_can_say_how_to_go_on(capsys: pytest.CaptureFixture[str]
 
 def test_an_exit_code_that_a_command_chose_is_kept(failing: Callable[[BaseException], Outcome]) -> None:
     assert failing(typer.Exit(3)) == (3, "", "")
+
+
+@pytest.mark.parametrize("words", [["--help"], ["ingest", "--help"]])
+def test_a_reader_of_the_help_may_go_away(words: list[str]) -> None:
+    command = [sys.executable, "-m", "specter_batch", *words]
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as stdout:
+        done = subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
