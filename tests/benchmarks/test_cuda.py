@@ -51,9 +51,12 @@ def shape(model: onnx.ModelProto) -> tuple[Counter[str], Counter[tuple[int, ...]
 
 
 def test_the_graph_that_is_kept_is_the_one_that_export_writes_today() -> None:
-    kept = load_hollow(make_inputs.GRAPH_FILE)
     assert make_inputs.GRAPH_FILE.stat().st_size < 2 << 20
-    assert shape(kept) == shape(make_inputs.hollow_graph())
+    kept = shape(load_hollow(make_inputs.GRAPH_FILE))
+    two, three = (shape(make_inputs.hollow_graph(layers=layers)) for layers in (2, 3))
+    for found, small, larger in zip(kept, two, three, strict=True):
+        a_layer = larger - small
+        assert found == Counter({name: small[name] + 10 * a_layer[name] for name in small | larger})  # 12 layers
 
 
 def test_lengths_have_the_mean_that_is_claimed() -> None:
@@ -62,8 +65,10 @@ def test_lengths_have_the_mean_that_is_claimed() -> None:
     assert abs(lengths.mean() - make_inputs.MEAN_TOKENS) < 3
 
 
-def test_a_filled_graph_is_the_same_for_the_same_seed() -> None:
-    models = [make_inputs.hollow_graph(layers=1) for _ in range(2)]
+def test_a_filled_graph_is_the_same_for_the_same_seed(tmp_path: Path) -> None:
+    hollow_file = tmp_path / "graph.xz"
+    save_hollow(make_inputs.hollow_graph(layers=1), hollow_file)
+    models = [load_hollow(hollow_file) for _ in range(2)]
     for model in models:
         fill(model, seed=3)
     assert models[0].graph.initializer == models[1].graph.initializer
@@ -71,7 +76,7 @@ def test_a_filled_graph_is_the_same_for_the_same_seed() -> None:
 
 def test_one_command_measures_and_runs_nights(tmp_path: Path) -> None:
     save_hollow(make_inputs.hollow_graph(layers=2), tmp_path / "graph.onnx.xz")
-    ways = "ours_16384 bound unfused fp32 torch_fp16 torch_bf16"
+    ways = "ours_16384 bound unfused fp32 torch_bf16"
     settings_of_run = {
         "PYTHON": sys.executable,
         "DEVICE": "cpu",
