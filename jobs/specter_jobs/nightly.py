@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -217,6 +218,7 @@ def _surveyed(
             scratch=scratch,
             advance=advance,
         )
+        pa.default_memory_pool().release_unused()  # texts of the whole input have passed through it
         try:
             yield survey
         finally:

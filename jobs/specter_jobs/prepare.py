@@ -21,6 +21,9 @@ from specter_jobs.rejects import Mask, screen_columns
 from specter_jobs.shards import ShardReader
 from specter_jobs.survey import Decisions, SurveyedShard, content_hash
 
+# A shard of 5,000 ordinary papers holds 7 MB of text. Giving back the memory of a larger one is worth the time.
+LARGE_BYTES = 16 << 20
+
 
 @dataclass(frozen=True, kw_only=True)
 class Truth:
@@ -175,6 +178,9 @@ class ShardPreparer:
             copies=copies,
             asked=asked,
         )
+        if papers.table.nbytes > LARGE_BYTES:
+            del papers
+            pa.default_memory_pool().release_unused()  # before the tokenizer needs memory of its own
         return screened, [texts[at] for at in asked]
 
     def tokenize(self, texts: Sequence[str]) -> list[TokenIds]:

@@ -207,7 +207,10 @@ class ShardReader:
             )
             self._file, self._rest, self._position = shard.file, None, shard.file.group_starts[group]
         self._take(shard.start - self._position)
-        return self._take(shard.rows)
+        papers = self._take(shard.rows)
+        if self._position == shard.file.rows:  # the decoder would hold the last row group's text once more
+            self._file, self._batches, self._rest = None, iter(()), None
+        return papers
 
     def _take(self, rows: int) -> PaperBatch:
         tables: list[pa.Table] = []
