@@ -253,7 +253,7 @@ def canonical_papers(
         text, broken = _as_text(batch.column(columns[name]))
         if name != "label":
             invalid |= broken
-            text = _without_missing(text)
+            text = text if name == "paper_id" else _without_missing(text)
         arrays.append(text)
     return PaperBatch(table=pa.table(arrays, schema=PAPER_SCHEMA), invalid_unicode=invalid)
 

@@ -47,7 +47,7 @@ def test_the_papers_of_every_command_have_null_for_what_is_missing() -> None:
     found = canonical_papers(batch, columns).table.to_pylist()
     assert [tuple(row.values()) for row in found] == [
         ("a", None, None, "None"),
-        (None, "T", None, "x"),
+        ("None", "T", None, "x"),
         ("b", "T", "A", None),
     ]
 

@@ -114,11 +114,12 @@ def _escaped(value: str) -> str:
 
 
 def _is_ours(path: Path) -> bool:
-    """Say whether a file is empty or begins as `render` begins it."""
-    begin = f"# HELP {PREFIX}".encode()
+    """Say whether a file is empty or begins with one of our metrics, with or without its help."""
+    begins = (f"# HELP {PREFIX}".encode(), PREFIX.encode())
     try:
         with path.open("rb") as file:
-            return file.read(len(begin)) in (b"", begin)
+            head = file.read(max(map(len, begins)))
+            return not head or head.startswith(begins)
     except OSError as error:
         raise ConfigError(f"--metrics-file {path}: cannot be read ({error.strerror})") from error
 
