@@ -4,6 +4,7 @@ Only modules that load in an instant are imported here: a signal that comes whil
 While a command works it may have handlers of its own (`specter_jobs.interrupts`), which ours come back after.
 """
 
+import atexit
 import os
 import signal
 import sys
@@ -31,6 +32,8 @@ def settled() -> int | None:
 
 def main() -> None:
     """Run the command line."""
+    # Registered first, so called last: Python then takes its handlers away, and a signal would give a code of its own.
+    atexit.register(signal.signal, signal.SIGTERM, signal.SIG_IGN)
     before = signal.signal(signal.SIGTERM, _end)
     assert before is not None  # noqa: S101 - nothing but Python has set handlers yet
     interrupt = signal.getsignal(signal.SIGINT)

@@ -68,7 +68,7 @@ class Trials:
         assert whole.status == 0, whole.output
         expected = self._outcome(root)
         points = chosen_points(whole.points)
-        assert len(points) > 5
+        assert whole.points > 5
         failures: list[str] = []
         for number in points:
             shutil.rmtree(root)

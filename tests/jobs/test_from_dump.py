@@ -68,7 +68,7 @@ def test_labels_of_a_dump_are_not_lost_to_another_dump_or_a_file_that_is_gone(ni
     gone.rename(tmp_path / "in/b.jsonl")
     assert night(tmp_path / "in", format="jsonl").manifest["this_run"]["shards"] == 0
     result = night(tmp_path / "other.jsonl", format="jsonl", replace=True)
-    assert (result.exit_code, result.report["rows"]["reused"]) == (0, 6)
+    assert (result.exit_code, result.report["rows"]["labelled"]) == (0, 9)
     assert {row["paper_id"] for row in read_all(tmp_path / "out/labels")} == {f"p{number}" for number in range(9)}
     verified = verify_night(tmp_path / "out")
     assert (verified.differences, verified.notes) == ([], [])
