@@ -213,10 +213,10 @@ def test_a_shard_from_another_process_is_read_on_from_where_the_last_one_ended(t
     plan = plan_shards(parquet_inventory(file), columns=PaperColumns(), shard_rows=10)
     reader = ShardReader()
     opened = []
-    for shard in plan.shards:
+    for shard in plan.shards[:-1]:  # the file's last shard closes it
         reader.read(pickle.loads(pickle.dumps(shard)))  # noqa: S301 - our own bytes
         opened.append(reader._batches)
-    assert opened[0] is opened[1] is opened[2]
+    assert opened[0] is opened[1]
 
 
 def test_what_is_known_of_a_shard_travels_without_its_neighbours(tmp_path: Path) -> None:
