@@ -1,9 +1,9 @@
-import re
 import stat
 from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from night_reports import manifest_of, report_of
 from papers_on_disk import RunNight, paper, write_dump
@@ -11,26 +11,19 @@ from specter_batch.errors import ConfigError
 from specter_jobs.gates import GateLimits
 from specter_jobs.metrics_file import night_metrics, render, write_metrics
 
-LABEL = r'[a-zA-Z_][a-zA-Z0-9_]*="(?:[^"\\\n]|\\\\|\\"|\\n)*"'
-SAMPLE = re.compile(rf"(specter_batch_[a-z0-9_]+)(?:\{{({LABEL}(?:,{LABEL})*)\}})? (-?[0-9][0-9.e+-]*)")
-
 
 def samples(text: str) -> dict[str, float]:
-    """Parse the text format, strictly; the keys are names with labels."""
+    """Parse the text format; the keys are names with labels."""
     assert text.endswith("\n")
     found: dict[str, float] = {}
-    announced = ""
-    for line in text.splitlines():
-        if line.startswith("# TYPE "):
-            _, _, announced, kind = line.split(" ")
-            assert kind == "gauge"
-        elif not line.startswith("# HELP "):
-            match = SAMPLE.fullmatch(line)
-            assert match, line
-            assert match[1] == announced
-            key = f"{match[1]}{{{match[2]}}}" if match[2] else match[1]
+    for family in text_string_to_metric_families(text):
+        assert (family.type, bool(family.documentation)) == ("gauge", True)
+        for sample in family.samples:
+            assert sample.name == family.name
+            labels = ",".join(f'{name}="{value}"' for name, value in sample.labels.items())
+            key = f"{sample.name}{{{labels}}}" if labels else sample.name
             assert key not in found
-            found[key] = float(match[3])
+            found[key] = sample.value
     return found
 
 
@@ -69,8 +62,27 @@ def test_what_a_night_does_not_have_is_left_out() -> None:
 
 def test_label_values_are_escaped() -> None:
     report = report_of()
-    report["rejects_by_reason"] = {'a "quoted"\\ reason\nof two lines': 3}
-    assert told(report)[r'specter_batch_rejects{reason="a \"quoted\"\\ reason\nof two lines"}'] == 3
+    reason = 'a "quoted"\\ reason\nof two lines'
+    report["rejects_by_reason"] = {reason: 3}
+    assert told(report)[f'specter_batch_rejects{{reason="{reason}"}}'] == 3
+
+
+def test_the_names_labels_and_help_lines_that_dashboards_use_stay(tmp_path: Path) -> None:
+    report = report_of(previous=report_of(seed=4), gates=GateLimits(min_rows=1))
+    write_metrics(tmp_path / "night.prom", report, manifest_of(report), exit_code=0, now=1763800000.25)
+    lines = (tmp_path / "night.prom").read_text().splitlines()
+    assert lines[:3] == [
+        "# HELP specter_batch_rows Rows of the input by outcome.",
+        "# TYPE specter_batch_rows gauge",
+        'specter_batch_rows{outcome="labelled"} 200.0',
+    ]
+    assert lines[-1] == "specter_batch_last_success_timestamp_seconds 1.76380000025e+09"
+    names = [line.split()[2].removeprefix("specter_batch_") for line in lines if line.startswith("# TYPE")]
+    assert names == [
+        "rows", "rejects", "shards", "papers_per_second", "model_wait_share", "seconds", "macro_f1", "mean_score",
+        "psi", "js_distance", "gate_passed", "exit_code", "info", "last_run_timestamp_seconds",
+        "last_success_timestamp_seconds",
+    ]  # fmt: skip
 
 
 def test_a_failed_night_keeps_the_time_of_the_last_success(tmp_path: Path) -> None:
@@ -83,9 +95,10 @@ def test_a_failed_night_keeps_the_time_of_the_last_success(tmp_path: Path) -> No
     assert times == [None, 1763800000.25, 1763800000.25, 1763800000.25, 1764000000.0]
 
 
-def test_a_time_that_is_none_counts_as_no_time(tmp_path: Path) -> None:
+@pytest.mark.parametrize("time", ["1.2.3", "NaN", "", "{", 'a"', "1" * 400])
+def test_a_last_success_that_is_no_time_is_ignored(tmp_path: Path, time: str) -> None:
     file, report = tmp_path / "night.prom", report_of()
-    file.write_text("specter_batch_last_success_timestamp_seconds 1.2.3\n")
+    file.write_text(f"specter_batch_last_success_timestamp_seconds {time}\n")
     write_metrics(file, report, manifest_of(report), exit_code=4, now=1.0)
     assert "specter_batch_last_success_timestamp_seconds" not in samples(file.read_text())
 
