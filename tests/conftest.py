@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from s3_server import S3Server, running_s3_server
+from support.s3_server import S3Server, running_s3_server
 
 # Set before any test module imports transformers or tokenizers: both read them once, at import.
 os.environ["HF_HUB_OFFLINE"] = "1"

@@ -13,7 +13,7 @@ from specter_batch.device import Device, cuda_problem
 from specter_batch.encoding import pad_batch
 from specter_batch.errors import BundleError, FingerprintError, ProviderError
 from specter_batch.graph import Graph
-from tiny_graphs import EXPECTED, PAPERS, save_graph
+from support.tiny_graphs import EXPECTED, PAPERS, save_graph
 
 CPU = Device(kind="cpu")
 without_cuda = pytest.mark.skipif(cuda_problem(0) is None, reason="tells what happens without CUDA; hide the card")

@@ -8,7 +8,7 @@ import pytest
 
 from specter_batch.errors import ProviderError
 from specter_batch.placement import RECORD_PLACEMENT, SHAPE_OPERATORS, check_placement
-from tiny_graphs import save_graph
+from support.tiny_graphs import save_graph
 
 
 @dataclass(frozen=True)

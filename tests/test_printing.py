@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from night_reports import report_of
 from specter_batch.scores import label_tables_markdown
 from specter_jobs.report import night_markdown
+from support.night_reports import report_of
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("specter_batch", "export/specter_export", "jobs/specter_jobs")

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from onnxruntime.capi.onnxruntime_pybind11_state import EPFail, Fail, RuntimeException
 
-from small_card import OUT_OF_MEMORY, SmallCard
 from specter_batch import runtime
 from specter_batch.bundle import ModelBundle, file_sha256
 from specter_batch.bundle_manifest import BundleManifest, GraphEntry, GraphParity
@@ -17,7 +16,8 @@ from specter_batch.device import Device
 from specter_batch.encoding import TokenIds
 from specter_batch.errors import ProviderError
 from specter_batch.runtime import OnnxClassifier, Predictions
-from tiny_graphs import EXPECTED, PAPERS, save_graph
+from support.small_card import OUT_OF_MEMORY, SmallCard
+from support.tiny_graphs import EXPECTED, PAPERS, save_graph
 
 CPU = Device(kind="cpu")
 # Predictions

@@ -12,8 +12,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from papers_on_disk import paper, write_dump
-from s3_server import S3Server
 from specter_batch.bundle import ModelBundle
 from specter_batch.errors import BundleError, FingerprintError, PaperSchemaError, StorageError
 from specter_batch.files import write_text, written_whole
@@ -21,6 +19,8 @@ from specter_batch.input_inventory import parquet_inventory
 from specter_batch.papers import open_parquet
 from specter_batch.storage import in_parallel, located, names_in, sizes_in
 from specter_batch.url_path import UrlPath
+from support.papers_on_disk import paper, write_dump
+from support.s3_server import S3Server
 
 _folders = count(1)
 

@@ -10,8 +10,8 @@ import pytest
 import scaling
 from bench_papers import read_usable
 
-from drawings import assert_readable_in_dark_and_light, elements
 from specter_batch.sample import SamplePaths
+from support.drawings import assert_readable_in_dark_and_light, elements
 
 SMALLEST = 10
 

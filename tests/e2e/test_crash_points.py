@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from crash_points import CrashServer, chosen_points, crash_server, tree
-from papers_on_disk import GERMAN, paper, write_dump
 from specter_batch.bundle import ModelBundle
 from specter_batch.training.run import TrainingRun
+from support.crash_points import CrashServer, chosen_points, crash_server, tree
+from support.papers_on_disk import GERMAN, paper, write_dump
 
 KILLED = -9
 Outcome = dict[str, object]

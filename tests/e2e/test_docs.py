@@ -15,10 +15,10 @@ import pytest
 import yaml
 from typer.main import get_command
 
-from pages import BLOCK, PAGES, README, ROOT, blocks, commands, run_in_new_process, run_ours
 from specter_batch.bundle_manifest import BundleManifest, GraphEntry, GraphParity
 from specter_batch.cli import build_app
 from specter_batch.sample import write_sample
+from support.pages import BLOCK, PAGES, README, ROOT, blocks, commands, run_in_new_process, run_ours
 
 # What a shell may have in front of our command, and behind it.
 OURS = re.compile(r"(?<![\w.'-])specter-batch +(?=[a-z])((?:'[^'\n]*'|[^|&;\n`])*)|-m specter_batch +([^|&;\n`]*)")

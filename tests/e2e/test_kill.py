@@ -7,8 +7,8 @@ import sys
 import time
 from pathlib import Path
 
-from papers_on_disk import label_bytes
 from specter_batch.sample import SamplePaths
+from support.papers_on_disk import label_bytes
 
 KILLS = 25
 

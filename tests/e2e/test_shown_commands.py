@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from dumps_shown import DUMPS, OPENALEX
-from pages import PAGES, ROOT, blocks, commands, run_in_new_process, run_ours, run_python
 from specter_batch.sample import SamplePaths
 from specter_batch.training.run import TrainingRun
+from support.dumps_shown import DUMPS, OPENALEX
+from support.pages import PAGES, ROOT, blocks, commands, run_in_new_process, run_ours, run_python
 
 # The block that tests/jobs/test_object_storage.py runs, against a server.
 RUN_ELSEWHERE = ("docs/object-storage.md", "sh")

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from papers_on_disk import RunNight
 from specter_jobs.config import NightConfig
 from specter_jobs.nightly import NightResult, run_night
+from support.papers_on_disk import RunNight
 
 
 @pytest.fixture

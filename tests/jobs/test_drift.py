@@ -8,8 +8,6 @@ import pytest
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import chi2
 
-from night_reports import report_of
-from papers_on_disk import RunNight, paper, write_dump
 from specter_batch.bundle import ModelBundle
 from specter_batch.errors import ConfigError
 from specter_batch.sample import SamplePaths
@@ -21,6 +19,8 @@ from specter_jobs.drift import (
     reject_rate,
 )
 from specter_jobs.previous import read_figures
+from support.night_reports import report_of
+from support.papers_on_disk import RunNight, paper, write_dump
 
 
 def counts(*values: float) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

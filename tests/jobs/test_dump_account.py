@@ -10,12 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from papers_on_disk import RunNight, paper, read_all
 from specter_batch.errors import ShardError
 from specter_jobs.dump_account import DumpAccount
 from specter_jobs.gates import GateLimits
 from specter_jobs.rejects import REJECT_SCHEMA
 from specter_jobs.verify import verify_night
+from support.papers_on_disk import RunNight, paper, read_all
 
 # Lines of a dump, and the reason for which each is rejected; None: it becomes a label.
 KINDS: dict[str, str | None] = {

@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from papers_on_disk import GERMAN, RunNight, paper, write_dump
 from specter_batch.bundle import ModelBundle
 from specter_batch.cli import app, build_app
 from specter_batch.errors import BundleError, ConfigError, PaperSchemaError
@@ -16,6 +15,7 @@ from specter_jobs.config import NightConfig
 from specter_jobs.estimate import estimate_night
 from specter_jobs.sampling import sample_shards
 from specter_jobs.shards import plan_shards
+from support.papers_on_disk import GERMAN, RunNight, paper, write_dump
 
 
 def estimate(dump: Path, bundle: Path, **changes: Any) -> dict[str, Any]:

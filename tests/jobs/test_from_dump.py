@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from papers_on_disk import RunNight, label_bytes, paper, read_all
 from specter_batch.errors import ConfigError, PaperSchemaError
 from specter_jobs.verify import verify_night
+from support.papers_on_disk import RunNight, label_bytes, paper, read_all
 
 
 def write_lines(path: Path, numbers: range) -> Path:

@@ -8,14 +8,14 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from night_reports import report_of
-from papers_on_disk import RunNight, paper, read_all, write_dump
 from specter_batch.cli import build_app
 from specter_batch.errors import ConfigError
 from specter_jobs.cli import classify
 from specter_jobs.config import NightConfig
 from specter_jobs.gates import GateLimits, describe_gate, gates_markdown, judge
 from specter_jobs.verify import verify_night
+from support.night_reports import report_of
+from support.papers_on_disk import RunNight, paper, read_all, write_dump
 
 REPORT = report_of(previous=report_of(seed=5))
 REPORT["rejects_by_reason"] = REPORT["rejects_by_reason"] | {"not_finite": 50}

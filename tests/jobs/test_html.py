@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
-from drawings import assert_asks_for_nothing, assert_readable_in_dark_and_light, text_of
-from night_reports import entry_of, manifest_of, report_of
-from papers_on_disk import RunNight
 from specter_batch.sample import SamplePaths
 from specter_jobs.gates import GateLimits
 from specter_jobs.html import MAX_SPANS, N_SLOWEST, night_html
 from specter_jobs.ledger import LedgerEntry
+from support.drawings import assert_asks_for_nothing, assert_readable_in_dark_and_light, text_of
+from support.night_reports import entry_of, manifest_of, report_of
+from support.papers_on_disk import RunNight
 
 EVIL = "<script>alert('x')</script>"
 MANY = tuple(f"Class number {i}" for i in range(162))

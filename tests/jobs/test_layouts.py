@@ -10,10 +10,10 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
-from papers_on_disk import RunNight, paper, read_all
 from specter_batch.input_inventory import parquet_inventory
 from specter_batch.papers import PaperColumns
 from specter_jobs.shards import ShardReader, plan_shards
+from support.papers_on_disk import RunNight, paper, read_all
 
 ABSTRACTS = [None if i % 7 == 3 else f"Abstract {i}. " * (i % 30) for i in range(200)]
 ROWS = [paper(i, title=f"Étude {i} of 日本 𝛽-cells", abstract=text, label="x") for i, text in enumerate(ABSTRACTS)]

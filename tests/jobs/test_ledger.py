@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from papers_on_disk import RunNight, label_bytes, paper, write_dump
 from specter_batch.errors import ConfigError
 from specter_jobs.ledger import LEDGER_FILE, Ledger, LedgerEntry, read_entries
 from specter_jobs.verify import verify_night
+from support.papers_on_disk import RunNight, label_bytes, paper, write_dump
 
 
 def test_a_half_written_line_is_as_if_it_were_not_there(night: RunNight, tmp_path: Path) -> None:

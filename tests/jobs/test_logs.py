@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from papers_on_disk import paper, write_dump
 from specter_batch.errors import ConfigError
 from specter_jobs.logs import log, logger, logging_to
+from support.papers_on_disk import paper, write_dump
 
 
 def lines_of(text: str) -> list[dict[str, Any]]:

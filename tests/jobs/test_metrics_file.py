@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from night_reports import manifest_of, report_of
-from papers_on_disk import RunNight, paper, write_dump
 from specter_batch.errors import ConfigError
 from specter_jobs.gates import GateLimits
 from specter_jobs.metrics_file import night_metrics, render, write_metrics
+from support.night_reports import manifest_of, report_of
+from support.papers_on_disk import RunNight, paper, write_dump
 
 
 def samples(text: str) -> dict[str, float]:

@@ -7,11 +7,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from papers_on_disk import RunNight, label_bytes, paper, read_all, write_dump
 from specter_batch.bundle import ModelBundle
 from specter_batch.errors import PaperSchemaError
 from specter_jobs.status import night_status, status_lines
 from specter_jobs.verify import verify_night
+from support.papers_on_disk import RunNight, label_bytes, paper, read_all, write_dump
 
 
 def report_in(out: Path) -> dict[str, object]:

@@ -7,13 +7,13 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import f1_score
 
-from papers_on_disk import GERMAN, RunNight, label_bytes, paper, read_all, write_dump
 from specter_batch.bundle import ModelBundle
 from specter_batch.device import cuda_problem, usable_cpus
 from specter_batch.errors import ConfigError, PaperSchemaError, ProviderError
 from specter_batch.papers import paper_text, text_hash
 from specter_batch.sample import NIGHT_DIRT, SamplePaths
 from specter_jobs.lock import locked
+from support.papers_on_disk import GERMAN, RunNight, label_bytes, paper, read_all, write_dump
 
 
 def test_the_sample_night_is_accounted_for_to_the_row(

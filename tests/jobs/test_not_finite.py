@@ -10,10 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from papers_on_disk import RunNight, label_bytes, paper, read_all, write_dump
 from specter_batch.encoding import TokenIds
 from specter_batch.runtime import OnnxClassifier
 from specter_jobs.verify import verify_night
+from support.papers_on_disk import RunNight, label_bytes, paper, read_all, write_dump
 
 ODD_VALUES = (np.nan, np.inf, -np.inf)
 ask = OnnxClassifier.logits

@@ -16,8 +16,6 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from papers_on_disk import RunNight, label_bytes, paper, write_dump
-from s3_server import ACCESS_KEY, SECRET_KEY, S3Server
 from specter_batch.cli import build_app
 from specter_batch.errors import BundleError, ConfigError, PaperSchemaError, StorageRefusedError
 from specter_batch.folder_lock import LOCK_FILE
@@ -26,6 +24,8 @@ from specter_jobs.ledger import read_entries
 from specter_jobs.lock import locked
 from specter_jobs.status import night_status
 from specter_jobs.verify import verify_night
+from support.papers_on_disk import RunNight, label_bytes, paper, write_dump
+from support.s3_server import ACCESS_KEY, SECRET_KEY, S3Server
 
 
 def outputs(files: dict[str, bytes]) -> dict[str, bytes]:

@@ -6,8 +6,6 @@ from typing import Any
 import pytest
 from onnxruntime.capi.onnxruntime_pybind11_state import RuntimeException
 
-from papers_on_disk import RunNight, paper, read_all, write_dump
-from small_card import OUT_OF_MEMORY, SmallCard
 from specter_batch.device import Device
 from specter_batch.errors import ShardError
 from specter_batch.runtime import OnnxClassifier
@@ -15,6 +13,8 @@ from specter_jobs.ledger import read_entries
 from specter_jobs.prepare import ShardPreparer
 from specter_jobs.status import night_status, status_lines
 from specter_jobs.survey import SurveyedShard
+from support.papers_on_disk import RunNight, paper, read_all, write_dump
+from support.small_card import OUT_OF_MEMORY, SmallCard
 
 
 def test_the_model_waits_for_papers_that_are_slow_to_prepare(

@@ -9,8 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from night_reports import report_of
-from papers_on_disk import RunNight, paper, write_dump
 from specter_batch.errors import ConfigError, UsageError
 from specter_jobs.config import PREVIOUS_DAYS, NightConfig
 from specter_jobs.gates import GateLimits, describe_gate, judge
@@ -18,6 +16,8 @@ from specter_jobs.metrics_file import night_metrics, render
 from specter_jobs.previous import find_previous, read_figures
 from specter_jobs.status import night_status, status_lines
 from specter_jobs.verify import verify_night
+from support.night_reports import report_of
+from support.papers_on_disk import RunNight, paper, write_dump
 
 TONIGHT = "2026-03-10"
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from night_reports import entry_of, report_of
 from specter_jobs.progress import PROGRESS_FILE, NightWatch
+from support.night_reports import entry_of, report_of
 
 
 def progress(out: Path) -> dict[str, Any]:

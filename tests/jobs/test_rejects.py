@@ -7,11 +7,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from papers_on_disk import RunNight, label_bytes, paper, read_all, write_dump
 from specter_batch.errors import PaperSchemaError
 from specter_batch.papers import PAPER_SCHEMA, PaperBatch
 from specter_jobs.config import NightConfig
 from specter_jobs.rejects import screen_columns
+from support.papers_on_disk import RunNight, label_bytes, paper, read_all, write_dump
 
 
 def screened(rows: list[dict[str, Any]], **settings: Any) -> dict[int, tuple[str, str | None]]:

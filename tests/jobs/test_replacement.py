@@ -13,9 +13,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from other_bundle import other_bundle
-from papers_on_disk import RunNight, label_bytes, paper, read_all, write_dump
-from s3_server import S3Server
 from specter_batch.errors import ConfigError
 from specter_batch.files import write_text
 from specter_jobs.inventory import INVENTORY_FILE
@@ -23,6 +20,9 @@ from specter_jobs.ledger import read_entries
 from specter_jobs.replacement import STAGING, finish_swap, is_swapping
 from specter_jobs.status import night_status, status_lines
 from specter_jobs.verify import verify_night
+from support.other_bundle import other_bundle
+from support.papers_on_disk import RunNight, label_bytes, paper, read_all, write_dump
+from support.s3_server import S3Server
 
 
 def content(folder: Path) -> dict[str, bytes]:

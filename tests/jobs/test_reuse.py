@@ -3,12 +3,12 @@ from typing import Any
 
 import pytest
 
-from papers_on_disk import RunNight, label_bytes, paper, read_all, write_dump
 from specter_batch.errors import ConfigError, ShardError
 from specter_batch.output_marker import mark_output
 from specter_batch.runtime import OnnxClassifier
 from specter_jobs.prepare import ShardPreparer
 from specter_jobs.survey import SurveyedShard
+from support.papers_on_disk import RunNight, label_bytes, paper, read_all, write_dump
 
 
 @pytest.fixture

@@ -5,11 +5,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from papers_on_disk import paper, write_dump
 from specter_batch.errors import PaperSchemaError, ShardError
 from specter_batch.input_inventory import parquet_inventory
 from specter_batch.papers import PaperColumns
 from specter_jobs.shards import Plan, ShardReader, plan_shards
+from support.papers_on_disk import paper, write_dump
 
 
 def plan(root: Path, *, shard_rows: int) -> Plan:

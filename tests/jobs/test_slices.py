@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from sklearn.metrics import f1_score
 
-from papers_on_disk import RunNight, paper, read_all, write_dump
+from support.papers_on_disk import RunNight, paper, read_all, write_dump
 
 LABELS = ("Diabetes mellitus", "HIV/AIDS", "Mental disorders")
 

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from papers_on_disk import RunNight, paper, write_dump
 from specter_batch.cli import build_app
 from specter_batch.errors import ConfigError
 from specter_batch.folder_lock import LOCK_FILE
 from specter_jobs.lock import holder, locked
 from specter_jobs.progress import PROGRESS_FILE
 from specter_jobs.status import night_status, status_lines
+from support.papers_on_disk import RunNight, paper, write_dump
 
 
 def write_progress(out: Path, **changes: Any) -> None:

@@ -6,7 +6,6 @@ import time
 
 import pytest
 
-from s3_server import S3Server
 from specter_batch.errors import BusyError, StorageError
 from specter_batch.files import write_text
 from specter_batch.folder_lock import LOCK_FILE
@@ -14,6 +13,7 @@ from specter_batch.url_path import UrlPath
 from specter_jobs import store_lock
 from specter_jobs.lock import holder, locked
 from specter_jobs.store_lock import STALE_SECONDS, Claim, read_claim
+from support.s3_server import S3Server
 
 OTHER = "process 7 on far-away"
 

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from papers_on_disk import paper, write_dump
 from specter_batch.input_inventory import parquet_inventory
 from specter_batch.papers import PAPER_SCHEMA, TEXT_TEMPLATE, PaperBatch, PaperColumns
 from specter_jobs.config import NightConfig
 from specter_jobs.shards import plan_shards
 from specter_jobs.survey import Survey, content_hash
+from support.papers_on_disk import paper, write_dump
 
 
 def survey_of(root: Path, scratch: Path, *, shard_rows: int = 4) -> Survey:

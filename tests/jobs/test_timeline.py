@@ -2,8 +2,8 @@ import re
 
 import pytest
 
-from drawings import elements, points
 from specter_jobs.timeline import timeline
+from support.drawings import elements, points
 
 
 def test_a_timeline_shows_each_span_at_its_rate() -> None:

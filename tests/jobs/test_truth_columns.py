@@ -11,7 +11,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from papers_on_disk import RunNight, paper, read_all, write_dump
 from specter_batch.bundle import ModelBundle
 from specter_batch.errors import PaperSchemaError
 from specter_batch.papers import PaperColumns
@@ -19,6 +18,7 @@ from specter_jobs.dumps.formats import Format
 from specter_jobs.dumps.json_values import optional_label
 from specter_jobs.dumps.tables import TableColumns
 from specter_jobs.status import night_status, status_lines
+from support.papers_on_disk import RunNight, paper, read_all, write_dump
 
 N_PAPERS = 6
 

@@ -8,14 +8,14 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from papers_on_disk import RunNight, paper, write_dump
-from s3_server import S3Server
 from specter_batch.bundle import file_sha256
 from specter_batch.cli import build_app
 from specter_batch.errors import ConfigError
 from specter_jobs.inspection_cli import MAX_SHOWN
 from specter_jobs.lock import locked
 from specter_jobs.verify import verify_night
+from support.papers_on_disk import RunNight, paper, write_dump
+from support.s3_server import S3Server
 
 
 @pytest.fixture

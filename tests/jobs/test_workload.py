@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from papers_on_disk import RunNight, paper, read_all, write_dump
 from specter_batch.errors import ConfigError, GateError
 from specter_jobs.config import NightConfig
 from specter_jobs.status import night_status
 from specter_jobs.workload import UnusableLabels, Workload, reuse_sentences
+from support.papers_on_disk import RunNight, paper, read_all, write_dump
 
 
 def config_of(value: Any) -> NightConfig:

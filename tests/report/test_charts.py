@@ -1,8 +1,8 @@
 import pytest
 
-from drawings import elements, points
 from specter_batch.report import charts
 from specter_batch.report.svg import MAX_NAME, nice_ticks, ticks_around
+from support.drawings import elements, points
 
 
 @pytest.mark.parametrize(

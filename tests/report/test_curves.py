@@ -3,8 +3,8 @@ from typing import Any
 
 import pytest
 
-from drawings import elements, points
 from specter_batch.report.curves import MAX_EPOCHS, MAX_POINTS, training_curves
+from support.drawings import elements, points
 
 LOG: list[dict[str, Any]] = [
     {"loss": 2.0, "grad_norm": 3.0, "learning_rate": 1e-5, "epoch": 0.5, "step": 50},

@@ -10,7 +10,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from drawings import assert_asks_for_nothing, assert_readable_in_dark_and_light, text_of
 from specter_batch.errors import ConfigError
 from specter_batch.labels import LabelSet
 from specter_batch.sample import SamplePaths
@@ -24,6 +23,7 @@ from specter_batch.training.evaluation_report import (
 )
 from specter_batch.training.figures import BATCH_MEAN_NOTE, EvaluationSettings, figures
 from specter_batch.training.run import TrainingRun
+from support.drawings import assert_asks_for_nothing, assert_readable_in_dark_and_light, text_of
 
 EVIL = "<script>alert('x')</script>"
 

@@ -14,12 +14,12 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from scidocs_on_disk import FILES, METADATA, make_dirty_scidocs, make_scidocs
 from specter_batch.errors import ConfigError, LabelError, PaperSchemaError
 from specter_batch.labels import MAG, MESH
 from specter_batch.training import scidocs as module
 from specter_batch.training.data import read_labelled
 from specter_batch.training.scidocs import prepare_scidocs
+from support.scidocs_on_disk import FILES, METADATA, make_dirty_scidocs, make_scidocs
 
 ROOT = Path(__file__).parents[2]
 QUIET = Console(file=io.StringIO())

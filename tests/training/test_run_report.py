@@ -7,12 +7,12 @@ from xml.etree import ElementTree
 
 import pytest
 
-from drawings import assert_asks_for_nothing, assert_readable_in_dark_and_light, text_of
 from specter_batch.sample import SamplePaths
 from specter_batch.training.data import read_labelled
 from specter_batch.training.evaluation import TorchClassifier, score
 from specter_batch.training.run import RUN_FILE, TrainingRun
 from specter_batch.training.run_report import write_run_report
+from support.drawings import assert_asks_for_nothing, assert_readable_in_dark_and_light, text_of
 
 EVIL = "<script>alert('x')</script>"
 LOG = [

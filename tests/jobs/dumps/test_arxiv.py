@@ -3,10 +3,10 @@ import json
 from typing import Any
 
 import pytest
-from dumps_on_disk import arxiv
 
 from specter_jobs.dumps.arxiv import ArxivReader
 from specter_jobs.dumps.records import MalformedRecord, PaperRecord, ReadOptions
+from support.dumps_on_disk import arxiv
 
 
 def read(*records: dict[str, Any], label: str | None = None) -> list[PaperRecord | MalformedRecord]:

@@ -5,7 +5,6 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
-from dumps_on_disk import rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
@@ -13,6 +12,7 @@ from rich.console import Console
 from specter_jobs.dumps.formats import Format
 from specter_jobs.dumps.ingest import IngestRequest, ingest
 from specter_jobs.dumps.pubmed import PubmedReader
+from support.dumps_on_disk import rows
 
 
 def citation(pmid: int, title: str) -> str:

@@ -9,7 +9,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from dumps_on_disk import output_bytes, rows, run, write_lines
 
 from specter_batch.errors import ConfigError
 from specter_batch.papers import PaperColumns
@@ -17,6 +16,7 @@ from specter_jobs.dumps import ingest as ingest_module
 from specter_jobs.dumps.ledger import IngestLedger
 from specter_jobs.dumps.table_layout import TableLayout
 from specter_jobs.dumps.tables import TableColumns
+from support.dumps_on_disk import output_bytes, rows, run, write_lines
 
 
 def write(folder: Path, *names: str) -> Path:

@@ -7,7 +7,6 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from dumps_on_disk import arxiv, output_bytes, rows, run, write_lines
 
 from specter_batch.errors import ConfigError, PaperSchemaError
 from specter_batch.input_inventory import parquet_inventory
@@ -19,6 +18,7 @@ from specter_jobs.dumps.inputs import silent
 from specter_jobs.dumps.record_writer import DUMP_SCHEMA, FILE_ROWS
 from specter_jobs.dumps.tables import TableColumns
 from specter_jobs.dumps.unit import IngestTask, IngestUnit
+from support.dumps_on_disk import arxiv, output_bytes, rows, run, write_lines
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ import time
 from pathlib import Path
 
 import pytest
-from dumps_on_disk import arxiv, output_bytes, rows, write_lines
 
 from specter_batch.errors import ConfigError
 from specter_jobs.ingest_cli import _years
+from support.dumps_on_disk import arxiv, output_bytes, rows, write_lines
 
 
 def command(*arguments: object) -> list[str]:

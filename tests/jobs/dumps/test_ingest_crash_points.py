@@ -4,9 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from dumps_on_disk import output_bytes, run
 
-from stopped_disk import Disk, StoppedError
+from support.dumps_on_disk import output_bytes, run
+from support.stopped_disk import Disk, StoppedError
 
 
 def write_csv(folder: Path) -> None:

@@ -1,9 +1,9 @@
 from pathlib import Path
 
 import pytest
-from dumps_on_disk import output_bytes, rows, run
 
 from specter_jobs.dumps import ingest
+from support.dumps_on_disk import output_bytes, rows, run
 
 
 def citation(pmid: int, title: str, *, version: int = 1, year: int = 2020) -> str:

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dumps_on_disk import arxiv, rows, run, write_lines
+
+from support.dumps_on_disk import arxiv, rows, run, write_lines
 
 
 def openalex(title: str, date: str | None) -> dict[str, Any]:

@@ -14,8 +14,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-import poisoned
-from papers_on_disk import RunNight, label_bytes, paper, read_all, write_dump
 from specter_batch.bundle import ModelBundle
 from specter_batch.errors import ConfigError
 from specter_batch.input_inventory import parquet_inventory
@@ -26,6 +24,8 @@ from specter_jobs.engines import ProcessEngine, RayEngine, ThreadEngine, open_en
 from specter_jobs.prepare import ShardPreparer
 from specter_jobs.shards import ShardReader, plan_shards
 from specter_jobs.survey import _Decided
+from support import poisoned
+from support.papers_on_disk import RunNight, label_bytes, paper, read_all, write_dump
 
 COPIES_OF_THE_NIGHT = 12
 

@@ -14,7 +14,6 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from papers_on_disk import RunNight, label_bytes, paper, write_dump
 from specter_batch.bundle import ModelBundle, file_sha256
 from specter_batch.bundle_manifest import MANIFEST_FILE, REFERENCE_FILE, BundleManifest
 from specter_batch.errors import FingerprintError
@@ -22,6 +21,7 @@ from specter_batch.folder_swap import replace_folder
 from specter_jobs.config import NightConfig
 from specter_jobs.engines import open_engine
 from specter_jobs.engines.scheduler import Scheduler
+from support.papers_on_disk import RunNight, label_bytes, paper, write_dump
 
 
 def command(dump: Path, out: Path, bundle: Path) -> list[str]:

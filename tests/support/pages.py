@@ -13,7 +13,7 @@ from textwrap import dedent
 
 from specter_batch.cli import main
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 README = "README.md"
 PAGES = [README, *sorted(str(page.relative_to(ROOT)) for page in (ROOT / "docs").rglob("*.md"))]
 # A block, its language in front.

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from papers_on_disk import ENGLISH
+from support.papers_on_disk import ENGLISH
 
 TITLE = "Outcomes of a trial"
 TEXTS = {"title": TITLE, "abstract": ENGLISH}

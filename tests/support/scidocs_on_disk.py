@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from papers_on_disk import GERMAN
 from specter_batch.labels import MAG, MESH
 from specter_batch.sample import make_papers
+from support.papers_on_disk import GERMAN
 
 N_PAPERS = 150
 METADATA = "paper_metadata_mag_mesh.json"
