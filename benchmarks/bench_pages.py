@@ -7,7 +7,7 @@ from typing import Any
 from contenders import JOB, SESSION
 from pictures import Bar, bars, svg_file
 
-from specter_batch.files import write_json, write_text
+from specter_batch.storage.files import write_json, write_text
 
 OURS = {"int8", SESSION, JOB}
 # Load a core from which a machine counts as busy with something else.

@@ -6,12 +6,12 @@ import numpy as np
 import pyarrow as pa
 from one_contender import TURN
 
-from specter_batch.encoding import TextEncoder
 from specter_batch.errors import PaperSchemaError
-from specter_batch.input_inventory import parquet_inventory
-from specter_batch.language import EnglishFilter
-from specter_batch.metrics import Ints
-from specter_batch.papers import PaperColumns, is_blank, open_parquet, paper_text, read_papers
+from specter_batch.inputs.inventory import parquet_inventory
+from specter_batch.metrics.f1 import Ints
+from specter_batch.model.encoding import TextEncoder
+from specter_batch.papers.language import EnglishFilter
+from specter_batch.papers.parquet import PaperColumns, is_blank, open_parquet, paper_text, read_papers
 
 READ_ROWS = 4096
 GOLDEN_RATIO = (5**0.5 - 1) / 2

@@ -21,18 +21,19 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from specter_batch.device import usable_cpus
-from specter_batch.encoding import TextEncoder, TokenIds
-from specter_batch.graph import Logits
-from specter_batch.language import EnglishFilter
-from specter_batch.runtime import OnnxClassifier
-from specter_jobs import prepare, survey
-from specter_jobs.config import NightConfig
-from specter_jobs.ledger import Ledger
-from specter_jobs.nightly import run_night
-from specter_jobs.pipeline import ShardPipeline
-from specter_jobs.shards import ShardReader
-from specter_jobs.survey import Survey
+from specter_batch.model.device import usable_cpus
+from specter_batch.model.encoding import TextEncoder, TokenIds
+from specter_batch.model.predictions import OnnxClassifier
+from specter_batch.model.session import Logits
+from specter_batch.papers.language import EnglishFilter
+from specter_jobs.label import prepare
+from specter_jobs.label.assemble import ShardPipeline
+from specter_jobs.night.run import run_night
+from specter_jobs.output.ledger import Ledger
+from specter_jobs.plan.config import NightConfig
+from specter_jobs.plan.shards import ShardReader
+from specter_jobs.screen import deduplicate as survey
+from specter_jobs.screen.deduplicate import Survey
 
 # What is timed: a stage, and the functions whose calls it is the sum of.
 STAGES: dict[str, list[tuple[Any, str]]] = {

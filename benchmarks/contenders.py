@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING
 import peers
 import pyarrow as pa
 
-from specter_batch.bundle import ModelBundle
-from specter_batch.bundle_manifest import DeviceKind, Precision
-from specter_batch.device import Device
-from specter_batch.encoding import TokenIds
-from specter_batch.metrics import Ints
-from specter_batch.papers import paper_text
-from specter_batch.runtime import OnnxClassifier
-from specter_batch.training.run import TrainingRun
+from specter_batch.metrics.f1 import Ints
+from specter_batch.model.bundle import ModelBundle
+from specter_batch.model.device import Device
+from specter_batch.model.encoding import TokenIds
+from specter_batch.model.manifest import DeviceKind, Precision
+from specter_batch.model.predictions import OnnxClassifier
+from specter_batch.papers.parquet import paper_text
+from specter_batch.training.run.folder import TrainingRun
 
 if TYPE_CHECKING:
-    from specter_batch.training.evaluation import Classifier
+    from specter_batch.training.evaluation.evaluate import Classifier
 
 # Keys that the targets and the table speak of.
 STUDY, REFERENCE, SESSION, JOB = "study_loop", "onnx_fp32", "session", "job"

@@ -9,10 +9,10 @@ from one_contender import TURN
 from rounds import Race, Turn
 from targets import judge, ratios, spread
 
-from specter_batch.bundle import ModelBundle
-from specter_batch.metrics import F1Report, Tally
-from specter_batch.papers import paper_text
-from specter_batch.training.run import TrainingRun
+from specter_batch.metrics.f1 import F1Report, Tally
+from specter_batch.model.bundle import ModelBundle
+from specter_batch.papers.parquet import paper_text
+from specter_batch.training.run.folder import TrainingRun
 
 
 class Figures:

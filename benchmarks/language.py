@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 
 import langdetect
 
-from specter_batch.input_inventory import parquet_inventory
-from specter_batch.language import MAX_CHARACTERS, EnglishFilter
-from specter_batch.papers import PaperColumns, open_parquet, paper_text, read_papers
+from specter_batch.inputs.inventory import parquet_inventory
+from specter_batch.papers.language import MAX_CHARACTERS, EnglishFilter
+from specter_batch.papers.parquet import PaperColumns, open_parquet, paper_text, read_papers
 
 
 def read_texts(sources: Sequence[str]) -> tuple[list[str], list[str]]:

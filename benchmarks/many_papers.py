@@ -17,8 +17,8 @@ from typing import Any
 import duckdb
 from many_shards import high_water
 
-from specter_jobs.config import NightConfig
-from specter_jobs.survey import Survey
+from specter_jobs.plan.config import NightConfig
+from specter_jobs.screen.deduplicate import Survey
 
 SIZES = ("1000000", "4000000", "16000000")
 ROWS = """

@@ -26,14 +26,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.console import Console
 
-from specter_batch.encoding import TokenIds
-from specter_batch.graph import Logits
-from specter_batch.runtime import OnnxClassifier
-from specter_jobs import from_dump, nightly
-from specter_jobs.config import NightConfig
-from specter_jobs.ledger import Ledger
-from specter_jobs.survey import Survey
-from specter_jobs.verify import verify_night
+from specter_batch.model.encoding import TokenIds
+from specter_batch.model.predictions import OnnxClassifier
+from specter_batch.model.session import Logits
+from specter_jobs.inspect.verify import verify_night
+from specter_jobs.night import from_dump
+from specter_jobs.night import run as nightly
+from specter_jobs.output.ledger import Ledger
+from specter_jobs.plan.config import NightConfig
+from specter_jobs.screen.deduplicate import Survey
 
 FILE_ROWS = 10
 # Below, growth would be noise.

@@ -11,11 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from contenders import Ask, Setting, contenders
 
-from specter_batch.bundle import ModelBundle
-from specter_batch.device import usable_cpus
-from specter_batch.files import write_json
-from specter_batch.metrics import Ints
-from specter_batch.training.run import TrainingRun
+from specter_batch.metrics.f1 import Ints
+from specter_batch.model.bundle import ModelBundle
+from specter_batch.model.device import usable_cpus
+from specter_batch.storage.files import write_json
+from specter_batch.training.run.folder import TrainingRun
 
 # Column of the papers file: a paper's turn to be timed. Those of the first n turns have the lengths of all.
 TURN = "turn"

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from specter_batch.device import Device, usable_cpus
-from specter_batch.encoding import EncodedBatch, TokenIds, longest_first, pad_batch, plan_batches
-from specter_batch.graph import Graph, Logits
-from specter_batch.runtime import CUDA_MAX_TOKENS
-from specter_batch.training.evaluation import TORCH_MAX_TOKENS, TorchClassifier
-from specter_batch.training.run import TrainingRun
+from specter_batch.model.device import Device, usable_cpus
+from specter_batch.model.encoding import EncodedBatch, TokenIds, longest_first, pad_batch, plan_batches
+from specter_batch.model.predictions import CUDA_MAX_TOKENS
+from specter_batch.model.session import Graph, Logits
+from specter_batch.training.evaluation.evaluate import TORCH_MAX_TOKENS, TorchClassifier
+from specter_batch.training.run.folder import TrainingRun
 
 CALIBRATION_PAPERS = 200
 
@@ -80,7 +80,7 @@ def torch_fp16(run: TrainingRun) -> Batched:
     """Return Torch on a CUDA card in float16 with its fused attention, in sorted batches as large as the job's."""
     import torch
 
-    from specter_batch.training.model import SpecterForSequenceClassification
+    from specter_batch.training.model.classifier import SpecterForSequenceClassification
 
     model = SpecterForSequenceClassification.from_pretrained(
         run.path, dtype=torch.float16, attn_implementation="sdpa"

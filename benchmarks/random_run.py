@@ -17,13 +17,13 @@ import torch
 from bench_papers import read_usable
 from transformers import BertTokenizerFast
 
-from specter_batch.bundle_manifest import REFERENCE_FILE, SEEN_TEXTS_FILE
-from specter_batch.files import write_json, write_text
-from specter_batch.labels import MESH
-from specter_batch.metrics import N_SCORE_BINS
-from specter_batch.papers import TEXT_TEMPLATE
-from specter_batch.training.model import SpecterClassifierConfig, SpecterForSequenceClassification
-from specter_batch.training.run import CALIBRATION_FILE, RUN_FILE, RunRecord
+from specter_batch.metrics.f1 import N_SCORE_BINS
+from specter_batch.model.manifest import REFERENCE_FILE, SEEN_TEXTS_FILE
+from specter_batch.papers.labels import MESH
+from specter_batch.papers.parquet import TEXT_TEMPLATE
+from specter_batch.storage.files import write_json, write_text
+from specter_batch.training.model.classifier import SpecterClassifierConfig, SpecterForSequenceClassification
+from specter_batch.training.run.folder import CALIBRATION_FILE, RUN_FILE, RunRecord
 from specter_export.recipe import load_recipe
 
 MAX_LENGTH = 512

@@ -24,9 +24,9 @@ from peak import peak_tflops
 from processes import own_peak_mb
 from rounds import Race
 
-from specter_batch.bundle import ModelBundle
 from specter_batch.errors import ConfigError
-from specter_batch.training.run import TrainingRun
+from specter_batch.model.bundle import ModelBundle
+from specter_batch.training.run.folder import TrainingRun
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:

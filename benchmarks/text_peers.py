@@ -11,10 +11,10 @@ import numpy as np
 import torch
 import transformers
 
-from specter_batch.labels import LabelSet
-from specter_batch.metrics import Ints
-from specter_batch.training.model import SpecterForSequenceClassification
-from specter_batch.training.run import TrainingRun
+from specter_batch.metrics.f1 import Ints
+from specter_batch.papers.labels import LabelSet
+from specter_batch.training.model.classifier import SpecterForSequenceClassification
+from specter_batch.training.run.folder import TrainingRun
 
 LabelTexts = Callable[[Sequence[str]], Ints]
 

@@ -3,7 +3,7 @@
 The checks go by the type that a command declares, so a new option has them without a line of its own:
 
 * `Path` is a place on this machine: a URL is refused, and so is an empty text.
-* `Annotated[str, UrlOrPath()]` is a path or a URL; `specter_batch.storage.located` checks it further.
+* `Annotated[str, UrlOrPath()]` is a path or a URL; `specter_batch.storage.location.located` checks it further.
 * Any other text may hold no credentials of a URL and must be valid Unicode.
 * Numbers are finite and of a size that can be stored.
 
@@ -21,7 +21,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
 
-from specter_batch.redaction import has_credentials, is_url
+from specter_batch.storage.redaction import has_credentials, is_url
 
 # Of a signed number of 64 bits, which is what parquet, duckdb and numpy store.
 MAX_WHOLE_NUMBER = 2**63 - 1

@@ -51,8 +51,8 @@ def inspect(
     as_json: AsJson = False,
 ) -> None:
     """Show what a model bundle holds, after checking every file in it."""
-    from specter_batch.bundle import ModelBundle
-    from specter_batch.storage import located
+    from specter_batch.model.bundle import ModelBundle
+    from specter_batch.storage.location import located
 
     place = located(bundle)
     manifest = ModelBundle.open(place).manifest

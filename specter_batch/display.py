@@ -15,7 +15,7 @@ byte of a file name that is not UTF-8.
 import re
 import unicodedata
 
-from specter_batch.redaction import without_credentials
+from specter_batch.storage.redaction import without_credentials
 
 # Joiners are invisible, but Persian, Hindi and emoji are spelled with them.
 _JOINERS = "\u200c\u200d"

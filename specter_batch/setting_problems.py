@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from specter_batch.argument_checks import number_problem, place_problem, text_problem
-from specter_batch.url_path import UrlPath
+from specter_batch.storage.url_path import UrlPath
 
 MAX_SHOWN = 60
 # The start of an error's type, and what was expected.

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from specter_batch.display import terminal_text, visible_text
 from specter_batch.errors import SpecterBatchError
-from specter_batch.redaction import without_credentials
-from specter_batch.stored_names import storable
+from specter_batch.storage.redaction import without_credentials
+from specter_batch.storage.stored_names import storable
 
 if TYPE_CHECKING:
     from rich.console import Console

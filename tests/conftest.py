@@ -17,9 +17,9 @@ os.environ["TRANSFORMERS_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 if TYPE_CHECKING:
-    from specter_batch.sample import SamplePaths
-    from specter_batch.training.config import TrainConfig
-    from specter_batch.training.run import TrainingRun
+    from specter_batch.training.demo.sample import SamplePaths
+    from specter_batch.training.fit.config import TrainConfig
+    from specter_batch.training.run.folder import TrainingRun
 
 N_SAMPLE_PAPERS = 600
 
@@ -30,7 +30,7 @@ def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
     from transformers import BertConfig, BertModel, BertTokenizerFast
 
-    from specter_batch.sample import make_papers
+    from specter_batch.training.demo.sample import make_papers
 
     folder = tmp_path_factory.mktemp("tiny") / "encoder"
     folder.mkdir()
@@ -64,7 +64,7 @@ def _word_pieces(text: str) -> list[str]:
 @pytest.fixture(scope="session")
 def sample_paths(tmp_path_factory: pytest.TempPathFactory) -> "SamplePaths":
     """Return the sample's files: to train, to validate, and a night."""
-    from specter_batch.sample import write_sample
+    from specter_batch.training.demo.sample import write_sample
 
     return write_sample(tmp_path_factory.mktemp("sample"), n_papers=N_SAMPLE_PAPERS)
 
@@ -72,7 +72,7 @@ def sample_paths(tmp_path_factory: pytest.TempPathFactory) -> "SamplePaths":
 @pytest.fixture(scope="session")
 def tiny_config(tiny_encoder: Path) -> "TrainConfig":
     """Return the settings of `tiny_run`."""
-    from specter_batch.training.config import TrainConfig
+    from specter_batch.training.fit.config import TrainConfig
 
     # A hundred times the rate that a pretrained encoder bears: this one starts from nothing.
     return TrainConfig(
@@ -85,8 +85,8 @@ def tiny_run(
     tiny_config: "TrainConfig", sample_paths: "SamplePaths", tmp_path_factory: pytest.TempPathFactory
 ) -> "TrainingRun":
     """Return a run that has learned the sample's labels."""
-    from specter_batch.training.data import read_labelled
-    from specter_batch.training.trainer import train
+    from specter_batch.training.fit.trainer import train
+    from specter_batch.training.papers.labelled import read_labelled
 
     return train(
         tiny_config,
@@ -138,9 +138,9 @@ def untrained_run(tiny_encoder: Path) -> Callable[..., "TrainingRun"]:
         from torch import nn
         from transformers import AutoTokenizer, BertConfig
 
-        from specter_batch.papers import TEXT_TEMPLATE
-        from specter_batch.training.model import SpecterClassifierConfig, SpecterForSequenceClassification
-        from specter_batch.training.run import RunRecord, TrainingRun
+        from specter_batch.papers.parquet import TEXT_TEMPLATE
+        from specter_batch.training.model.classifier import SpecterClassifierConfig, SpecterForSequenceClassification
+        from specter_batch.training.run.folder import RunRecord, TrainingRun
 
         shape = BertConfig.from_pretrained(tiny_encoder).to_diff_dict()
         # At BERT's own 0.02 so few layers hardly tell one text from another, and any graph would look right.

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from specter_batch.scores import label_tables_markdown
-from specter_jobs.report import night_markdown
+from specter_batch.metrics.scores import label_tables_markdown
+from specter_jobs.report.night_report import night_markdown
 from support.night_reports import report_of
 
 ROOT = Path(__file__).parents[1]
@@ -17,8 +17,8 @@ PACKAGES = ("specter_batch", "export/specter_export", "jobs/specter_jobs")
 PRINTERS = {"specter_batch/terminal.py", "jobs/specter_jobs/logs.py"}
 # Module -> what it may use of the streams although it prints nothing.
 MAY_LOOK = {
-    "specter_batch/training/arguments.py": {"sys.stderr"},  # whether it is a terminal
-    "specter_batch/training/train_cli.py": {"sys.stderr"},  # where the Trainer's own progress goes
+    "specter_batch/training/fit/arguments.py": {"sys.stderr"},  # whether it is a terminal
+    "specter_batch/training/cli/train.py": {"sys.stderr"},  # where the Trainer's own progress goes
 }
 WRITERS = {"echo", "secho", "print", "print_exc", "print_exception", "Console", "StreamHandler", "FileHandler", "warn"}
 STREAMS = {"stdout", "stderr", "__stdout__", "__stderr__"}

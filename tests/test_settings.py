@@ -7,7 +7,7 @@ from pydantic import Field, ValidationError
 
 from specter_batch.errors import ConfigError
 from specter_batch.settings import Settings
-from specter_batch.storage import LocalPath, PathOrUrl
+from specter_batch.storage.location import LocalPath, PathOrUrl
 
 
 class Head(Settings):

@@ -10,8 +10,9 @@ import onnx
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from specter_batch.bundle import file_sha256
-from specter_batch.bundle_manifest import (
+from specter_batch.metrics.f1 import N_SCORE_BINS
+from specter_batch.model.bundle import file_sha256
+from specter_batch.model.manifest import (
     FORMAT_VERSION,
     MANIFEST_FILE,
     PARITY_FILE,
@@ -22,9 +23,8 @@ from specter_batch.bundle_manifest import (
     GraphEntry,
     GraphParity,
 )
-from specter_batch.files import write_json
-from specter_batch.metrics import N_SCORE_BINS
-from specter_batch.papers import TEXT_TEMPLATE
+from specter_batch.papers.parquet import TEXT_TEMPLATE
+from specter_batch.storage.files import write_json
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 LETTERS = "abcdefghijklmnopqrstuvwxyz"

@@ -18,10 +18,10 @@ import torch
 from hollow import hollow, save_hollow
 from transformers import BertTokenizerFast
 
-from specter_batch.encoding import TextEncoder
-from specter_batch.labels import MESH
-from specter_batch.papers import TEXT_TEMPLATE, paper_text
-from specter_batch.training.model import SpecterClassifierConfig, SpecterForSequenceClassification
+from specter_batch.model.encoding import TextEncoder
+from specter_batch.papers.labels import MESH
+from specter_batch.papers.parquet import TEXT_TEMPLATE, paper_text
+from specter_batch.training.model.classifier import SpecterClassifierConfig, SpecterForSequenceClassification
 
 HERE = Path(__file__).parent
 GRAPH_FILE, LENGTHS_FILE = HERE / "bert_base.onnx.xz", HERE / "lengths.npy"

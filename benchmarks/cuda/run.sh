@@ -24,7 +24,7 @@ fi
 device="${DEVICE:-cuda}"
 # shellcheck disable=SC2086 # both hold several options
 "$python" "$here/measure.py" "$out" --device "$device" --seconds "${SECONDS_FOR_WAYS:-240}" ${MEASURE:-}
-if "$python" -c 'import specter_jobs.nightly' 2> "$out/work/no_product.txt"; then
+if "$python" -c 'import specter_jobs.night.run' 2> "$out/work/no_product.txt"; then
     # shellcheck disable=SC2086
     "$python" "$here/end_to_end.py" "$out" --device "$device" ${NIGHT:-}
 else

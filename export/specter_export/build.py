@@ -14,8 +14,12 @@ import pyarrow as pa
 from transformers import BertConfig
 
 from specter_batch import __version__
-from specter_batch.bundle import ModelBundle, file_sha256
-from specter_batch.bundle_manifest import (
+from specter_batch.errors import ConfigError, ParityError
+from specter_batch.model.bundle import ModelBundle, file_sha256
+from specter_batch.model.device import Device, cuda_problem
+from specter_batch.model.encoding import TokenIds
+from specter_batch.model.external_data import external_data_files
+from specter_batch.model.manifest import (
     FORMAT_VERSION,
     MANIFEST_FILE,
     PARITY_FILE,
@@ -26,17 +30,13 @@ from specter_batch.bundle_manifest import (
     GraphEntry,
     GraphParity,
 )
-from specter_batch.device import Device, cuda_problem
-from specter_batch.encoding import TokenIds
-from specter_batch.errors import ConfigError, ParityError
-from specter_batch.files import write_json
-from specter_batch.folder_swap import replace_folder, restore_folder
-from specter_batch.graph import Graph
-from specter_batch.onnx_external_data import external_data_files
-from specter_batch.output_marker import MARKER_FILE, mark_output
-from specter_batch.papers import paper_text
-from specter_batch.training.data import read_labelled
-from specter_batch.training.run import TrainingRun
+from specter_batch.model.session import Graph
+from specter_batch.papers.parquet import paper_text
+from specter_batch.storage.files import write_json
+from specter_batch.storage.folder_swap import replace_folder, restore_folder
+from specter_batch.storage.output_marker import MARKER_FILE, mark_output
+from specter_batch.training.papers.labelled import read_labelled
+from specter_batch.training.run.folder import TrainingRun
 from specter_export.gate import Gate, gate_papers
 from specter_export.graph import export_reference
 from specter_export.optimize import GraphShape, optimize_fp16

@@ -33,7 +33,7 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Export a training run to an ONNX bundle, through the parity gate."""
-    from specter_batch.training.run import TrainingRun
+    from specter_batch.training.run.folder import TrainingRun
     from specter_export.recipe import DEFAULT_RECIPES, load_recipe
 
     recipes = [load_recipe(name) for name in recipe or DEFAULT_RECIPES]
@@ -54,9 +54,9 @@ def parity(
     as_json: AsJson = False,
 ) -> None:
     """Compare every graph of a bundle with its Torch original, on any papers."""
-    from specter_batch.bundle import ModelBundle
     from specter_batch.errors import ParityError
-    from specter_batch.training.run import TrainingRun
+    from specter_batch.model.bundle import ModelBundle
+    from specter_batch.training.run.folder import TrainingRun
 
     opened, training_run = ModelBundle.open(bundle), TrainingRun.open(against)
 

@@ -7,15 +7,15 @@ import numpy as np
 import onnx
 import pyarrow as pa
 
-from specter_batch.bundle import ModelBundle
-from specter_batch.bundle_manifest import Precision
-from specter_batch.device import Device, usable_cpus
 from specter_batch.errors import BundleError
-from specter_batch.graph import Graph
-from specter_batch.papers import paper_text
-from specter_batch.training.data import read_labelled
-from specter_batch.training.evaluation import TorchClassifier
-from specter_batch.training.run import TrainingRun
+from specter_batch.model.bundle import ModelBundle
+from specter_batch.model.device import Device, usable_cpus
+from specter_batch.model.manifest import Precision
+from specter_batch.model.session import Graph
+from specter_batch.papers.parquet import paper_text
+from specter_batch.training.evaluation.evaluate import TorchClassifier
+from specter_batch.training.papers.labelled import read_labelled
+from specter_batch.training.run.folder import TrainingRun
 from specter_export.parity import NO_LABEL, GatePapers, ParityReport, check_graph, trap_texts
 from specter_export.probe import largest_value
 from specter_export.recipe import Tolerances

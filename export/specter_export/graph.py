@@ -7,8 +7,8 @@ from pathlib import Path
 from optimum.exporters.onnx import export
 from optimum.exporters.onnx.model_configs import BertOnnxConfig
 
-from specter_batch.training.model import SpecterForSequenceClassification
-from specter_batch.training.run import TrainingRun
+from specter_batch.training.model.classifier import SpecterForSequenceClassification
+from specter_batch.training.run.folder import TrainingRun
 
 
 class SpecterOnnxConfig(BertOnnxConfig):

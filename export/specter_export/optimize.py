@@ -59,7 +59,7 @@ def optimize_fp16(reference: Path, file: Path, *, shape: GraphShape) -> None:
     missing = [f"{name} {fused[name]} (expected {count})" for name, count in wanted.items() if fused[name] < count]
     if missing:
         raise ParityError(
-            f"{file.name}: operators were not fused: {', '.join(missing)}; see specter_batch.training.model"
+            f"{file.name}: operators were not fused: {', '.join(missing)}; see specter_batch.training.model.classifier"
         )
     _fold_segments(model.model.graph)
     _fix_shapes(model.model.graph)

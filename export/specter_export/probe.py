@@ -10,9 +10,9 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from specter_batch.device import Device, usable_cpus
-from specter_batch.encoding import TokenIds
-from specter_batch.graph import Graph
+from specter_batch.model.device import Device, usable_cpus
+from specter_batch.model.encoding import TokenIds
+from specter_batch.model.session import Graph
 from specter_export.graph_file import save_graph
 from specter_export.parity import logits_alone
 

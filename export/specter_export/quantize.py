@@ -10,9 +10,9 @@ import onnx
 from optimum.onnxruntime import ORTQuantizer
 from optimum.onnxruntime.configuration import AutoQuantizationConfig
 
-from specter_batch.encoding import TokenIds
-from specter_batch.graph import Logits
-from specter_batch.metrics import margins
+from specter_batch.metrics.f1 import margins
+from specter_batch.model.encoding import TokenIds
+from specter_batch.model.session import Logits
 from specter_export.graph_file import save_graph
 from specter_export.recipe import Quantization
 from specter_export.smooth import smooth
@@ -79,7 +79,7 @@ def float_matmuls(model: onnx.ModelProto) -> list[str]:
 
 
 def _is_of_cls_alone(name: str) -> bool:
-    # Whole layers carry their number in the name; the last one is taken apart (`specter_batch.training.model`).
+    # Whole layers carry their number in the name; `specter_batch.training.model.classifier` takes the last one apart.
     return "layer." not in name and not any(part in name for part in ("/key/", "/value/"))
 
 

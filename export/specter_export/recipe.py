@@ -4,8 +4,8 @@ from pathlib import Path
 
 from pydantic import Field
 
-from specter_batch.bundle_manifest import DeviceKind, Precision
 from specter_batch.errors import ConfigError
+from specter_batch.model.manifest import DeviceKind, Precision
 from specter_batch.settings import Settings
 
 REFERENCE_RECIPE = "reference-fp32"

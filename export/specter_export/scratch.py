@@ -9,7 +9,7 @@ from pathlib import Path
 from shutil import rmtree
 
 from specter_batch.errors import ConfigError
-from specter_batch.folder_lock import LOCK_FILE, folder_locked
+from specter_batch.storage.folder_lock import LOCK_FILE, folder_locked
 
 # An export takes the lock of its folder within much less.
 MOMENT_SECONDS = 60.0

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from specter_batch.encoding import TokenIds
+from specter_batch.model.encoding import TokenIds
 from specter_export.probe import Floats, peaks
 
 # Largest activations settle within a hundred papers.

@@ -14,7 +14,7 @@ import duckdb
 import pyarrow as pa
 
 from specter_batch.errors import ShardError, SpecterBatchError
-from specter_batch.parquet_file import parquet_file
+from specter_batch.papers.parquet_file import parquet_file
 
 # duckdb writes tables to disk beyond this size. The ids of all of PubMed fit.
 MEMORY = "1GB"

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from specter_batch.display import terminal_text
 from specter_batch.errors import SpecterBatchError
-from specter_batch.redaction import without_credentials
+from specter_batch.storage.redaction import without_credentials
 from specter_batch.terminal import json_safe
 
 logger = logging.getLogger("specter_jobs")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from specter_batch.storage import Location
+from specter_batch.storage.location import Location
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from specter_batch.metrics import wilson
+from specter_batch.metrics.f1 import wilson
 from specter_batch.report.svg import LETTER, Plot, nice_ticks, picture, shortened, text
 
 # Beyond this a name a row is too small to read; the table of confusions names the pairs instead.

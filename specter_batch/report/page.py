@@ -7,8 +7,8 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from specter_batch.display import visible_text
-from specter_batch.redaction import without_credentials
 from specter_batch.report import charts
+from specter_batch.storage.redaction import without_credentials
 
 N_CONFUSIONS = 15
 

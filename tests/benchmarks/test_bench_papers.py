@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from bench_papers import edited, read_usable, token_counts, with_turns
 
-from specter_batch.encoding import TextEncoder
 from specter_batch.errors import PaperSchemaError
-from specter_batch.language import EnglishFilter
-from specter_batch.sample import SamplePaths
+from specter_batch.model.encoding import TextEncoder
+from specter_batch.papers.language import EnglishFilter
+from specter_batch.training.demo.sample import SamplePaths
 from support.papers_on_disk import GERMAN, paper, write_dump
 
 TEMPLATE = "{title}[SEP]{abstract}"

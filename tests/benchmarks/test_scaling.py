@@ -10,7 +10,7 @@ import pytest
 import scaling
 from bench_papers import read_usable
 
-from specter_batch.sample import SamplePaths
+from specter_batch.training.demo.sample import SamplePaths
 from support.drawings import assert_readable_in_dark_and_light, elements
 
 SMALLEST = 10

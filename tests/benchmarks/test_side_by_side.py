@@ -15,13 +15,13 @@ from bench_papers import read_usable, with_turns
 from contenders import CPU, CUDA, JOB, REFERENCE, SESSION, STUDY
 from targets import judge
 
-from specter_batch.bundle import ModelBundle
-from specter_batch.device import Device
 from specter_batch.errors import ConfigError
-from specter_batch.papers import paper_text
-from specter_batch.runtime import OnnxClassifier
-from specter_batch.sample import SamplePaths
-from specter_batch.training.run import TrainingRun
+from specter_batch.model.bundle import ModelBundle
+from specter_batch.model.device import Device
+from specter_batch.model.predictions import OnnxClassifier
+from specter_batch.papers.parquet import paper_text
+from specter_batch.training.demo.sample import SamplePaths
+from specter_batch.training.run.folder import TrainingRun
 from support.drawings import assert_readable_in_dark_and_light, elements
 
 BENCHMARKS = Path(side_by_side.__file__).parent

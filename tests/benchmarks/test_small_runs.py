@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from specter_batch.sample import SamplePaths
+from specter_batch.training.demo.sample import SamplePaths
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 reads_proc = pytest.mark.skipif(sys.platform != "linux", reason="peak memory of a stage is read from Linux's /proc")

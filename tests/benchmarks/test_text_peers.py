@@ -9,14 +9,14 @@ import pytest
 from contenders import model_flops
 from text_peers import pipeline_onnx, pipeline_torch, study_loop
 
-from specter_batch.bundle import ModelBundle
-from specter_batch.device import Device
-from specter_batch.metrics import Ints
-from specter_batch.papers import paper_text
-from specter_batch.runtime import OnnxClassifier
-from specter_batch.sample import SamplePaths
-from specter_batch.training.data import read_labelled
-from specter_batch.training.run import TrainingRun
+from specter_batch.metrics.f1 import Ints
+from specter_batch.model.bundle import ModelBundle
+from specter_batch.model.device import Device
+from specter_batch.model.predictions import OnnxClassifier
+from specter_batch.papers.parquet import paper_text
+from specter_batch.training.demo.sample import SamplePaths
+from specter_batch.training.papers.labelled import read_labelled
+from specter_batch.training.run.folder import TrainingRun
 
 
 @pytest.fixture(scope="module")

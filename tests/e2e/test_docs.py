@@ -15,9 +15,9 @@ import pytest
 import yaml
 from typer.main import get_command
 
-from specter_batch.bundle_manifest import BundleManifest, GraphEntry, GraphParity
 from specter_batch.cli import build_app
-from specter_batch.sample import write_sample
+from specter_batch.model.manifest import BundleManifest, GraphEntry, GraphParity
+from specter_batch.training.demo.sample import write_sample
 from support.pages import BLOCK, PAGES, README, ROOT, blocks, commands, run_in_new_process, run_ours
 
 # What a shell may have in front of our command, and behind it.

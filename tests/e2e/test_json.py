@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from specter_batch.sample import SamplePaths
+from specter_batch.training.demo.sample import SamplePaths
 
 
 def run(*arguments: str | Path) -> Any:

@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from specter_batch.sample import SamplePaths
+from specter_batch.training.demo.sample import SamplePaths
 from support.papers_on_disk import label_bytes
 
 KILLS = 25

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from specter_batch.sample import SamplePaths
+from specter_batch.training.demo.sample import SamplePaths
 
 CODE = """
 import sys

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from specter_batch.sample import SamplePaths
-from specter_batch.training.run import TrainingRun
+from specter_batch.training.demo.sample import SamplePaths
+from specter_batch.training.run.folder import TrainingRun
 from support.dumps_shown import DUMPS, OPENALEX
 from support.pages import PAGES, ROOT, blocks, commands, run_in_new_process, run_ours, run_python
 

@@ -10,17 +10,17 @@ from onnx import TensorProto
 from optimum.onnxruntime import ORTModelForSequenceClassification
 from transformers import AutoTokenizer
 
-from specter_batch.bundle import ModelBundle, file_sha256
-from specter_batch.bundle_manifest import MANIFEST_FILE, PARITY_FILE
-from specter_batch.device import Device
 from specter_batch.errors import BundleError, ConfigError, ParityError
-from specter_batch.folder_lock import LOCK_FILE, folder_locked
-from specter_batch.folder_swap import set_aside
-from specter_batch.output_marker import MARKER_FILE, output_command
-from specter_batch.runtime import OnnxClassifier
-from specter_batch.sample import SamplePaths
-from specter_batch.training.data import read_labelled
-from specter_batch.training.run import TrainingRun
+from specter_batch.model.bundle import ModelBundle, file_sha256
+from specter_batch.model.device import Device
+from specter_batch.model.manifest import MANIFEST_FILE, PARITY_FILE
+from specter_batch.model.predictions import OnnxClassifier
+from specter_batch.storage.folder_lock import LOCK_FILE, folder_locked
+from specter_batch.storage.folder_swap import set_aside
+from specter_batch.storage.output_marker import MARKER_FILE, output_command
+from specter_batch.training.demo.sample import SamplePaths
+from specter_batch.training.papers.labelled import read_labelled
+from specter_batch.training.run.folder import TrainingRun
 from specter_export.build import build_bundle
 from specter_export.gate import check_bundle
 from specter_export.graph import export_reference

@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from specter_batch.bundle_manifest import PARITY_FILE
-from specter_batch.device import Device
-from specter_batch.encoding import TokenIds
-from specter_batch.graph import Graph
-from specter_batch.papers import normalised_text_hash, paper_text
-from specter_batch.sample import SamplePaths, make_papers
-from specter_batch.training.data import read_labelled
-from specter_batch.training.run import TrainingRun
+from specter_batch.model.device import Device
+from specter_batch.model.encoding import TokenIds
+from specter_batch.model.manifest import PARITY_FILE
+from specter_batch.model.session import Graph
+from specter_batch.papers.parquet import normalised_text_hash, paper_text
+from specter_batch.training.demo.sample import SamplePaths, make_papers
+from specter_batch.training.papers.labelled import read_labelled
+from specter_batch.training.run.folder import TrainingRun
 from specter_export.gate import FP16_MAX, Gate, gate_papers
 from specter_export.graph import export_reference
 from specter_export.optimize import GraphShape, optimize_fp16

@@ -3,10 +3,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from specter_batch.encoding import EncodedBatch, TokenIds
-from specter_batch.graph import Logits
-from specter_batch.papers import TEXT_TEMPLATE
-from specter_batch.training.run import TrainingRun
+from specter_batch.model.encoding import EncodedBatch, TokenIds
+from specter_batch.model.session import Logits
+from specter_batch.papers.parquet import TEXT_TEMPLATE
+from specter_batch.training.run.folder import TrainingRun
 from specter_export.parity import NO_LABEL, GatePapers, ParityReport, check_graph, compare, logits_alone, trap_texts
 from specter_export.recipe import Tolerances
 

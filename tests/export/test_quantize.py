@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from specter_batch.bundle import ModelBundle
-from specter_batch.encoding import TokenIds
-from specter_batch.graph import Logits
-from specter_batch.metrics import margins
-from specter_batch.sample import make_papers
+from specter_batch.metrics.f1 import margins
+from specter_batch.model.bundle import ModelBundle
+from specter_batch.model.encoding import TokenIds
+from specter_batch.model.session import Logits
+from specter_batch.training.demo.sample import make_papers
 from specter_export.quantize import fit_deferral_margin, float_matmuls, quantize
 from specter_export.recipe import Quantization, load_recipe
 

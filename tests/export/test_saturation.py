@@ -13,8 +13,8 @@ import onnxruntime
 import pytest
 from onnx import numpy_helper
 
-from specter_batch.bundle import ModelBundle
-from specter_batch.sample import make_papers
+from specter_batch.model.bundle import ModelBundle
+from specter_batch.training.demo.sample import make_papers
 from specter_export.quantize import quantize
 from specter_export.recipe import load_recipe
 

@@ -4,11 +4,11 @@ import numpy as np
 import onnx
 import pytest
 
-from specter_batch.bundle import ModelBundle
-from specter_batch.device import Device
-from specter_batch.encoding import TokenIds
-from specter_batch.graph import Graph
-from specter_batch.sample import make_papers
+from specter_batch.model.bundle import ModelBundle
+from specter_batch.model.device import Device
+from specter_batch.model.encoding import TokenIds
+from specter_batch.model.session import Graph
+from specter_batch.training.demo.sample import make_papers
 from specter_export.parity import logits_alone
 from specter_export.probe import peaks
 from specter_export.quantize import float_matmuls

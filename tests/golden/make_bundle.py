@@ -18,16 +18,16 @@ import numpy as np
 import torch
 from transformers import BertConfig, BertModel, BertTokenizerFast
 
-from specter_batch.bundle import ModelBundle
-from specter_batch.device import Device
-from specter_batch.files import write_json
-from specter_batch.graph import Graph
-from specter_batch.papers import paper_text
-from specter_batch.runtime import OnnxClassifier
-from specter_batch.sample import make_papers, write_sample
-from specter_batch.training.config import TrainConfig
-from specter_batch.training.data import LabelledPapers, read_labelled
-from specter_batch.training.trainer import train
+from specter_batch.model.bundle import ModelBundle
+from specter_batch.model.device import Device
+from specter_batch.model.predictions import OnnxClassifier
+from specter_batch.model.session import Graph
+from specter_batch.papers.parquet import paper_text
+from specter_batch.storage.files import write_json
+from specter_batch.training.demo.sample import make_papers, write_sample
+from specter_batch.training.fit.config import TrainConfig
+from specter_batch.training.fit.trainer import train
+from specter_batch.training.papers.labelled import LabelledPapers, read_labelled
 from specter_export.build import build_bundle
 from specter_export.parity import logits_alone
 from specter_export.recipe import DEFAULT_RECIPES, load_recipe

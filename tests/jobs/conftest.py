@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from specter_jobs.config import NightConfig
-from specter_jobs.nightly import NightResult, run_night
+from specter_jobs.night.run import NightResult, run_night
+from specter_jobs.plan.config import NightConfig
 from support.papers_on_disk import RunNight
 
 

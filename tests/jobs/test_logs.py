@@ -31,7 +31,7 @@ def test_events_are_json_lines_with_time_level_and_fields() -> None:
 
 def test_warnings_of_the_core_are_told_beside_those_of_the_job() -> None:
     stream = StringIO()
-    core = logging.getLogger("specter_batch.runtime")
+    core = logging.getLogger("specter_batch.model.predictions")
     with logging_to(Console(file=stream)):
         core.warning("out of memory, smaller batches from now on", extra={"fields": {"max_batch_tokens": 87}})
     core.debug("not told")

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from torch import nn
 
-from specter_batch.device import Device
-from specter_batch.encoding import TokenIds, pad_batch
-from specter_batch.graph import Graph, Logits
-from specter_batch.metrics import margins
-from specter_batch.sample import make_papers
-from specter_batch.training.evaluation import TorchClassifier
-from specter_batch.training.heads import HEAD_PRESETS, HeadConfig
-from specter_batch.training.run import TrainingRun
+from specter_batch.metrics.f1 import margins
+from specter_batch.model.device import Device
+from specter_batch.model.encoding import TokenIds, pad_batch
+from specter_batch.model.session import Graph, Logits
+from specter_batch.training.demo.sample import make_papers
+from specter_batch.training.evaluation.evaluate import TorchClassifier
+from specter_batch.training.model.heads import HEAD_PRESETS, HeadConfig
+from specter_batch.training.run.folder import TrainingRun
 from specter_export.graph import export_reference
 from specter_export.parity import logits_alone, trap_texts
 from specter_export.quantize import fit_deferral_margin, quantize

@@ -68,9 +68,6 @@ def main() -> None:
     import tokenizers  # noqa: F401
     import torch
 
-    import specter_jobs.dumps.tables
-    import specter_jobs.nightly
-    import specter_jobs.verify  # noqa: F401
     from specter_batch.cli import build_app
 
     build_app()

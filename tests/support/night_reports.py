@@ -6,15 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from specter_batch.bundle_files import BundleReference
-from specter_batch.labels import LabelSet
-from specter_batch.metrics import N_SCORE_BINS, score_bins
-from specter_batch.scores import Scores
-from specter_jobs.drift import drift_report
-from specter_jobs.gates import GateLimits, judge
-from specter_jobs.ledger import LedgerEntry
-from specter_jobs.report_model import NightFigures
-from specter_jobs.writer import OutputFile
+from specter_batch.metrics.f1 import N_SCORE_BINS, score_bins
+from specter_batch.metrics.scores import Scores
+from specter_batch.model.bundle_files import BundleReference
+from specter_batch.papers.labels import LabelSet
+from specter_jobs.output.ledger import LedgerEntry
+from specter_jobs.output.report_model import NightFigures
+from specter_jobs.output.writer import OutputFile
+from specter_jobs.report.drift import drift_report
+from specter_jobs.report.gates import GateLimits, judge
 
 REJECTS = {"duplicate_id": 3, "not_english": 7}
 

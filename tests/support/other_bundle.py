@@ -4,7 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
-from specter_batch.bundle_manifest import MANIFEST_FILE, BundleManifest
+from specter_batch.model.manifest import MANIFEST_FILE, BundleManifest
 
 
 def other_bundle(bundle: Path, folder: Path) -> Path:

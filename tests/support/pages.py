@@ -55,7 +55,8 @@ def run_in_new_process(runs: Callable[[str], None], shown: str, folder: Path) ->
 def _processes() -> ForkServerContext:
     """Return what starts processes that have torch imported: each command is a new one, and waits for no import."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["specter_batch.training.trainer", "specter_export.build", "specter_jobs.nightly"])
+    modules = ["specter_batch.training.fit.trainer", "specter_export.build", "specter_jobs.night.run"]
+    context.set_forkserver_preload(modules)
     return context
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from specter_jobs.engines import processes
-from specter_jobs.engines.messages import WorkerJob
-from specter_jobs.prepare import ShardPreparer
+from specter_jobs.label.engines import processes
+from specter_jobs.label.engines.messages import WorkerJob
+from specter_jobs.label.prepare import ShardPreparer
 
 POISON = "A fatal text"
 serve = processes._serve

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 
-from specter_batch.url_path import UrlPath
+from specter_batch.storage.url_path import UrlPath
 
 ACCESS_KEY, SECRET_KEY = "AKIATESTSACCESSKEYID", "tests/secret+key that nobody may see"
 CODE = """

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from specter_batch.labels import MAG, MESH
-from specter_batch.sample import make_papers
+from specter_batch.papers.labels import MAG, MESH
+from specter_batch.training.demo.sample import make_papers
 from support.papers_on_disk import GERMAN
 
 N_PAPERS = 150

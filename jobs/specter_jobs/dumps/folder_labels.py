@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from specter_jobs.dumps.formats import Format
-from specter_jobs.dumps.json_values import optional_label
+from specter_jobs.dumps.json.values import optional_label
 from specter_jobs.dumps.record_sorter import Record
 from specter_jobs.dumps.records import PaperRecord
 

@@ -5,11 +5,11 @@ from importlib import import_module
 from typing import cast
 
 from specter_batch.errors import ConfigError, UsageError
-from specter_batch.papers import NO_LABELS
+from specter_batch.papers.parquet import NO_LABELS
+from specter_jobs.dumps.csv.layout import TableLayout
 from specter_jobs.dumps.names import FormatName
+from specter_jobs.dumps.readers.tables import TableColumns
 from specter_jobs.dumps.records import DumpReader
-from specter_jobs.dumps.table_layout import TableLayout
-from specter_jobs.dumps.tables import TableColumns
 
 _READERS: dict[FormatName, str] = {
     "s2ag": "s2ag:S2agReader",
@@ -46,7 +46,7 @@ class Format:
     def reader(self) -> DumpReader:
         """Make the reader."""
         module, _, kind = _READERS[self.name].partition(":")
-        reader = getattr(import_module(f"specter_jobs.dumps.{module}"), kind)
+        reader = getattr(import_module(f"specter_jobs.dumps.readers.{module}"), kind)
         if self.name == "csv":
             return cast(DumpReader, reader(self.columns, self.layout))
         return cast(DumpReader, reader(self.columns) if self.name == "jsonl" else reader())

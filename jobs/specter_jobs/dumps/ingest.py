@@ -12,19 +12,19 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from specter_batch.errors import ConfigError, PaperSchemaError
-from specter_batch.files import write_json, write_text, written_whole
-from specter_batch.input_inventory import InputInventory, take_inventory
-from specter_batch.output_marker import mark_output, output_command
-from specter_batch.parquet_file import write_table
-from specter_batch.storage import located
-from specter_batch.stored_names import storable
+from specter_batch.inputs.inventory import InputInventory, take_inventory
+from specter_batch.papers.parquet_file import write_table
+from specter_batch.storage.files import write_json, write_text, written_whole
+from specter_batch.storage.location import located
+from specter_batch.storage.output_marker import mark_output, output_command
+from specter_batch.storage.stored_names import storable
+from specter_batch.storage.url_path import UrlPath
 from specter_batch.terminal import print_above, progress_bars
-from specter_batch.url_path import UrlPath
 from specter_jobs.dumps.account import account_of
-from specter_jobs.dumps.file_order import in_order, warnings_of
+from specter_jobs.dumps.files.file_order import in_order, warnings_of
+from specter_jobs.dumps.files.inputs import dump_kind, silent
 from specter_jobs.dumps.formats import Format
 from specter_jobs.dumps.identity import ACCOUNT_FILE, IngestIdentity, begin
-from specter_jobs.dumps.inputs import dump_kind, silent
 from specter_jobs.dumps.ledger import IngestLedger
 from specter_jobs.dumps.newest import already_taken, losers_by_unit, take_out, wanted_out
 from specter_jobs.dumps.pool import Outcome, Work, run_unit, run_units
@@ -32,8 +32,8 @@ from specter_jobs.dumps.record_writer import DUMP_SCHEMA, INDEX, NO_PAPERS_FILE,
 from specter_jobs.dumps.records import ReadOptions
 from specter_jobs.dumps.unit import IngestTask, IngestUnit, output_name
 from specter_jobs.interrupts import sigterm_interrupts
-from specter_jobs.ledger import binding_of
-from specter_jobs.lock import locked
+from specter_jobs.output.ledger import binding_of
+from specter_jobs.output.lock import locked
 
 COMMAND = "ingest"
 SUCCESS_FILE = "_SUCCESS"

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from specter_batch.files import written_whole
-from specter_batch.parquet_file import read_table, write_table
+from specter_batch.papers.parquet_file import read_table, write_table
+from specter_batch.storage.files import written_whole
 from specter_jobs.database import opened_database, register_parquet
 from specter_jobs.dumps.ledger import IngestEntry
 from specter_jobs.dumps.record_sorter import Reason
 from specter_jobs.dumps.record_writer import INDEX_SCHEMA, REJECTS, RecordWriter, output_file
 from specter_jobs.dumps.unit import IngestUnit
-from specter_jobs.writer import OutputFile
+from specter_jobs.output.writer import OutputFile
 
 # A place is a record's position within all input: the file's number above, the position within the file below.
 _PLACE_BITS = 40

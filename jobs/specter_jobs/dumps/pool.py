@@ -13,8 +13,8 @@ from multiprocessing.connection import wait as wait_for
 from typing import Any
 
 from specter_batch.errors import SpecterBatchError
-from specter_batch.stored_names import storable
-from specter_jobs.dumps.inputs import Advance
+from specter_batch.storage.stored_names import storable
+from specter_jobs.dumps.files.inputs import Advance
 from specter_jobs.dumps.ledger import IngestEntry
 from specter_jobs.dumps.records import WrongFormatError
 from specter_jobs.dumps.unit import IngestTask, IngestUnit, ingest_unit

@@ -3,8 +3,8 @@
 from collections import Counter
 from typing import Literal
 
-from specter_batch.labels import normalise_label
-from specter_batch.missing_text import is_missing
+from specter_batch.papers.labels import normalise_label
+from specter_batch.papers.missing_text import is_missing
 from specter_jobs.dumps.record_writer import RecordWriter
 from specter_jobs.dumps.records import MalformedRecord, PaperRecord, ReadOptions, WrongFormatError
 

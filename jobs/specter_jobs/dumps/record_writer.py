@@ -8,11 +8,11 @@ from typing import Any, Self
 import pyarrow as pa
 from pyarrow.parquet import ParquetWriter
 
-from specter_batch.bundle import file_sha256
-from specter_batch.files import written_whole
-from specter_batch.papers import PAPER_SCHEMA
-from specter_batch.parquet_file import table_writer
-from specter_jobs.writer import OutputFile
+from specter_batch.model.bundle import file_sha256
+from specter_batch.papers.parquet import PAPER_SCHEMA
+from specter_batch.papers.parquet_file import table_writer
+from specter_batch.storage.files import written_whole
+from specter_jobs.output.writer import OutputFile
 
 PAPERS, REJECTS, INDEX = "papers", "rejects", "_index"
 # The papers of a dump without any. The names of other files have a hash in them.

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from specter_batch.errors import PaperSchemaError, ShardError
+from specter_jobs.dumps.files.inputs import Advance, InputCount, content_of, opened, silent
 from specter_jobs.dumps.folder_labels import folder_label, with_label, without_folder_label
 from specter_jobs.dumps.formats import Format
-from specter_jobs.dumps.inputs import Advance, InputCount, content_of, opened, silent
-from specter_jobs.dumps.joined import joined_content, joined_records
 from specter_jobs.dumps.ledger import IngestEntry
+from specter_jobs.dumps.readers.joined import joined_content, joined_records
 from specter_jobs.dumps.record_sorter import Record, RecordSorter
 from specter_jobs.dumps.record_writer import INDEX, PAPERS, REJECTS, RecordWriter
 from specter_jobs.dumps.records import ReadOptions, WrongFormatError

@@ -9,14 +9,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from specter_batch.errors import ConfigError, PaperSchemaError
-from specter_batch.input_inventory import parquet_inventory
-from specter_batch.papers import PAPER_SCHEMA, PaperColumns, open_parquet
+from specter_batch.inputs.inventory import parquet_inventory
+from specter_batch.papers.parquet import PAPER_SCHEMA, PaperColumns, open_parquet
 from specter_jobs.dumps import pool
+from specter_jobs.dumps.files.inputs import silent
 from specter_jobs.dumps.formats import Format
 from specter_jobs.dumps.ingest import IngestResult
-from specter_jobs.dumps.inputs import silent
+from specter_jobs.dumps.readers.tables import TableColumns
 from specter_jobs.dumps.record_writer import DUMP_SCHEMA, FILE_ROWS
-from specter_jobs.dumps.tables import TableColumns
 from specter_jobs.dumps.unit import IngestTask, IngestUnit
 from support.dumps_on_disk import arxiv, output_bytes, rows, run, write_lines
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from specter_batch.errors import ConfigError
-from specter_jobs.ingest_cli import _years
+from specter_jobs.cli.ingest import _years
 from support.dumps_on_disk import arxiv, output_bytes, rows, write_lines
 
 

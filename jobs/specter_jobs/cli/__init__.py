@@ -1,0 +1,1 @@
+"""The commands of the nightly job. Each one parses its options, calls one function and prints the result."""

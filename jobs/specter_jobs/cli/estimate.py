@@ -1,0 +1,198 @@
+"""The command that plans a night: estimate."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from specter_batch.argument_checks import UrlOrPath
+from specter_batch.options import (
+    AbstractColumn,
+    AsJson,
+    ConfigFile,
+    LabelColumn,
+    PaperIdColumn,
+    TitleColumn,
+    interruptible,
+)
+from specter_batch.terminal import show, show_json
+from specter_jobs.cli.options import Language, MinCharacters, MissingAbstract, PrecisionName, Probabilities, ShardRows
+
+EXIT_FILES_FAILED = 3
+ASSUMED = """assumed    a worker on each device, with the cores of this machine for it, and one driver:
+           wall = survey + max(model, preparation) / devices + writing. Ranges are those of the sample and of the
+           timed slices. Equal ids and texts in different places of the dump are not seen in a sample; they save
+           time."""
+
+
+def estimate(
+    dump: Annotated[
+        str | None,
+        UrlOrPath(),
+        typer.Argument(
+            metavar="DUMP", help="Papers: parquet file, folder or glob; may be in --config.", show_default=False
+        ),
+    ] = None,
+    bundle: Annotated[str | None, UrlOrPath(), typer.Option(help="Model bundle: folder or URL.")] = None,
+    papers_per_second: Annotated[
+        float | None, typer.Option(help="Rate of one device, instead of timing the model here.", show_default=False)
+    ] = None,
+    seconds: Annotated[float, typer.Option(help="How long to time the model.")] = 10.0,
+    sample: Annotated[int, typer.Option(help="Rows to read, spread over the files.")] = 2000,
+    seed: Annotated[int, typer.Option(min=0, help="Of the sample.")] = 0,
+    reuse: Annotated[
+        list[str] | None,
+        UrlOrPath(),
+        typer.Option(help="Earlier night's OUT to look labels up in; may be given again."),
+    ] = None,
+    cost_per_hour: Annotated[
+        float | None, typer.Option(help="Price of one device, to tell costs.", show_default=False)
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.  [default: auto]")] = None,
+    precision: PrecisionName = None,
+    threads: Annotated[int | None, typer.Option(help="Papers at once on a CPU.  [default: the usable cores]")] = None,
+    shard_rows: ShardRows = None,
+    language: Language = None,
+    missing_abstract: MissingAbstract = None,
+    min_characters: MinCharacters = None,
+    probabilities: Probabilities = None,
+    config: ConfigFile = None,
+    paper_id_column: PaperIdColumn = None,
+    title_column: TitleColumn = None,
+    abstract_column: AbstractColumn = None,
+    label_column: LabelColumn = None,
+    as_json: AsJson = False,
+) -> None:
+    """Estimate a night before it runs: papers, tokens, hours, disk, memory, and what --reuse saves."""
+    from specter_jobs.estimate.estimate import estimate_night
+    from specter_jobs.plan.config import NightConfig
+
+    settings = NightConfig.load(
+        config,
+        {
+            "dump": dump,
+            "out": Path(),  # never written to
+            "bundle": bundle,
+            "device": device,
+            "precision": precision,
+            "threads": threads,
+            "shard_rows": shard_rows,
+            "language": language,
+            "missing_abstract": missing_abstract,
+            "min_characters": min_characters,
+            "probabilities": probabilities,
+            "reuse": reuse or None,
+            "paper_id_column": paper_id_column,
+            "title_column": title_column,
+            "abstract_column": abstract_column,
+            "label_column": label_column,
+        },
+    )
+    with interruptible("nothing was written"):
+        found = estimate_night(
+            settings,
+            papers_per_second=papers_per_second,
+            seconds=seconds,
+            sample_rows=sample,
+            seed=seed,
+            cost_per_hour=cost_per_hour,
+        )
+    if as_json:
+        show_json(found)
+    else:
+        show(*_table(found))
+    raise typer.Exit(EXIT_FILES_FAILED if found["unreadable_files"] else 0)
+
+
+def _table(found: dict[str, Any]) -> list[str]:
+    tokens, model, output, memory = (found[key] for key in ("tokens", "model", "output", "memory"))
+    fixed = {name: _time(value) for name, value in found["fixed_seconds"].items()}
+    cost = "" if found["cost"] is None else f", cost {_range(found['cost'])}"
+    return [
+        *_input_lines(found),
+        f"tokens     mean {tokens['mean']:.0f}, median {tokens['p50']:.0f}, p90 {tokens['p90']:.0f}, p99 "
+        f"{tokens['p99']:.0f}; {tokens['cut_share']:.1%} cut at {tokens['max_length']}",
+        f"           {_range(tokens['total'])} in all",
+        f"rate       {_range(model['papers_per_second'])} papers/s, "
+        + (_measured(model) if model["measured"] else "as given"),
+        *_reuse_lines(found["reuse"]),
+        f"model      {_range(found['device_hours'])} device-hours{cost}",
+        f"fixed      survey {fixed['survey']}, preparation {fixed['prepare']} (beside the model, by each worker), "
+        f"writing {fixed['write']}",
+        *(_wall_line(wall) for wall in found["wall"]),
+        f"output     {_size(output['labels'])} of labels ({output['bytes_a_label']:.0f} bytes each), "
+        f"{_size(output['rejects'])} of rejects, {output['label_files']:,} label files",
+        f"memory     {_size(memory['total'])}: process and model {_size(memory['process_and_sessions'])}, shards "
+        f"{_size(memory['shards_in_flight'])}, survey {_size(memory['survey'])}, ledger {_size(memory['ledger'])}; "
+        f"the survey takes {_size(memory['survey_on_disk'])} of disk",
+        *ASSUMED.split("\n"),
+    ]
+
+
+def _input_lines(found: dict[str, Any]) -> list[str]:
+    from specter_batch.inputs.inventory import ignored_line
+
+    sample = found["sample"]
+    rejects = ", ".join(f"{reason} {rows:,}" for reason, rows in sample["rejects_by_reason"].items()) or "none"
+    read = "all rows" if sample["whole"] else f"{sample['rows']:,} rows spread over the files, seed {sample['seed']}"
+    return [
+        f"rows       {found['rows']:,} in {found['files']:,} files, by their footers: {found['shards']:,} shards",
+        *(f"unreadable {name}: {error}" for name, error in found["unreadable_files"].items()),
+        *([f"ignored    {ignored}"] if (ignored := ignored_line(found["ignored_files"])) else []),
+        f"sample     {read}; rejected: {rejects}",
+        *(f"unreadable {error}" for error in sample["unreadable"]),
+        f"papers     {_range(found['papers'])} to label",
+    ]
+
+
+def _measured(model: dict[str, Any]) -> str:
+    return (
+        f"{_range(model['tokens_per_second'])} tokens/s: {model['papers']:,} papers in {model['seconds']:.1f} s on "
+        f"{model['device']} ({model['graph']}, {model['threads']} at once)"
+    )
+
+
+def _reuse_lines(reuse: dict[str, Any] | None) -> list[str]:
+    if reuse is None:
+        return []
+    percent = {name: value * 100 for name, value in reuse["share"].items()}
+    cost = "" if reuse["cost_saved"] is None else f", cost {_digits(reuse['cost_saved'])}"
+    return [
+        f"reuse      {_range(percent)} % of the papers stand in {reuse['label_files']:,} earlier label files: saves "
+        f"{_digits(reuse['papers'])} papers, {_digits(reuse['device_hours_saved'])} device-hours{cost}",
+        *(f"           {sentence}" for sentence in reuse["unusable"]),
+    ]
+
+
+def _wall_line(wall: dict[str, Any]) -> str:
+    count = f"{wall['devices']:>2} device{'s' if wall['devices'] > 1 else ' '}"
+    estimate, low, high = (_time(wall["seconds"][name]) for name in ("estimate", "low", "high"))
+    told = estimate if low == high else f"{estimate} ({low} to {high})"
+    return f"wall       {count}  {told}, bound by the {wall['bound_by']}"
+
+
+def _range(value: dict[str, float]) -> str:
+    estimate, low, high = (_digits(value[name]) for name in ("estimate", "low", "high"))
+    return estimate if low == high else f"{estimate} ({low} to {high})"
+
+
+def _digits(value: float) -> str:
+    """Write a number with the digits that mean something: three from a million on, whole from 100 on, else two."""
+    for unit, name in ((1e12, " T"), (1e9, " G"), (1e6, " M")):
+        if value >= unit:
+            return f"{value / unit:.3g}{name}"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.2g}"
+
+
+def _time(seconds: float) -> str:
+    for unit, name in ((86400, "days"), (3600, "h"), (60, "min"), (1, "s")):
+        if seconds >= 2 * unit:
+            return f"{_digits(seconds / unit)} {name}"
+    return f"{seconds:.2g} s"
+
+
+def _size(size: float) -> str:
+    for unit, name in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if size >= unit:
+            return f"{_digits(size / unit)} {name}"
+    return f"{size:.0f} bytes"

@@ -1,0 +1,51 @@
+"""The commands that look at a night without touching it: status and verify."""
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from specter_batch.argument_checks import UrlOrPath
+from specter_batch.options import AsJson
+from specter_batch.terminal import show, show_json
+
+NightFolder = Annotated[str, UrlOrPath(), typer.Argument(metavar="OUT", help="Output folder of a night, or its URL.")]
+EXIT_DIFFERS = 1
+EXIT_GATE_FAILED = 4
+# An interrupted night of a large dump lacks thousands of shards; the first few tell the story.
+MAX_SHOWN = 20
+
+
+def status(out: NightFolder, as_json: AsJson = False) -> None:
+    """Show how far a night is: running, finished, or stopped before its end."""
+    from specter_batch.storage.location import located
+    from specter_jobs.inspect.status import night_status, status_lines
+
+    found = night_status(located(out))
+    if as_json:
+        show_json(found)
+    else:
+        show(*status_lines(found))
+
+
+def verify(out: NightFolder, as_json: AsJson = False) -> None:
+    """Check a night's counts, schemas and hashes; exit code 1 if anything differs, 4 if only a gate failed."""
+    from specter_batch.storage.location import located
+    from specter_jobs.inspect.verify import verify_night
+
+    found = verify_night(located(out))
+    if as_json:
+        show_json(asdict(found) | {"verified": not found.differences and not found.failed_gates})
+    else:
+        more = len(found.differences) - MAX_SHOWN
+        lines = list(found.differences[:MAX_SHOWN])
+        lines += [f"… and {more:,} more; --json lists all"] if more > 0 else []
+        show(
+            *lines,
+            *(f"gate {gate}" for gate in found.failed_gates),
+            *(f"note: {note}" for note in found.notes),
+            f"{found.rows:,} rows in {found.shards:,} shards, {found.files:,} files: "
+            + (f"{len(found.differences):,} differences" if found.differences else "all as the ledger says")
+            + (", but gates failed and there is no _SUCCESS" if found.failed_gates else ""),
+        )
+    raise typer.Exit(EXIT_DIFFERS if found.differences else EXIT_GATE_FAILED if found.failed_gates else 0)

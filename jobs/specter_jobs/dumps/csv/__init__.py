@@ -1,0 +1,1 @@
+"""Rows of CSV and TSV files, in the layouts that real exporters write."""

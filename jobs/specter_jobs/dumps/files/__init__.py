@@ -1,0 +1,1 @@
+"""Input files of a dump: found, ordered, decompressed and decoded."""

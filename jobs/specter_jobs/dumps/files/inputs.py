@@ -1,0 +1,157 @@
+"""Input files of a dump: which they are, and reading them decompressed while their bytes are counted and hashed."""
+
+import hashlib
+import io
+import lzma
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from specter_batch.inputs.kinds import InputKind
+from specter_jobs.dumps.files.compression import (
+    COMPRESSED,
+    HEAD_BYTES,
+    READ_BYTES,
+    REFUSED,
+    check_not_cut,
+    check_readable,
+    codec_of,
+    unpacked,
+    unpacking_error,
+)
+from specter_jobs.dumps.files.encodings import encoding_of, transcoded
+from specter_jobs.dumps.records import WrongFormatError
+
+Advance = Callable[[int], None]
+
+
+def dump_kind(suffixes: tuple[str, ...], *, what: str) -> InputKind:
+    """Return which files belong to a dump.
+
+    Args:
+        suffixes: Endings before the compression's; an empty one stands for a bare `part_000.gz`.
+        what: The format, for messages.
+    """
+    endings = " or ".join(f"*{suffix}" for suffix in suffixes if suffix)
+    texts = {".xml": "XML", ".json": "JSON", ".jsonl": "JSON"}
+    return InputKind(
+        what=f"{what} files",
+        looked_for=f"{endings}, plain or {', '.join(COMPRESSED)}",
+        wanted=lambda name: _has_suffix(name, suffixes),
+        text=next((texts[suffix] for suffix in suffixes if suffix in texts), None),
+    )
+
+
+def _has_suffix(name: str, suffixes: tuple[str, ...]) -> bool:
+    name = name.lower()
+    # What cannot be unpacked here is listed too: it fails with advice instead of being passed over.
+    stem = next((name.removesuffix(end) for end in (*COMPRESSED, *REFUSED) if name.endswith(end)), name)
+    return any(stem.endswith(suffix) if suffix else stem != name and "." not in stem for suffix in suffixes)
+
+
+@dataclass
+class InputCount:
+    """What reading a file has shown of it.
+
+    Attributes:
+        disk_bytes: On disk.
+        text_bytes: Decompressed.
+        content: Hash of the bytes on disk; set when the file was read to its end.
+    """
+
+    disk_bytes: int = 0
+    text_bytes: int = 0
+    content: str = ""
+
+
+@contextmanager
+def opened(path: Path, count: InputCount, advance: Advance, *, encoding: str | None = None) -> Iterator[BinaryIO]:
+    """Yield the file's decompressed bytes, streaming; when the block ends well, `count` is complete.
+
+    Text in UTF-16 or UTF-32 is yielded as UTF-8; XML is left as it is, because it names its encoding itself.
+
+    Args:
+        path: The file.
+        count: Is filled while the file is read.
+        advance: Receives the number of bytes on disk as they are read.
+        encoding: The encoding of the text if it is not UTF-8; None to recognise UTF-16 and UTF-32.
+
+    Raises:
+        OSError: It cannot be read, is truncated or does not match its checksum.
+        WrongFormatError: It is an archive of files, or of a kind that cannot be unpacked here.
+    """
+    with path.open("rb", buffering=0) as file:
+        head = file.read(HEAD_BYTES)
+        file.seek(0)
+        check_readable(path, head)
+        check_not_cut(path, head)
+        raw = _Hashed(file, count, advance)
+        codec = codec_of(head)
+        counted = _Counted(raw if codec is None else unpacked(raw, codec), count, path)
+        stream = io.BufferedReader(counted, READ_BYTES)
+        text_head = stream.peek(HEAD_BYTES)[:HEAD_BYTES]
+        if codec is not None:
+            check_readable(path, text_head)
+            if (twice := codec_of(text_head)) is not None:
+                raise WrongFormatError(f"is compressed twice ({codec}, then {twice}); unpack it once")
+        encoding = encoding or encoding_of(text_head)
+        yield stream if encoding is None else transcoded(stream, encoding)
+        # A reader may stop before the last byte: the checksum at the end is checked, and the hash is of all.
+        rest = bytearray(READ_BYTES)
+        while counted.readinto(rest) or raw.readinto(rest):
+            pass
+        count.content = raw.digest.hexdigest()
+
+
+def content_of(path: Path, advance: Advance) -> str:
+    """Return the hash that `opened` finds, without decompressing."""
+    with path.open("rb", buffering=0) as file:
+        raw = _Hashed(file, InputCount(), advance)
+        while raw.read(READ_BYTES):
+            pass
+        return str(raw.digest.hexdigest())
+
+
+def silent(size: int) -> None:
+    """Tell nobody of the bytes that were read."""
+    del size
+
+
+class _Hashed(io.RawIOBase):
+    """The bytes on disk, hashed and counted on their way."""
+
+    def __init__(self, file: io.FileIO, count: InputCount, advance: Advance) -> None:
+        self.digest = hashlib.blake2b(digest_size=16)
+        self._file, self._count, self._advance = file, count, advance
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        read = self._file.readinto(buffer) or 0
+        self.digest.update(memoryview(buffer)[:read])
+        self._count.disk_bytes += read
+        self._advance(read)
+        return read
+
+
+class _Counted(io.RawIOBase):
+    """The decompressed bytes, counted."""
+
+    def __init__(self, inner: Any, count: InputCount, path: Path) -> None:
+        self._inner, self._count, self._path = inner, count, path
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        try:
+            read = int(self._inner.readinto(buffer))
+        except (OSError, EOFError, lzma.LZMAError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise
+            raise unpacking_error(self._path, error) from error
+        self._count.text_bytes += read
+        return read

@@ -1,0 +1,1 @@
+"""Records of JSON files, in the layouts that real exporters write."""

@@ -1,0 +1,157 @@
+"""JSON records: one a line, read with orjson, or in the other layouts that writers and APIs give them."""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any, BinaryIO
+
+from specter_batch.storage.json_value import UnreadableValue
+from specter_jobs.dumps.json.layouts import (
+    Holders,
+    continues,
+    is_long_value,
+    records_within,
+    scanned_records,
+    several_values,
+)
+from specter_jobs.dumps.json.values import FieldError, as_id, loads
+from specter_jobs.dumps.records import MalformedRecord, PaperRecord
+
+# The longest record known, an OpenAlex work of thousands of authors, has a few MB. It bounds the memory of a line.
+MAX_LINE_BYTES = 64 << 20
+# A list or a reply on one line is read whole up to this size, and streamed beyond it.
+HEAD_BYTES = 1 << 20
+
+Parse = Callable[[int, Any], PaperRecord]
+Identify = Callable[[dict[str, Any]], str | None]  # a record's id; raises `FieldError` where it is unusable
+
+
+def read_json_lines(
+    stream: BinaryIO, parse: Parse, *, identify: Identify, holders: Holders = ()
+) -> Iterator[PaperRecord | MalformedRecord]:
+    """Read JSON records in any layout; a record that cannot be parsed costs itself only.
+
+    Args:
+        stream: Decompressed.
+        parse: Makes a paper of a position and a parsed record. Raises `FieldError` where it cannot.
+        identify: Gives a record the id that `parse` gives it, for a record whose other fields are wrong.
+        holders: The members of a reply that hold records.
+    """
+    for position, value in json_values(stream, holders):
+        yield value if isinstance(value, MalformedRecord) else parsed(parse, position, value, identify=identify)
+
+
+def id_of(*fields: str) -> Identify:
+    """Return what names a record by the first of these fields that it has."""
+
+    def identify(record: dict[str, Any]) -> str | None:
+        return next((as_id(record[field], field) for field in fields if field in record), None)
+
+    return identify
+
+
+def parsed(parse: Parse, position: int, value: Any, *, identify: Identify) -> PaperRecord | MalformedRecord:
+    """Make a paper of a parsed record, or a reject that names it as far as it can be named."""
+    if isinstance(value, UnreadableValue):
+        return MalformedRecord(position=position, detail=value.detail)
+    try:
+        return parse(position, value)
+    except FieldError as error:
+        try:
+            paper_id = identify(value) if isinstance(value, dict) else None
+        except FieldError:
+            paper_id = None
+        return MalformedRecord(position=position, detail=str(error), paper_id=paper_id)
+
+
+def json_values(stream: BinaryIO, holders: Holders = ()) -> Iterator[tuple[int, Any]]:
+    """Yield position and value of each record; what is not JSON comes as a `MalformedRecord`.
+
+    Records are one a line, or items of lists, or held by replies, with or without line breaks within them. Positions
+    are lines from 1; where records share a line or span several, they count on from the last.
+
+    Args:
+        stream: Decompressed.
+        holders: The members of a reply that hold records.
+
+    Raises:
+        PaperSchemaError: A value that spans several lines breaks off, or is not JSON.
+    """
+    position = 0
+    for line, value in _values(stream, holders):
+        position = max(position + 1, line)
+        if isinstance(value, UnreadableValue):
+            value = MalformedRecord(position=position, detail=value.detail)
+        yield position, replace(value, position=position) if isinstance(value, MalformedRecord) else value
+
+
+def _values(stream: BinaryIO, holders: Holders) -> Iterator[tuple[int, Any]]:
+    """Yield the line, or 0 within a value that spans lines, and the record."""
+    head = stream.readline(HEAD_BYTES)
+    if len(head) == HEAD_BYTES and not head.endswith(b"\n") and is_long_value(head, holders):
+        yield from ((0, value) for value in scanned_records(stream, head, holders))
+        return
+    lines = _Lines(stream, head)
+    while (line := lines.next()) is not None:
+        number = lines.number
+        if not line:
+            detail = f"a line of more than {MAX_LINE_BYTES >> 20} MB"
+            yield number, MalformedRecord(position=number, detail=detail)
+            continue
+        try:
+            value = loads(line)
+        except FieldError as error:
+            following = lines.peek()
+            # A list or a reply that breaks off would take all its records with it: it is read as far as it goes.
+            if continues(line, following, holders) or is_long_value(line, holders):
+                rest = scanned_records(stream, line + following, holders)
+                yield from ((0, value) for value in rest)
+                return
+            values = several_values(line) or [MalformedRecord(position=number, detail=str(error))]
+            yield from ((number, found) for value in values for found in records_within(value, holders))
+            continue
+        if holders or isinstance(value, list):
+            yield from ((number, found) for found in records_within(value, holders))
+        else:
+            yield number, value
+
+
+class _Lines:
+    """The lines of a stream, blank ones passed over.
+
+    Attributes:
+        number: The number of the last line, from 1.
+    """
+
+    def __init__(self, stream: BinaryIO, head: bytes) -> None:
+        self.number = 0
+        self._stream = stream
+        self._head = head.removeprefix(b"\xef\xbb\xbf")
+        self._ahead: deque[bytes] = deque()
+
+    def next(self) -> bytes | None:
+        """Return the next line, an empty one for a line of more than `MAX_LINE_BYTES`, or None at the end."""
+        while (line := self._ahead.popleft() if self._ahead else self._read()) is not None:
+            self.number += 1
+            if not line.isspace():
+                return line
+        return None
+
+    def peek(self) -> bytes:
+        """Return the line that `next` would return, and blank lines before it; empty at the end."""
+        while not self._ahead or self._ahead[-1].isspace():
+            line = self._read()
+            if line is None:
+                break
+            self._ahead.append(line)
+        return b"".join(self._ahead)
+
+    def _read(self) -> bytes | None:
+        line, self._head = self._head, b""
+        if not line.endswith(b"\n"):
+            line += self._stream.readline(MAX_LINE_BYTES - len(line))
+        if len(line) < MAX_LINE_BYTES or line.endswith(b"\n"):
+            return line or None
+        while (rest := self._stream.readline(MAX_LINE_BYTES)) and not rest.endswith(b"\n"):
+            pass
+        return b""

@@ -1,0 +1,167 @@
+"""Mark-up to plain text: JATS, MathML and the odd HTML tag in titles and abstracts."""
+
+from __future__ import annotations
+
+import html
+import re
+
+from lxml import etree
+
+from specter_jobs.dumps.readers.markup_tags import has_markup, has_tags, tree_of, usable
+
+# Left out with all they hold: a formula's second spelling, and what no reader sees.
+_DROPPED = frozenset(("annotation", "annotation-xml", "script", "style"))
+_TITLES = frozenset(("title", "h1", "h2", "h3", "h4"))
+_BLOCKS = _TITLES | frozenset(("abstract", "trans-abstract", "sec", "p", "div", "label", "break", "br", "disp-quote"))
+_BLOCKS |= frozenset(("list", "list-item", "def-item", "def", "ul", "ol", "li", "dt", "dd", "table", "tr", "th", "td"))
+_BLOCKS |= frozenset(("disp-formula", "dispformula"))
+_SLANTED = frozenset(("italic", "i", "em"))
+_BOLD = frozenset(("bold", "b", "strong"))
+_MATH = frozenset(("math", "semantics", "mrow", "mi", "mn", "mo", "mtext", "mspace", "mstyle", "mpadded", "mphantom"))
+_MATH |= frozenset(("msub", "msup", "msubsup", "munder", "mover", "munderover", "mmultiscripts", "mfrac", "msqrt"))
+_MATH |= frozenset(("mroot", "mfenced", "mtable", "mtr", "mtd", "inline-formula", "alternatives"))
+# Some mark-up was escaped again for each format that it went through.
+ESCAPED_TIMES = 3
+# Marks that no XML text can hold, so that they cannot be mistaken for the text's own.
+_TITLE_END, _BLOCK_END, _SLANT, _FORMULA, _FORMULA_END, _BOLD_START, _BOLD_END = map(chr, range(7))
+
+_TEX_BODY = re.compile(r"\\begin\{document\}(.*?)\\end\{document\}", re.DOTALL)
+_HEADING = re.compile(
+    r"[\s\x01\x02\x05]*(?:(?i:abstract)\s*(?:[\x00\x01\x06]|[:.]\s*|[—–-]\s)|ABSTRACT\s+(?=[A-Z][a-z])|A(?i:bstract)(?=[A-Z][a-z]))"
+)
+_TITLE = re.compile(r"([^\s\x00-\x06])[\s\x02-\x06]*\x00")
+# Some publishers deposit words glued to slanted names and formulas: "with<i>Chlamydia</i>infection". Each pattern
+# begins with its mark, which makes the search for it a matter of memory speed.
+_GLUED_NAME = re.compile(r"\x02(?:(?<=[^\W\d_]{3}\x02)(?=[^\W\d_]{2})|(?<=[^\W\d_]{2}\x02)(?=[A-Z][a-z.]))")
+_GLUED_FORMULA = re.compile(r"\x03(?:(?<=[^\W\d_]\x03)|(?<=[,;]\x03))(?=\S)")
+_GLUED_FORMULA_END = re.compile(r"\x04(?<=\S\x04)(?=[^\W\d_])")
+# Others glue bold headings to what they head: "<b>Methods</b>We". Letters of an acronym are bold within their word.
+_GLUED_HEADING = re.compile(r"(?:\x05(?<=[.?!]\x05)|\x06(?<=[a-z]{3}\x06))(?=[A-Z])")
+
+
+def collapse(text: str | None) -> str | None:
+    """Return a text with every run of white space as one blank; None when nothing is left."""
+    return " ".join(text.split()) or None if text else None
+
+
+def element_text(element: etree._Element) -> str | None:
+    """Return the plain text of an XML element: inline mark-up dissolved, blocks parted by a blank."""
+    if not len(element):
+        return plain_text(element.text or "")
+    return plain_text(_plain(_marked_text(element), glued=False))
+
+
+def fragment_text(fragment: str, *, heading: bool = False) -> str | None:
+    """Return the plain text of a fragment of JATS or HTML mark-up, well-formed or not.
+
+    Args:
+        fragment: The mark-up as it is in a JSON value. Titles of sections become "Title: ".
+        heading: Drop a leading heading "Abstract".
+    """
+    marked = usable(fragment)
+    if has_markup(marked):
+        marked = _marked_text(tree_of(marked))
+    for _ in range(1, ESCAPED_TIMES):
+        if not has_tags(marked):
+            break
+        marked = _marked_text(tree_of(_unmarked(marked)))
+    if heading and (found := _HEADING.match(marked)):
+        marked = marked[found.end() :]
+    return plain_text(_plain(marked, glued=True))
+
+
+def plain_text(text: str) -> str | None:
+    """Return a text without the tags and entities that its source left in it, its white space collapsed."""
+    for _ in range(ESCAPED_TIMES):
+        if not has_markup(text):
+            break
+        text = _plain(_marked_text(tree_of(text)), glued=False)
+    return collapse(text)
+
+
+def without_markup(text: str | None) -> str | None:
+    """Return the plain text of a text with tags or entities, and any other text as it is, line breaks included."""
+    return plain_text(text) if text and has_markup(text) else text
+
+
+def _marked_text(root: etree._Element) -> str:
+    """Return all text below an element, with marks at the ends of titles and blocks and around slanted and formulas."""
+    pieces: list[str] = []
+    # Elements to open and texts to add, the next one last: no recursion, however deep the mark-up is nested.
+    todo: list[etree._Element | str] = [root]
+    while todo:
+        node = todo.pop()
+        if isinstance(node, str):
+            pieces.append(node)
+            continue
+        if isinstance(node, etree._Entity):  # left unresolved: only HTML's own names have a meaning here
+            pieces.append(html.unescape(node.text or ""))
+            continue
+        name = node.tag.rpartition("}")[2].rpartition(":")[2].lower()
+        if name in _DROPPED:
+            continue
+        if name == "tex-math":
+            pieces.append(_tex(node))
+            continue
+        opening, closing = _ends(node, name)
+        formula = name in _MATH
+        pieces.append(opening)
+        if node.text:
+            pieces.append(_kept(node.text, formula))
+        todo.append(closing)
+        for number, child in reversed(list(enumerate(node))):
+            if child.tail:
+                todo.append(_kept(child.tail, formula))
+            todo.append(child)
+            if name == "mfrac" and number:
+                todo.append("/")
+    return "".join(pieces)
+
+
+def _kept(text: str, formula: bool) -> str:
+    """Return a text as it is, but nothing for the line breaks of pretty-printed MathML."""
+    return "" if formula and text.isspace() else text
+
+
+def _ends(node: etree._Element, name: str) -> tuple[str, str]:
+    if name in _TITLES:
+        return _BLOCK_END, _TITLE_END
+    if name in _BLOCKS:
+        return " ", _BLOCK_END
+    if name in _SLANTED:
+        return _SLANT, _SLANT
+    if name in _BOLD:
+        return _BOLD_START, _BOLD_END
+    if name == "math":
+        return _FORMULA, _FORMULA_END
+    if name == "mfenced":
+        return node.get("open", "("), node.get("close", ")")
+    return "", ""
+
+
+def _tex(node: etree._Element) -> str:
+    """Return a formula's TeX without its preamble; nothing where the same formula stands beside it in MathML."""
+    parent = node.getparent()
+    if parent is not None and any(str(sibling.tag).endswith("math") for sibling in parent if sibling is not node):
+        return ""
+    source = "".join(str(text) for text in node.itertext())
+    body = _TEX_BODY.search(source)
+    return (body[1] if body else source).replace("$", "")
+
+
+def _plain(marked: str, *, glued: bool) -> str:
+    if _TITLE_END in marked:
+        marked = _TITLE.sub(lambda found: found[1] + (" " if found[1] in ".:;?!" else ": "), marked)
+    marked = _GLUED_HEADING.sub(" ", marked)
+    if glued:
+        for pattern in (_GLUED_NAME, _GLUED_FORMULA, _GLUED_FORMULA_END):
+            marked = pattern.sub(" ", marked)
+    return _unmarked(marked)
+
+
+def _unmarked(marked: str) -> str:
+    for mark in (_TITLE_END, _BLOCK_END):
+        marked = marked.replace(mark, " ")
+    for mark in (_SLANT, _FORMULA, _FORMULA_END, _BOLD_START, _BOLD_END):
+        marked = marked.replace(mark, "")
+    return marked

@@ -1,0 +1,50 @@
+"""SPECTER and SciDocs metadata: one JSON object, paper id -> paper."""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, BinaryIO
+
+from specter_batch.errors import PaperSchemaError
+from specter_batch.storage.json_stream import JsonScanner
+from specter_jobs.dumps.json.lines import parsed
+from specter_jobs.dumps.json.values import as_id, as_text, as_year, require_keys
+from specter_jobs.dumps.readers.markup import without_markup
+from specter_jobs.dumps.records import MalformedRecord, PaperRecord, ReadOptions
+
+
+class ScidocsReader:
+    """Reads `paper_metadata_*.json` and SPECTER's `metadata.json`, streaming.
+
+    Labels lie in files of their own (`mag/train.csv`, `mesh/train.csv`), so there are none to choose.
+    """
+
+    name = "scidocs"
+    suffixes = (".json",)
+    label_choices: tuple[str, ...] = ()
+
+    def read(self, stream: BinaryIO, options: ReadOptions) -> Iterator[PaperRecord | MalformedRecord]:
+        """Read the members of the object in file order; positions count them from 1."""
+        del options  # no labels, and the driver filters the years
+        scanner = JsonScanner(stream)
+        if not scanner.peek():
+            return
+        for position, key in enumerate(scanner.members(), start=1):
+            yield parsed(partial(_paper, key), position, scanner.value(), identify=partial(_id, key))
+        if scanner.peek():
+            raise PaperSchemaError("more follows the metadata object; expected one JSON object, paper id -> paper")
+
+
+def _paper(key: str, position: int, value: Any) -> PaperRecord:
+    record = require_keys(value, ("title",))
+    return PaperRecord(
+        paper_id=_id(key, record),
+        title=without_markup(as_text(record["title"], "title")),
+        abstract=without_markup(as_text(record.get("abstract"), "abstract")),
+        year=as_year(record.get("year")),
+        position=position,
+    )
+
+
+def _id(key: str, record: dict[str, Any]) -> str | None:
+    """Return the key, which is what the label files and the training splits refer to."""
+    return as_id(key, "paper id") or as_id(record.get("paper_id"), "paper_id")

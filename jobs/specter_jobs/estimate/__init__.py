@@ -1,0 +1,1 @@
+"""What a night would take: papers, tokens, hours, disk and memory."""

@@ -1,0 +1,90 @@
+"""What a night would take of disk and memory."""
+
+import resource
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from specter_batch.model.bundle import ModelBundle
+from specter_batch.model.manifest import GraphEntry
+from specter_jobs.database import MEMORY
+from specter_jobs.estimate.sampling import Sample
+from specter_jobs.inspect.verify import LABEL_COLUMNS
+from specter_jobs.label.engines.worker import SHARDS_AT_ONCE
+from specter_jobs.output.writer import LABELS, REJECTS, write_output
+from specter_jobs.plan.config import NightConfig
+from specter_jobs.plan.shards import Plan
+
+# Of a shard in the ledger, held until the report is written (benchmarks/many_shards.py; 100 more by label).
+LEDGER_ENTRY_BYTES = 7_000
+# Of a row in the survey's tables, id and hash, with room for its joins (benchmarks/many_papers.py).
+SURVEY_ROW_BYTES = 120
+
+
+def output_of(
+    config: NightConfig,
+    plan: Plan,
+    sample: Sample,
+    scores: npt.NDArray[np.float64] | None,
+    bundle: ModelBundle,
+) -> tuple[dict[str, Any], float]:
+    """Write the sample's labels and rejects, and return what the night's would take and how long to write.
+
+    Not all of them were asked of the model, and what compresses is how values repeat: scores are drawn anew from the
+    distribution of those of the timed papers, or evenly without any, and labels at random.
+    """
+    rng = np.random.default_rng(0)
+    n, labels = len(sample.hashes), bundle.labels
+    label_id, score = rng.integers(0, len(labels), n), rng.random(n)
+    if scores is not None:
+        score = np.quantile(scores, score)
+    columns = {
+        "paper_id": sample.paper_ids,
+        "label": pa.array(labels.names, pa.string()).take(pa.array(label_id)),
+        "label_id": label_id,
+        "score": score,
+        "text_hash": sample.hashes,
+        "reused": np.zeros(n, dtype=np.bool_),
+    }
+    table = pa.table(columns, schema=pa.schema(list(LABEL_COLUMNS.items())))
+    if config.probabilities:
+        flat = pa.array(rng.dirichlet(np.ones(len(labels)), n).astype(np.float32).ravel())
+        table = table.append_column("probabilities", pa.FixedSizeListArray.from_arrays(flat, len(labels)))
+    rejects = pa.concat_tables(sample.rejects)
+    with tempfile.TemporaryDirectory() as folder:
+        for kind in (LABELS, REJECTS):
+            (Path(folder) / kind).mkdir()
+        began = time.perf_counter()
+        written = write_output(Path(folder), LABELS, "sample", table)
+        spent = time.perf_counter() - began
+        rejected = write_output(Path(folder), REJECTS, "sample", rejects).size if rejects.num_rows else 0
+    scale = plan.rows / sample.rows
+    sizes = {"labels": written.size * scale, "rejects": rejected * scale}
+    return sizes | {"bytes_a_label": written.size / n, "label_files": len(plan.shards)}, spent * scale
+
+
+def memory_of(
+    config: NightConfig, plan: Plan, sample: Sample, bundle: ModelBundle, graph: GraphEntry, *, loaded: bool
+) -> dict[str, float]:
+    """Return bytes by what holds them; the survey's tables go to disk beyond their limit."""
+    graphs = {graph.file} | ({bundle.graph_for("cpu", "fp32").file} if graph.deferral_margin else set())
+    unloaded = 0 if loaded else sum((bundle.path / file).stat().st_size for file in graphs)
+    held = sample.held_bytes / sample.rows * min(config.shard_rows, max(shard.rows for shard in plan.shards))
+    survey = plan.rows * SURVEY_ROW_BYTES
+    parts = {
+        # Linux counts kibibytes (getrusage(2)); what the sample itself took is in it, so this is rather too much.
+        "process_and_sessions": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 + unloaded,
+        "shards_in_flight": held * SHARDS_AT_ONCE,
+        "survey": min(survey, _bytes(MEMORY)),
+        "ledger": len(plan.shards) * LEDGER_ENTRY_BYTES,
+    }
+    return parts | {"total": sum(parts.values()), "survey_on_disk": survey}
+
+
+def _bytes(size: str) -> int:
+    return int(size.removesuffix("GB")) * 10**9

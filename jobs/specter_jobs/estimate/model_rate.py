@@ -1,0 +1,92 @@
+"""How many papers a second the model labels on this device, from a timed part of a sample."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from specter_batch.model.bundle import ModelBundle
+from specter_batch.model.device import Device
+from specter_batch.model.encoding import TokenIds
+from specter_batch.model.predictions import OnnxClassifier
+from specter_jobs.estimate.ranges import times
+from specter_jobs.estimate.sampling import Sample
+from specter_jobs.plan.config import NightConfig
+
+# Slices of the model's time whose tenth and ninetieth percentile make the range; a card is given whole batches.
+SLICE_PAPERS_A_THREAD, SLICE_PAPERS_CUDA = 4, 512
+MIN_SLICES = 5
+
+
+def rate_of(
+    bundle: ModelBundle,
+    device: Device,
+    config: NightConfig,
+    sample: Sample,
+    *,
+    papers_per_second: float | None,
+    seconds: float,
+) -> tuple[dict[str, Any], npt.NDArray[np.float64] | None]:
+    """Return the rate of one device, and the scores that timing it gave.
+
+    Args:
+        bundle: Whose model is timed.
+        device: To time it on.
+        config: Of the night: precision and threads.
+        sample: Whose papers are labelled.
+        papers_per_second: The rate where it is known; nothing is timed then.
+        seconds: How long to time, about.
+
+    Returns:
+        What the estimate tells of the rate, and scores `(timed,)`; None when nothing was timed.
+    """
+    if papers_per_second is not None:
+        rate = {"estimate": papers_per_second, "low": papers_per_second, "high": papers_per_second}
+        return {"measured": False, "device": str(device), "papers_per_second": rate, "tokens_per_second": None}, None
+    classifier = OnnxClassifier(bundle, device=device, precision=config.precision, threads=config.threads)
+    try:
+        scores, timed = _timed_slices(classifier, sample.token_ids, seconds=seconds)
+    finally:
+        classifier.close()
+    papers, tokens, spent = (np.array(column) for column in zip(*timed, strict=True))
+    speeds = tokens / spent
+    low, high = np.percentile(speeds, [10, 90])
+    rate = {"estimate": float(tokens.sum() / spent.sum()), "low": float(low), "high": float(high)}
+    rate |= {"low": min(rate["low"], rate["estimate"]), "high": max(rate["high"], rate["estimate"])}
+    mean = float(np.mean([len(ids) for ids in sample.token_ids]))
+    model = {
+        "measured": True,
+        **classifier.describe(),
+        "threads": classifier.threads,
+        "papers": int(papers.sum()),
+        "seconds": float(spent.sum()),
+        "slices": len(timed),
+        "tokens_per_second": rate,
+        "papers_per_second": times(rate, 1 / mean),
+    }
+    return model, scores
+
+
+def _timed_slices(
+    classifier: OnnxClassifier, token_ids: Sequence[TokenIds], *, seconds: float
+) -> tuple[npt.NDArray[np.float64], list[tuple[int, int, float]]]:
+    """Time slices of mixed lengths until the time or the sample is used up; the first one warms up.
+
+    Returns:
+        The timed papers' scores, and papers, tokens and seconds of each slice.
+    """
+    size = SLICE_PAPERS_CUDA if classifier.device.kind == "cuda" else SLICE_PAPERS_A_THREAD * classifier.threads
+    order = np.random.default_rng(0).permutation(len(token_ids))
+    slices = [[token_ids[i] for i in order[start : start + size]] for start in range(0, len(order), size)]
+    classifier.predict(slices[0])
+    timed: list[tuple[int, int, float]] = []
+    scores: list[npt.NDArray[np.float64]] = []
+    for papers in slices:
+        began = time.perf_counter()
+        scores.append(classifier.predict(papers).score)
+        timed.append((len(papers), sum(map(len, papers)), time.perf_counter() - began))
+        if len(timed) >= MIN_SLICES and sum(spent for _, _, spent in timed) >= seconds:
+            break
+    return np.concatenate(scores), timed

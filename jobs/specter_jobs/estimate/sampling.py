@@ -1,0 +1,163 @@
+"""A sample of a night's rows, taken through the same steps as the night itself, and how fast these go."""
+
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from specter_batch.errors import PaperSchemaError, ShardError
+from specter_batch.model.bundle import ModelBundle
+from specter_batch.model.encoding import TokenIds
+from specter_jobs.label.prepare import ShardPreparer
+from specter_jobs.plan.config import NightConfig
+from specter_jobs.plan.shards import Plan, Shard
+from specter_jobs.screen.deduplicate import Survey
+from specter_jobs.screen.screening import REJECT_SCHEMA
+
+# Rows read at one place of the sample: more would spread over fewer places.
+WINDOW_ROWS = 64
+# Rows in a row that are timed: of short runs most of the time would go to opening files and skipping rows.
+PACE_ROWS = 2000
+
+
+@dataclass(kw_only=True)
+class Sample:
+    """What was found of the sampled rows.
+
+    Attributes:
+        rows: That could be read.
+        paper_ids: Of the usable ones.
+        hashes: Of their texts.
+        token_ids: `(seq_len,)` each, of those that are no copy of another.
+        rejects: `REJECT_SCHEMA`.
+        held_bytes: What the job holds of the papers while it labels them.
+        errors: Of places that could not be read.
+    """
+
+    rows: int = 0
+    paper_ids: list[str] = field(default_factory=list)
+    hashes: list[str] = field(default_factory=list)
+    token_ids: list[TokenIds] = field(default_factory=list)
+    rejects: list[pa.Table] = field(default_factory=list)
+    held_bytes: int = 0
+    errors: list[str] = field(default_factory=list)
+
+    @property
+    def rejects_by_reason(self) -> dict[str, int]:
+        """Rejected rows by reason, the most frequent first."""
+        return dict(Counter(pa.concat_tables(self.rejects)["reason"].to_pylist()).most_common())
+
+
+def sample_shards(plan: Plan, *, rows: int, seed: int) -> list[Shard]:
+    """Draw short runs of rows, one from each of equally long stretches of the night; all of it when it is no longer.
+
+    Args:
+        plan: Of the night.
+        rows: About so many; files shorter than a run give fewer.
+        seed: The same seed draws the same rows.
+    """
+    if rows >= plan.rows:
+        return list(plan.shards)
+    return list(_windows(plan, rows, np.random.default_rng(seed)))
+
+
+def _windows(plan: Plan, rows: int, rng: np.random.Generator) -> Iterator[Shard]:
+    window = min(WINDOW_ROWS, max(plan.rows // len(plan.files), 1), rows)
+    ends = np.cumsum([file.rows for file in plan.files])
+    edges = np.linspace(0, plan.rows, -(-rows // window) + 1).astype(np.int64)
+    for first, after in pairwise(edges.tolist()):
+        start = int(rng.integers(first, max(after - window, first) + 1))
+        number = int(np.searchsorted(ends, start, side="right"))
+        file = plan.files[number]
+        inside = start - int(ends[number]) + file.rows
+        yield Shard(file=file, start=inside, rows=min(window, file.rows - inside, after - start))
+
+
+def read_sample(shards: list[Shard], config: NightConfig, bundle: ModelBundle) -> Sample:
+    """Survey, screen and tokenize these rows as the night does."""
+    sample = Sample(rejects=[REJECT_SCHEMA.empty_table()])
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        closing(_survey(shards, config, bundle, Path(scratch))) as survey,
+    ):
+        _prepare(sample, survey, ShardPreparer(bundle, config))
+    return sample
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pace:
+    """Seconds that the steps beside the model take: a night's `survey_start` once, the others for each row."""
+
+    survey_start: float
+    survey: float
+    prepare: float
+
+
+def read_pace(plan: Plan, config: NightConfig, bundle: ModelBundle) -> Pace:
+    """Time the survey and the preparation of some neighbouring rows; best after `read_sample`, when all is loaded.
+
+    Raises:
+        PaperSchemaError: There is no file whose first rows can be read.
+    """
+    for file in sorted(plan.files, key=lambda file: file.rows, reverse=True):
+        stretch = Shard(file=file, start=0, rows=min(PACE_ROWS, file.rows))
+        pace = _pace_of(stretch, config, bundle)
+        if pace is not None:
+            return pace
+    raise PaperSchemaError("the first rows of no file can be read; write the files again")
+
+
+def _pace_of(stretch: Shard, config: NightConfig, bundle: ModelBundle) -> Pace | None:
+    """Time these rows; None if they cannot be read, which takes no time at all."""
+    with tempfile.TemporaryDirectory() as empty, tempfile.TemporaryDirectory() as scratch:
+        began = time.perf_counter()
+        _survey([], config, bundle, Path(empty)).close()
+        opened = time.perf_counter()
+        with closing(_survey([stretch], config, bundle, Path(scratch))) as survey:
+            surveyed = time.perf_counter()
+            sample = Sample(rejects=[REJECT_SCHEMA.empty_table()])
+            preparer = ShardPreparer(bundle, config)
+            loaded = time.perf_counter()
+            _prepare(sample, survey, preparer)
+            prepared = time.perf_counter()
+    if not sample.rows:
+        return None
+    start = opened - began
+    return Pace(
+        survey_start=start,
+        survey=max(surveyed - opened - start, 0.0) / stretch.rows,
+        prepare=(prepared - loaded) / stretch.rows,
+    )
+
+
+def _survey(shards: list[Shard], config: NightConfig, bundle: ModelBundle, scratch: Path) -> Survey:
+    return Survey(
+        shards, config, template=bundle.text_template, known_labels=[], scratch=scratch, advance=lambda _: None
+    )
+
+
+def _prepare(sample: Sample, survey: Survey, preparer: ShardPreparer) -> None:
+    for surveyed in survey.shards:
+        if surveyed.error is not None:
+            sample.errors.append(surveyed.error)
+            continue
+        try:
+            screened, texts = preparer.screen(surveyed, survey.decisions(surveyed.number))
+        except ShardError as error:
+            sample.errors.append(str(error))
+            continue
+        token_ids = preparer.tokenize(texts)
+        sample.rows += surveyed.shard.rows
+        sample.paper_ids += screened.paper_ids.to_pylist()
+        sample.rejects.append(screened.rejects)
+        sample.hashes += screened.hashes
+        sample.token_ids += token_ids
+        # The text, once in the table that it was read into and once as it is tokenized.
+        sample.held_bytes += 2 * sum(len(text.encode()) for text in texts) + sum(ids.nbytes for ids in token_ids)

@@ -1,0 +1,1 @@
+"""Commands that read an output folder and change nothing: status and verify."""

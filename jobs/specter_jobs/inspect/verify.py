@@ -1,0 +1,251 @@
+"""Whether an output folder is what its night says it is: counts, schemas, hashes, nothing missing, nothing extra."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import ValidationError
+
+from specter_batch.errors import ConfigError, PaperSchemaError, StorageError
+from specter_batch.model.bundle_files import first_problem
+from specter_batch.papers.parquet import open_parquet
+from specter_batch.storage.location import Location, in_parallel, names_in
+from specter_batch.storage.url_path import UrlPath
+from specter_jobs.inspect.status import failed_gate_lines
+from specter_jobs.night.audit import listed_files
+from specter_jobs.night.replacement import is_swapping
+from specter_jobs.output.ledger import LedgerEntry, output_sizes, read_entries
+from specter_jobs.output.lock import holder
+from specter_jobs.output.report_model import NightReport
+from specter_jobs.output.writer import OutputFile
+from specter_jobs.plan.plan_file import Inventory, read_inventory
+from specter_jobs.report.gates import succeeded
+from specter_jobs.screen.screening import REJECT_SCHEMA
+
+# The columns that every label file holds; others are allowed when all files hold them.
+LABEL_COLUMNS: Mapping[str, pa.DataType] = {
+    "paper_id": pa.string(),
+    "label": pa.string(),
+    "label_id": pa.int32(),
+    "score": pa.float64(),
+    "text_hash": pa.string(),
+    "reused": pa.bool_(),
+}
+
+
+# In place of an input file's rows: the file is gone, or nobody can say, because its store or disk is not there.
+GONE, AWAY = -1, -2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification:
+    """What was looked at, and what differs from what the night says.
+
+    Attributes:
+        notes: What could not be compared, and is no difference.
+        failed_gates: Gates that failed, which is why the night has no `_SUCCESS`; the files can still be right.
+    """
+
+    shards: int
+    files: int
+    rows: int
+    differences: Sequence[str]
+    notes: Sequence[str]
+    failed_gates: Sequence[str]
+
+
+def verify_night(out: Location) -> Verification:
+    """Check every output file of a night against its ledger, its plan, its report and its input.
+
+    Raises:
+        ConfigError: The folder is no output of this job, or a job is at work on it.
+    """
+    by = holder(out)
+    if by is not None:
+        raise ConfigError(f"{out}: {by} is at work on it; verify it when it is done")
+    inventory = read_inventory(out)
+    newest = {e.shard: e for e in read_entries(out) if e.binding == inventory.binding}
+    entries = [newest[name] for name in inventory.shards if name in newest]
+    input_differences, notes = _check_input(inventory)
+    checked = list(in_parallel(lambda entry: _check_shard(out, entry, inventory), entries))
+    differences = [
+        *(["files of two nights: a replacement was interrupted; run its command again"] if is_swapping(out) else []),
+        *(f"{name}: is in the plan and not in the ledger; run the night again" for name in _missing(inventory, newest)),
+        *(difference for check in checked for difference in check.differences),
+        *_check_schemas_agree(entries, [check.schema for check in checked]),
+        *(difference for file in listed_files(inventory.dump) for difference in _check_rejects(out, file)),
+        *_check_strangers(out, entries, listed_files(inventory.dump)),
+        *_check_report(out, inventory, entries),
+        *input_differences,
+    ]
+    files = [file for entry in entries for file in (entry.labels, entry.rejects) if file]
+    files += listed_files(inventory.dump)
+    rows = sum(entry.rows for entry in entries)
+    return Verification(
+        shards=len(entries),
+        files=len(files),
+        rows=rows,
+        differences=differences,
+        notes=notes,
+        failed_gates=failed_gate_lines(out),
+    )
+
+
+def _missing(inventory: Inventory, entries: Mapping[str, LedgerEntry]) -> list[str]:
+    return [name for name in inventory.shards if name not in entries]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _ShardCheck:
+    """What differs of one shard, and the columns of its label file, if it can be read."""
+
+    differences: Sequence[str]
+    schema: pa.Schema | None
+
+
+def _check_shard(out: Location, entry: LedgerEntry, inventory: Inventory) -> _ShardCheck:
+    schema, differences = _check_file(out, entry.labels, LABEL_COLUMNS)
+    if entry.rejects:
+        differences += _check_rejects(out, entry.rejects)
+    return _ShardCheck(differences=[*_check_counts(entry, inventory), *differences], schema=schema)
+
+
+def _check_rejects(out: Location, file: OutputFile) -> list[str]:
+    return _check_file(out, file, dict(zip(REJECT_SCHEMA.names, REJECT_SCHEMA.types, strict=True)))[1]
+
+
+def _check_counts(entry: LedgerEntry, inventory: Inventory) -> Iterator[str]:
+    if entry.rows != inventory.shards[entry.shard]:
+        yield f"{entry.shard}: {entry.rows} rows in the ledger, {inventory.shards[entry.shard]} in the plan"
+    rejected = entry.rejects.rows if entry.rejects else 0
+    if entry.labels.rows + rejected != entry.rows or rejected != entry.rejected:
+        yield f"{entry.shard}: {entry.labels.rows} rows labelled and {rejected} rejected of {entry.rows}"
+    elif not entry.adds_up:
+        yield f"{entry.shard}: the sums of its ledger entry do not add up; run the night again"
+
+
+def _check_file(
+    out: Location, file: OutputFile, columns: Mapping[str, pa.DataType]
+) -> tuple[pa.Schema | None, list[str]]:
+    """Read a file once, whole, and return its columns, if it can be read, and what differs."""
+    try:
+        content = (out / file.name).read_bytes()
+    except (FileNotFoundError, IsADirectoryError):
+        return None, [f"{file.name}: is missing"]
+    differences = []
+    found = hashlib.sha256(content).hexdigest()
+    if found != file.sha256:
+        differences.append(f"{file.name}: SHA-256 {found[:12]}… is not the {file.sha256[:12]}… of the ledger")
+    try:
+        parquet = pq.ParquetFile(pa.BufferReader(content))
+    except (pa.ArrowException, OSError):
+        return None, [*differences, f"{file.name}: is no readable parquet file"]
+    if parquet.metadata.num_rows != file.rows:
+        differences.append(f"{file.name}: holds {parquet.metadata.num_rows} rows, {file.rows} by the ledger")
+    schema = parquet.schema_arrow
+    for name, kind in columns.items():
+        held = schema.field(name).type if name in schema.names else None
+        if held != kind:
+            differences.append(f"{file.name}: column {name} should be {kind}, got {held or 'none'}")
+    return schema, differences
+
+
+def _check_schemas_agree(entries: Sequence[LedgerEntry], schemas: Sequence[pa.Schema | None]) -> Iterator[str]:
+    """A reader of the folder takes one file's schema for all."""
+    first: tuple[str, pa.Schema] | None = None
+    for entry, schema in zip(entries, schemas, strict=True):
+        if schema is None:
+            continue  # already told
+        if first is None:
+            first = entry.labels.name, schema
+        elif not schema.equals(first[1]):
+            yield f"{entry.labels.name}: has other columns than {first[0]}"
+
+
+def _check_strangers(out: Location, entries: Sequence[LedgerEntry], more: Sequence[OutputFile]) -> Iterator[str]:
+    known = {file.name for entry in entries for file in (entry.labels, entry.rejects) if file}
+    known |= {file.name for file in more}
+    yield from (f"{name}: belongs to no shard of the ledger" for name in sorted(output_sizes(out)) if name not in known)
+
+
+def _check_report(out: Location, inventory: Inventory, entries: Sequence[LedgerEntry]) -> Iterator[str]:
+    try:
+        report = json.loads((out / "report.json").read_bytes())
+        NightReport.model_validate(report)
+    except FileNotFoundError:
+        yield "report.json: is missing; the night did not come to its end, run it again"
+        return
+    except ValidationError as error:
+        yield f"report.json: is not the report of a night ({first_problem(error)}); run the night again"
+        return
+    except (ValueError, RecursionError) as error:
+        yield f"report.json: is no JSON ({error})"
+        return
+    rejects: Counter[str] = Counter(inventory.dump.rejects_by_reason if inventory.dump else {})
+    rows_in = inventory.rows + sum(rejects.values())
+    for entry in entries:
+        rejects.update(entry.rejects_by_reason)
+    rows = report["rows"]
+    counted: dict[str, tuple[Any, Any]] = {
+        "rows in": (rows["in"], rows_in),
+        "rows labelled": (rows["labelled"], sum(entry.labels.rows - entry.reused for entry in entries)),
+        "rows reused": (rows["reused"], sum(entry.reused for entry in entries)),
+        "rows rejected": (rows["rejected"], sum(rejects.values())),
+        "rejects by reason": (report["rejects_by_reason"], dict(sorted(rejects.items()))),
+        "papers by label": (list(report["label_papers"].values()), _label_papers(report, entries)),
+        "rows of all outcomes": (sum(rows[name] for name in ("labelled", "reused", "rejected", "failed")), rows["in"]),
+    }
+    for what, (told, found) in counted.items():
+        if told != found:
+            yield f"report.json: {what}: {told} in the report, {found} found"
+    for name, reason in report["failed_shards"].items():
+        yield f"{name}: failed ({reason}); run the night again"
+    kept = succeeded(report)
+    if kept != ("_SUCCESS" in names_in(out)):
+        yield "_SUCCESS: is missing, though nothing failed" if kept else "_SUCCESS: is there, though something failed"
+
+
+def _label_papers(report: Mapping[str, Any], entries: Sequence[LedgerEntry]) -> list[int]:
+    if not entries:
+        return [0] * len(report["labels"])
+    # An entry of another number of labels does not add up, which is a difference of its own.
+    return [sum(counts) for counts in zip_longest(*(entry.label_papers for entry in entries), fillvalue=0)]
+
+
+def _check_input(inventory: Inventory) -> tuple[list[str], list[str]]:
+    """Compare the input's footers, where the input is still there."""
+    away: list[str] = []
+
+    def rows_now(name: str) -> int | None:
+        path = inventory.input_path(name)
+        if away and isinstance(path, UrlPath):
+            return AWAY  # a store that is not reached takes minutes to say so, for each file
+        try:
+            if not path.is_file():
+                return GONE
+            with open_parquet(path) as parquet:
+                return int(parquet.metadata.num_rows)
+        except (PaperSchemaError, OSError) as error:
+            if isinstance(error, OSError) or isinstance(error.__cause__, PermissionError | StorageError):
+                away.append(str(error))
+                return AWAY
+            return None
+
+    found = dict(zip(inventory.files, in_parallel(rows_now, inventory.files), strict=True))
+    differences = [f"input {name}: is no longer readable" for name, rows in found.items() if rows is None]
+    differences += [
+        f"input {name}: holds {rows} rows now, {inventory.files[name]} when the night ran"
+        for name, rows in found.items()
+        if rows not in (None, GONE, AWAY, inventory.files[name])
+    ]
+    counts, total = Counter(found.values()), len(inventory.files)
+    notes = [f"{counts[GONE]} of {total} input files are gone and were not compared"] if counts[GONE] else []
+    if away:
+        notes.append(f"{counts[AWAY]} of {total} input files cannot be reached and were not compared ({away[0]})")
+    return differences, notes

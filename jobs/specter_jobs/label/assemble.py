@@ -1,0 +1,246 @@
+"""The driver's side of labelling: what the workers answer, joined with what was known, becomes a shard's outputs."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from specter_batch.errors import ShardError
+from specter_batch.metrics.f1 import N_SCORE_BINS, score_bins
+from specter_batch.metrics.scores import Scores
+from specter_batch.model.predictions import Predictions
+from specter_batch.papers.labels import LabelSet
+from specter_batch.storage.location import Location
+from specter_jobs.label.engines.messages import ShardAnswer, ShardTask
+from specter_jobs.label.engines.scheduler import Scheduler
+from specter_jobs.label.prepare import ScreenedShard
+from specter_jobs.label.title_only import PaperSlice
+from specter_jobs.plan.shards import Shard
+from specter_jobs.screen.deduplicate import Survey, SurveyedShard
+from specter_jobs.screen.screening import Mask, reject_table
+
+NOT_FINITE_DETAIL = "the model gave NaN or infinity"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledShard:
+    """A shard's outputs and the sums that the report is made of.
+
+    Attributes:
+        labels: `paper_id, label, label_id, score, text_hash, reused`, and `probabilities` on request.
+        reused: How many of them took the label of an equal text.
+        scores: Of the papers whose true label came with the input.
+        unknown_labels: Labelled papers whose true label is not one of the model's; they are not scored.
+        undecided: Papers too short to say whether they are in English, as in `ScreenedShard`.
+        label_papers: `(n_labels,)` int64: papers by predicted label.
+        bin_papers: `(N_SCORE_BINS,)` int64: papers by score.
+        score_sum: Of all papers.
+        title_only: Sums over the papers without abstract; None when there are none.
+        seconds: That the shard took its worker.
+        model_seconds: Of these, those in which the model was at work.
+        max_batch_tokens: Of the worker, as in `ShardAnswer`.
+    """
+
+    labels: pa.Table
+    reused: int
+    rejects: pa.Table
+    scores: Scores
+    unknown_labels: int
+    undecided: int
+    label_papers: npt.NDArray[np.int64]
+    bin_papers: npt.NDArray[np.int64]
+    score_sum: float
+    title_only: PaperSlice | None
+    seconds: float
+    model_seconds: float
+    max_batch_tokens: int | None
+
+
+class ShardPipeline:
+    """Labels shards with the workers of a scheduler.
+
+    Args:
+        scheduler: With its engine.
+        survey: What was decided of each shard.
+        labels: Of the bundle.
+        label_file: Returns the label file of a finished shard by name, None while it is not finished.
+        probabilities: Write those of all labels.
+    """
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        *,
+        survey: Survey,
+        labels: LabelSet,
+        label_file: Callable[[str], Location | None],
+        probabilities: bool,
+    ) -> None:
+        self._scheduler = scheduler
+        self._survey = survey
+        self._labels = labels
+        self._label_file = label_file
+        self._probabilities = probabilities
+
+    def run(self, shards: Sequence[SurveyedShard]) -> Iterator[tuple[SurveyedShard, LabelledShard | ShardError]]:
+        """Yield each shard with its outcome, as they come; one that copies labels of another comes after it.
+
+        A yielded shard counts as finished when the next one is asked for.
+        """
+        tasks = (ShardTask(surveyed=shard, decisions=self._survey.decisions(shard.number)) for shard in shards)
+        unsettled = {shard.shard.name for shard in shards}
+        waiting: dict[int, tuple[ShardTask, ShardAnswer]] = {}
+        for task, outcome in self._scheduler.outcomes(tasks, n_tasks=len(shards)):
+            name = task.surveyed.shard.name
+            if isinstance(outcome, ShardError):
+                yield task.surveyed, outcome
+                unsettled.discard(name)
+            else:
+                waiting[task.number] = task, outcome
+            # Shards only wait for earlier ones, so one pass in the plan's order settles all that can be.
+            for number in sorted(waiting):
+                held, answer = waiting[number]
+                if unsettled.isdisjoint(set(answer.screened.copies.values()) - {held.surveyed.shard.name}):
+                    del waiting[number]
+                    settled = self._settled(held, answer)
+                    if settled is not None:
+                        yield held.surveyed, settled
+                        unsettled.discard(held.surveyed.shard.name)
+
+    def _settled(self, task: ShardTask, answer: ShardAnswer) -> LabelledShard | ShardError | None:
+        try:
+            return self._labelled(task, answer)
+        except (OSError, pa.ArrowException) as error:
+            name = task.surveyed.shard.name
+            return ShardError(f"{name}: the labels of equal texts in other shards cannot be read: {error}; rerun")
+
+    def _labelled(self, task: ShardTask, answer: ShardAnswer) -> LabelledShard | None:
+        """Return a shard's outputs; None when the model has to be asked of more of its papers first."""
+        screened, labels = answer.screened, self._labels
+        answers, unanswered = self._answers(task, answer)
+        if unanswered:
+            self._scheduler.again(replace(task, asked_texts=task.asked_texts | unanswered))
+            return None
+        kept = answers.is_finite
+        reused = np.zeros(len(screened.hashes), dtype=np.bool_)
+        reused[screened.known["row"].to_numpy()] = True
+        reused[list(screened.copies)] = True
+        title_only = screened.title_only & kept
+        labelled = self._label_table(screened, answers, reused)
+        if not kept.all():
+            labelled = labelled.filter(pa.array(kept))
+        return LabelledShard(
+            labels=labelled,
+            reused=int((reused & kept).sum()),
+            rejects=_with_not_finite(screened, kept, task.surveyed.shard),
+            scores=_scores(screened, answers, kept),
+            unknown_labels=int((screened.truth.unknown & kept).sum()),
+            undecided=screened.undecided,
+            label_papers=np.bincount(answers.label_id[kept], minlength=len(labels)),
+            bin_papers=np.bincount(score_bins(answers.score[kept]), minlength=N_SCORE_BINS),
+            score_sum=float(answers.score[kept].sum()),
+            title_only=(
+                PaperSlice.of(answers, title_only, _scores(screened, answers, title_only)) if title_only.any() else None
+            ),
+            seconds=answer.seconds,
+            model_seconds=answer.model_seconds,
+            max_batch_tokens=answer.max_batch_tokens,
+        )
+
+    def _label_table(self, screened: ScreenedShard, answers: Predictions, reused: Mask) -> pa.Table:
+        columns = {
+            "paper_id": screened.paper_ids,
+            "label": pa.array(self._labels.names, pa.string()).take(pa.array(answers.label_id)),
+            "label_id": pa.array(answers.label_id, pa.int32()),
+            "score": pa.array(answers.score, pa.float64()),
+            "text_hash": pa.array(screened.hashes, pa.string()),
+            "reused": pa.array(reused),
+        }
+        if self._probabilities:
+            flat = pa.array(answers.probabilities.astype(np.float32).ravel())
+            columns["probabilities"] = pa.FixedSizeListArray.from_arrays(flat, len(self._labels))
+        return pa.table(columns)
+
+    def _answers(self, task: ShardTask, answer: ShardAnswer) -> tuple[Predictions, frozenset[str]]:
+        """Gather every paper's prediction: from earlier nights, from the model, and from equal texts of tonight.
+
+        Returns:
+            The predictions, and the hashes of texts that have none: those that another shard should have labelled
+            and did not.
+        """
+        screened, hashes = answer.screened, answer.screened.hashes
+        answers = Predictions(
+            label_id=np.zeros(len(hashes), np.int64),
+            score=np.zeros(len(hashes)),
+            probabilities=np.zeros((len(hashes), len(self._labels))),
+            is_finite=np.ones(len(hashes), np.bool_),
+        )
+        _fill(answers, screened.known["row"].to_numpy(), screened.known)
+        asked = screened.asked
+        answers.label_id[asked] = answer.predictions.label_id
+        answers.score[asked] = answer.predictions.score
+        answers.probabilities[asked] = answer.predictions.probabilities
+        answers.is_finite[asked] = answer.predictions.is_finite
+        first = {hashes[position]: position for position in reversed(asked)}
+        answered = set(asked)
+        copies = {position: owner for position, owner in screened.copies.items() if position not in answered}
+        unanswered: set[str] = set()
+        for owner in sorted(set(copies.values())):
+            rows = np.array([position for position, name in copies.items() if name == owner])
+            file = None if owner == task.surveyed.shard.name else self._label_file(owner)
+            if file is not None:
+                labelled = pq.read_table(pa.BufferReader(file.read_bytes()))
+                found = pc.index_in(pa.array([hashes[row] for row in rows]), labelled["text_hash"].combine_chunks())
+                there = found.is_valid().to_numpy(zero_copy_only=False)  # not all, if the file is of an earlier try
+                _fill(answers, rows[there], labelled.take(found.drop_null()))
+                rows = rows[~there]
+            for row in rows:
+                source = first.get(hashes[row])
+                if source is None:
+                    unanswered.add(hashes[row])
+                    continue
+                answers.label_id[row] = answers.label_id[source]
+                answers.score[row] = answers.score[source]
+                answers.probabilities[row] = answers.probabilities[source]
+                answers.is_finite[row] = answers.is_finite[source]
+        return answers, frozenset(unanswered)
+
+
+def _with_not_finite(screened: ScreenedShard, kept: Mask, shard: Shard) -> pa.Table:
+    """Return the shard's rejects with the papers for which the model gave NaN or infinity, in the order of the rows."""
+    at = np.flatnonzero(~kept)
+    if not len(at):
+        return screened.rejects
+    rejects = reject_table(
+        shard,
+        screened.rows[at].tolist(),
+        paper_ids=screened.paper_ids.take(pa.array(at)),
+        reasons=["not_finite"] * len(at),
+        details=[NOT_FINITE_DETAIL] * len(at),
+    )
+    return pa.concat_tables([screened.rejects, rejects]).sort_by("row")
+
+
+def _scores(screened: ScreenedShard, answers: Predictions, papers: Mask) -> Scores:
+    """Count the papers `(n_papers,)` bool that came with a true label."""
+    truth, n_labels = screened.truth, answers.probabilities.shape[1]
+    chosen = papers[truth.scored]
+    return Scores.count(
+        truth.label_id[chosen],
+        answers.label_id[truth.scored & papers],
+        answers.score[truth.scored & papers],
+        seen=truth.seen[chosen],
+        n_labels=n_labels,
+    )
+
+
+def _fill(answers: Predictions, rows: npt.NDArray[np.int64], labelled: pa.Table) -> None:
+    """Copy `label_id`, `score` and, where there, `probabilities` of label files into rows of the answers."""
+    answers.label_id[rows] = labelled["label_id"].to_numpy()
+    answers.score[rows] = labelled["score"].to_numpy()
+    if "probabilities" in labelled.column_names and len(rows):
+        answers.probabilities[rows] = np.array(labelled["probabilities"].to_pylist())

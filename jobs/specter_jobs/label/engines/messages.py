@@ -1,0 +1,104 @@
+"""What the driver and its workers tell each other; all of it can be sent to another process or machine."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from specter_batch.errors import ShardError, SpecterBatchError
+from specter_batch.model.bundle import ModelBundle
+from specter_batch.model.device import Device
+from specter_batch.model.predictions import Predictions
+from specter_jobs.label.prepare import ScreenedShard
+from specter_jobs.plan.config import NightConfig
+from specter_jobs.screen.deduplicate import Decisions, SurveyedShard
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerJob:
+    """What a worker is for.
+
+    Attributes:
+        bundle: As the driver opened it; the worker opens its own and compares the two.
+        device: That the worker's session runs on.
+        threads: Papers labelled at once on a CPU.
+    """
+
+    config: NightConfig
+    bundle: ModelBundle
+    device: Device
+    threads: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardTask:
+    """One shard to label.
+
+    Attributes:
+        asked_texts: Hashes of texts that the model is asked of although an earlier shard holds them, because that
+            shard has no label for them.
+    """
+
+    surveyed: SurveyedShard
+    decisions: Decisions
+    asked_texts: frozenset[str] = frozenset()
+
+    @property
+    def number(self) -> int:
+        """The shard's position in the plan."""
+        return self.surveyed.number
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardAnswer:
+    """What a worker found out about a shard.
+
+    Attributes:
+        predictions: Of `screened.asked`, in its order.
+        seconds: From the moment the worker was free for the shard.
+        model_seconds: Of these, those in which the model was at work.
+        max_batch_tokens: The worker's budget on CUDA, less than at the start where memory was short; None on a CPU.
+        logs: Level, event and fields of what the worker had to tell.
+    """
+
+    screened: ScreenedShard
+    predictions: Predictions
+    seconds: float
+    model_seconds: float
+    max_batch_tokens: int | None
+    logs: Sequence[tuple[int, str, Mapping[str, Any]]] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ready:
+    """A worker has its session; `description` is that of `OnnxClassifier`."""
+
+    worker: int
+    description: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failed:
+    """A worker cannot run the bundle here, and another try would end the same."""
+
+    worker: int
+    error: SpecterBatchError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lost:
+    """A worker is gone, and with it what it was at; `why` as "it was killed by signal 9"."""
+
+    worker: int
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """A worker is through with the shard of this number."""
+
+    worker: int
+    number: int
+    outcome: ShardAnswer | ShardError
+
+
+Event = Ready | Failed | Lost | Done

@@ -1,0 +1,179 @@
+"""Workers on a Ray cluster: one actor per device, wherever Ray finds room for it.
+
+Ray Core actors, not Ray Data: a shard is a task of its own with its own ledger line, retried and given up by itself,
+while Ray Data retries blocks it has cut itself, may fuse or split them, and ends the run with the first block that
+fails for good. The driver hands out a few shards at a time, so there is no data set to stream and nothing to gain from
+its operators; an actor keeps the session that takes seconds to load.
+"""
+
+import signal
+import socket
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from specter_batch.errors import ConfigError, ProviderError, SpecterBatchError
+from specter_batch.model.bundle import ModelBundle
+from specter_batch.model.device import Device, usable_cpus
+from specter_jobs.label.engines.messages import Done, Event, Failed, Lost, Ready, ShardTask, WorkerJob
+from specter_jobs.label.engines.worker import SHARDS_AT_ONCE, CollectedLogs, ShardWorker
+from specter_jobs.plan.config import NightConfig
+
+# Of the embedded cluster, for the shards under way: an answer takes a megabyte or two.
+OBJECT_STORE_BYTES = 256 * 1024**2
+CONNECT_SECONDS = 10.0
+# How often Ctrl-C and SIGTERM are looked for while nothing happens.
+POLL_SECONDS = 1.0
+
+
+class RayWorker:
+    """The actor: a `ShardWorker` in a process of the cluster."""
+
+    def __init__(self) -> None:
+        self._logs = CollectedLogs()
+        self._worker: ShardWorker | None = None
+
+    def load(self, number: int, job: WorkerJob) -> Ready | Failed:
+        """Open the bundle, as this machine sees it, and its session."""
+        try:
+            self._worker = ShardWorker(job)
+        except SpecterBatchError as error:
+            return Failed(worker=number, error=error)
+        return Ready(worker=number, description=self._worker.describe())
+
+    def label(self, number: int, task: ShardTask) -> Done:
+        """Label a shard; calls overlap as a worker's shards do."""
+        if self._worker is None:
+            raise RuntimeError("the worker is not ready")
+        outcome = self._logs.put_on(self._worker.submit(task).result())
+        return Done(worker=number, number=task.number, outcome=outcome)
+
+
+class RayEngine:
+    """Actors on a Ray cluster.
+
+    Args:
+        config: Of the night: without `ray_address` a cluster of this machine is started and ended with the night.
+        bundle: The opened bundle; every machine of the cluster finds it, and the papers, under the same path.
+
+    Raises:
+        ConfigError: Ray is not installed, or the cluster cannot be reached or holds no such worker.
+    """
+
+    def __init__(self, config: NightConfig, bundle: ModelBundle) -> None:
+        try:
+            import ray
+        except ModuleNotFoundError as error:
+            raise ConfigError("--engine ray needs Ray: pip install 'specter-batch[ray]'") from error
+        self._ray: Any = ray
+        self._connect(config)
+        try:
+            device, self.threads, self.n_workers = self._room(config)
+        except BaseException:
+            ray.shutdown()
+            raise
+        self.kind = device.kind
+        self._job = WorkerJob(config=config, bundle=bundle, device=device, threads=self.threads)
+        cuda = device.kind == "cuda"
+        self._actor: Any = ray.remote(RayWorker).options(
+            num_cpus=1 if cuda else self.threads,
+            num_gpus=1 if cuda else 0,
+            max_concurrency=SHARDS_AT_ONCE,
+            max_restarts=0,  # the scheduler starts anew, so that it knows what was lost
+        )
+        self._actors: dict[int, Any] = {}
+        self._awaited: dict[Any, int] = {}
+
+    def start(self, worker: int) -> None:
+        """Ask the cluster for an actor."""
+        actor = self._actor.remote()
+        self._actors[worker] = actor
+        self._awaited[actor.load.remote(worker, self._job)] = worker
+
+    def submit(self, worker: int, task: ShardTask) -> None:
+        """Send a shard."""
+        self._awaited[self._actors[worker].label.remote(worker, task)] = worker
+
+    def events(self, *, wait: bool) -> Sequence[Event]:
+        """Return what has happened."""
+        while self._awaited:
+            ready, _ = self._ray.wait(list(self._awaited), timeout=POLL_SECONDS if wait else 0)
+            if ready:
+                return [self._receive(ready[0])]
+            if not wait:
+                break
+        return []
+
+    def close(self) -> None:
+        """End the actors, and with them the cluster if it is ours."""
+        for actor in self._actors.values():
+            self._ray.kill(actor)
+        self._ray.shutdown()
+
+    def _receive(self, reference: Any) -> Event:
+        worker = self._awaited.pop(reference)
+        try:
+            event: Event = self._ray.get(reference)
+            return event
+        except self._ray.exceptions.RayError as error:
+            # An actor's death comes as the error of each call it had; the first one stands for all.
+            self._awaited = {awaited: owner for awaited, owner in self._awaited.items() if owner != worker}
+            self._ray.kill(self._actors.pop(worker))
+            return Lost(worker=worker, why=" ".join(str(error).split())[:300])
+
+    def _connect(self, config: NightConfig) -> None:
+        ours: dict[str, Any] = {"address": "local", "object_store_memory": OBJECT_STORE_BYTES}
+        ours["num_cpus"] = max((config.workers or 1) * (config.threads or 1), usable_cpus())
+        if config.ray_address:
+            _check_address(config.ray_address)
+        handler = signal.getsignal(signal.SIGTERM)
+        try:
+            self._ray.init(
+                **({"address": config.ray_address} if config.ray_address else ours),
+                log_to_driver=False,  # the answers bring the workers' logs
+                logging_level="error",
+                include_dashboard=None if config.ray_address else False,
+            )
+        except Exception as error:  # a machine too slow to start one is told by a bare Exception
+            where = config.ray_address or "on this machine"
+            first = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            raise ConfigError(_no_cluster(where, first)) from error
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)  # Ray's own would end the process at once, without a word
+
+    def _room(self, config: NightConfig) -> tuple[Device, int, int]:
+        """Return the workers' device, threads and number that the cluster has room for, or the night asks for."""
+        nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+        cards = int(sum(node.get("GPU", 0) for node in nodes))
+        if config.device.startswith("cuda") or (config.device == "auto" and cards):
+            if config.device not in ("auto", "cuda", "cuda:all"):
+                raise ConfigError(f"--device {config.device}: on Ray the cards are handed out by Ray; give cuda")
+            if not cards:
+                raise ProviderError("cuda was asked for and no machine of the Ray cluster has a card; see ray status")
+            if (config.workers or 1) > cards:
+                raise ConfigError(f"the Ray cluster has {cards} cards, one for each worker, not {config.workers}")
+            return Device(kind="cuda"), 1, config.workers or cards
+        Device.parse(config.device)  # for its error
+        cores = [int(node.get("CPU", 0)) for node in nodes if node.get("CPU", 0) >= 1]
+        threads = config.threads or max(min(cores, default=1) // (1 if config.ray_address else config.workers or 1), 1)
+        room = sum(core // threads for core in cores)
+        if not room:
+            raise ConfigError(f"no machine of the Ray cluster has {threads} cores; give fewer --threads")
+        if (config.workers or 1) > room:
+            raise ConfigError(f"the Ray cluster has room for {room} workers of {threads} cores, not {config.workers}")
+        return Device(kind="cpu"), threads, config.workers or room
+
+
+def _check_address(address: str) -> None:
+    """Try `host:port` for a moment; Ray itself would try for minutes and then end the process."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon:
+        return  # "auto"
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
+    except (OSError, ValueError) as error:
+        raise ConfigError(_no_cluster(address, str(error))) from error
+
+
+def _no_cluster(where: str, why: str) -> str:
+    return f"no Ray cluster {where}: {why}; see ray status, or leave --ray-address out"

@@ -1,0 +1,129 @@
+"""A worker: one session, and the way of a shard to it; the next ones are screened and tokenized while it is at work."""
+
+import logging
+import time
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+from specter_batch.errors import FingerprintError, ShardError
+from specter_batch.model.bundle import ModelBundle
+from specter_batch.model.encoding import TokenIds
+from specter_batch.model.predictions import OnnxClassifier
+from specter_jobs.label.engines.messages import ShardAnswer, ShardTask, WorkerJob
+from specter_jobs.label.prepare import ScreenedShard, ShardPreparer
+
+# Most shards that a worker is given at once: one is screened, one tokenized, while the model works on a third. Python's
+# own code in the first leaves a core to the tokenizer in the second. More would only hold more papers in memory.
+SHARDS_AT_ONCE = 3
+
+
+class ShardWorker:
+    """Labels shards with one bundle on one device, in the order it is given them.
+
+    Raises:
+        FingerprintError: The bundle is not, or is no longer, the one that the driver opened.
+        SpecterBatchError: The bundle cannot run here.
+    """
+
+    def __init__(self, job: WorkerJob) -> None:
+        bundle = _opened_bundle(job)
+        try:
+            self._preparer = ShardPreparer(bundle, job.config)
+            self._classifier = OnnxClassifier(
+                bundle, device=job.device, precision=job.config.precision, threads=job.threads
+            )
+        except FingerprintError as error:
+            raise _replaced(job, str(error)) from error
+        self._screening = ThreadPoolExecutor(1, thread_name_prefix="screen")
+        self._tokenizing = ThreadPoolExecutor(1, thread_name_prefix="tokenize")
+        self._labelling = ThreadPoolExecutor(1, thread_name_prefix="label")
+        self._free_since = time.monotonic()
+
+    def submit(self, task: ShardTask) -> "Future[ShardAnswer | ShardError]":
+        """Begin on a shard; its trouble, whatever it is, is the future's result and costs no other shard."""
+        given = time.monotonic()
+        screened = self._screening.submit(self._preparer.screen, task.surveyed, task.decisions, task.asked_texts)
+        tokenized = self._tokenizing.submit(self._tokenize, screened)
+        return self._labelling.submit(self._label, task, tokenized, given)
+
+    def describe(self) -> dict[str, str]:
+        """Return the device, provider and graph that do the work."""
+        return self._classifier.describe()
+
+    def close(self) -> None:
+        """Stop within a second or so; what is under way is dropped."""
+        self._classifier.close()
+        for stage in (self._screening, self._tokenizing, self._labelling):
+            stage.shutdown(wait=False, cancel_futures=True)
+
+    def _tokenize(self, coming: Future[tuple[ScreenedShard, list[str]]]) -> tuple[ScreenedShard, list[TokenIds]]:
+        screened, texts = coming.result()
+        return screened, self._preparer.tokenize(texts)
+
+    def _label(
+        self, task: ShardTask, coming: Future[tuple[ScreenedShard, list[TokenIds]]], given: float
+    ) -> ShardAnswer | ShardError:
+        began = max(self._free_since, given)
+        try:
+            screened, token_ids = coming.result()
+            asked = time.monotonic()
+            predictions = self._classifier.predict(token_ids)
+        except ShardError as error:
+            return error
+        except BaseException as error:  # the panics of Rust libraries are no Exception
+            return ShardError(f"{task.surveyed.shard.name}: {type(error).__name__}: {error}")
+        finally:
+            self._free_since = time.monotonic()
+        return ShardAnswer(
+            screened=screened,
+            predictions=predictions,
+            seconds=self._free_since - began,
+            model_seconds=self._free_since - asked,
+            max_batch_tokens=self._classifier.max_batch_tokens,
+        )
+
+
+def _opened_bundle(job: WorkerJob) -> ModelBundle:
+    """Open the bundle where this worker is: the folder may be another machine's, or may have been replaced."""
+    try:
+        bundle = ModelBundle.open(job.config.bundle)
+    except FingerprintError as error:
+        raise _replaced(job, str(error)) from error
+    if not bundle.is_same_as(job.bundle):
+        ours, theirs = job.bundle.fingerprint, bundle.fingerprint
+        raise _replaced(job, f"its fingerprint was {ours[:12]}… and is {theirs[:12]}… in {bundle.path}")
+    return bundle
+
+
+def _replaced(job: WorkerJob, what: str) -> FingerprintError:
+    return FingerprintError(
+        f"{job.config.bundle}: is not the bundle that the run started with ({what}), so the run stops and keeps only "
+        "labels of the first bundle: put that bundle back (on every machine) and run the same command again, or label "
+        "with the other one into another output folder"
+    )
+
+
+class CollectedLogs(logging.Handler):
+    """Keeps the log of a worker in another process until an answer takes it to the driver."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self._kept: list[tuple[int, str, Mapping[str, Any]]] = []
+        for name in ("specter_jobs", "specter_batch"):
+            logger = logging.getLogger(name)
+            logger.addHandler(self)
+            logger.setLevel(logging.INFO)
+            logger.propagate = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a record."""
+        self._kept.append((record.levelno, record.getMessage(), getattr(record, "fields", {})))
+
+    def put_on(self, outcome: ShardAnswer | ShardError) -> ShardAnswer | ShardError:
+        """Return an outcome with what was kept, and forget it; an error carries none and leaves it for the next."""
+        if isinstance(outcome, ShardError):
+            return outcome
+        kept, self._kept = self._kept, []
+        return replace(outcome, logs=kept)

@@ -1,0 +1,206 @@
+"""All that can be done of a shard before the model is asked: read, screen, look up what is known, tokenize."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from specter_batch.errors import ShardError
+from specter_batch.metrics.scores import papers_seen
+from specter_batch.model.bundle import ModelBundle
+from specter_batch.model.encoding import TokenIds
+from specter_batch.papers.labels import LabelSet, normalise_label
+from specter_batch.papers.language import ENGLISH, MAX_CHARACTERS, UNDECIDED, EnglishFilter
+from specter_batch.papers.parquet import PaperBatch, is_blank, text_hash
+from specter_batch.papers.texts import paper_pairs, paper_texts
+from specter_jobs.plan.config import NightConfig
+from specter_jobs.plan.shards import ShardReader
+from specter_jobs.screen.deduplicate import Decisions, SurveyedShard, content_hash
+from specter_jobs.screen.screening import Mask, screen_columns
+
+# A shard of 5,000 ordinary papers holds 7 MB of text. Giving back the memory of a larger one is worth the time.
+LARGE_BYTES = 16 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Truth:
+    """The true labels that came with a shard's usable papers.
+
+    Attributes:
+        scored: `(n_papers,)` bool: the paper has a true label that the model knows.
+        label_id: `(n_scored,)` int64: that label.
+        seen: `(n_scored,)` bool: the model was trained on the paper.
+        unknown: `(n_papers,)` bool: the paper has a true label that the model does not know; it is not scored.
+    """
+
+    scored: Mask
+    label_id: npt.NDArray[np.int64]
+    seen: Mask
+    unknown: Mask
+
+    @classmethod
+    def of(
+        cls,
+        values: list[str | None],
+        papers: pa.Table,
+        rows: npt.NDArray[np.int64],
+        *,
+        labels: LabelSet,
+        seen_texts: npt.NDArray[np.uint64],
+        template: str,
+    ) -> "Truth":
+        """Look up the papers' true labels `values`, None or blank where there is none.
+
+        Args:
+            values: Of all papers.
+            papers: In the canonical schema.
+            rows: The rows of `papers` that the values are of.
+            labels: Of the model.
+            seen_texts: Of the bundle.
+            template: Of the bundle.
+        """
+        names = [normalise_label(value) for value in values]
+        found = [labels.find(name) if name is not None else None for name in names]
+        scored = np.array([label is not None for label in found], dtype=np.bool_)
+        return cls(
+            scored=scored,
+            label_id=np.array([label for label in found if label is not None], dtype=np.int64),
+            seen=papers_seen(paper_pairs(papers, rows[scored]), seen_texts, template=template),
+            unknown=np.array([name is not None for name in names], dtype=np.bool_) & ~scored,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScreenedShard:
+    """What is known of a shard before the model is asked.
+
+    Attributes:
+        rejects: `REJECT_SCHEMA`.
+        rows: `(n_papers,)` int64: rows of the usable papers within the shard.
+        paper_ids: Of the usable papers, in input order; the other fields go with them by position.
+        title_only: `(n_papers,)` bool: the paper has no abstract.
+        hashes: Of the texts.
+        known: `row, label_id, score` (and `probabilities`) of papers labelled in an earlier night; `row` is a position.
+        undecided: Papers that are kept although too few words do not say whether they are in English.
+        copies: Position -> name of the shard in which the same text stands earlier tonight.
+        asked: Positions of the papers that the model is asked of.
+    """
+
+    rejects: pa.Table
+    rows: npt.NDArray[np.int64]
+    paper_ids: pa.ChunkedArray
+    title_only: Mask
+    hashes: list[str]
+    truth: Truth
+    undecided: int
+    known: pa.Table
+    copies: dict[int, str]
+    asked: list[int]
+
+
+class ShardPreparer:
+    """Prepares shards, best in order, for one bundle.
+
+    Args:
+        bundle: The opened bundle.
+        config: Of the night.
+    """
+
+    def __init__(self, bundle: ModelBundle, config: NightConfig) -> None:
+        self._config = config
+        self._labels = bundle.labels
+        self._template = bundle.text_template
+        self._seen_texts = bundle.seen_texts()
+        self._encoder = bundle.text_encoder()
+        self._english = EnglishFilter() if config.language == "en" else None
+        self._reader = ShardReader()
+
+    def screen(
+        self, surveyed: SurveyedShard, decisions: Decisions, asked_texts: Collection[str] = ()
+    ) -> tuple[ScreenedShard, list[str]]:
+        """Read a shard and reject what cannot be labelled.
+
+        Args:
+            surveyed: The shard.
+            decisions: Of the survey about it.
+            asked_texts: Hashes of copies that the model is asked of nevertheless.
+
+        Returns:
+            The screened shard, and the texts of its `asked` papers, or shorter ones with the same token ids.
+
+        Raises:
+            ShardError: It cannot be read, or is no longer what the survey saw.
+        """
+        shard = surveyed.shard
+        papers = self._reader.read(shard)
+        if content_hash(papers) != surveyed.rows_hash:
+            raise ShardError(f"{shard.file.path}: changed while the job ran; leave it alone and rerun")
+        screening = screen_columns(papers, self._config)
+        screening.reject_rows(decisions.duplicates, "duplicate_id")
+        undecided = 0
+        if self._english is not None:
+            foreign, undecided = _foreign_languages(self._english, papers, screening.usable)
+            screening.reject_rows(foreign, "not_english")
+        rows = np.flatnonzero(screening.usable)
+        usable = papers.table.select(["paper_id", "label"]).filter(pa.array(screening.usable))
+        texts: list[str] = []
+        hashes: list[str] = []
+        for text in paper_texts(papers.table, rows, self._template):
+            hashes.append(text_hash(text))
+            texts.append(self._encoder.shortened(text))  # of a long text only the part that the model reads is kept
+
+        # From rows of the shard to positions among the usable ones; what is not English is nobody's copy either.
+        position = np.cumsum(screening.usable) - 1
+        known = decisions.known.filter(pa.array(screening.usable[decisions.known["row"].to_numpy()]))
+        known_at = position[known["row"].to_numpy()]
+        copies = {int(position[row]): name for row, name in decisions.copies.items() if screening.usable[row]}
+        spared = {at for at in copies if hashes[at] not in asked_texts}.union(known_at.tolist())
+        asked = [at for at in range(len(texts)) if at not in spared]
+        screened = ScreenedShard(
+            rejects=screening.table(shard, papers),
+            rows=rows,
+            paper_ids=usable["paper_id"],
+            title_only=is_blank(papers.table["abstract"])[screening.usable],
+            hashes=hashes,
+            truth=Truth.of(
+                usable["label"].to_pylist(),
+                papers.table,
+                rows,
+                labels=self._labels,
+                seen_texts=self._seen_texts,
+                template=self._template,
+            ),
+            known=known.set_column(known.column_names.index("row"), "row", pa.array(known_at, pa.int64())),
+            undecided=undecided,
+            copies=copies,
+            asked=asked,
+        )
+        if papers.table.nbytes > LARGE_BYTES:
+            del papers
+            pa.default_memory_pool().release_unused()  # before the tokenizer needs memory of its own
+        return screened, [texts[at] for at in asked]
+
+    def tokenize(self, texts: Sequence[str]) -> list[TokenIds]:
+        """Return the texts' token ids."""
+        return self._encoder.encode(texts)
+
+
+def _foreign_languages(english: EnglishFilter, papers: PaperBatch, usable: Mask) -> tuple[dict[int, str], int]:
+    """Return the language of each usable row that is not English, and how many rows are too short to say.
+
+    Of long texts no more is read than is judged.
+    """
+    parts = (pc.utf8_slice_codeunits(papers.table[name], 0, MAX_CHARACTERS) for name in ("title", "abstract"))
+    titles, abstracts = (part.to_pylist() for part in parts)
+    found: dict[int, str] = {}
+    undecided = 0
+    for row in np.flatnonzero(usable).tolist():
+        language = english.language(f"{titles[row]} {abstracts[row] or ''}")
+        if language == UNDECIDED:
+            undecided += 1
+        elif language != ENGLISH:
+            found[row] = language
+    return found, undecided

@@ -1,0 +1,1 @@
+"""A night from its input to `_SUCCESS`."""

@@ -1,0 +1,156 @@
+"""The input of a night: parquet, or a public dump that is ingested into the night's own folder first."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from specter_batch.errors import ConfigError, PaperSchemaError, UsageError
+from specter_batch.inputs.inventory import parquet_inventory
+from specter_batch.model.device import usable_cpus
+from specter_batch.papers.parquet import PaperColumns
+from specter_batch.storage.location import Location
+from specter_batch.storage.url_path import UrlPath
+from specter_jobs.dumps.csv.layout import TableLayout
+from specter_jobs.dumps.formats import Format
+from specter_jobs.dumps.identity import ACCOUNT_FILE
+from specter_jobs.dumps.ingest import IngestRequest, ingest
+from specter_jobs.dumps.readers.tables import TableColumns
+from specter_jobs.dumps.record_writer import PAPERS
+from specter_jobs.plan.config import NightConfig
+from specter_jobs.plan.plan_file import labelled_dump_files
+from specter_jobs.plan.shards import Plan, plan_shards
+
+INGESTED = "ingested"
+
+
+@dataclass(frozen=True, kw_only=True)
+class NightInput:
+    """Where the night's papers are.
+
+    Attributes:
+        dump: Parquet file, folder or glob, local or a URL.
+        columns: Its column names.
+        failed: Files of the dump that could not be read -> error.
+        ignored: What else is in the dump and is not read -> why.
+        unusable_labels: Papers of the dump that were kept without their label, because it is no label.
+        ingested: Output folder of the ingest and its account; None if the dump was parquet.
+    """
+
+    dump: str | UrlPath
+    columns: PaperColumns
+    failed: Mapping[str, str]
+    ignored: Mapping[str, str]
+    unusable_labels: int = 0
+    ingested: tuple[Path, Mapping[str, Any]] | None = None
+
+
+def night_input(config: NightConfig, out: Location, *, console: Console) -> NightInput:
+    """Return the parquet to label; a dump of another format is made into parquet below the output folder first.
+
+    The job reads its input twice and goes on at any row after a kill. Parquet gives both for next to nothing; to parse
+    a dump twice would cost more than the parquet does, so the dump is parsed once and the parquet kept.
+
+    Args:
+        config: Settings of the night.
+        out: Folder that the night is written to; the parquet goes below it.
+        console: For progress.
+
+    Raises:
+        SpecterBatchError: The dump is not of the format.
+    """
+    if config.format is None:
+        if _layout(config) != TableLayout():
+            raise UsageError("--delimiter, --quote, --escape and --encoding describe a dump of text; add --format csv")
+        return NightInput(dump=config.dump, columns=config.columns, failed={}, ignored={})
+    if not isinstance(out, Path) or not isinstance(config.out, Path) or not isinstance(config.dump, str):
+        raise ConfigError(
+            f"--format {config.format}: a dump is made into parquet on a local disk; ingest it into a local folder, "
+            "copy that to the store and classify it there"
+        )
+    ingested = out / INGESTED
+    columns = TableColumns(papers=config.columns, year=None)
+    format_ = Format(name=config.format, columns=columns, layout=_layout(config))
+    request = IngestRequest(format=format_, source=config.dump, out=ingested, workers=usable_cpus(), writes=config.out)
+    account = ingest(request, console=console).account
+    return NightInput(
+        dump=str(ingested / PAPERS),
+        columns=PaperColumns(),
+        failed=account["failed_files"],
+        ignored=account["ignored_files"],
+        unusable_labels=account["unusable_labels"],
+        ingested=(ingested, account),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedInput:
+    """The input of a night, planned.
+
+    Attributes:
+        source: Where the papers are.
+        root: Folder that the files are named relative to, when the night is complete.
+        plan: The files and shards.
+        gone: Files of a dump whose papers have labels in the folder, and that are not there any more.
+        labelled_files: Files of a dump whose papers have labels in the folder, when the night is complete.
+    """
+
+    source: NightInput
+    root: Location
+    plan: Plan
+    gone: frozenset[str] = frozenset()
+    labelled_files: frozenset[str] = frozenset()
+
+
+def plan_input(config: NightConfig, out: Location, *, console: Console) -> PlannedInput:
+    """Find the papers of a night and cut them into shards; a dump of another format is ingested first.
+
+    Args:
+        config: Settings of the night.
+        out: Folder that the night is written to.
+        console: For progress.
+
+    Raises:
+        SpecterBatchError: There are no papers, or too many files cannot be read as papers.
+    """
+    # By the plan, which is written when a run goes on to label. The account of the ingest is also that of a run that
+    # was refused because files are gone: the next run would find none missing, and delete their labels.
+    before = labelled_dump_files(out) if config.format is not None else frozenset[str]()
+    before = _ingested_files(out) if before is None else before
+    source = night_input(config, out, console=console)
+    account = source.ingested[1] if source.ingested else {"inputs": ()}
+    read = {file["file"] for file in account["inputs"]}
+    labelled = {file["file"] for file in account["inputs"] if file["papers"]} | (before & source.failed.keys())
+    inventory = parquet_inventory(source.dump, out=config.out)
+    plan = plan_shards(inventory, columns=source.columns, shard_rows=config.shard_rows)
+    if len(plan.failed) > config.max_failed_shards:
+        first = plan.failed[0].error
+        found = len(plan.files) + len(plan.failed)
+        raise PaperSchemaError(f"{len(plan.failed)} of {found} files cannot be read as papers; the first: {first}")
+    # What a replacement ingests is moved below OUT when it is complete.
+    root = inventory.root if config.format is None else config.out / INGESTED / PAPERS
+    return PlannedInput(
+        source=source,
+        root=root,
+        plan=plan,
+        gone=before - read - source.failed.keys() if source.ingested else frozenset(),
+        labelled_files=frozenset(labelled),
+    )
+
+
+def _ingested_files(out: Location) -> frozenset[str]:
+    """Return the files of the dump that were ingested below an output folder, by the account of the last run."""
+    try:
+        account = json.loads((out / INGESTED / ACCOUNT_FILE).read_bytes())
+        return frozenset([*(file["file"] for file in account["inputs"]), *account["failed_files"]])
+    except (OSError, ValueError, KeyError, TypeError):
+        return frozenset()
+
+
+def _layout(config: NightConfig) -> TableLayout:
+    return TableLayout.of(
+        delimiter=config.delimiter, quote=config.quote, escape=config.escape, encoding=config.encoding
+    )

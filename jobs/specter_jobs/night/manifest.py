@@ -1,0 +1,101 @@
+"""The manifest: what ran, on what, for how long. All that clocks and machines decide stands here."""
+
+import platform
+import socket
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+from specter_batch.model.bundle import ModelBundle
+from specter_jobs.label.engines.scheduler import Scheduler
+from specter_jobs.output.ledger import LEDGER_FILE
+from specter_jobs.plan.config import NightConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fresh:
+    """What this run labelled itself, as against what it found done.
+
+    Attributes:
+        seconds: Of labelling, the survey left out.
+        model_seconds: Those in which a model was at work, added up over the workers.
+        max_batch_tokens: The smallest budget of a CUDA worker at its last shard; None on a CPU.
+    """
+
+    shards: int
+    papers: int
+    seconds: float
+    model_seconds: float
+    max_batch_tokens: int | None
+
+
+def night_manifest(
+    config: NightConfig,
+    bundle: ModelBundle,
+    scheduler: Scheduler,
+    report: dict[str, Any],
+    *,
+    started: float,
+    fresh: Fresh,
+) -> dict[str, Any]:
+    """Return the fields of `manifest.json`.
+
+    Args:
+        config: Of the night.
+        bundle: That labelled it.
+        scheduler: Its workers: the device, provider and graph really used.
+        report: `report.json`.
+        started: Seconds since the epoch.
+        fresh: What this run labelled.
+    """
+    finished = time.time()
+    at_work = fresh.model_seconds / (fresh.seconds * scheduler.n_workers) if fresh.papers else None
+    packages = ("specter-batch", "onnxruntime-gpu", "onnxruntime", "tokenizers", "pyarrow", "duckdb", "numpy")
+    return {
+        "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
+        "finished": datetime.fromtimestamp(finished, UTC).isoformat(timespec="seconds"),
+        "seconds": round(finished - started, 3),
+        "host": socket.gethostname(),
+        "config": config.model_dump(mode="json"),
+        "bundle": {"path": str(config.bundle), "fingerprint": bundle.fingerprint, "encoder": bundle.manifest.encoder},
+        "device": {
+            "asked": config.device,
+            "engine": config.engine,
+            "workers": scheduler.n_workers,
+            "threads": scheduler.threads,
+            "max_batch_tokens": fresh.max_batch_tokens,  # less than at the start where memory was short
+            **_common(scheduler.descriptions.values()),
+        },
+        "rows": report["rows"],
+        "shards": report["shards"],
+        "this_run": {
+            "shards": fresh.shards,
+            "papers": fresh.papers,
+            "seconds": round(fresh.seconds, 3),
+            "papers_per_second": round(fresh.papers / fresh.seconds, 2) if fresh.papers else None,
+            "model_wait_share": None if at_work is None else round(max(1 - at_work, 0.0), 4),
+        },
+        "ledger": LEDGER_FILE,
+        "versions": {"python": platform.python_version()} | _versions(packages),
+    }
+
+
+def _common(descriptions: Collection[Mapping[str, str]]) -> dict[str, str]:
+    """Join the workers' descriptions, which differ in the card at most."""
+    names = {
+        name: sorted({description[name] for description in descriptions}) for name in ("device", "provider", "graph")
+    }
+    return {name: ", ".join(values) for name, values in names.items()}
+
+
+def _versions(packages: Sequence[str]) -> dict[str, str]:
+    found = {}
+    for name in packages:
+        try:
+            found[name] = version(name)
+        except ModuleNotFoundError:
+            continue
+    return found

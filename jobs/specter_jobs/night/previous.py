@@ -1,0 +1,119 @@
+"""The earlier night that tonight is compared with: the last one that succeeded."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from specter_batch.errors import ConfigError, UsageError
+from specter_batch.storage.files import read_json_model
+from specter_batch.storage.location import Location
+from specter_batch.storage.output_marker import output_command
+from specter_jobs.logs import log
+from specter_jobs.output.report_model import REPORT_FILE, NightFigures
+from specter_jobs.output.writer import SUCCESS_FILE
+from specter_jobs.plan.config import PREVIOUS_DAYS, NightConfig
+from specter_jobs.report.gates import COMPARISON_GATES
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreviousNight:
+    """What `--previous` led to.
+
+    Attributes:
+        asked: The place that `--previous` names.
+        used: The night that is taken, or None.
+        figures: What that night reports, or None.
+        passed_over: Nearer nights that are there and were not taken -> why.
+    """
+
+    asked: Location
+    used: Location | None = None
+    figures: NightFigures | None = None
+    passed_over: Mapping[str, str]
+
+    def as_report(self) -> dict[str, Any]:
+        """Return the part of `report.json` that names the night."""
+        return {
+            "asked": str(self.asked),
+            "used": None if self.used is None else str(self.used),
+            "passed_over": dict(self.passed_over),
+        }
+
+
+def find_previous(config: NightConfig) -> PreviousNight | None:
+    """Find the last night that succeeded and labelled papers; None when no night is asked for.
+
+    Where `--previous` holds `{yesterday}`, up to `PREVIOUS_DAYS` days are searched, the nearest first. A night that
+    failed a gate is never taken: otherwise the next night would be compared with the drift that the gate had found.
+
+    Raises:
+        UsageError: A gate compares with an earlier night, and `--previous` is not given.
+        ConfigError: The night is this night's own output, did not succeed though it is named outright, or its report is
+            not one.
+    """
+    if config.previous is None:
+        compared = [name for name in COMPARISON_GATES if getattr(config.gates, name) is not None]
+        if compared:
+            raise UsageError(
+                f"the gate {compared[0]} compares with an earlier night, and none is named; add "
+                "--previous 'nights/{yesterday}'"
+            )
+        return None
+    candidates = config.previous_nights()
+    passed_over: dict[str, str] = {}
+    for night in candidates:
+        if night.resolve() == config.out.resolve():
+            raise ConfigError(f"--previous {night}: is this night's own output; give an earlier night's")
+        if not (night / SUCCESS_FILE).exists():
+            if len(candidates) == 1:
+                _refuse_failed(night)
+            elif (night / REPORT_FILE).exists():
+                passed_over[str(night)] = f"it has no {SUCCESS_FILE}: a shard or a gate failed, or it did not finish"
+            continue
+        figures = read_figures(night)
+        if figures is None:
+            continue
+        if not figures.papers:
+            passed_over[str(night)] = "it labelled no paper"
+            continue
+        if passed_over:
+            log("nearer nights passed over", level=logging.WARNING, previous=str(night), passed_over=passed_over)
+        return PreviousNight(asked=config.previous, used=night, figures=figures, passed_over=passed_over)
+    searched = len(candidates) if len(candidates) > 1 else None
+    log(
+        "no previous night to compare with",
+        level=logging.WARNING,
+        previous=str(config.previous),
+        days_searched=searched,
+        passed_over=passed_over,
+    )
+    return PreviousNight(asked=config.previous, passed_over=passed_over)
+
+
+def read_figures(night: Location) -> NightFigures | None:
+    """Read the report of an earlier night; None when the folder holds none.
+
+    Raises:
+        ConfigError: There is one, and it is not a night's report.
+    """
+    what = "not the report of a night; give the OUT folder of an earlier night as --previous"
+    try:
+        return read_json_model(night / REPORT_FILE, NightFigures, what=what, error=ConfigError)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _refuse_failed(night: Location) -> None:
+    """Refuse what is named outright, and is the output of another command, or a night that did not succeed."""
+    command = output_command(night)
+    if command not in (None, "classify"):
+        raise ConfigError(
+            f"--previous {night}: holds the output of `specter-batch {command}`, and no night; give the OUT folder of "
+            "an earlier night"
+        )
+    if read_figures(night) is not None:
+        raise ConfigError(
+            f"--previous {night}: that night did not succeed, there is no {SUCCESS_FILE} next to its {REPORT_FILE}; "
+            f"name a night that did, or use {{yesterday}} in --previous, which looks {PREVIOUS_DAYS} days back for one"
+        )

@@ -1,0 +1,220 @@
+"""The ledger: which shards are done, for which content, bundle and settings; an entry is written last."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from specter_batch.metrics.f1 import N_SCORE_BINS
+from specter_batch.metrics.scores import Scores
+from specter_batch.storage.location import Location, in_parallel, sizes_in
+from specter_batch.storage.url_path import UrlPath
+from specter_jobs.label.assemble import LabelledShard
+from specter_jobs.label.title_only import PaperSlice
+from specter_jobs.output.journal import append_entry, read_journal
+from specter_jobs.output.ledger_objects import LEDGER_FOLDER, fold_entries, put_entry, read_entry_objects
+from specter_jobs.output.writer import LABELS, REJECTS, OutputFile, is_intact, write_output
+from specter_jobs.screen.deduplicate import SurveyedShard
+
+LEDGER_FILE = "ledger.jsonl"
+
+
+class LedgerEntry(BaseModel):
+    """A finished shard: what it was made of, what came out, and the sums for the report."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    shard: str
+    file: str
+    start: int
+    rows: int
+    content: str
+    binding: str
+    model: str
+    labels: OutputFile
+    reused: int
+    rejects: OutputFile | None
+    rejects_by_reason: dict[str, int]
+    scores: dict[str, Any]
+    unknown_labels: int
+    language_undecided: int = 0
+    label_papers: list[int]
+    bin_papers: list[int]
+    score_sum: float
+    title_only: PaperSlice | None = None
+    seconds: float
+    model_seconds: float = 0.0
+
+    @property
+    def files(self) -> list[OutputFile]:
+        """The files of the shard."""
+        return [self.labels] + ([self.rejects] if self.rejects else [])
+
+    @property
+    def rejected(self) -> int:
+        """Rows that were not labelled."""
+        return sum(self.rejects_by_reason.values())
+
+    @property
+    def model_wait_share(self) -> float | None:
+        """Share of the shard's time in which the model was not at work; None when it had nothing to do."""
+        asked = self.labels.rows > self.reused
+        return max(1 - self.model_seconds / self.seconds, 0.0) if asked and self.seconds else None
+
+    @property
+    def adds_up(self) -> bool:
+        """Whether the sums can be those of the files; an entry that was edited by hand seldom passes."""
+        n_labels, labelled = len(self.label_papers), self.labels.rows
+        parts = [(labelled, self.label_papers, self.score_sum, self.scores)]
+        if self.title_only is not None:
+            part = self.title_only
+            parts.append((part.papers, list(part.label_papers), part.score_sum, part.scores))
+        return (
+            labelled + self.rejected == self.rows
+            and self.rejected == (self.rejects.rows if self.rejects else 0)
+            and 0 <= self.reused <= labelled
+            and 0 <= self.unknown_labels <= labelled
+            and sum(self.bin_papers) == labelled
+            and len(self.bin_papers) == N_SCORE_BINS
+            and all(
+                0 <= papers <= labelled
+                and len(by_label) == n_labels
+                and sum(by_label) == papers
+                and min(by_label, default=0) >= 0
+                and 0 <= score_sum <= papers + 1e-6
+                and Scores.fits(scores, n_labels=n_labels, papers=papers)
+                for papers, by_label, score_sum, scores in parts
+            )
+        )
+
+    def tallies(self) -> Scores:
+        """Return the shard's scores."""
+        return Scores.from_json(self.scores)
+
+
+def binding_of(values: dict[str, Any]) -> str:
+    """Hash all that can change an output but the rows themselves."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:32]
+
+
+class Ledger:
+    """The record in an output folder.
+
+    Args:
+        out: The output folder.
+        binding: Hash of model and settings; entries of another binding, or whose sums do not add up, do not count.
+        model: Hash of bundle, device kind and graph: what a later night must share to take these labels.
+    """
+
+    def __init__(self, out: Location, *, binding: str, model: str) -> None:
+        self._out = out
+        self._model = model
+        self._binding = binding
+        ours = (entry for entry in read_entries(out) if entry.binding == binding)
+        self._entries = {entry.shard: entry for entry in ours if entry.adds_up}
+        self._intact = self._checked(self._entries.values())
+
+    def finished(self, surveyed: SurveyedShard) -> LedgerEntry | None:
+        """Return the shard's entry if it was done for this content and its files are there, else None."""
+        entry = self._entries.get(surveyed.shard.name)
+        if entry is None or entry.content != surveyed.content:
+            return None
+        return entry if all(file.name in self._intact for file in entry.files) else None
+
+    def commit(self, surveyed: SurveyedShard, labelled: LabelledShard, *, seconds: float) -> LedgerEntry:
+        """Write a shard's files, and then its entry."""
+        shard = surveyed.shard
+        rejects = labelled.rejects
+        counted = rejects["reason"].value_counts().to_pylist()
+        entry = LedgerEntry(
+            shard=shard.name,
+            file=shard.file.name,
+            start=shard.start,
+            rows=shard.rows,
+            content=surveyed.content,
+            binding=self._binding,
+            model=self._model,
+            reused=labelled.reused,
+            labels=write_output(self._out, LABELS, shard.name, labelled.labels),
+            rejects=write_output(self._out, REJECTS, shard.name, rejects) if rejects.num_rows else None,
+            rejects_by_reason={row["values"]: row["counts"] for row in sorted(counted, key=lambda row: row["values"])},
+            scores=labelled.scores.as_json(),
+            unknown_labels=labelled.unknown_labels,
+            language_undecided=labelled.undecided,
+            label_papers=labelled.label_papers.tolist(),
+            bin_papers=labelled.bin_papers.tolist(),
+            score_sum=labelled.score_sum,
+            title_only=labelled.title_only,
+            seconds=round(seconds, 3),
+            model_seconds=round(labelled.model_seconds, 3),
+        )
+        if isinstance(self._out, UrlPath):
+            put_entry(self._out, shard.name, entry)
+        else:
+            append_entry(self._out / LEDGER_FILE, entry)
+        self._entries[entry.shard] = entry
+        self._intact |= {file.name for file in entry.files}
+        return entry
+
+    def label_file(self, shard_name: str) -> Location | None:
+        """Return the label file of a shard that is done under this binding, else None."""
+        entry = self._entries.get(shard_name)
+        if entry is None or entry.labels.name not in self._intact:
+            return None
+        return self._out / entry.labels.name
+
+    def damaged(self, entries: Sequence[LedgerEntry]) -> dict[str, str]:
+        """Read the files of these entries once more and return the shards whose files are gone or changed -> why.
+
+        Files are damaged from outside, while the night runs or before it. A shard that is damaged is labelled again by
+        the next run.
+        """
+        intact = self._checked(entries)
+        return {
+            entry.shard: f"{file.name}: was removed or changed after it was written; run the same command again"
+            for entry in entries
+            for file in entry.files
+            if file.name not in intact
+        }
+
+    def _checked(self, entries: Iterable[LedgerEntry]) -> set[str]:
+        """Return the names of these entries' files that hold what was written, by their SHA-256."""
+        files = [file for entry in entries for file in entry.files]
+        there = output_sizes(self._out) if files else {}
+        candidates = [file for file in files if there.get(file.name) == file.size]
+        intact = in_parallel(lambda file: is_intact(self._out, file), candidates)
+        return {file.name for file, good in zip(candidates, intact, strict=True) if good}
+
+    def remove_strangers(self, entries: Sequence[LedgerEntry], *, keep: Sequence[OutputFile]) -> None:
+        """Remove output files that belong to none of these entries: left by another plan, bundle or a kill.
+
+        Args:
+            entries: The entries of the night.
+            keep: More files of the night.
+
+        In a store the entries are then made one file, which the next night reads in one request.
+        """
+        known = {file.name for entry in entries for file in entry.files} | {file.name for file in keep}
+        strangers = [name for name in output_sizes(self._out) if name not in known]
+        ours = [name for name in strangers if name.endswith((".parquet", ".partial"))]
+        list(in_parallel(lambda name: (self._out / name).unlink(missing_ok=True), ours))
+        if isinstance(self._out, UrlPath):
+            fold_entries(self._out, LEDGER_FILE, entries)
+
+
+def read_entries(out: Location) -> list[LedgerEntry]:
+    """Return the readable entries of a night, later ones last; a half-written one is as if it were not there."""
+    entries = read_journal(out / LEDGER_FILE, LedgerEntry)
+    return entries + read_entry_objects(out, LedgerEntry) if isinstance(out, UrlPath) else entries
+
+
+def has_ledger(names: set[str]) -> bool:
+    """Say whether these are the names in a night's output folder."""
+    return not names.isdisjoint({LEDGER_FILE, LEDGER_FOLDER})
+
+
+def output_sizes(out: Location) -> dict[str, int]:
+    """Return the size of each label and reject file, by its name below the output folder."""
+    return {f"{kind}/{name}": size for kind in (LABELS, REJECTS) for name, size in sizes_in(out / kind).items()}

@@ -1,0 +1,1 @@
+"""What a night is going to do: its settings, its shards and its identity."""

@@ -1,0 +1,135 @@
+"""Drift: how far a night's labels and scores are from the bundle's validation data and from the night before."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from specter_batch.display import markdown_text
+from specter_batch.model.bundle_files import BundleReference
+from specter_jobs.output.report_model import NightFigures, RowCounts
+
+Report = Mapping[str, Any]
+Counts = npt.NDArray[np.float64]
+
+# Half a paper is added to every label before shares are taken: the prior of Jeffreys for shares, the weakest that keeps
+# the logarithm finite.
+PSI_PRIOR = 0.5
+# 95 % of a normal distribution lie below this many standard deviations.
+Z_95 = 1.6449
+# By the common rule of Siddiqi 2006: below, no change worth a look; above the second, a real one.
+PSI_NOTABLE, PSI_LARGE = 0.1, 0.25
+
+
+def population_stability_index(expected: Counts, found: Counts) -> float:
+    """Return the PSI of two counts of papers by label, both `(n_labels,)`: sum of (p - q) ln(p / q).
+
+    N. Siddiqi, *Credit Risk Scorecards*, 2006; it is the symmetric divergence of Kullback and Leibler 1951. A label
+    without papers on one side would make it infinite: `PSI_PRIOR` is added to every count first. Labels without papers
+    on both sides are left out.
+    """
+    occurs = (expected + found) > 0
+    p, q = (side[occurs] + PSI_PRIOR for side in (found, expected))
+    p, q = p / p.sum(), q / q.sum()
+    return float(((p - q) * np.log(p / q)).sum())
+
+
+def psi_by_chance(expected: Counts, found: Counts) -> float:
+    """Return the PSI that 95 % of comparisons stay under when nothing has changed but the sample.
+
+    Without drift PSI / (1/n + 1/m) follows chi-square with one degree of freedom less than there are labels
+    (B. Yurdakul and J. Naranjo, *Statistical properties of the population stability index*, Journal of Risk Model
+    Validation 14, 2020). Its quantile is taken by the approximation of Wilson and Hilferty 1931.
+    """
+    freedom = int(((expected + found) > 0).sum()) - 1
+    if freedom < 1:
+        return 0.0
+    spread = 2 / (9 * freedom)
+    quantile = freedom * (1 - spread + Z_95 * np.sqrt(spread)) ** 3
+    return float(quantile * (1 / expected.sum() + 1 / found.sum()))
+
+
+def jensen_shannon_distance(expected: Counts, found: Counts) -> float:
+    """Return the Jensen-Shannon distance of two counts by label: 0 for equal shares, 1 for no label in common.
+
+    The square root of the divergence to base 2 (J. Lin, *Divergence measures based on the Shannon entropy*, 1991),
+    which is a metric (Endres and Schindelin 2003). Empty labels need no smoothing: 0 log 0 is 0.
+    """
+    p, q = found / found.sum(), expected / expected.sum()
+    middle = (p + q) / 2
+    divergence = sum(float((side[side > 0] * np.log2(side[side > 0] / middle[side > 0])).sum()) / 2 for side in (p, q))
+    return float(np.sqrt(max(divergence, 0.0)))  # rounding may leave it a hair below 0
+
+
+def reject_rate(report: Report) -> float | None:
+    """Return the share of the finished shards' rows that were rejected; None when there were none."""
+    return RowCounts.model_validate(report["rows"]).reject_rate
+
+
+def drift_report(report: Report, *, reference: BundleReference, previous: NightFigures | None) -> dict[str, Any]:
+    """Compare a night with its bundle's reference and with an earlier night, if there is one."""
+    return {
+        "reference": _compare(report, reference, papers=reference.papers, rejected=None),
+        "previous": None
+        if previous is None
+        else _compare(report, previous, papers=previous.papers, rejected=previous.rows.reject_rate),
+    }
+
+
+def drift_markdown(report: Report) -> str:
+    """Render the drift as a Markdown table, and below it which earlier night was taken."""
+    drift = report["drift"]
+    lines = ["| against | papers | PSI | by chance | JS distance | mean score | reject rate |"]
+    lines += ["|---|---:|---:|---:|---:|---:|---:|"]
+    for name, title in (("reference", "validation data"), ("previous", "previous night")):
+        side = drift[name]
+        if side is not None:
+            figures = [side["psi"], side["psi_by_chance"], side["js_distance"]]
+            changes = [side["mean_score_change"], side["reject_rate_change"]]
+            cells = ["–" if value is None else f"{value:.4f}" for value in figures]
+            cells += ["–" if value is None else f"{value:+.4f}" for value in changes]
+            lines.append(f"| {title} | {side['papers']:,} | {' | '.join(cells)} |")
+    lines += ["", f"{markdown_text(sentence)}."] if (sentence := previous_sentence(report)) else []
+    return "\n".join(lines) + "\n"
+
+
+def previous_sentence(report: Report) -> str | None:
+    """Say which earlier night is compared with and which nearer ones were passed over; None when none was asked for."""
+    previous = report["previous"]
+    if previous is None:
+        return None
+    taken = (
+        f"The previous night is {previous['used']}"
+        if previous["used"]
+        else "There is no previous night to compare with"
+    )
+    passed_over = [f"{night} was passed over because {why}" for night, why in previous["passed_over"].items()]
+    return "; ".join([taken, *passed_over])
+
+
+def _compare(
+    report: Report, base: BundleReference | NightFigures, *, papers: int, rejected: float | None
+) -> dict[str, Any]:
+    """Compare label shares over the labels of both sides: one that only one side knows has no papers on the other."""
+    names = list(dict.fromkeys([*report["label_papers"], *base.label_shares]))
+    found = np.array([report["label_papers"].get(name, 0) for name in names], dtype=np.float64)
+    shares = np.array([base.label_shares.get(name, 0.0) for name in names], dtype=np.float64)
+    expected = np.round(shares * papers)  # they were counts once
+    both = found.sum() > 0 and expected.sum() > 0
+    return {
+        "papers": papers,
+        "psi": population_stability_index(expected, found) if both else None,
+        "psi_by_chance": psi_by_chance(expected, found) if both else None,
+        "js_distance": jensen_shannon_distance(expected, found) if both else None,
+        "mean_score": base.mean_score,
+        "mean_score_change": _change(report["mean_score"], base.mean_score),
+        "reject_rate": rejected,
+        "reject_rate_change": _change(reject_rate(report), rejected),
+        "label_shares": dict(base.label_shares),
+        "score_histogram": list(base.score_histogram),
+    }
+
+
+def _change(now: float | None, before: float | None) -> float | None:
+    return None if now is None or before is None else now - before

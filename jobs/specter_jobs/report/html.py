@@ -1,0 +1,119 @@
+"""The night's report as one page that needs no network, no script and no file beside it."""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from jinja2 import Template
+
+from specter_batch.report import charts
+from specter_batch.report.page import label_rows, page_environment, top_confusions
+from specter_jobs.output.ledger import LedgerEntry
+from specter_jobs.plan.workload import reuse_sentences
+from specter_jobs.report.drift import PSI_LARGE, PSI_NOTABLE, previous_sentence
+from specter_jobs.report.gates import describe_gate, failed_gates, inapplicable_gates, number
+from specter_jobs.report.night_report import (
+    MAX_IGNORED_SHOWN,
+    truth_problem_sentence,
+    undecided_sentence,
+    unknown_labels_sentence,
+)
+from specter_jobs.report.timeline import timeline
+
+N_SLOWEST = 10
+# More steps than these cannot be told apart in a picture of 900 pixels.
+MAX_SPANS = 300
+
+
+def night_html(report: Mapping[str, Any], manifest: Mapping[str, Any], entries: Sequence[LedgerEntry]) -> str:
+    """Render `report.html`.
+
+    Args:
+        report: `report.json`, with drift and gates.
+        manifest: `manifest.json`.
+        entries: Ledger entries of the finished shards, in the plan's order.
+    """
+    scored = report["scored_papers"] > 0
+    return _template().render(
+        report=report,
+        manifest=manifest,
+        sides={name: side for name, side in report["drift"].items() if side is not None},
+        verdict=_verdict(report),
+        labels=_label_rows(report),
+        confusions=top_confusions(report),
+        heat_map=charts.heat_map(report["confusion"], report["labels"]) if scored else None,
+        reliability=charts.reliability(report["reliability"]) if scored else None,
+        histogram=_histogram(report),
+        timeline=timeline(_spans(entries)) if entries else None,
+        slowest=sorted(entries, key=lambda entry: -entry.seconds)[:N_SLOWEST],
+        ignored=list(report["ignored_inputs"].items())[:MAX_IGNORED_SHOWN],
+        most_rejects=max(report["rejects_by_reason"].values(), default=0),
+    )
+
+
+@cache
+def _template() -> Template:
+    environment = page_environment("specter_jobs.report", filters={"number": number})
+    environment.globals |= {
+        "previous_sentence": previous_sentence,
+        "reuse_sentences": reuse_sentences,
+        "truth_problem_sentence": truth_problem_sentence,
+        "undecided_sentence": undecided_sentence,
+        "unknown_labels_sentence": unknown_labels_sentence,
+    }
+    environment.globals |= {"describe_gate": describe_gate, "psi_notable": PSI_NOTABLE, "psi_large": PSI_LARGE}
+    return environment.get_template("report.html.j2")
+
+
+def _verdict(report: Mapping[str, Any]) -> dict[str, str]:
+    """Say in one line how the night ended."""
+    failed, gates = report["shards"]["failed"], [gate["name"] for gate in failed_gates(report)]
+    told = [f"Shards or files that failed: {failed:,} (a rerun does only these)"] if failed else []
+    told += [f"Gates that failed: {', '.join(gates)}"] if gates else []
+    if told:
+        return {"kind": "bad", "text": ". ".join(told)}
+    which = "every gate that applies" if inapplicable_gates(report) else "every gate"
+    kept = f", and {which} has passed" if report["gates"] else ""
+    return {"kind": "good", "text": f"Every row is accounted for{kept}"}
+
+
+def _label_rows(report: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Gather what is known of each label, the most frequent first; bars are drawn against the largest share."""
+    sides = {name: side["label_shares"] for name, side in report["drift"].items() if side is not None}
+    everything = [*report["label_shares"].values(), *(share for side in sides.values() for share in side.values())]
+    most = max(everything, default=0.0) or 1.0
+    rows = []
+    for scores in label_rows(report):
+        name = scores["label"]
+        share = report["label_shares"][name]
+        others = {side: shares.get(name) for side, shares in sides.items()}
+        marks = {side: other / most for side, other in others.items() if other is not None}
+        rows.append(
+            scores
+            | {
+                "papers": report["label_papers"][name],
+                "share": share,
+                "others": others,
+                "share_bar": charts.bar(share / most, marks=marks),
+            }
+        )
+    return sorted(rows, key=lambda row: -row["papers"])
+
+
+def _histogram(report: Mapping[str, Any]) -> Any:
+    if report["mean_score"] is None:
+        return None
+    others = {name: side["score_histogram"] for name, side in report["drift"].items() if side is not None}
+    return charts.histogram(report["score_histogram"], others)
+
+
+def _spans(entries: Sequence[LedgerEntry]) -> list[tuple[float, float, float]]:
+    """Return `(start, end, papers per second)` one after the other; neighbours are joined when there are too many."""
+    together = -(-len(entries) // MAX_SPANS)
+    spans, clock = [], 0.0
+    for first in range(0, len(entries), together):
+        joined = entries[first : first + together]
+        seconds = max(sum(entry.seconds for entry in joined), 1e-3)
+        spans.append((clock, clock + seconds, sum(entry.labels.rows for entry in joined) / seconds))
+        clock += seconds
+    return spans

@@ -1,0 +1,315 @@
+"""The survey before the night's work: one pass over the input that decides, row by row, what need not be labelled."""
+
+import hashlib
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from specter_batch.errors import ShardError
+from specter_batch.papers.parquet import PaperBatch, text_hash
+from specter_batch.papers.texts import paper_texts
+from specter_batch.storage.location import Location, in_parallel
+from specter_batch.storage.url_path import UrlPath
+from specter_jobs.database import opened_database, register_parquet
+from specter_jobs.plan.config import NightConfig
+from specter_jobs.plan.shards import Shard, ShardReader
+from specter_jobs.plan.workload import UnusableLabels, Workload
+from specter_jobs.screen.screening import Mask, screen_columns
+
+# Shards go to duckdb and come back together, up to so many: a statement costs the same for one row as for thousands,
+# and a night of small shards would be nothing but statements. Some 20 MB.
+ROWS_A_STATEMENT = 100_000
+SHARDS_A_STATEMENT = 1000
+
+# A row's place in the night: its shard's number times this, and its row there.
+PLACES = 1 << 32
+
+# The same text has the same label in every file, so it does not matter whose is taken. Version 0.1.0 wrote papers
+# for which the model gave NaN as labelled, with a NaN score; those are asked of the model again.
+EARLIER = """
+    SELECT text_hash, min(label_id) AS label_id, min(score) AS score{probabilities} FROM labelled
+    WHERE isfinite(score) GROUP BY text_hash
+"""
+PROBABILITIES = ", any_value(probabilities) AS probabilities"
+NONE_EARLIER = "SELECT NULL::VARCHAR AS text_hash, NULL::INTEGER AS label_id, NULL::DOUBLE AS score WHERE false"
+
+DECIDE = """
+    CREATE TABLE duplicates AS
+    WITH firsts AS (SELECT paper_id, min(place) AS first FROM rows GROUP BY paper_id HAVING count(*) > 1)
+    SELECT shard, row, place, first FROM rows JOIN firsts USING (paper_id) WHERE place > first ORDER BY place;
+
+    CREATE TABLE known AS
+    SELECT shard, row, place, earlier.* EXCLUDE (text_hash)
+    FROM rows ANTI JOIN duplicates USING (place) JOIN earlier USING (text_hash) ORDER BY place;
+
+    CREATE TABLE copies AS
+    WITH unknown AS (SELECT * FROM rows ANTI JOIN duplicates USING (place) ANTI JOIN known USING (place)),
+    firsts AS (SELECT text_hash, min(place) AS first FROM unknown GROUP BY text_hash HAVING count(*) > 1)
+    SELECT shard, row, place, first FROM unknown JOIN firsts USING (text_hash) WHERE place > first ORDER BY place;
+"""
+
+COUNTS = "SELECT (SELECT count(*) FROM known), (SELECT count(*) FROM copies)"
+FRESH = """
+    SELECT shard, count(*) FROM rows
+    ANTI JOIN duplicates USING (place) ANTI JOIN known USING (place) ANTI JOIN copies USING (place) GROUP BY shard
+"""
+
+# Of neighbouring shards: the first and the last.
+DECIDED = "SELECT * FROM {table} WHERE shard BETWEEN ? AND ? ORDER BY place"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SurveyedShard:
+    """A shard and what the survey found of it.
+
+    Attributes:
+        number: Its position in the plan.
+        rows_hash: Of its rows alone.
+        content: Hash of its rows and of what was decided of them: equal for equal work only.
+        error: Why it cannot be read.
+    """
+
+    shard: Shard
+    number: int
+    rows_hash: str
+    content: str
+    error: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decisions:
+    """What need not be labelled of a shard; keys are rows within it.
+
+    Attributes:
+        duplicates: Rows whose id stands earlier -> where.
+        known: `row, label_id, score` (and `probabilities`): rows whose text was labelled in an earlier night.
+        copies: Rows whose text stands earlier in this night -> name of that shard.
+    """
+
+    duplicates: Mapping[int, str]
+    known: pa.Table
+    copies: Mapping[int, str]
+
+
+class _Decided:
+    """A table of decisions, of neighbouring shards: `shard, row, place` and more."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self._table = table.combine_chunks()
+        self._shard = table["shard"].to_numpy()
+
+    def of(self, number: int) -> pa.Table:
+        """Return a shard's rows."""
+        start, stop = np.searchsorted(self._shard, [number, number + 1])
+        # Taken, not sliced: a slice on its way to another process would take all its neighbours' rows along.
+        return self._table.take(pa.array(np.arange(start, stop))).drop_columns(["shard", "place"])
+
+    def firsts_of(self, number: int) -> Iterator[tuple[int, int]]:
+        """Return a shard's rows, each with the place of the first that is the same."""
+        table = self.of(number)
+        return zip(table["row"].to_pylist(), table["first"].to_pylist(), strict=True)
+
+
+class Survey:
+    """Reads every shard once, in order, and holds the decisions in duckdb.
+
+    - Of rows with the same id the first usable one (it has id, title and abstract) is labelled.
+    - A text that an earlier night labelled with the same model takes its label from there.
+    - A text that stands twice is labelled once.
+
+    The order is that of the plan, so nothing depends on workers or restarts.
+
+    Args:
+        shards: Of the plan, in its order.
+        config: Of the night.
+        template: How a paper becomes its text.
+        known_labels: Label files of earlier nights by the same model.
+        scratch: Folder for the tables; removed by the caller.
+        advance: Told the rows of each shard that was read.
+    """
+
+    def __init__(
+        self,
+        shards: Sequence[Shard],
+        config: NightConfig,
+        *,
+        template: str,
+        known_labels: Sequence[Location],
+        scratch: Path,
+        advance: Callable[[int], None],
+    ) -> None:
+        self._plan = shards
+        self._open = ExitStack()
+        self._database = self._open.enter_context(opened_database(scratch))
+        self._database.execute(
+            "CREATE TABLE rows (paper_id VARCHAR, text_hash VARCHAR, shard INTEGER, row INTEGER, place BIGINT)"
+        )
+        self._neighbours = _neighbours(shards)
+        self._fetched: tuple[range, dict[str, _Decided]] = range(0), {}
+        hashes, errors = self._read(config, template, advance)
+        self._decide(local_copies(known_labels, scratch), probabilities=config.probabilities)
+        self.shards = [
+            SurveyedShard(
+                shard=shard,
+                number=number,
+                rows_hash=hashes[number],
+                content=self._content(hashes[number], number),
+                error=errors.get(number),
+            )
+            for number, shard in enumerate(shards)
+        ]
+
+    def decisions(self, number: int) -> Decisions:
+        """Return what was decided of the shard with this number."""
+        numbers, decided = self._fetched
+        if number not in numbers:
+            numbers = self._neighbours[bisect_right(self._neighbours, number, key=lambda numbers: numbers.start) - 1]
+            decided = self._fetch(numbers)
+            self._fetched = numbers, decided
+        return Decisions(
+            duplicates={row: self._where(first) for row, first in decided["duplicates"].firsts_of(number)},
+            known=decided["known"].of(number),
+            copies={row: self._plan[first // PLACES].name for row, first in decided["copies"].firsts_of(number)},
+        )
+
+    def workload(self, unusable: Sequence[UnusableLabels]) -> Workload:
+        """Count where the labels of the night's papers come from.
+
+        Args:
+            unusable: Labels of earlier nights that cannot be taken.
+        """
+        ((reusable, copies),) = self._database.execute(COUNTS).fetchall()
+        fresh = dict(self._database.execute(FRESH).fetchall())
+        return Workload(reusable=reusable, copies=copies, fresh=fresh, unusable=unusable)
+
+    def close(self) -> None:
+        """Close the tables."""
+        self._open.close()
+
+    def _fetch(self, numbers: range) -> dict[str, _Decided]:
+        limits = [numbers[0], numbers[-1]]
+        cursor = self._database.cursor()  # of its own: shards are prepared on another thread
+        tables = {
+            name: cursor.sql(DECIDED.format(table=name), params=limits).to_arrow_table()
+            for name in ("duplicates", "known", "copies")
+        }
+        cursor.close()
+        return {name: _Decided(table) for name, table in tables.items()}
+
+    def _where(self, place: int) -> str:
+        shard = self._plan[place // PLACES]
+        return f"first in {shard.file.name} row {shard.start + place % PLACES}"
+
+    def _read(
+        self, config: NightConfig, template: str, advance: Callable[[int], None]
+    ) -> tuple[list[str], dict[int, str]]:
+        reader = ShardReader()
+        hashes: list[str] = []
+        errors: dict[int, str] = {}
+        for numbers in self._neighbours:
+            tables: list[pa.Table] = []
+            for number in numbers:
+                shard = self._plan[number]
+                try:
+                    papers = reader.read(shard)
+                except ShardError as error:
+                    errors[number] = str(error)
+                    hashes.append("")
+                else:
+                    hashes.append(content_hash(papers))
+                    usable = screen_columns(papers, config).usable
+                    tables.append(_row_table(papers, usable, template, number))
+                advance(shard.rows)
+            if tables:
+                self._database.from_arrow(pa.concat_tables(tables)).insert_into("rows")
+        return hashes, errors
+
+    def _decide(self, known_labels: Sequence[Path], *, probabilities: bool) -> None:
+        if known_labels:
+            columns = ["text_hash", "label_id", "score"] + (["probabilities"] if probabilities else [])
+            select = EARLIER.format(probabilities=PROBABILITIES if probabilities else "")
+            with register_parquet(self._database, "labelled", known_labels, columns):
+                self._database.execute(f"CREATE TABLE earlier AS {select}")
+        else:
+            self._database.execute(f"CREATE TABLE earlier AS {NONE_EARLIER}")
+        self._database.execute(DECIDE)
+
+    def _content(self, rows: str, number: int) -> str:
+        decisions = self.decisions(number)
+        digest = hashlib.blake2b(rows.encode(), digest_size=16)
+        for mapping in (decisions.duplicates, decisions.copies):
+            digest.update("".join(f"{row}:{where};" for row, where in mapping.items()).encode() + b"\n")
+        digest.update(str(decisions.known.select(["row", "label_id", "score"]).to_pydict()).encode())
+        return digest.hexdigest()
+
+
+def _neighbours(shards: Sequence[Shard]) -> list[range]:
+    """Cut the plan into runs of shards, by number, that one statement serves."""
+    starts, rows = [0], 0
+    for number, shard in enumerate(shards):
+        rows += shard.rows
+        if number > starts[-1] and (rows > ROWS_A_STATEMENT or number - starts[-1] == SHARDS_A_STATEMENT):
+            starts.append(number)
+            rows = shard.rows
+    return [range(start, stop) for start, stop in pairwise([*starts, len(shards)]) if start < stop]
+
+
+def local_copies(files: Sequence[Location], scratch: Path) -> list[Path]:
+    """Fetch those that are in a store: duckdb reads them more than once, and out of core."""
+    folder = scratch / "earlier"
+    folder.mkdir(exist_ok=True)
+
+    def local(numbered: tuple[int, Location]) -> Path:
+        number, file = numbered
+        if not isinstance(file, UrlPath):
+            return file
+        copy = folder / f"{number:08d}.parquet"
+        file.fetch(copy)
+        return copy
+
+    return list(in_parallel(local, enumerate(files)))
+
+
+def _row_table(papers: PaperBatch, usable: Mask, template: str, shard: int) -> pa.Table:
+    rows = np.flatnonzero(usable)
+    ids = papers.table["paper_id"].take(pa.array(rows)).to_pylist()
+    hashes = [text_hash(text) for text in paper_texts(papers.table, rows, template)]
+    return pa.table(
+        {
+            "paper_id": pa.array([value.strip() for value in ids], pa.string()),
+            "text_hash": pa.array(hashes, pa.string()),
+            "shard": pa.array(np.full(len(rows), shard), pa.int32()),
+            "row": pa.array(rows, pa.int32()),
+            "place": pa.array(shard * PLACES + rows, pa.int64()),
+        }
+    )
+
+
+def content_hash(papers: PaperBatch) -> str:
+    """Hash the canonical rows: the same for the same papers, whatever the file's compression or column types."""
+    digest = hashlib.blake2b(digest_size=16)
+    for column in papers.table.columns:
+        lengths = pc.fill_null(pc.utf8_length(column), -1).to_numpy()
+        digest.update(lengths.astype("<i8").tobytes())
+        for chunk in column.chunks:
+            digest.update(_joined(chunk))
+    digest.update(papers.invalid_unicode.tobytes())
+    return digest.hexdigest()
+
+
+def _joined(texts: pa.StringArray) -> memoryview:
+    """Return the bytes of all values, one after another; nothing is copied unless a null hides bytes."""
+    _, offsets, data = texts.buffers()
+    if data is None or not len(texts):
+        return memoryview(b"")
+    ends = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1]
+    if texts.null_count and np.diff(ends)[texts.is_null().to_numpy(zero_copy_only=False)].any():
+        return _joined(pc.fill_null(texts, ""))
+    return memoryview(data)[ends[0] : ends[-1]]

@@ -1,0 +1,120 @@
+"""Labels of earlier nights that may stand for tonight's, and why others may not."""
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from specter_batch.errors import ConfigError
+from specter_batch.papers.parquet import open_parquet
+from specter_batch.storage.location import Location, in_parallel, names_in
+from specter_batch.storage.output_marker import output_command
+from specter_jobs.logs import log
+from specter_jobs.output.ledger import LEDGER_FILE, LedgerEntry, has_ledger, read_entries
+from specter_jobs.output.writer import is_intact
+from specter_jobs.plan.identity import SHOWN_FINGERPRINT, NightIdentity
+from specter_jobs.plan.plan_file import held_in
+from specter_jobs.plan.workload import UnusableLabels
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReusableLabels:
+    """What earlier nights have for tonight.
+
+    Attributes:
+        files: Label files that tonight's model wrote.
+        unusable: The other labels.
+    """
+
+    files: Sequence[Location]
+    unusable: Sequence[UnusableLabels]
+
+
+def reusable_labels(nights: Sequence[Location], *, tonight: NightIdentity, probabilities: bool) -> ReusableLabels:
+    """Find the label files that the same model wrote in earlier nights.
+
+    A file counts only if the ledger of its night says that this model (bundle, device and graph) wrote it, and its
+    SHA-256 is the one in the ledger. Files without probabilities are of no use to a night that writes them. If an
+    earlier night is missing, only a warning is logged, and its papers are labelled afresh.
+
+    Args:
+        nights: Output folders of the earlier nights.
+        tonight: The night that would take the labels.
+        probabilities: Tonight writes the probabilities of all labels.
+
+    Raises:
+        ConfigError: A folder is something else.
+    """
+    files: list[Location] = []
+    unusable: list[UnusableLabels] = []
+    for night in nights:
+        if not night.exists():
+            log("no earlier night to reuse labels of", level=logging.WARNING, reuse=str(night))
+            unusable.append(UnusableLabels(night=str(night), labels=0, reason="there is no such night"))
+            continue
+        names = names_in(night)
+        if not has_ledger(names):
+            if output_command(night, names=names) == "classify":
+                log("earlier night has no labels", level=logging.WARNING, reuse=str(night))
+                continue
+            raise ConfigError(f"--reuse {night}: no output of this job, {LEDGER_FILE} is missing")
+        newest = {entry.shard: entry for entry in read_entries(night)}
+        ours = [entry for entry in newest.values() if entry.model == tonight.model]
+        others = [entry for entry in newest.values() if entry.model != tonight.model]
+        intact = _intact(night, ours)
+        lent = _with_probabilities(night, intact) if probabilities else intact
+        files += [night / entry.labels.name for entry in lent]
+        without = [entry for entry in intact if entry not in lent]
+        lost: Counter[str] = Counter()
+        for reason, entries in (
+            (_why_another_model(night, tonight) if others else "", others),
+            ("their files are missing or damaged", [entry for entry in ours if entry not in intact]),
+            ("they were written without the probabilities that --probabilities asks for", without),
+        ):
+            lost[reason] += sum(entry.labels.rows for entry in entries)
+        unusable += [
+            UnusableLabels(night=str(night), labels=rows, reason=reason) for reason, rows in lost.items() if rows
+        ]
+    return ReusableLabels(files=files, unusable=unusable)
+
+
+def _why_another_model(night: Location, tonight: NightIdentity) -> str:
+    """Say how the model that labelled an earlier night differs from tonight's."""
+    earlier = held_in(night).identity
+    if earlier is None:
+        return "another bundle, device or version of specter-batch made them"
+    if earlier.fingerprint != tonight.fingerprint:
+        then, now = (one.fingerprint[:SHOWN_FINGERPRINT] for one in (earlier, tonight))
+        return f"another bundle made them ({earlier.bundle}, {then}; tonight's is {tonight.bundle}, {now})"
+    if earlier.device != tonight.device:
+        return f"they were made on {earlier.device}, and tonight runs on {tonight.device}"
+    if earlier.graph != tonight.graph:
+        return "another graph of the bundle made them (--precision)"
+    return "another version of specter-batch made them"
+
+
+def _with_probabilities(night: Location, entries: Sequence[LedgerEntry]) -> list[LedgerEntry]:
+    """Return the entries whose label file holds probabilities: one file of each binding tells it of all."""
+    firsts = {entry.binding: night / entry.labels.name for entry in reversed(entries)}
+    hold = {binding: "probabilities" in _columns(path) for binding, path in firsts.items()}
+    return [entry for entry in entries if hold[entry.binding]]
+
+
+def _intact(night: Location, entries: Sequence[LedgerEntry]) -> list[LedgerEntry]:
+    """Return the entries whose label file is the one that was written; the others are named in a warning."""
+    good = list(in_parallel(lambda entry: is_intact(night, entry.labels), entries))
+    damaged = [entry.labels.name for entry, intact in zip(entries, good, strict=True) if not intact]
+    if damaged:
+        log(
+            "damaged labels not reused",
+            level=logging.WARNING,
+            reuse=str(night),
+            files=len(damaged),
+            first=damaged[0],
+        )
+    return [entry for entry, intact in zip(entries, good, strict=True) if intact]
+
+
+def _columns(path: Location) -> list[str]:
+    with open_parquet(path) as parquet:
+        return list(parquet.schema_arrow.names)

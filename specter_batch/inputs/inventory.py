@@ -1,0 +1,213 @@
+"""The inventory of an input: each file found is read, ignored for a stated reason, or failed; none is passed over."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from specter_batch.errors import PaperSchemaError
+from specter_batch.inputs.glob_pattern import WILDCARD, GlobPattern
+from specter_batch.inputs.kinds import PARQUET, InputKind
+from specter_batch.inputs.lake_tables import table_around
+from specter_batch.inputs.partitions import partitions_above, partitions_in
+from specter_batch.inputs.tree import LocalTree, StoreTree
+from specter_batch.inputs.walk import HIDDEN, InputWalk, WalkedFile
+from specter_batch.storage.location import Location, located
+from specter_batch.storage.stored_names import storable, stored_name
+from specter_batch.storage.url_path import UrlPath
+
+# How many entries a message names; reports list all.
+SHOWN_ENTRIES = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputPath:
+    """A file to read.
+
+    Attributes:
+        path: Where it is.
+        name: Its stored name: the path below the inventory's root, with forward slashes.
+        partitions: Columns that the names of its folders or the log of its table give it; None is no value.
+    """
+
+    path: Location
+    name: str
+    partitions: Mapping[str, str | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputInventory:
+    """What an input holds.
+
+    Attributes:
+        root: Folder that all names are relative to.
+        files: The files to read, in a fixed order.
+        ignored: Stored name -> why it is not read. The name of a folder ends in a slash and stands for all below it.
+        failed: Stored name -> why it cannot be read, although it may hold papers.
+    """
+
+    root: Location
+    files: tuple[InputPath, ...]
+    ignored: Mapping[str, str]
+    failed: Mapping[str, str]
+
+    def check_complete(self, *, source: str) -> None:
+        """Stop a command that must not go on without a part of its input.
+
+        Raises:
+            PaperSchemaError: Something that may hold papers cannot be read.
+        """
+        if self.failed:
+            raise PaperSchemaError(
+                f"{source}: {len(self.failed)} of its entries cannot be read: {shown_entries(self.failed)}"
+            )
+
+    def notes(self) -> tuple[str, ...]:
+        """Return a sentence about what is ignored and may surprise a user, if there is anything."""
+        line = ignored_line(self.ignored)
+        return (f"not read: {line}",) if line else ()
+
+
+def shown_entries(entries: Mapping[str, str]) -> str:
+    """Return the first few entries of a mapping of names to reasons, for a message."""
+    shown = [f"{name}: {why}" for name, why in list(entries.items())[:SHOWN_ENTRIES]]
+    more = len(entries) - len(shown)
+    return "; ".join(shown) + (f"; and {more} more" if more else "")
+
+
+def ignored_line(ignored: Mapping[str, str], *, entries: int | None = None) -> str:
+    """Return a line that names the first ignored entries that may surprise a user.
+
+    Names that begin with `_` or `.` surprise nobody; where there is nothing else, the line is empty.
+
+    Args:
+        ignored: Name -> reason.
+        entries: How many there are in all, if `ignored` holds only some.
+    """
+    surprising = {name: reason for name, reason in ignored.items() if reason != HIDDEN}
+    if not surprising:
+        return ""
+    left = (len(ignored) if entries is None else entries) - SHOWN_ENTRIES
+    shown = [f"{name} ({reason})" for name, reason in list(surprising.items())[:SHOWN_ENTRIES]]
+    return ", ".join(shown) + (f" and {left:,} more" if left > 0 else "")
+
+
+def parquet_inventory(source: str | Location, *, out: Location | None = None) -> InputInventory:
+    """Return the inventory of papers in parquet; see `take_inventory`."""
+    return take_inventory(source, PARQUET, out=out)
+
+
+def take_inventory(source: str | Location, kind: InputKind, *, out: Location | None = None) -> InputInventory:
+    """Find the files of an input: a file, a folder with all folders below it, or a glob; local or a URL.
+
+    Links are followed, and each file is read once. A file that is named outright is taken whatever its name. Names
+    that begin with `_` or `.` are no data, except for folders such as `_year=2026`.
+
+    Args:
+        source: The input.
+        kind: Which files to read.
+        out: File or folder that the command writes, which is left out.
+
+    Raises:
+        PaperSchemaError: There is nothing to read.
+        StorageError: The store cannot be reached or denies access.
+    """
+    place = located(source)
+    root, glob = _root_of(place, source)
+    if root is None:
+        return _outright(place)
+    if isinstance(root, Path) and not root.is_dir():
+        raise PaperSchemaError(
+            f"{storable(str(source))}: no {kind.what} found (looked for {kind.looked_for}); there is no folder "
+            f"{storable(str(root))}"
+        )
+    tree = StoreTree(root) if isinstance(root, UrlPath) else LocalTree(root)
+    left_out = () if out is None else (str(out) if isinstance(out, UrlPath) else os.path.realpath(out),)
+    walk = InputWalk(tree=tree, kind=kind, glob=glob, left_out=left_out)
+    around = table_around(root)
+    if around is not None:
+        table, format_ = around
+        raise PaperSchemaError(
+            f"{storable(str(source))}: lies in the {format_} table {storable(str(table))}, and its log says which "
+            "files hold current rows; give the folder of the table"
+        )
+    walk.run()
+    if not walk.files:
+        raise PaperSchemaError(_nothing(source, kind, walk))
+    return InputInventory(
+        root=root,
+        files=tuple(_input_path(file, root) for file in walk.files),
+        ignored=dict(sorted(walk.ignored.items())),
+        failed=dict(sorted(walk.failed.items())),
+    )
+
+
+def _root_of(place: Location, source: str | Location) -> tuple[Location | None, GlobPattern | None]:
+    """Return the folder to walk and the glob below it; no folder if the place is a file.
+
+    Raises:
+        PaperSchemaError: Nothing is there.
+    """
+    if place.is_file():
+        return None, None
+    if place.is_dir():
+        return place, None
+    root, parts = _before_wildcards(place)
+    if not parts:
+        raise PaperSchemaError(f"{storable(str(source))}: {_absence(place)}")
+    try:
+        return root, GlobPattern(parts)
+    except ValueError as error:
+        raise PaperSchemaError(f"{storable(str(source))}: not a usable glob ({error})") from error
+
+
+def _before_wildcards(place: Location) -> tuple[Location, Sequence[str]]:
+    """Return the folder before the first part with a wildcard, and the parts from there on.
+
+    A part that is the literal name of something is no wildcard: `run[1]` may be a folder.
+    """
+    root: Location
+    if isinstance(place, UrlPath):
+        root, parts = place.parted_at_wildcard()
+    else:
+        names = list(place.parts)
+        first = next((number for number, part in enumerate(names) if WILDCARD.search(part)), len(names))
+        root, parts = Path(*names[:first]), names[first:]
+    while parts and (not WILDCARD.search(parts[0]) or (root / parts[0]).exists()):
+        root, parts = root / parts[0], parts[1:]
+    return root, parts
+
+
+def _absence(place: Location) -> str:
+    if isinstance(place, UrlPath):
+        return "no such file, folder or bucket"
+    if place.is_symlink():
+        return f"is a link to {storable(str(place.readlink()))}, which is not there; is a disk not mounted?"
+    if place.exists():
+        return "is neither a file nor a folder; give a file of papers, a folder or a glob"
+    return "no such file or folder"
+
+
+def _outright(place: Location) -> InputInventory:
+    file = InputPath(path=place, name=stored_name(place.name), partitions=_folder_partitions(place.parent, ()))
+    return InputInventory(root=place.parent, files=(file,), ignored={}, failed={})
+
+
+def _input_path(file: WalkedFile, root: Location) -> InputPath:
+    name = "/".join(file.path)
+    partitions = _folder_partitions(root, file.path[:-1]) if file.partitions is None else file.partitions
+    return InputPath(path=root / name, name=stored_name(name), partitions=partitions)
+
+
+def _folder_partitions(root: Location, folders: Sequence[str]) -> dict[str, str | None]:
+    above = root.whole_path.split("/")[2:] if isinstance(root, UrlPath) else root.absolute().parts
+    return partitions_above(above) | partitions_in(folders)
+
+
+def _nothing(source: str | Location, kind: InputKind, walk: InputWalk) -> str:
+    """Say why there is nothing to read."""
+    shown = storable(str(source))
+    if walk.failed:
+        return f"{shown}: nothing can be read: {shown_entries(walk.failed)}"
+    ignored = f"; ignored: {shown_entries(walk.ignored)}" if walk.ignored else ""
+    return f"{shown}: no {kind.what} found (looked for {kind.looked_for}){ignored}"

@@ -1,0 +1,1 @@
+"""Metrics of labelled papers: F1, calibration, bootstrap intervals and selective classification."""

@@ -1,0 +1,168 @@
+"""The scores of labelled papers as a report: the same words for `evaluate` and for the nightly job."""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from specter_batch.display import markdown_text
+from specter_batch.metrics.f1 import F1Report, Tally
+from specter_batch.papers.labels import LabelSet
+from specter_batch.papers.parquet import TEXT_TEMPLATE, normalised_text_hash, paper_text
+
+
+def seen_in_training(texts: Iterable[str], seen_texts: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
+    """Return `(n,)` bool: the text, but for case and punctuation, was trained on.
+
+    Args:
+        texts: Of the papers.
+        seen_texts: Sorted normalised hashes, `(n_texts,)`, as a bundle keeps them.
+    """
+    hashes = np.array([normalised_text_hash(text) for text in texts], dtype=np.uint64)
+    # Not np.isin, which sorts all the training texts again for each handful of papers.
+    first, after = (np.searchsorted(seen_texts, hashes, side=side) for side in ("left", "right"))
+    return np.asarray(first < after, dtype=np.bool_)
+
+
+def papers_seen(
+    papers: Iterable[tuple[str | None, str | None]], seen_texts: npt.NDArray[np.uint64], *, template: str
+) -> npt.NDArray[np.bool_]:
+    """Return `(n,)` bool: a model, or a model it was trained from, was trained on the paper.
+
+    Hashes of training texts are made with the default template, whatever separator a model uses, so that models that
+    were trained from each other agree. Hashes made with the model's own template are recognised too.
+
+    Args:
+        papers: Title and abstract of each paper; only one paper is held at a time.
+        seen_texts: Sorted normalised hashes, `(n_texts,)`, as a run or a bundle keeps them.
+        template: The model's own text template.
+    """
+    templates = {TEXT_TEMPLATE, template}
+    texts = (paper_text(*paper, one) for paper in papers for one in templates)
+    found = seen_in_training(texts, seen_texts).reshape(-1, len(templates))
+    return np.asarray(found.any(axis=1), dtype=np.bool_)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """Tallies of labelled papers, those trained on kept apart so that no headline figure counts them."""
+
+    unseen: Tally
+    seen: Tally
+
+    @classmethod
+    def empty(cls, n_labels: int) -> "Scores":
+        """Return the scores of no papers."""
+        return cls(unseen=Tally.empty(n_labels), seen=Tally.empty(n_labels))
+
+    @classmethod
+    def count(
+        cls,
+        true: npt.NDArray[np.int64],
+        predicted: npt.NDArray[np.int64],
+        scores: npt.NDArray[np.float64],
+        *,
+        seen: npt.NDArray[np.bool_],
+        n_labels: int,
+    ) -> "Scores":
+        """Count papers by true label, predicted label, score and whether they were trained on; all `(n,)`."""
+        return cls(
+            unseen=Tally.count(true[~seen], predicted[~seen], scores[~seen], n_labels=n_labels),
+            seen=Tally.count(true[seen], predicted[seen], scores[seen], n_labels=n_labels),
+        )
+
+    def __add__(self, other: "Scores") -> "Scores":
+        return Scores(unseen=self.unseen + other.unseen, seen=self.seen + other.seen)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain values, for the ledger."""
+        return {"unseen": self.unseen.as_json(), "seen": self.seen.as_json()}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "Scores":
+        """Read what `as_json` wrote."""
+        return cls(unseen=Tally.from_json(value["unseen"]), seen=Tally.from_json(value["seen"]))
+
+    @classmethod
+    def fits(cls, value: dict[str, Any], *, n_labels: int, papers: int) -> bool:
+        """Say whether a value can be what `as_json` wrote of at most so many papers."""
+        try:
+            if any(value[part]["n_labels"] != n_labels for part in ("unseen", "seen")):
+                return False
+            scores = cls.from_json(value)
+        except (KeyError, IndexError, TypeError, ValueError, OverflowError):
+            return False
+        tallies = (scores.unseen, scores.seen)
+        return all(tally.adds_up for tally in tallies) and sum(int(t.confusion.sum()) for t in tallies) <= papers
+
+    def as_report(self, labels: LabelSet) -> dict[str, Any]:
+        """Return the scores' part of `report.json`; `macro_f1` is None when no unseen paper has a label."""
+        unseen = F1Report.from_tally(self.unseen, labels)
+        seen = int(self.seen.confusion.sum())
+        everything = F1Report.from_tally(self.unseen + self.seen, labels)
+        scored = unseen.papers > 0
+        return {
+            "macro_f1": unseen.macro_f1 if scored else None,
+            "micro_f1": unseen.micro_f1 if scored else None,
+            "weighted_f1": unseen.weighted_f1 if scored else None,
+            "accuracy": unseen.accuracy if scored else None,
+            "expected_calibration_error": unseen.expected_calibration_error if scored else None,
+            "scored_papers": unseen.papers,
+            "seen_in_training": seen,
+            "macro_f1_with_seen": everything.macro_f1 if everything.papers else None,
+            "weighted_f1_with_seen": everything.weighted_f1 if everything.papers else None,
+            "accuracy_with_seen": everything.accuracy if everything.papers else None,
+            "per_label": [asdict(label) for label in unseen.per_label],
+            "confusion": [list(row) for row in unseen.confusion],
+            "reliability": self.unseen.reliability(),
+            "labels": list(labels),
+        }
+
+
+def scores_markdown(report: dict[str, Any]) -> str:
+    """Render the scores' part of a report as Markdown."""
+    if report["macro_f1"] is None:
+        return headline_markdown(report)
+    figures = (
+        f"Micro F1 {report['micro_f1']:.4f}, weighted F1 {report['weighted_f1']:.4f}, accuracy "
+        f"{report['accuracy']:.4f}, expected calibration error {report['expected_calibration_error']:.4f}.\n"
+    )
+    return "\n".join((headline_markdown(report), figures, label_tables_markdown(report)))
+
+
+def headline_markdown(report: dict[str, Any], *, interval: str = "") -> str:
+    """Say the macro F1, its interval where there is one, and what was left out of it."""
+    if report["macro_f1"] is None:
+        seen = report["seen_in_training"]
+        return f"No unseen paper had a label, so there is no F1 ({seen} labelled papers were in the training data).\n"
+    return (
+        f"**Macro F1 {report['macro_f1']:.4f}**{interval} over {report['scored_papers']:,} labelled papers that were "
+        f"not in the training data; {report['seen_in_training']:,} that were are left out "
+        f"(macro F1 with them {report['macro_f1_with_seen']:.4f}).\n"
+    )
+
+
+def label_tables_markdown(report: dict[str, Any]) -> str:
+    """Render the table of the labels and the confusion matrix."""
+    numbers = range(len(report["labels"]))
+    lines = [
+        "| label | F1 | precision | recall | papers | predicted |",
+        "|---|---:|---:|---:|---:|---:|",
+        *(
+            f"| {markdown_text(row['label'])} | {row['f1']:.4f} | {row['precision']:.4f} | {row['recall']:.4f} "
+            f"| {row['support']:,} | {row['predicted']:,} |"
+            for row in report["per_label"]
+        ),
+        "",
+        "Confusion matrix: a row per true label, a column per predicted one, in the order of the table.",
+        "",
+        "| true \\ predicted |" + "".join(f" {i} |" for i in numbers),
+        "|---|" + "---:|" * len(report["labels"]),
+        *(
+            f"| {i} {markdown_text(name)} |" + "".join(f" {cell or '·'} |" for cell in report["confusion"][i])
+            for i, name in enumerate(report["labels"])
+        ),
+    ]
+    return "\n".join(lines) + "\n"

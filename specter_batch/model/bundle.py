@@ -1,0 +1,222 @@
+"""The model bundle: a folder with graphs, tokenizer and manifest, checked whole before anything runs from it."""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from specter_batch.errors import BundleError, FingerprintError, LabelError
+from specter_batch.model.bundle_cache import fetch_bundle
+from specter_batch.model.bundle_files import (
+    BundleReference,
+    check_external_data,
+    check_hash,
+    parse_reference,
+    parse_seen_texts,
+    read_verified,
+    unreadable,
+)
+from specter_batch.model.encoding import TextEncoder
+from specter_batch.model.external_data import external_data_files
+from specter_batch.model.manifest import (
+    MANIFEST_FILE,
+    PARITY_FILE,
+    PREFERRED_PRECISIONS,
+    REFERENCE_FILE,
+    SEEN_TEXTS_FILE,
+    TOKENIZER_FILE,
+    BundleManifest,
+    DeviceKind,
+    GraphEntry,
+    Precision,
+    read_manifest,
+)
+from specter_batch.papers.labels import LabelSet
+from specter_batch.papers.parquet import check_template
+from specter_batch.storage.location import Location, located
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelBundle:
+    """A bundle on disk whose files are those it was built with; made by `ModelBundle.open`."""
+
+    path: Path
+    manifest: BundleManifest
+
+    @classmethod
+    def open(cls, path: str | Location) -> "ModelBundle":
+        """Read a bundle and check every file in it against its manifest; one in a store is fetched first.
+
+        Raises:
+            BundleError: It is missing, incomplete, of a newer format, a file in it holds something else than it should,
+                or its parity gate is missing or failed.
+            FingerprintError: A file differs from the one the bundle was built with.
+            ConfigError: Its text template does not name title and abstract once each.
+            StorageError: The store cannot be reached or refuses.
+        """
+        place = located(path)
+        if isinstance(place, Path):
+            return cls._open_local(place)
+        try:
+            return cls._open_local(fetch_bundle(place, manifest_name=MANIFEST_FILE))
+        except BundleError:  # what is kept here may have been spoiled
+            folder = fetch_bundle(place, manifest_name=MANIFEST_FILE, anew=True)
+        try:
+            return cls._open_local(folder)
+        except BundleError as error:
+            raise type(error)(str(error).replace(str(folder), str(place))) from error
+
+    @classmethod
+    def _open_local(cls, folder: Path) -> "ModelBundle":
+        manifest = read_manifest(folder)
+        check_template(manifest.text_template)
+        _check_files(folder, manifest)
+        for graph in manifest.graphs:
+            if not graph.parity.passed:
+                raise BundleError(f"{folder / graph.file}: failed its parity gate; export again (see {PARITY_FILE})")
+        if not any(graph.precision == "fp32" for graph in manifest.graphs):
+            raise BundleError(f"{folder}: holds no fp32 reference graph; export it again")
+        bundle = cls(path=folder, manifest=manifest)
+        try:
+            bundle.labels  # noqa: B018 - made here, so that what is wrong with them shows before the work
+        except LabelError as error:
+            raise BundleError(f"{folder / MANIFEST_FILE}: {error}; export the bundle again") from error
+        bundle.text_encoder()
+        bundle.reference()
+        bundle.seen_texts()
+        return bundle
+
+    def read(self, name: str) -> bytes:
+        """Return the content of a file that the manifest lists.
+
+        Raises:
+            BundleError: The file cannot be read.
+            FingerprintError: The file was replaced since the bundle was opened.
+        """
+        return read_verified(self.path / name, self.manifest.files[name])
+
+    def is_same_as(self, other: "ModelBundle") -> bool:
+        """Whether another opened bundle gives the same labels and the same figures in reports."""
+        ours, theirs = self.manifest, other.manifest
+        decisive = (REFERENCE_FILE, SEEN_TEXTS_FILE)
+        return ours.fingerprint == theirs.fingerprint and all(ours.files[n] == theirs.files[n] for n in decisive)
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of everything that can change an output."""
+        return self.manifest.fingerprint
+
+    @cached_property
+    def labels(self) -> LabelSet:
+        """The labels in the order of the logits."""
+        return LabelSet(names=self.manifest.labels)
+
+    @property
+    def text_template(self) -> str:
+        """How a paper's title and abstract become its text."""
+        return self.manifest.text_template
+
+    @property
+    def temperature(self) -> float:
+        """What logits are divided by before they become scores."""
+        return self.manifest.temperature
+
+    def text_encoder(self) -> TextEncoder:
+        """Make the encoder of the bundle's tokenizer and `max_length`."""
+        content = self.read(TOKENIZER_FILE)
+        return TextEncoder(self.path / TOKENIZER_FILE, max_length=self.manifest.max_length, content=content)
+
+    def graph_for(self, device: DeviceKind, precision: Precision | None = None) -> GraphEntry:
+        """Pick the graph to run on a device: the fastest the bundle offers, or the precision asked for.
+
+        Raises:
+            BundleError: The bundle holds no such graph, or the graph cannot run wholly on the device.
+        """
+        allowed = PREFERRED_PRECISIONS[device]
+        if precision is not None and precision not in allowed:
+            raise BundleError(f"{precision} does not run on {device} without falling back; use {' or '.join(allowed)}")
+        for wanted in allowed if precision is None else (precision,):
+            for graph in self.manifest.graphs:
+                if graph.precision == wanted:
+                    return graph
+        held = ", ".join(graph.precision for graph in self.manifest.graphs)
+        raise BundleError(f"{self.path}: no {precision or ' or '.join(allowed)} graph for {device}; it holds {held}")
+
+    def seen_texts(self) -> npt.NDArray[np.uint64]:
+        """Return the sorted normalised hashes of the training texts, `(n_texts,)` uint64."""
+        return self._seen_texts
+
+    def reference(self) -> BundleReference:
+        """Return label shares and score histogram on validation data."""
+        return self._reference
+
+    @cached_property
+    def _seen_texts(self) -> npt.NDArray[np.uint64]:
+        return parse_seen_texts(self.read(SEEN_TEXTS_FILE), self.path / SEEN_TEXTS_FILE)
+
+    @cached_property
+    def _reference(self) -> BundleReference:
+        content = self.read(REFERENCE_FILE)
+        return parse_reference(content, self.path / REFERENCE_FILE)
+
+
+def load_seen_texts(folder: Path) -> npt.NDArray[np.uint64]:
+    """Return the sorted normalised hashes of the training texts, `(n_texts,)` uint64, of a run or bundle folder.
+
+    Raises:
+        BundleError: The file is missing or holds something else.
+    """
+    file = folder / SEEN_TEXTS_FILE
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise unreadable(file, error) from error
+    return parse_seen_texts(content, file)
+
+
+def file_sha256(path: Path) -> str:
+    """Return the hex SHA-256 of a file."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _check_files(folder: Path, manifest: BundleManifest) -> None:
+    expected = dict(manifest.files)
+    for graph in manifest.graphs:
+        expected.update(graph.hashes)
+    for name in (TOKENIZER_FILE, PARITY_FILE, REFERENCE_FILE, SEEN_TEXTS_FILE):
+        if name not in expected:
+            raise BundleError(f"{folder}: the manifest does not list {name}; export the bundle again")
+    for graph in manifest.graphs:
+        check_external_data(folder / graph.file, graph.external_data, listed=graph.external_data)
+    for name, sha256 in sorted(expected.items()):
+        file = folder / name
+        if Path(name).name != name or not file.is_file():
+            raise BundleError(f"{file}: a file of the bundle is missing; copy or export the bundle again")
+        try:
+            found = file_sha256(file)
+        except OSError as error:
+            raise unreadable(file, error) from error
+        check_hash(file, found, sha256)
+    for graph in manifest.graphs:
+        file = folder / graph.file
+        check_external_data(file, _external_data(file), listed=graph.external_data)
+    if manifest.fingerprint != manifest.expected_fingerprint():
+        raise FingerprintError(
+            f"{folder / MANIFEST_FILE}: was edited, its fingerprint is {manifest.fingerprint[:12]}… and its contents "
+            f"give {manifest.expected_fingerprint()[:12]}…; copy or export the bundle again"
+        )
+
+
+def _external_data(graph: Path) -> list[str]:
+    """Return the names of the files that a graph takes weights from."""
+    try:
+        with graph.open("rb") as stream:
+            return sorted(external_data_files(stream))
+    except OSError as error:
+        raise unreadable(graph, error) from error
+    except ValueError as error:
+        raise BundleError(f"{graph}: not an ONNX graph ({error}); export the bundle again") from error

@@ -1,0 +1,147 @@
+"""Files of a bundle: their content is read once, compared with its hash, and checked before anything uses it."""
+
+import hashlib
+import re
+from collections.abc import Collection, Iterable, Mapping
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from numpy.lib import format as npy
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from specter_batch.errors import BundleError, FingerprintError
+from specter_batch.metrics.f1 import N_SCORE_BINS
+
+# Weights that a graph keeps in another file are taken from the bundle's own folder only.
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*")
+
+
+class BundleReference(BaseModel):
+    """`reference.json`: what the model said of its validation papers, which drift is measured against.
+
+    Attributes:
+        papers: How many there were.
+        label_shares: Share of the papers by predicted label.
+        score_histogram: Share of the papers by score, in `N_SCORE_BINS` bins.
+        mean_score: Of all papers.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+    papers: int = Field(ge=1)
+    label_shares: dict[str, float]
+    score_histogram: tuple[float, ...] = Field(min_length=N_SCORE_BINS, max_length=N_SCORE_BINS)
+    mean_score: float = Field(ge=0, le=1)
+
+
+def read_verified(file: Path, sha256: str) -> bytes:
+    """Return the content of a file that has the hash it should have.
+
+    Raises:
+        BundleError: The file cannot be read.
+        FingerprintError: The file has another hash.
+    """
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise unreadable(file, error) from error
+    check_hash(file, hashlib.sha256(content).hexdigest(), sha256)
+    return content
+
+
+def check_hash(file: Path, found: str, expected: str) -> None:
+    """Compare the hash of a file with the manifest's.
+
+    Raises:
+        FingerprintError: They differ.
+    """
+    if found != expected:
+        raise FingerprintError(
+            f"{file}: differs from the file the bundle was built with (SHA-256 {found[:12]}…, expected "
+            f"{expected[:12]}…); copy or export the bundle again"
+        )
+
+
+def unreadable(file: Path, error: OSError) -> BundleError:
+    """Return the error for a file of a bundle that cannot be read."""
+    reason = "a file of the bundle is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error})"
+    return BundleError(f"{file}: {reason}; copy or export the bundle again")
+
+
+def check_external_data(graph: Path, names: Iterable[str], *, listed: Collection[str]) -> None:
+    """Check the files that a graph takes weights from, before any of them is read.
+
+    Args:
+        graph: The graph's file.
+        names: Of the files, as the graph has them.
+        listed: Names that the manifest lists for the graph.
+
+    Raises:
+        BundleError: A file is outside the bundle, a link, or not listed.
+    """
+    for name in names:
+        if not _PLAIN_NAME.fullmatch(name) or graph.with_name(name).is_symlink():
+            raise BundleError(
+                f"{graph}: takes weights from {name!r}, expected a plain file in the bundle's own folder; "
+                "export the bundle again"
+            )
+        if name not in listed:
+            raise BundleError(
+                f"{graph}: takes weights from {name}, which the manifest does not list under `external_data`, so "
+                "nobody could tell if it was changed; export the bundle again"
+            )
+
+
+def parse_seen_texts(content: bytes, file: Path) -> npt.NDArray[np.uint64]:
+    """Return the sorted hashes `(n_texts,)` that `seen_texts.npy` holds.
+
+    Raises:
+        BundleError: The content is something else.
+    """
+    try:
+        stream = BytesIO(content)
+        read_header = npy.read_array_header_1_0 if npy.read_magic(stream) == (1, 0) else npy.read_array_header_2_0
+        shape, _, dtype = read_header(stream)
+        hashes = np.frombuffer(content, dtype, offset=stream.tell()) if dtype.kind == "u" else np.empty(0, dtype)
+    except Exception as error:  # NumPy parses the header as Python code, whose parser raises many errors
+        raise BundleError(
+            f"{file}: not a NumPy file of hashes ({_one_line(error)}); export the bundle again"
+        ) from error
+    if dtype.itemsize != np.dtype(np.uint64).itemsize or shape != hashes.shape or (hashes[:-1] > hashes[1:]).any():
+        raise BundleError(
+            f"{file}: holds {dtype} of shape {shape}, expected a sorted list of 64-bit hashes; train and export again"
+        )
+    return hashes.astype(np.uint64)
+
+
+def parse_reference(content: bytes, file: Path) -> BundleReference:
+    """Return what `reference.json` holds.
+
+    Its labels may differ from the bundle's, for example after a label was renamed: the drift report compares the
+    labels of both sides.
+
+    Raises:
+        BundleError: The content is something else.
+    """
+    try:
+        return BundleReference.model_validate_json(content)
+    except ValidationError as error:
+        raise BundleError(f"{file}: {first_problem(error)}; export the bundle again") from error
+
+
+def first_problem(error: ValidationError) -> str:
+    """Say in one line what pydantic found wrong first, and where."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return f"{where}: {first['msg']}" if where else str(first["msg"])
+
+
+def external_hashes(graphs: Iterable[Mapping[str, str]]) -> list[tuple[str, str]]:
+    """Return name and hash of all files that graphs take weights from, in a fixed order."""
+    return sorted({(name, sha256) for graph in graphs for name, sha256 in graph.items()})
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

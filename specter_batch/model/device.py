@@ -1,0 +1,111 @@
+"""Devices that a graph can run on, and what keeps them from it."""
+
+import ctypes
+import itertools
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from specter_batch.errors import ConfigError, ProviderError
+from specter_batch.model.manifest import DeviceKind
+
+# https://docs.nvidia.com/cuda/cuda-driver-api, enum CUresult.
+CUDA_ERROR_NO_DEVICE = 100
+
+PROVIDERS: Mapping[DeviceKind, str] = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Device:
+    """Where a graph runs: `cpu`, or `cuda` with a card's index."""
+
+    kind: DeviceKind
+    index: int = 0
+
+    def __str__(self) -> str:
+        return f"cuda:{self.index}" if self.kind == "cuda" else "cpu"
+
+    @classmethod
+    def parse(cls, name: str) -> "Device":
+        """Read `auto`, `cpu`, `cuda` or `cuda:N`; `auto` is the first CUDA card that works, else the CPU.
+
+        Raises:
+            ConfigError: The name is none of these.
+            ProviderError: CUDA was asked for and cannot run here.
+        """
+        if name == "auto":
+            return cls(kind="cpu") if cuda_problem(0) else cls(kind="cuda")
+        if name == "cpu":
+            return cls(kind="cpu")
+        kind, _, index = name.partition(":")
+        if kind != "cuda" or (index and not index.isdecimal()) or name.endswith(":"):
+            raise ConfigError(f"unknown device {name!r}; expected auto, cpu, cuda or cuda:N")
+        device = cls(kind="cuda", index=int(index or 0))
+        problem = cuda_problem(device.index)
+        if problem:
+            raise ProviderError(f"{device} was asked for: {problem}; or run with --device cpu")
+        return device
+
+
+def devices(name: str) -> list[Device]:
+    """Return the devices that a name stands for: every card for `cuda:all`, else the one of `Device.parse`.
+
+    Raises:
+        ConfigError: The name is unknown.
+        ProviderError: CUDA was asked for and cannot run here.
+    """
+    if name != "cuda:all":
+        return [Device.parse(name)]
+    first = Device.parse("cuda")
+    cards = itertools.count(1)
+    return [first, *(Device(kind="cuda", index=i) for i in itertools.takewhile(lambda i: not cuda_problem(i), cards))]
+
+
+def cuda_problem(index: int) -> str | None:
+    """Return what keeps CUDA card `index` from running a graph, and the remedy; None when nothing is seen to."""
+    import onnxruntime
+
+    if PROVIDERS["cuda"] not in onnxruntime.get_available_providers():
+        return "the installed onnxruntime is a CPU build; install onnxruntime-gpu instead of onnxruntime"
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return "no NVIDIA driver was found (libcuda.so.1); install the driver, or give the container a GPU"
+    count = ctypes.c_int()
+    started = driver.cuInit(0)
+    if started == CUDA_ERROR_NO_DEVICE:
+        return "no CUDA card is to be seen here; see nvidia-smi and CUDA_VISIBLE_DEVICES"
+    if started != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
+        return "the NVIDIA driver does not start (cuInit failed); see nvidia-smi"
+    if index >= count.value:
+        return f"this machine has {count.value} CUDA card(s), numbered from 0"
+    return None
+
+
+def usable_cpus() -> int:
+    """Return the cores this process may use: its CPU affinity, cut down to its cgroup's quota."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        if quota != "max":
+            cores = min(cores, max(int(quota) // int(period), 1))
+    except (OSError, ValueError):
+        pass  # no cgroup v2 here: the affinity stands
+    return cores
+
+
+def int8_saturates() -> bool:
+    """Say whether ONNX Runtime's fast int8 kernels on this CPU hold sums of products in 16 bits, which saturate.
+
+    Those of x86-64 do without VNNI (https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html). A
+    CPU that cannot be asked is taken for one of them, which costs speed and never a label.
+    """
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        return False
+    try:
+        flags = Path("/proc/cpuinfo").read_text().split()
+    except OSError:
+        return True
+    return not {"avx512_vnni", "avx_vnni"} & set(flags)

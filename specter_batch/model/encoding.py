@@ -1,0 +1,154 @@
+"""Texts to token ids without transformers, and micro-batches cut by a token budget."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from specter_batch.errors import BundleError
+from specter_batch.model.long_text import LongTextTokenizer
+
+TokenIds = npt.NDArray[np.int64]
+
+# Characters that are tokenized first of a long text, for each id wanted: scientific English has 5 to 6 for each.
+PREFIX_CHARACTERS = 8
+# Texts that are tokenized together, and their characters: some 50 MB in the tokenizer.
+GROUP_TEXTS = 512
+GROUP_CHARACTERS = 1 << 19
+
+_HAS_WORD = re.compile("[A-Za-z0-9]").search
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodedBatch:
+    """Papers padded to the longest of them.
+
+    Attributes:
+        input_ids: `(batch, seq_len)` int64.
+        attention_mask: `(batch, seq_len)` int64, 1 on tokens and 0 on padding.
+        row: `(batch,)` int64: the position each paper came from.
+    """
+
+    input_ids: TokenIds
+    attention_mask: TokenIds
+    row: TokenIds
+
+
+class TextEncoder:
+    """Turns texts into token ids exactly as the checkpoint's own tokenizer does.
+
+    Args:
+        tokenizer_file: A `tokenizer.json`.
+        content: Of that file, if the caller has read it already.
+        max_length: Most tokens of a text, [CLS] and [SEP] included; longer texts are cut at the end.
+
+    Raises:
+        BundleError: The file is missing or no tokenizer.
+    """
+
+    def __init__(self, tokenizer_file: Path, *, max_length: int, content: bytes | None = None) -> None:
+        from tokenizers import Tokenizer  # batches are also made where no tokenizer is needed or installed
+
+        try:
+            self._tokenizer = Tokenizer.from_buffer(tokenizer_file.read_bytes() if content is None else content)
+            self._tokenizer.no_padding()
+            self._tokenizer.enable_truncation(max_length)
+            self._long_texts = LongTextTokenizer(self._tokenizer)
+        except Exception as error:  # the Rust library raises bare Exception
+            raise BundleError(f"{tokenizer_file}: not a readable tokenizer.json ({error})") from error
+        self.max_length = max_length
+        self._prefix = PREFIX_CHARACTERS * max_length
+
+    def encode(self, texts: Iterable[str]) -> list[TokenIds]:
+        """Return each text's token ids, `(seq_len,)` int64 with `seq_len <= max_length`.
+
+        Of a long text a prefix is tokenized, and more of the text only if the prefix gives too few ids. The ids are
+        those of the whole text.
+        """
+        found: list[TokenIds] = []
+        for group in _groups(texts, most_characters=self._prefix):
+            prefixes = [self._prefix_of(text) for text in group]
+            encodings = self._tokenizer.encode_batch_fast(prefixes)
+            for text, prefix, encoding in zip(group, prefixes, encodings, strict=True):
+                ids = encoding.ids
+                if len(prefix) < len(text) and len(ids) < self.max_length:
+                    ids = self._long_texts.encode(text, max_length=self.max_length)
+                found.append(np.array(ids, dtype=np.int64))
+        return found
+
+    def shortened(self, text: str) -> str:
+        """Return a shorter text with the same ids where that is cheap to see, else the text itself.
+
+        Each part between blanks that holds a letter or digit of ASCII gives an id at least.
+        """
+        prefix = self._prefix_of(text)
+        if len(prefix) == len(text) or sum(map(bool, map(_HAS_WORD, prefix.split(" ")))) < self.max_length:
+            return text
+        return prefix
+
+    def _prefix_of(self, text: str) -> str:
+        """Return the beginning of a long text, up to a blank: the next words cannot change its ids."""
+        if len(text) <= self._prefix or not self._long_texts.reads_words:
+            return text
+        return text[: max(text.rfind(" ", 0, self._prefix), 0)]
+
+
+def _groups(texts: Iterable[str], *, most_characters: int) -> Iterator[list[str]]:
+    """Cut texts into groups of which the tokenizer holds all tokens at once."""
+    group: list[str] = []
+    characters = 0
+    for text in texts:
+        group.append(text)
+        characters += min(len(text), most_characters)
+        if len(group) == GROUP_TEXTS or characters >= GROUP_CHARACTERS:
+            yield group
+            group, characters = [], 0
+    if group:
+        yield group
+
+
+def longest_first(lengths: Sequence[int]) -> TokenIds:
+    """Return `(n,)` positions from the longest to the shortest, equal lengths in input order."""
+    return np.argsort(-np.asarray(lengths, dtype=np.int64), kind="stable")
+
+
+def plan_batches(lengths: Sequence[int], *, max_tokens: int) -> Iterator[TokenIds]:
+    """Cut papers into batches of similar length that hold at most `max_tokens` tokens, padding included.
+
+    A paper longer than the budget makes a batch of its own. The longest batch comes first, so that a device
+    without enough memory says so at once.
+    """
+    order = longest_first(lengths)
+    start = 0
+    while start < len(order):
+        longest = max(int(lengths[order[start]]), 1)
+        stop = start + max(max_tokens // longest, 1)
+        yield order[start:stop]
+        start = stop
+
+
+def rounded_up(lengths: Sequence[int], *, multiple: int, most: int) -> list[int]:
+    """Return each length rounded up to a multiple, but none above `most`, the longest that the model can read."""
+    return [min(-(-length // multiple) * multiple, most) for length in lengths]
+
+
+def pad_batch(token_ids: Sequence[TokenIds], rows: TokenIds, *, seq_len: int | None = None) -> EncodedBatch:
+    """Right-pad the papers at `rows` to one length; padding is id 0, hidden by the mask.
+
+    Args:
+        token_ids: Of all papers.
+        rows: `(batch,)` positions of the papers of this batch.
+        seq_len: The length; that of the longest paper when None.
+    """
+    if seq_len is None:
+        seq_len = max(len(token_ids[row]) for row in rows)
+    input_ids = np.zeros((len(rows), seq_len), dtype=np.int64)
+    attention_mask = np.zeros_like(input_ids)
+    for position, row in enumerate(rows):
+        length = len(token_ids[row])
+        input_ids[position, :length] = token_ids[row]
+        attention_mask[position, :length] = 1
+    return EncodedBatch(input_ids=input_ids, attention_mask=attention_mask, row=rows)

@@ -1,0 +1,181 @@
+"""Labels and scores of papers from the graphs of a bundle."""
+
+import logging
+import re
+from collections.abc import Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from specter_batch.errors import ProviderError
+from specter_batch.metrics.f1 import margins, softmax
+from specter_batch.model.bundle import ModelBundle
+from specter_batch.model.device import Device, usable_cpus
+from specter_batch.model.encoding import EncodedBatch, TokenIds, longest_first, pad_batch, plan_batches, rounded_up
+from specter_batch.model.manifest import Precision
+from specter_batch.model.session import Graph, Logits
+
+logger = logging.getLogger(__name__)
+
+# Papers of 256 tokens: 64 in a batch. Larger batches gain nothing on the cards that serve BERT-base.
+CUDA_MAX_TOKENS = 16_384
+# On recent cards attention comes from cuDNN, which makes a plan for each new shape of a batch: 30 to 60 ms on an H200,
+# where the batch itself takes 8. With lengths that are multiples of this a night has few shapes.
+CUDA_LENGTH_MULTIPLE = 32
+
+# How ONNX Runtime says that a card's memory is full: its arena cannot grow, a call of CUDA fails, or a library cannot
+# get its workspace. There is no error type or code for it (https://github.com/microsoft/onnxruntime/issues/16307).
+_OUT_OF_MEMORY = re.compile(
+    r"Failed to allocate memory for requested buffer"
+    r"|Available memory of \d+ is smaller than requested bytes"
+    r"|out of memory"
+    r"|CU(BLAS|DNN)_STATUS_ALLOC_FAILED"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictions:
+    """What the model says of papers, in input order.
+
+    Attributes:
+        label_id: `(n,)` int64.
+        score: `(n,)` float64: the calibrated probability of that label.
+        probabilities: `(n, n_labels)` float64, calibrated.
+        is_finite: `(n,)` bool: no logit of the paper is NaN or infinite. Where one is, the paper has no label: its
+            `label_id`, score and probabilities are those of equal logits and mean nothing.
+    """
+
+    label_id: npt.NDArray[np.int64]
+    score: npt.NDArray[np.float64]
+    probabilities: npt.NDArray[np.float64]
+    is_finite: npt.NDArray[np.bool_]
+
+    @classmethod
+    def from_logits(cls, logits: npt.NDArray[Any], *, temperature: float) -> "Predictions":
+        """Take the top label of logits `(n, n_labels)` and its temperature-scaled probability."""
+        with np.errstate(over="ignore"):  # a very small temperature makes infinities of finite logits
+            is_finite = np.asarray(np.isfinite(logits.astype(np.float64) / temperature).all(axis=1), dtype=np.bool_)
+        usable = np.where(is_finite[:, None], logits, 0)
+        probabilities = softmax(usable, temperature=temperature)
+        label_id = usable.argmax(axis=1).astype(np.int64)
+        return cls(
+            label_id=label_id,
+            score=probabilities[np.arange(len(label_id)), label_id],
+            probabilities=probabilities,
+            is_finite=is_finite,
+        )
+
+
+class OnnxClassifier:
+    """Labels token ids with the graph that a bundle offers for a device.
+
+    On a CPU every paper is one call on one thread, and the calls run on all cores: nothing is padded and a label
+    depends on its paper alone. Papers that the int8 graph finds a close call (`deferral_margin`), or answers
+    with NaN or infinity, are asked of fp32.
+
+    On CUDA papers of similar length are batched under a token budget, `max_batch_tokens`. Where the card's memory does
+    not hold a batch, the budget is halved for the rest of the session and the batch is cut anew. CUDA picks its kernels
+    by the shape of a batch, so logits of the same paper in another batch may differ by rounding, within what the
+    export's parity gate allows: the same papers under the same budget get the same scores, and under another budget the
+    same labels but for near-ties.
+
+    Args:
+        bundle: The opened bundle.
+        device: From `Device.parse`.
+        precision: Run this graph instead of the device's own choice.
+        threads: Papers labelled at once on a CPU; the usable cores when None.
+    """
+
+    def __init__(
+        self, bundle: ModelBundle, *, device: Device, precision: Precision | None = None, threads: int | None = None
+    ) -> None:
+        self.entry = bundle.graph_for(device.kind, precision)
+        self.device = device
+        self.threads = (threads or usable_cpus()) if device.kind == "cpu" else 1
+        self._n_labels = len(bundle.labels)
+        self._temperature = bundle.temperature
+        self._graph = Graph.of_bundle(bundle, self.entry, device=device, threads=1)
+        self._deferral_margin = self.entry.deferral_margin or 0.0
+        self._reference: Graph | None = None
+        if self._deferral_margin > 0:
+            reference = bundle.graph_for(device.kind, "fp32")
+            self._reference = Graph.of_bundle(bundle, reference, device=device, threads=1)
+        self.provider = self._graph.provider
+        self.max_batch_tokens = CUDA_MAX_TOKENS if device.kind == "cuda" else None
+        self._max_length = bundle.manifest.max_length
+        self._closed = False
+        self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="classify")
+
+    def logits(self, token_ids: Sequence[TokenIds]) -> Logits:
+        """Return `(n, n_labels)` float32 for the papers' token ids, in input order."""
+        found = np.zeros((len(token_ids), self._n_labels), dtype=np.float32)
+        order = longest_first([len(ids) for ids in token_ids])
+        if self.max_batch_tokens is None:
+            papers = (token_ids[row] for row in order)
+            for row, logits in zip(order, self._pool.map(self._single, papers), strict=True):
+                found[row] = logits
+            return found
+        while len(order):
+            done = 0
+            lengths = rounded_up(
+                [len(token_ids[row]) for row in order], multiple=CUDA_LENGTH_MULTIPLE, most=self._max_length
+            )
+            for rows in plan_batches(lengths, max_tokens=self.max_batch_tokens):
+                if self._closed:
+                    raise CancelledError
+                batch = pad_batch(token_ids, order[rows], seq_len=lengths[rows[0]])
+                batch_logits = self._fitting(batch)
+                if batch_logits is None:
+                    break
+                found[batch.row] = batch_logits
+                done += len(rows)
+            order = order[done:]
+        return found
+
+    def predict(self, token_ids: Sequence[TokenIds]) -> Predictions:
+        """Return labels and calibrated scores for the papers' token ids, in input order."""
+        return Predictions.from_logits(self.logits(token_ids), temperature=self._temperature)
+
+    def describe(self) -> dict[str, str]:
+        """Return the device, provider and graph that do the work."""
+        return {"device": str(self.device), "provider": self.provider, "graph": self.entry.file}
+
+    def close(self) -> None:
+        """Stop the worker threads; a call under way ends soon, with `CancelledError`."""
+        self._closed = True
+        self._pool.shutdown(cancel_futures=True)
+
+    def _fitting(self, batch: EncodedBatch) -> Logits | None:
+        """Return a batch's logits; None when the card's memory does not hold it, and the budget is halved then.
+
+        Raises:
+            ProviderError: The batch is one paper, which cannot be halved.
+        """
+        try:
+            return self._graph.logits(batch)
+        except Exception as error:  # onnxruntime's exceptions share no base class but this
+            if not _OUT_OF_MEMORY.search(str(error)):
+                raise
+            papers, seq_len = batch.input_ids.shape
+            if papers == 1:
+                raise ProviderError(
+                    f"the memory of {self.device} does not hold one paper of {seq_len} tokens (the bundle's max_length "
+                    f"is {self._max_length}): {error}; see nvidia-smi for what else is on the card, use a bundle of a "
+                    "smaller max_length, or run with --device cpu"
+                ) from error
+            self.max_batch_tokens = papers * seq_len // 2  # of what did not fit: it may have been less than the budget
+            figures = {"device": str(self.device), "papers": papers, "max_batch_tokens": self.max_batch_tokens}
+            logger.warning("out of memory, smaller batches from now on", extra={"fields": figures})
+            return None
+
+    def _single(self, ids: TokenIds) -> Logits:
+        batch = pad_batch([ids], np.zeros(1, dtype=np.int64))
+        logits = self._graph.logits(batch)
+        if self._reference is not None and not (
+            np.isfinite(logits).all() and margins(logits)[0] >= self._deferral_margin
+        ):
+            logits = self._reference.logits(batch)
+        return np.asarray(logits[0], dtype=np.float32)

@@ -1,0 +1,215 @@
+"""ONNX Runtime sessions: the one module that makes them, checked for the device, the inputs and the outputs."""
+
+from collections.abc import Mapping, Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from specter_batch.errors import BundleError, ProviderError
+from specter_batch.model.bundle import ModelBundle
+from specter_batch.model.bundle_files import check_external_data, read_verified
+from specter_batch.model.device import PROVIDERS, Device, int8_saturates
+from specter_batch.model.encoding import EncodedBatch, pad_batch
+from specter_batch.model.external_data import external_data_files
+from specter_batch.model.manifest import GraphEntry
+from specter_batch.model.placement import RECORD_PLACEMENT, check_placement
+
+Logits = npt.NDArray[np.float32]
+
+_INTEGERS = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
+_FLOATS = ("tensor(float)", "tensor(float16)")
+_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+_OUTPUT = "logits"
+
+
+class Graph:
+    """One ONNX graph in a session on one device.
+
+    Args:
+        file: The `.onnx` file.
+        device: Where it runs; the provider is read back from the session and must be the one asked for.
+        threads: CPU threads within one call.
+        sha256: Hashes of the graph's file and of the files that it takes weights from, by name. The session is made
+            from the very bytes that were hashed, so a file that is replaced meanwhile is noticed. Without hashes the
+            graph is opened by its path, which is for graphs that this process has just written.
+        n_labels: How many logits the graph must give for each paper; nothing is checked when None.
+
+    Raises:
+        BundleError: The file is no ONNX graph that ONNX Runtime can load, or the graph gives no logits of these labels.
+        FingerprintError: A file does not have its hash.
+        ProviderError: The session does not run on the device.
+    """
+
+    def __init__(
+        self,
+        file: Path,
+        *,
+        device: Device,
+        threads: int,
+        sha256: Mapping[str, str] | None = None,
+        n_labels: int | None = None,
+    ) -> None:
+        self._file = file
+        self._n_labels = n_labels
+        self._session = _session(file, device=device, threads=threads, sha256=sha256)
+        self.provider = str(self._session.get_providers()[0])
+        if self.provider != PROVIDERS[device.kind]:
+            raise ProviderError(
+                f"{device} was asked for and ONNX Runtime took {self.provider}: its CUDA and cuDNN libraries were not "
+                "found; pip install 'specter-batch[cuda]', or run with --device cpu"
+            )
+        if device.kind == "cuda":
+            check_placement(self._session, file)  # never a silent detour over the CPU
+        self._inputs = _checked_inputs(file, self._session.get_inputs())
+        if n_labels is not None:
+            _check_outputs(file, self._session.get_outputs(), n_labels)
+            self._try_out(device)
+
+    @classmethod
+    def of_bundle(cls, bundle: ModelBundle, entry: GraphEntry, *, device: Device, threads: int) -> "Graph":
+        """Make the session of a bundle's graph, from bytes that have the hashes of the manifest."""
+        return cls(
+            bundle.path / entry.file, device=device, threads=threads, sha256=entry.hashes, n_labels=len(bundle.labels)
+        )
+
+    def logits(self, batch: EncodedBatch) -> Logits:
+        """Return `(batch, n_labels)` float32.
+
+        Raises:
+            BundleError: The graph gives a result of another shape.
+        """
+        values = {
+            "input_ids": batch.input_ids,
+            "attention_mask": batch.attention_mask,
+            "token_type_ids": np.zeros_like(batch.input_ids),  # one sequence a paper: always segment 0
+        }
+        feed = {name: values[name].astype(dtype, copy=False) for name, dtype in self._inputs.items()}
+        logits = np.asarray(self._session.run(None, feed)[0])
+        expected = (len(batch.input_ids), self._n_labels)
+        if self._n_labels is not None and logits.shape != expected:
+            raise BundleError(
+                f"{self._file}: gives a result of shape {_shown(logits.shape)} where {_shown(expected)} is expected "
+                "(papers, labels); export the bundle again"
+            )
+        return logits.astype(np.float32, copy=False)
+
+    def _try_out(self, device: Device) -> None:
+        """Ask for the logits of one paper of two tokens, so that a graph that cannot run says so before the night."""
+        try:
+            self.logits(pad_batch([np.zeros(2, dtype=np.int64)], np.zeros(1, dtype=np.int64)))
+        except BundleError:
+            raise
+        except Exception as error:  # onnxruntime's exceptions share no base class but this
+            if device.kind == "cuda":
+                raise ProviderError(
+                    f"{self._file} cannot run on {device}: {error}; or run with --device cpu"
+                ) from error
+            raise BundleError(f"{self._file}: cannot run ({error}); export the bundle again") from error
+
+
+def _session(file: Path, *, device: Device, threads: int, sha256: Mapping[str, str] | None) -> Any:
+    import onnxruntime
+
+    onnxruntime.set_default_logger_severity(4)  # as below, for what it says outside of a session
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # its warnings speak of graph internals, and its errors are raised as well
+    options.add_session_config_entry("session.load_model_format", "ONNX")  # its own format is not what was checked
+    provider = PROVIDERS[device.kind]
+    if device.kind == "cuda":
+        onnxruntime.preload_dlls()  # CUDA and cuDNN from the nvidia-* wheels, when they are installed
+        options.add_session_config_entry(RECORD_PLACEMENT, "1")
+        # TF32 would round the products of the fp32 graph to 10 bits.
+        providers: list[Any] = [(provider, {"device_id": device.index, "use_tf32": "0"})]
+    else:
+        if int8_saturates():
+            # Weights of 8 bits then run on slower kernels that add in 32 bits: the same labels as anywhere else.
+            options.add_session_config_entry("session.x64quantprecision", "1")
+        providers = [provider]
+    content: bytes | str = str(file)
+    external: Mapping[str, bytes] = {}
+    if sha256 is not None:
+        content, external = _verified(file, sha256)
+        if external:
+            _take_external_data(options, file, external)
+    try:
+        session = onnxruntime.InferenceSession(content, options, providers=providers)
+    except Exception as error:  # onnxruntime's exceptions share no base class but this
+        if device.kind == "cuda":
+            raise ProviderError(f"{file} cannot run on {device}: {error}; or run with --device cpu") from error
+        raise BundleError(f"{file}: ONNX Runtime cannot load it ({error}); export the bundle again") from error
+    session.disable_fallback()  # after an error of the card it would go on, slower, on the CPU
+    # The session keeps the file's bytes for that fallback only: as much memory as the graph takes.
+    session._model_bytes = None
+    return session
+
+
+def _verified(file: Path, sha256: Mapping[str, str]) -> tuple[bytes, dict[str, bytes]]:
+    """Return the content of a graph and of the files that it takes weights from, by name."""
+    content = read_verified(file, sha256[file.name])
+    try:
+        names = sorted(external_data_files(BytesIO(content)))
+    except ValueError as error:
+        raise BundleError(f"{file}: not an ONNX graph ({error}); export the bundle again") from error
+    check_external_data(file, names, listed=sha256)
+    return content, {name: read_verified(file.with_name(name), sha256[name]) for name in names}
+
+
+def _take_external_data(options: Any, file: Path, external: Mapping[str, bytes]) -> None:
+    try:
+        take = options.add_external_initializers_from_files_in_memory
+    except AttributeError:
+        raise BundleError(
+            f"{file}: keeps weights in other files, and this onnxruntime cannot take them from memory; "
+            "pip install -U onnxruntime-gpu (or onnxruntime)"
+        ) from None
+    take(list(external), list(external.values()), [len(content) for content in external.values()])
+
+
+def _checked_inputs(file: Path, inputs: Sequence[Any]) -> dict[str, npt.DTypeLike]:
+    """Return the integer type of each input.
+
+    Raises:
+        BundleError: The graph does not read token ids of any number of papers and tokens.
+    """
+    unknown = sorted({node.name for node in inputs} - set(_INPUTS))
+    if unknown:
+        raise BundleError(f"{file}: has unknown inputs {', '.join(unknown)}; export the bundle again")
+    if _INPUTS[0] not in {node.name for node in inputs}:
+        raise BundleError(f"{file}: has no input {_INPUTS[0]}; export the bundle again")
+    for node in inputs:
+        if node.type not in _INTEGERS or len(node.shape) != 2 or any(isinstance(size, int) for size in node.shape):
+            raise BundleError(
+                f"{file}: input {node.name} is {_described(node)}, expected whole numbers of shape (papers, tokens), "
+                "neither of a fixed size; export the bundle again"
+            )
+    return {node.name: _INTEGERS[node.type] for node in inputs}
+
+
+def _check_outputs(file: Path, outputs: Sequence[Any], n_labels: int) -> None:
+    shown = ", ".join(f"{node.name} {_described(node)}" for node in outputs) or "nothing"
+    fits = len(outputs) == 1 and all(
+        node.name == _OUTPUT
+        and node.type in _FLOATS
+        and len(node.shape) == 2
+        and not isinstance(node.shape[0], int)
+        and (not isinstance(node.shape[1], int) or node.shape[1] == n_labels)
+        for node in outputs
+    )
+    if not fits:
+        raise BundleError(
+            f"{file}: gives {shown}, expected only {_OUTPUT}, tensor(float) of shape (papers, {n_labels}), one number "
+            "for each label of the bundle; export the bundle again"
+        )
+
+
+def _described(node: Any) -> str:
+    return f"{node.type} of shape {_shown(node.shape)}"
+
+
+def _shown(shape: Sequence[Any]) -> str:
+    return f"({', '.join(str(size) for size in shape)})"

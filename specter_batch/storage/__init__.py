@@ -1,0 +1,1 @@
+"""Where files are and how they are written: paths and URLs, whole files, locks, markers, streamed JSON."""

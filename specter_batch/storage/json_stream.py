@@ -1,0 +1,113 @@
+"""One giant JSON value, streamed: the members of an object, or the items of a list.
+
+`json.load` would hold the whole file and its objects, ten times the file's size. `parse_value` over a sliding buffer
+parses one member at a time at the C scanner's speed and holds that member and the buffer only. It needs no further
+package (ijson is a C extension with its own event layer, and slower for whole members).
+"""
+
+import codecs
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+from specter_batch.errors import PaperSchemaError
+from specter_batch.storage.json_value import OpenValue, parse_value
+
+READ_BYTES = 1 << 20
+# A member larger than this is not a paper; without a bound a missing quote would pull the file into memory.
+MAX_VALUE_CHARACTERS = 64 << 20
+
+_NOT_SPACE = re.compile(r"[^ \t\r\n]")
+# After a number that may go on in the next read: "0" of "0.5" parses, and so does "0" of "0.".
+_UNFINISHED = re.compile(r"[\w.+-]*\Z")
+
+
+class JsonScanner:
+    """A cursor over a stream of JSON.
+
+    Args:
+        stream: UTF-8 bytes, decompressed. Bytes that are not UTF-8 become lone surrogates, which readers refuse.
+        head: Bytes already taken from it.
+    """
+
+    def __init__(self, stream: BinaryIO, *, head: bytes = b"") -> None:
+        self._stream = stream
+        self._utf8 = codecs.getincrementaldecoder("utf-8-sig")(errors="surrogateescape")
+        self._buffer = self._utf8.decode(head)
+        self._at = 0
+        self._passed = 0
+        self._ended = False
+
+    def peek(self) -> str:
+        """Return the next character that is not white space, or an empty text at the end."""
+        while True:
+            found = _NOT_SPACE.search(self._buffer, self._at)
+            self._at = found.start() if found else len(self._buffer)
+            if self._at < len(self._buffer) or not self._more():
+                return self._buffer[self._at : self._at + 1]
+
+    def take(self, expected: str) -> None:
+        """Pass over one character.
+
+        Raises:
+            PaperSchemaError: Another one stands there, or the file ends.
+        """
+        found = self.peek()
+        if found != expected:
+            raise self._broken(f"expected {expected}, got {found or 'the end of the file'}")
+        self._at += 1
+
+    def value(self) -> Any:
+        """Parse the next value, whatever its size up to `MAX_VALUE_CHARACTERS`, as `parse_value` does."""
+        self.peek()
+        while True:
+            try:
+                value, end = parse_value(self._buffer, self._at)
+            except json.JSONDecodeError as error:
+                problem = error.msg
+            except OpenValue:
+                problem = "nested too deeply"
+            else:
+                if not _UNFINISHED.match(self._buffer, end) or not self._more():
+                    self._at = end
+                    return value
+                continue
+            if len(self._buffer) - self._at > MAX_VALUE_CHARACTERS or not self._more():
+                raise self._broken(problem if not self._ended else f"{problem}, or the file breaks off")
+
+    def members(self) -> Iterator[str]:
+        """Yield each key of the object that comes next; the caller takes its value before the next key."""
+        self.take("{")
+        while self.peek() != "}":
+            key = self.value()
+            if not isinstance(key, str):
+                raise self._broken("expected a key in quotes")
+            self.take(":")
+            yield key
+            if self.peek() != "}":
+                self.take(",")
+        self.take("}")
+
+    def items(self) -> Iterator[Any]:
+        """Yield each item of the list that comes next."""
+        self.take("[")
+        while self.peek() != "]":
+            yield self.value()
+            if self.peek() != "]":
+                self.take(",")
+        self.take("]")
+
+    def _more(self) -> bool:
+        if self._ended:
+            return False
+        # A value that did not end is parsed anew: reading twice as much each time keeps that linear.
+        chunk = self._stream.read(max(READ_BYTES, len(self._buffer) - self._at))
+        self._ended = not chunk
+        self._passed += self._at
+        self._buffer = self._buffer[self._at :] + self._utf8.decode(chunk, final=self._ended)
+        self._at = 0
+        return True
+
+    def _broken(self, problem: str) -> PaperSchemaError:
+        return PaperSchemaError(f"not valid JSON at character {self._passed + self._at}: {problem}")

@@ -1,0 +1,147 @@
+"""The marker of an output folder: which command made it, so that no other command writes or deletes there."""
+
+from collections.abc import Iterable
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from specter_batch.errors import ConfigError
+from specter_batch.storage.files import write_text
+from specter_batch.storage.folder_lock import LOCK_FILE
+from specter_batch.storage.location import Location, names_in
+from specter_batch.storage.url_path import UrlPath
+
+MARKER_FILE = "_specter_batch.json"
+
+# Names that say nothing about who made a folder: the lock that every command takes, and what file systems keep.
+_NEUTRAL = {LOCK_FILE, MARKER_FILE, "lost+found", ".snapshot"}
+
+# Folders of versions without a marker: a command made the folder if all names of one of its sets are there.
+_TELLTALES: tuple[tuple[str, tuple[frozenset[str], ...]], ...] = (
+    ("export", (frozenset({"bundle.json"}),)),
+    ("train", (frozenset({"run.json", "model.safetensors"}), frozenset({"training.json"}))),
+    (
+        "ingest",
+        (
+            frozenset({"ingest.json", "papers"}),
+            frozenset({"ingest.jsonl", "papers"}),
+            frozenset({"papers", "rejects", "_index"}),
+        ),
+    ),
+    (
+        "classify",
+        (
+            frozenset({"plan.json", "progress.json"}),
+            frozenset({"ledger.jsonl", "labels"}),
+            frozenset({"ledger", "progress.json"}),
+            frozenset({"labels", "rejects", LOCK_FILE}),
+            frozenset({"labels", "rejects", "report.json"}),
+            frozenset({"progress.json", LOCK_FILE}),
+        ),
+    ),
+    ("evaluate", (frozenset({"predictions.parquet", "report.json"}),)),
+    ("baseline", (frozenset({"baseline.json", "baseline.md"}),)),
+    ("scidocs", (frozenset({"scidocs.json", "dropped.parquet"}),)),
+)
+# What a kill in the first moments, or a failed gate, left there; this says something only where nothing else is.
+_FIRST_NAMES: tuple[tuple[str, frozenset[str]], ...] = (
+    ("classify", frozenset({"labels", "rejects", "ingested"})),
+    ("ingest", frozenset({"papers", "rejects", "_index"})),
+    ("export", frozenset({"parity.json"})),
+    ("evaluate", frozenset({"predictions.parquet"})),
+)
+
+
+class OutputMarker(BaseModel):
+    """The content of `_specter_batch.json`.
+
+    Attributes:
+        command: Name of the `specter-batch` command that the folder belongs to.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")  # a later version may say more
+
+    command: str
+
+
+def mark_output(folder: Location, command: str) -> None:
+    """Make an output folder if there is none, and mark it as a command's before anything else is written there.
+
+    The marker is whole or absent. After a kill before or while it is written, the same call succeeds again. A folder
+    that this command made before is left as it is, or gets its marker if an older version made it.
+
+    Args:
+        folder: Local folder, or folder of a store.
+        command: Name of the command, such as `classify`.
+
+    Raises:
+        ConfigError: The folder belongs to another command, or holds files that no command of this tool wrote.
+    """
+    if not check_output(folder, command):
+        if not isinstance(folder, UrlPath):
+            folder.mkdir(parents=True, exist_ok=True)
+        write_text(folder / MARKER_FILE, OutputMarker(command=command).model_dump_json(indent=2) + "\n")
+
+
+def check_output(folder: Location, command: str) -> bool:
+    """Check that a command may write into a folder, without a change; return whether the folder has its marker.
+
+    Args:
+        folder: Local folder, or folder of a store; there may be none yet.
+        command: Name of the command, such as `classify`.
+
+    Raises:
+        ConfigError: The folder belongs to another command, or holds files that no command of this tool wrote.
+    """
+    if not isinstance(folder, UrlPath) and folder.exists() and not folder.is_dir():
+        raise ConfigError(f"{folder}: is a file; give a folder for the output of {command}")
+    names = names_in(folder)
+    found = output_command(folder, names=names)
+    if found is None and any(first.issuperset(foreign_names(names)) for who, first in _FIRST_NAMES if who == command):
+        names = set()
+    if found is not None and found != command:
+        raise ConfigError(
+            f"{folder}: holds the output of `specter-batch {found}`; give {command} another folder, nothing was changed"
+        )
+    if found is None and (strangers := foreign_names(names)):
+        shown = ", ".join(strangers[:3]) + (f" and {len(strangers) - 3} more" if len(strangers) > 3 else "")
+        raise ConfigError(
+            f"{folder}: is not empty and holds no output of {command} (it holds {shown}); give another folder, "
+            "nothing was changed"
+        )
+    return MARKER_FILE in names and found is not None
+
+
+def output_command(folder: Location, *, names: Iterable[str] | None = None) -> str | None:
+    """Return the name of the command that made a folder, or None if it is no output of this tool.
+
+    Folders of versions that wrote no marker are recognised by their files.
+
+    Args:
+        folder: Local folder, or folder of a store.
+        names: The names in the folder, if the caller has listed it already.
+
+    Raises:
+        ConfigError: The marker is there and cannot be read as one.
+    """
+    held = set(names_in(folder) if names is None else names)
+    by_files = next((command for command, sets in _TELLTALES if any(held >= files for files in sets)), None)
+    if MARKER_FILE not in held:
+        return by_files
+    try:
+        content = (folder / MARKER_FILE).read_bytes()
+    except FileNotFoundError:
+        return by_files  # removed since the folder was listed
+    try:
+        return OutputMarker.model_validate_json(content).command
+    except ValidationError:
+        if by_files is not None or not foreign_names(held):
+            return by_files
+        raise ConfigError(
+            f"{folder / MARKER_FILE}: is damaged, so nobody can say which command made the folder; remove this file "
+            "if the folder is yours to overwrite"
+        ) from None
+
+
+def foreign_names(names: Iterable[str]) -> list[str]:
+    """Return the names, sorted, that are neither the tool's lock or marker, nor left by an interrupted write."""
+    return sorted(name for name in names if name not in _NEUTRAL and not name.endswith(".partial"))

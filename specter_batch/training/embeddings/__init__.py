@@ -1,0 +1,1 @@
+"""Embeddings of papers: computed, cached, written to parquet and drawn."""

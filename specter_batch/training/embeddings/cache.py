@@ -1,0 +1,69 @@
+"""Embeddings kept on disk, so that the same papers are never embedded twice by the same encoder."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from specter_batch.model.encoding import TokenIds
+from specter_batch.storage.files import written_whole
+from specter_batch.storage.user_cache import user_cache
+from specter_batch.training.embeddings.embed import Embedder, Embeddings
+
+
+def default_cache() -> Path:
+    """Return the user's cache folder of embeddings."""
+    return user_cache("embeddings")
+
+
+class EmbeddingCache:
+    """One file per encoder and list of papers, named by a hash of both.
+
+    Args:
+        folder: Made when the first embeddings are kept.
+
+    Attributes:
+        hits: Calls that were answered from disk.
+        problems: Why embeddings could not be kept; they are used all the same.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.hits = 0
+        self.problems: list[str] = []
+
+    def embed(self, embedder: Embedder, texts: Sequence[str]) -> Embeddings:
+        """Return the embeddings `(n, hidden_size)` of texts: from disk when they are there, else made and kept."""
+        token_ids = embedder.text_encoder.encode(texts)
+        file = self.folder / f"{_key(embedder.fingerprint(), token_ids)}.npy"
+        kept = _read(file, shape=(len(texts), embedder.hidden_size))
+        if kept is not None:
+            self.hits += 1
+            return kept
+        embeddings = embedder.embed_tokens(token_ids)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with written_whole(file) as partial, partial.open("wb") as stream:
+                np.save(stream, embeddings)
+        except OSError as error:  # hours of work should not be lost to a full or read-only disk
+            self.problems.append(f"the embeddings could not be kept for the next time: {error}")
+        return embeddings
+
+
+def _key(fingerprint: str, token_ids: Sequence[TokenIds]) -> str:
+    """Hash what decides the embeddings: tokens, not texts, so tokenizer, template and length are in it."""
+    digest = hashlib.sha256(fingerprint.encode())
+    for ids in token_ids:
+        digest.update(len(ids).to_bytes(8, "little"))
+        digest.update(ids.tobytes())
+    return digest.hexdigest()
+
+
+def _read(file: Path, *, shape: tuple[int, int]) -> Embeddings | None:
+    """Return a kept file's embeddings; None when it is not there, or damaged."""
+    try:
+        found = np.load(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return found if found.shape == shape and found.dtype == np.float32 else None

@@ -1,0 +1,171 @@
+"""Papers as vectors: what an encoder, pretrained or fine-tuned, makes of a paper before its head."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from specter_batch.errors import BundleError
+from specter_batch.model.encoding import TextEncoder, TokenIds, pad_batch, plan_batches
+from specter_batch.model.manifest import MANIFEST_FILE, TOKENIZER_FILE
+from specter_batch.model.predictions import CUDA_MAX_TOKENS
+from specter_batch.papers.labels import LabelSet
+from specter_batch.training.evaluation.evaluate import TORCH_MAX_TOKENS
+from specter_batch.training.fit.config import TrainConfig
+from specter_batch.training.model.classifier import SpecterForSequenceClassification
+from specter_batch.training.model.encoder import load_encoder
+from specter_batch.training.run.folder import TrainingRun
+
+Embeddings = npt.NDArray[np.float32]
+Precision = Literal["fp32", "bf16"]
+
+# An encoder is loaded under a head, which no embedding reaches.
+_ANY_LABELS = LabelSet(names=("0", "1"))
+
+# Settings that change an embedding and do not show in the weights or their shapes.
+_DECISIVE = ("pooling", "num_attention_heads", "hidden_act", "layer_norm_eps", "position_embedding_type")
+
+
+def embed(
+    model: SpecterForSequenceClassification,
+    token_ids: Sequence[TokenIds],
+    *,
+    max_tokens: int,
+    autocast_dtype: torch.dtype | None = None,
+) -> Embeddings:
+    """Return the papers' pooled vectors `(n, hidden_size)` float32, in input order.
+
+    Args:
+        model: Runs on the device it is on; dropout is off, and the model is left in the mode it came in.
+        token_ids: Of each paper, `(seq_len,)`.
+        max_tokens: Padded tokens held at once.
+        autocast_dtype: Let matrix products run in this type, as `torch.bfloat16`; all in the weights' own when None.
+    """
+    found = np.zeros((len(token_ids), model.config.hidden_size), dtype=np.float32)
+    was_training = model.training
+    model.eval()
+    autocast = torch.autocast(model.device.type, dtype=autocast_dtype, enabled=autocast_dtype is not None)
+    for rows in plan_batches([len(ids) for ids in token_ids], max_tokens=max_tokens):
+        batch = pad_batch(token_ids, rows)
+        with torch.inference_mode(), autocast:
+            pooled = model.pooled(
+                torch.from_numpy(batch.input_ids).to(model.device),
+                torch.from_numpy(batch.attention_mask).to(model.device),
+            )
+        found[rows] = pooled.float().cpu().numpy()
+    model.train(was_training)
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Embedder:
+    """A frozen encoder with its tokenizer; made by `of_encoder` or `of_run`.
+
+    Attributes:
+        name: The encoder's hub name or folder, or the run's folder.
+        model: On the device that does the work.
+        text_encoder: The encoder's own tokenizer, cutting at `max_length`.
+        text_template: How title and abstract become the text.
+        precision: Of the matrix products; the weights and the embeddings are float32 either way.
+        notes: Sentences about the encoder that a user should read.
+    """
+
+    name: str
+    model: SpecterForSequenceClassification
+    text_encoder: TextEncoder
+    text_template: str
+    precision: Precision = "fp32"
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of_encoder(
+        cls,
+        encoder: str | None,
+        *,
+        pooling: str | None = None,
+        max_length: int | None = None,
+        precision: Precision = "fp32",
+    ) -> "Embedder":
+        """Load a pretrained encoder; None takes the defaults of `TrainConfig`.
+
+        Raises:
+            ConfigError: It cannot be loaded, or a setting is wrong.
+        """
+        config = TrainConfig.load(None, {"encoder": encoder, "pooling": pooling, "max_length": max_length})
+        loaded = load_encoder(config, _ANY_LABELS)
+        with TemporaryDirectory() as folder:
+            loaded.tokenizer.save_pretrained(folder)
+            text_encoder = TextEncoder(Path(folder) / TOKENIZER_FILE, max_length=loaded.max_length)
+        return cls(
+            name=config.encoder,
+            model=_ready(loaded.model),
+            text_encoder=text_encoder,
+            text_template=loaded.text_template,
+            precision=precision,
+            notes=loaded.notes,
+        )
+
+    @classmethod
+    def of_run(cls, path: Path, *, max_length: int | None = None, precision: Precision = "fp32") -> "Embedder":
+        """Load a run's fine-tuned encoder; it pools, and unless told otherwise cuts, as it was trained.
+
+        Raises:
+            BundleError: The folder is no finished run.
+        """
+        if (path / MANIFEST_FILE).exists():
+            raise BundleError(
+                f"{path}: a bundle's graphs give logits, no embeddings; give the run it was exported from"
+            )
+        run = TrainingRun.open(path)
+        model = SpecterForSequenceClassification.from_pretrained(run.path)
+        length = min(max_length or run.record.max_length, model.config.max_position_embeddings)
+        text_encoder = TextEncoder(run.path / TOKENIZER_FILE, max_length=length)
+        return cls(
+            name=str(path),
+            model=_ready(model),
+            text_encoder=text_encoder,
+            text_template=run.text_template,
+            precision=precision,
+        )
+
+    @property
+    def pooling(self) -> str:
+        """What stands for the paper: `cls`, `pooler` or `mean`."""
+        return str(self.model.config.pooling)
+
+    @property
+    def hidden_size(self) -> int:
+        """Length of an embedding."""
+        return int(self.model.config.hidden_size)
+
+    def embed(self, texts: Sequence[str]) -> Embeddings:
+        """Return the embeddings `(n, hidden_size)` float32 of texts, in input order."""
+        return self.embed_tokens(self.text_encoder.encode(texts))
+
+    def embed_tokens(self, token_ids: Sequence[TokenIds]) -> Embeddings:
+        """Return the embeddings `(n, hidden_size)` float32 of the papers' token ids, in input order."""
+        max_tokens = CUDA_MAX_TOKENS if self.model.device.type == "cuda" else TORCH_MAX_TOKENS
+        autocast_dtype = torch.bfloat16 if self.precision == "bf16" else None
+        return embed(self.model, token_ids, max_tokens=max_tokens, autocast_dtype=autocast_dtype)
+
+    def fingerprint(self) -> str:
+        """Return a hash of all that makes token ids an embedding: weights, shape and pooling."""
+        settings = {name: getattr(self.model.config, name) for name in _DECISIVE} | {"precision": self.precision}
+        digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+        for name, tensor in sorted(self.model.bert.state_dict().items()):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
+
+
+def _ready(model: SpecterForSequenceClassification) -> SpecterForSequenceClassification:
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    ready: SpecterForSequenceClassification = model.eval().to(device)
+    return ready

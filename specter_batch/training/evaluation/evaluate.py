@@ -1,0 +1,228 @@
+"""Scores of a run or a bundle on labelled papers, with those it was trained on kept apart."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from specter_batch import __version__
+from specter_batch.errors import LeakError
+from specter_batch.metrics.f1 import Ints
+from specter_batch.model.bundle import ModelBundle, file_sha256
+from specter_batch.model.device import Device
+from specter_batch.model.encoding import TokenIds, pad_batch, plan_batches
+from specter_batch.model.manifest import MANIFEST_FILE
+from specter_batch.model.predictions import OnnxClassifier, Predictions
+from specter_batch.model.session import Logits
+from specter_batch.papers.parquet import PaperColumns
+from specter_batch.training.evaluation.figures import EvaluationSettings, figures
+from specter_batch.training.papers.labelled import LabelledPapers, read_labelled
+from specter_batch.training.run.folder import RUN_FILE, TrainingRun
+from specter_batch.training.run.lineage import validation_sha256s
+
+# Padded tokens held at once by the Torch model; on a CPU small batches of equal length are the fastest.
+TORCH_MAX_TOKENS = 4096
+
+
+class Classifier(Protocol):
+    """What can be asked for the logits of token ids."""
+
+    def logits(self, token_ids: Sequence[TokenIds]) -> Logits:
+        """Return `(n, n_labels)` float32, in input order."""
+
+
+class TorchClassifier:
+    """A run's checkpoint in Torch, batched like the job under a token budget."""
+
+    def __init__(self, run: TrainingRun) -> None:
+        import torch
+
+        from specter_batch.training.model.classifier import SpecterForSequenceClassification
+
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.model = SpecterForSequenceClassification.from_pretrained(run.path).eval().to(self._device)
+        self._n_labels = len(run.labels)
+
+    def describe(self) -> dict[str, str]:
+        """Return the device, provider and weights that do the work."""
+        return {"device": str(self._device), "provider": "torch", "graph": "model.safetensors"}
+
+    def logits(self, token_ids: Sequence[TokenIds]) -> Logits:
+        """Return `(n, n_labels)` float32 for the papers' token ids, in input order."""
+        import torch
+
+        found = np.zeros((len(token_ids), self._n_labels), dtype=np.float32)
+        for rows in plan_batches([len(ids) for ids in token_ids], max_tokens=TORCH_MAX_TOKENS):
+            batch = pad_batch(token_ids, rows)
+            with torch.inference_mode():
+                output = self.model(
+                    torch.from_numpy(batch.input_ids).to(self._device),
+                    torch.from_numpy(batch.attention_mask).to(self._device),
+                )
+            found[rows] = output.logits.float().cpu().numpy()
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What a model made of labelled papers.
+
+    Attributes:
+        report: `report.json`.
+        predictions: A row per paper, in file order: `paper_id`, `label` (the true one, as it was read where the model
+            does not know it), `predicted`, `score`, and `seen`: whether it was trained on. `predicted` and `score` are
+            null where the model gave NaN or infinity.
+    """
+
+    report: dict[str, Any]
+    predictions: pa.Table
+
+    def refuse_leaks(self) -> None:
+        """Let only a test pass that shares no text with the training data.
+
+        Raises:
+            LeakError: It does share texts.
+        """
+        seen, papers = self.report["seen_in_training"], len(self.predictions)
+        if seen:
+            raise LeakError(
+                f"{self.report['papers']}: expected no paper of the training data of {self.report['model']}, got "
+                f"{seen:,} of {papers:,}, by a hash of the text without case and punctuation; take them out of the "
+                "test (with --out, the column seen of predictions.parquet marks them)"
+            )
+
+
+def evaluate(
+    model: Path,
+    papers: Path,
+    *,
+    device: str = "auto",
+    columns: PaperColumns | None = None,
+    settings: EvaluationSettings | None = None,
+) -> Evaluation:
+    """Score a run folder (in Torch) or a bundle (in ONNX Runtime) on labelled papers.
+
+    Papers whose label the model does not know, and papers for which it gives NaN or infinity, are not scored. The
+    report counts both.
+
+    Raises:
+        BundleError: The folder is neither a run nor a bundle.
+        LabelError: No paper's label is one of the model's.
+    """
+    labelled = read_labelled(papers, columns)
+    if (model / MANIFEST_FILE).exists():
+        bundle = ModelBundle.open(model)
+        made_from, fingerprint = bundle.manifest.training, bundle.fingerprint
+        onnx = OnnxClassifier(bundle, device=Device.parse(device))
+        answers, ran = _Answers.of(onnx, labelled, bundle), onnx.describe()
+        onnx.close()
+    else:
+        run = TrainingRun.open(model)
+        made_from, fingerprint = run.record.training, None
+        torch = TorchClassifier(run)
+        answers, ran = _Answers.of(torch, labelled, run), torch.describe()
+    sha256 = labelled.content_sha256()
+    report = answers.figures(settings) | {
+        "model": str(model),
+        "fingerprint": fingerprint,
+        "model_sha256": model_sha256(model),
+        "papers": str(papers),
+        "papers_sha256": sha256,
+        # The best epoch and the temperature were chosen on these, so they flatter the model.
+        "is_validation_data": sha256 in validation_sha256s(made_from),
+        "dropped": dict(labelled.dropped),
+        "notes": list(labelled.notes),
+        **ran,
+        "version": __version__,
+    }
+    return Evaluation(report=report, predictions=answers.table(labelled))
+
+
+def model_sha256(model: Path) -> str | None:
+    """Return the SHA-256 of the record of a run or a bundle, which names all that the model is; None if it has none."""
+    files = (model / MANIFEST_FILE, model / RUN_FILE)
+    return next((file_sha256(file) for file in files if file.is_file()), None)
+
+
+def score(
+    classifier: Classifier,
+    labelled: LabelledPapers,
+    model: ModelBundle | TrainingRun,
+    settings: EvaluationSettings | None = None,
+) -> dict[str, Any]:
+    """Label papers and compare with their true labels.
+
+    Returns:
+        The figures of `report.json`, without what it says of model and papers.
+    """
+    return _Answers.of(classifier, labelled, model).figures(settings)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Answers:
+    """What a model says of papers, next to what is known of them.
+
+    Attributes:
+        model: The run or bundle.
+        logits: `(n, n_labels)`.
+        true: `(n,)` label ids, -1 where the model does not know the label.
+        seen: `(n,)`: the paper was trained on.
+        unknown: Label that the model does not know -> how many papers have it.
+    """
+
+    model: ModelBundle | TrainingRun
+    logits: Logits
+    true: Ints
+    seen: npt.NDArray[np.bool_]
+    unknown: Mapping[str, int]
+
+    @classmethod
+    def of(cls, classifier: Classifier, labelled: LabelledPapers, model: ModelBundle | TrainingRun) -> "_Answers":
+        true = labelled.known_label_ids(model.labels)
+        if (true < 0).all():
+            raise labelled.unknown_error(model.labels)
+        texts = labelled.texts(model.text_template)
+        return cls(
+            model=model,
+            logits=classifier.logits(model.text_encoder().encode(texts)),
+            true=true,
+            seen=labelled.seen_by(model.seen_texts(), template=model.text_template),
+            unknown=labelled.unknown_labels(model.labels),
+        )
+
+    def figures(self, settings: EvaluationSettings | None) -> dict[str, Any]:
+        known = self.true >= 0
+        is_finite = Predictions.from_logits(self.logits, temperature=self.model.temperature).is_finite
+        scored = known & is_finite
+        found = figures(
+            self.logits[scored],
+            self.true[scored],
+            seen=self.seen[scored],
+            temperature=self.model.temperature,
+            labels=self.model.labels,
+            settings=settings or EvaluationSettings(),
+        )
+        return found | {
+            "not_finite": int((known & ~is_finite).sum()),
+            "unknown_labels": sum(self.unknown.values()),
+            "unknown_label_papers": {self.model.labels.described(name): self.unknown[name] for name in self.unknown},
+        }
+
+    def table(self, labelled: LabelledPapers) -> pa.Table:
+        predictions = Predictions.from_logits(self.logits, temperature=self.model.temperature)
+        names = pa.array(self.model.labels.names)
+        known = names.take(pa.array(self.true, mask=self.true < 0))
+        return pa.table(
+            {
+                "paper_id": labelled.papers["paper_id"],
+                "label": pc.coalesce(known, labelled.papers["label"]),
+                "predicted": names.take(pa.array(predictions.label_id, mask=~predictions.is_finite)),
+                "score": pa.array(predictions.score, mask=~predictions.is_finite),
+                "seen": self.seen,
+            }
+        )

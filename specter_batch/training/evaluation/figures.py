@@ -1,0 +1,120 @@
+"""Every figure of an evaluation, from the logits of labelled papers: those of a tally, and those that need more."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from specter_batch.metrics.bootstrap import macro_f1_interval
+from specter_batch.metrics.f1 import F1Report, Ints, Tally, macro_f1, top_k_accuracy
+from specter_batch.metrics.scores import Scores
+from specter_batch.metrics.selective import RiskCoverage
+from specter_batch.model.predictions import Predictions
+from specter_batch.papers.labels import LabelSet
+
+BATCH_MEAN_NOTE = (
+    "Not a corpus-level score: the mean of the macro F1 of single batches, each over the labels that occur in it. It "
+    "depends on batch size and file order. For comparison with older figures of that kind only."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationSettings:
+    """What may be asked of an evaluation.
+
+    Attributes:
+        precision: Find the score threshold that reaches it; none is looked for when None.
+        batch_mean_size: Papers in a batch of `batch_mean_macro_f1`.
+        seed: Of the bootstrap.
+    """
+
+    precision: float | None = None
+    batch_mean_size: int = 32
+    seed: int = 0
+
+
+def figures(
+    logits: npt.NDArray[Any],
+    true: Ints,
+    *,
+    seen: npt.NDArray[np.bool_],
+    temperature: float,
+    labels: LabelSet,
+    settings: EvaluationSettings,
+) -> dict[str, Any]:
+    """Return the figures of `report.json`, the macro F1 and its interval first.
+
+    Papers trained on are left out of all figures but those that say so.
+
+    Args:
+        logits: `(n, n_labels)`, in file order.
+        true: `(n,)` label ids.
+        seen: `(n,)`: the paper was trained on.
+        temperature: That the model's logits are divided by.
+        labels: In the order of the logits.
+        settings: What is asked.
+    """
+    found = Predictions.from_logits(logits, temperature=temperature)
+    scores = Scores.count(true, found.label_id, found.score, seen=seen, n_labels=len(labels))
+    report = scores.as_report(labels)
+    interval = macro_f1_interval(scores.unseen.confusion, seed=settings.seed)
+    return {
+        "macro_f1": report["macro_f1"],
+        "macro_f1_interval": None if interval is None else asdict(interval),
+        **report,
+        **_of_papers(logits[~seen], true[~seen], temperature=temperature, settings=settings),
+        "temperature": temperature,
+        "uncalibrated": _uncalibrated(logits[~seen], true[~seen], labels),
+    }
+
+
+def _of_papers(
+    logits: npt.NDArray[Any], true: Ints, *, temperature: float, settings: EvaluationSettings
+) -> dict[str, Any]:
+    """Return the figures that no tally can give."""
+    if not len(true):
+        return {"top3_accuracy": None, "risk_coverage": None, "operating_point": None, "batch_mean_macro_f1": None}
+    predictions = Predictions.from_logits(logits, temperature=temperature)
+    curve = RiskCoverage.of(predictions.label_id == true, predictions.score)
+    means = batch_macro_f1(true, predictions.label_id, n_labels=logits.shape[1], size=settings.batch_mean_size)
+    return {
+        "top3_accuracy": top_k_accuracy(logits, true, k=3),
+        "risk_coverage": {"area": curve.area, "points": curve.points()},
+        "operating_point": None if settings.precision is None else curve.operating_point(settings.precision),
+        "batch_mean_macro_f1": {
+            "mean": float(means.mean()),
+            "batch_size": settings.batch_mean_size,
+            "batches": len(means),
+            "note": BATCH_MEAN_NOTE,
+        },
+    }
+
+
+def batch_macro_f1(true: Ints, predicted: Ints, *, n_labels: int, size: int) -> npt.NDArray[np.float64]:
+    """Return the macro F1 of each batch `(n_batches,)` of papers in their order; the last may be smaller.
+
+    Within a batch it is what `sklearn.metrics.f1_score(..., average="macro")` gives.
+
+    Args:
+        true: `(n,)` label ids.
+        predicted: `(n,)` label ids.
+        n_labels: Of the label set.
+        size: Papers in a batch.
+    """
+    batch = np.arange(len(true)) // size
+    n_batches = -(-len(true) // size)
+
+    def by_batch(rows: npt.NDArray[np.bool_] | slice, ids: Ints) -> Ints:
+        cells = np.bincount(batch[rows] * n_labels + ids[rows], minlength=n_batches * n_labels)
+        return cells.reshape(n_batches, n_labels)
+
+    return macro_f1(by_batch(true == predicted, true), by_batch(slice(None), true), by_batch(slice(None), predicted))
+
+
+def _uncalibrated(logits: npt.NDArray[Any], true: Ints, labels: LabelSet) -> dict[str, Any]:
+    """Return what the scores would be worth without the temperature."""
+    predictions = Predictions.from_logits(logits, temperature=1.0)
+    tally = Tally.count(true, predictions.label_id, predictions.score, n_labels=len(labels))
+    error = F1Report.from_tally(tally, labels).expected_calibration_error
+    return {"expected_calibration_error": error if len(true) else None, "reliability": tally.reliability()}

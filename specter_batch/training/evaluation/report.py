@@ -1,0 +1,164 @@
+"""An evaluation as files: JSON first, Markdown and a page as views of it, and the label of each paper."""
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Template
+
+from specter_batch.display import markdown_text
+from specter_batch.metrics.scores import headline_markdown, label_tables_markdown
+from specter_batch.papers.parquet_file import write_table
+from specter_batch.report import charts
+from specter_batch.report.page import label_rows, page_environment, top_confusions
+from specter_batch.storage.files import write_json, write_text, written_whole
+from specter_batch.training.evaluation.evaluate import Evaluation, model_sha256
+from specter_batch.training.run.result_folder import claim_results
+
+PREDICTIONS_FILE = "predictions.parquet"
+SHOWN_UNKNOWN_LABELS = 10
+VALIDATION_WARNING = (
+    "These are the papers that the model's best epoch and temperature were chosen on: the figures flatter it."
+)
+
+
+def claim_folder(out: Path, *, model: Path, papers: Path, replace: bool = False) -> None:
+    """Make the folder of an evaluation's files, before the work begins.
+
+    Args:
+        out: The folder.
+        model: The run or bundle to score.
+        papers: The papers to score it on.
+        replace: Replace the evaluation of another model, or on other papers.
+
+    Raises:
+        ConfigError: It holds something else, such as a run or a night with reports of their own, or the evaluation of
+            another model.
+    """
+    identity = {"model": str(model), "papers": str(papers), "model_sha256": model_sha256(model)}
+    claim_results(out, "evaluate", report="report.json", identity=identity, replace=replace)
+
+
+def write_evaluation(evaluation: Evaluation, out: Path) -> None:
+    """Write `predictions.parquet`, `report.json`, `report.md` and `report.html` into a folder from `claim_folder`."""
+    with written_whole(out / PREDICTIONS_FILE) as partial:
+        write_table(partial, evaluation.predictions, compression="snappy")
+    write_json(out / "report.json", evaluation.report)
+    write_text(out / "report.md", evaluation_markdown(evaluation.report))
+    write_text(out / "report.html", evaluation_html(evaluation.report))
+
+
+def evaluation_markdown(report: Mapping[str, Any]) -> str:
+    """Render `report.md`."""
+    title = f"# Evaluation of {markdown_text(report['model'])} on {markdown_text(report['papers'])}"
+    warning = [
+        markdown_text(sentence) + "\n" for sentence in (*unscored_sentences(report), *_validation_warning(report))
+    ]
+    if report["macro_f1"] is None:
+        return "\n".join((title, "", *warning, headline_markdown(dict(report))))
+    found = report["macro_f1_interval"]
+    interval = f" ({100 * found['level']:.0f} % bootstrap interval {found['low']:.4f} to {found['high']:.4f})"
+    return "\n".join(
+        (
+            title,
+            "",
+            headline_markdown(dict(report), interval=interval),
+            *warning,
+            _figures_markdown(report),
+            label_tables_markdown(dict(report)),
+        )
+    )
+
+
+def unscored_sentences(report: Mapping[str, Any]) -> list[str]:
+    """Say how many papers with a label are not scored, and why."""
+    every = report["unknown_labels"] + report["not_finite"] + report["scored_papers"] + report["seen_in_training"]
+    sentences = []
+    if report["unknown_labels"]:
+        papers = report["unknown_label_papers"]
+        shown = [f"{name}: {count:,}" for name, count in list(papers.items())[:SHOWN_UNKNOWN_LABELS]]
+        more = [f"{len(papers) - len(shown):,} more labels"] if len(papers) > len(shown) else []
+        sentences.append(
+            f"{report['unknown_labels']:,} of {every:,} papers are not scored, because the model does not know their "
+            f"label ({', '.join(shown + more)})."
+        )
+    if report["not_finite"]:
+        sentences.append(
+            f"{report['not_finite']:,} of {every:,} papers are not scored, because the model gives NaN or infinity for "
+            "them."
+        )
+    return sentences
+
+
+def _validation_warning(report: Mapping[str, Any]) -> list[str]:
+    return [VALIDATION_WARNING] if report["is_validation_data"] else []
+
+
+def _figures_markdown(report: Mapping[str, Any]) -> str:
+    interval, point, batches = report["macro_f1_interval"], report["operating_point"], report["batch_mean_macro_f1"]
+    lines = [
+        "| figure | value |",
+        "|---|---:|",
+        f"| accuracy (the same as micro F1) | {report['accuracy']:.4f} |",
+        f"| top-3 accuracy | {report['top3_accuracy']:.4f} |",
+        f"| weighted F1 | {report['weighted_f1']:.4f} |",
+        f"| expected calibration error | {report['expected_calibration_error']:.4f} |",
+        f"| … without the temperature of {report['temperature']:.4f} "
+        f"| {report['uncalibrated']['expected_calibration_error']:.4f} |",
+        f"| area under the risk-coverage curve | {report['risk_coverage']['area']:.4f} |",
+        f"| macro F1 with papers seen in training | {report['macro_f1_with_seen']:.4f} |",
+        f"| accuracy with papers seen in training | {report['accuracy_with_seen']:.4f} |",
+        "",
+        f"The interval is the percentile bootstrap over papers: {interval['resamples']:,} resamples, seed "
+        f"{interval['seed']}.",
+        "",
+    ]
+    if point is not None:
+        lines += [f"Threshold for a precision of {point['precision']:g}: {point['told']}", ""]
+    lines += [
+        f"Mean of per-batch macro F1, batches of {batches['batch_size']} in file order: {batches['mean']:.4f}. "
+        f"{batches['note']}",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def evaluation_html(report: Mapping[str, Any]) -> str:
+    """Render `report.html`."""
+    scored = report["scored_papers"] > 0
+    curve, point = report["risk_coverage"], report["operating_point"]
+    return _template().render(
+        report=report,
+        verdict=_verdict(report),
+        labels=sorted(label_rows(report), key=lambda row: -row["support"]),
+        confusions=top_confusions(report),
+        heat_map=charts.heat_map(report["confusion"], report["labels"]) if scored else None,
+        before=charts.reliability(report["uncalibrated"]["reliability"]) if scored else None,
+        after=charts.reliability(report["reliability"]) if scored else None,
+        histogram=charts.histogram(_score_shares(report), {}) if scored else None,
+        curve=charts.risk_coverage(curve["points"], chosen=point["coverage"] if point else None) if curve else None,
+    )
+
+
+@cache
+def _template() -> Template:
+    return page_environment().get_template("evaluation.html.j2")
+
+
+def _verdict(report: Mapping[str, Any]) -> dict[str, str]:
+    """Say in one line whether the figures may be believed."""
+    seen, scored = report["seen_in_training"], report["scored_papers"]
+    if not scored:
+        why = [f"{seen:,} papers were in the training data."] if seen else []
+        return {"kind": "bad", "text": " ".join(["No paper is scored.", *why, *unscored_sentences(report)])}
+    told = [*unscored_sentences(report), *_validation_warning(report)]
+    if seen:
+        told.append(f"{seen:,} of {seen + scored:,} papers were in the training data: the headline leaves them out.")
+    if told:
+        return {"kind": "warn", "text": " ".join(told)}
+    return {"kind": "good", "text": f"None of the {scored:,} papers was in the training data"}
+
+
+def _score_shares(report: Mapping[str, Any]) -> list[float]:
+    return [one["papers"] / report["scored_papers"] for one in report["reliability"]]

@@ -1,0 +1,1 @@
+"""Fine-tuning: settings, optimiser, batches, the training loop and the temperature."""

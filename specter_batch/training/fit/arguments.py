@@ -1,0 +1,98 @@
+"""transformers' TrainingArguments for a run, and what they take from the machine."""
+
+import os
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+import torch
+from transformers import TrainingArguments
+
+from specter_batch.errors import ConfigError
+from specter_batch.training.fit.config import TrainConfig
+
+CHECKPOINTS = "checkpoints"
+TRACKING = "tracking"
+
+_SCHEDULES = {"linear": "linear", "cosine": "cosine", "cyclic": "cosine_with_restarts"}
+
+
+def make_arguments(config: TrainConfig, out: Path) -> TrainingArguments:
+    """Make the Trainer's arguments; under torchrun this is what joins the other processes.
+
+    Raises:
+        ConfigError: The machine cannot do what is asked.
+    """
+    precision = resolve_precision(config)
+    # TrainingArguments leaves its precision here, and a later fp32 run of the same process would take it over.
+    os.environ["ACCELERATE_MIXED_PRECISION"] = "no" if precision == "fp32" else precision
+    report_to = _tracker(config, out)
+    return TrainingArguments(
+        output_dir=str(out / CHECKPOINTS),
+        num_train_epochs=config.epochs,
+        per_device_train_batch_size=config.batch_size,
+        per_device_eval_batch_size=2 * config.batch_size,
+        gradient_accumulation_steps=config.gradient_accumulation_steps,
+        gradient_checkpointing=config.gradient_checkpointing,
+        max_grad_norm=config.max_grad_norm,
+        learning_rate=config.learning_rate,
+        lr_scheduler_type=_SCHEDULES[config.schedule],
+        lr_scheduler_kwargs={"num_cycles": config.cycles} if config.schedule == "cyclic" else {},
+        warmup_ratio=config.warmup_ratio,
+        bf16=precision == "bf16",
+        fp16=precision == "fp16",
+        use_cpu=not torch.cuda.is_available(),  # said aloud, or bf16 on a CPU is refused
+        ddp_find_unused_parameters=False,
+        seed=config.seed,
+        data_seed=config.seed,
+        group_by_length=True,
+        eval_strategy="epoch",
+        save_strategy="epoch",
+        save_total_limit=2,
+        load_best_model_at_end=True,
+        restore_callback_states_from_checkpoint=True,  # early stopping goes on counting
+        metric_for_best_model="macro_f1",
+        logging_steps=20,
+        logging_nan_inf_filter=False,  # a loss that is no number is to be seen, and ends the training
+        disable_tqdm=not sys.stderr.isatty(),  # in a log file a bar is a thousand lines
+        report_to=report_to,
+        logging_dir=str(out / TRACKING),
+        run_name=out.name,
+        label_names=["labels"],
+        dataloader_pin_memory=torch.cuda.is_available(),
+    )
+
+
+def resolve_precision(config: TrainConfig) -> Literal["fp32", "bf16", "fp16"]:
+    """Return the arithmetic of the steps on this machine.
+
+    Raises:
+        ConfigError: fp16 is asked for without a CUDA device.
+    """
+    if config.precision == "fp16" and not torch.cuda.is_available():
+        raise ConfigError("--precision fp16 needs a CUDA device; on a CPU give bf16 or fp32")
+    if config.precision != "auto":
+        return config.precision
+    if torch.cuda.is_available():
+        # In software it is slower than fp32.
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    can: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # came with torch 2.10
+    return "bf16" if can.get("avx512_bf16") or can.get("amx_bf16") else "fp32"
+
+
+def autocast_dtype(config: TrainConfig) -> torch.dtype | None:
+    """Return the type that matrix products run in outside the Trainer; None for fp32."""
+    return {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[resolve_precision(config)]
+
+
+def _tracker(config: TrainConfig, out: Path) -> str:
+    packages = {"none": (), "wandb": ("wandb",), "tensorboard": ("tensorboard", "tensorboardX")}[config.track]
+    if packages and not any(find_spec(package) for package in packages):
+        raise ConfigError(f"--track {config.track} needs its package: pip install {packages[0]}")
+    if config.track == "wandb":
+        os.environ.setdefault("WANDB_DIR", str(out))
+        if not os.environ.get("WANDB_API_KEY"):
+            # Without a key it would stop and ask; `wandb sync` sends the run later.
+            os.environ.setdefault("WANDB_MODE", "offline")
+    return config.track

@@ -1,0 +1,226 @@
+"""Fine-tuning with transformers' Trainer: from labelled papers to a run folder."""
+
+import logging
+import shutil
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import (
+    EarlyStoppingCallback,
+    EvalPrediction,
+    TrainingArguments,
+    set_seed,
+)
+
+from specter_batch.errors import ConfigError
+from specter_batch.metrics.f1 import F1Report, Tally
+from specter_batch.model.encoding import TextEncoder
+from specter_batch.model.manifest import TOKENIZER_FILE
+from specter_batch.model.predictions import Predictions
+from specter_batch.papers.labels import MAG, MESH, LabelSet
+from specter_batch.training.embeddings.embed import embed
+from specter_batch.training.evaluation.evaluate import TORCH_MAX_TOKENS
+from specter_batch.training.fit.arguments import CHECKPOINTS, autocast_dtype, make_arguments, resolve_precision
+from specter_batch.training.fit.config import TrainConfig
+from specter_batch.training.fit.optimisation import make_loss, make_optimizer
+from specter_batch.training.fit.sampler import LengthGroupedTrainer
+from specter_batch.training.fit.warm_start import EmbeddedPapers, head_logits, train_head
+from specter_batch.training.model.classifier import SpecterForSequenceClassification
+from specter_batch.training.model.encoder import load_encoder
+from specter_batch.training.papers.dataset import EncodedPapers, padded
+from specter_batch.training.papers.labelled import LabelledPapers, label_warnings
+from specter_batch.training.papers.split import check_split
+from specter_batch.training.run.folder import TrainingRun
+from specter_batch.training.run.lineage import Lineage
+from specter_batch.training.run.resume import (
+    SaveWhenInterrupted,
+    SharedCheckpoints,
+    StopWhenDiverged,
+    claimed,
+    diverged,
+    last_checkpoint,
+    remove_broken_checkpoints,
+    saving,
+)
+from specter_batch.training.run.writer import write_run
+
+logger = logging.getLogger(__name__)
+
+
+def train(
+    config: TrainConfig,
+    *,
+    train_papers: LabelledPapers,
+    val_papers: LabelledPapers,
+    out: Path,
+    allow_overlap: bool = False,
+    warn: Callable[[str], None] = logger.warning,
+) -> TrainingRun:
+    """Fine-tune an encoder with a head and keep the epoch with the best validation macro F1.
+
+    A run that was killed goes on from its last checkpoint when it is started again with the same settings and papers.
+    Under torchrun each process calls this, and the first one writes.
+
+    Args:
+        config: What to do.
+        train_papers: Fitted on.
+        val_papers: The best epoch and the temperature are chosen on these.
+        out: The run folder to write.
+        allow_overlap: Go on although some of the validation papers are training papers.
+        warn: Receives, before training starts, each sentence that a user should read. The run records them as well.
+
+    Raises:
+        ConfigError: The folder holds another run or another process is at work on it, the encoder cannot be loaded,
+            validation papers are training papers, or the loss is not finite any more.
+        LabelError: A validation paper has a label that no training paper has.
+        KeyboardInterrupt: Interrupted; what was trained is saved.
+    """
+    labels = choose_labels(config, train_papers)
+    lineage = Lineage.of_encoder(config.encoder)
+    notes = [
+        *label_warnings(train_papers),
+        *lineage.notes,
+        *check_split(train_papers, val_papers, labels, inherited=lineage.seen_texts, allow_overlap=allow_overlap),
+    ]
+    train_ids, val_ids = train_papers.label_ids(labels), val_papers.label_ids(labels)
+    if config.head.normalises_batches and config.batch_size < 2:
+        raise ConfigError("batch norm needs a batch of at least two papers; raise --batch-size")
+    request = {
+        "settings": config.model_dump(mode="json"),
+        "train_sha256": train_papers.content_sha256(),
+        "validation_sha256": val_papers.content_sha256(),
+    }
+    arguments = make_arguments(config, out)
+    set_seed(config.seed)
+    loaded = load_encoder(config, labels)
+    model = loaded.model
+    notes += loaded.notes
+    if arguments.process_index == 0:
+        for note in notes:
+            warn(note)
+    with ExitStack() as held:
+        with arguments.main_process_first(local=False):
+            if arguments.process_index == 0:
+                held.enter_context(claimed(out, request))
+                remove_broken_checkpoints(out / CHECKPOINTS)
+                loaded.tokenizer.save_pretrained(out)
+        encoder = TextEncoder(out / TOKENIZER_FILE, max_length=loaded.max_length)
+        train_set, val_set = (
+            EncodedPapers(token_ids=encoder.encode(papers.texts(loaded.text_template)), label_ids=ids)
+            for papers, ids in ((train_papers, train_ids), (val_papers, val_ids))
+        )
+
+        log: list[dict[str, Any]] = []
+        if (config.warm_start or config.freeze_encoder) and last_checkpoint(out / CHECKPOINTS) is None:
+            _train_head(model, config, train_set, val_set, labels)
+        if not config.freeze_encoder:
+            log = _fine_tune(model, config, arguments, train_set, val_set, labels)
+        if arguments.process_index == 0:
+            # In full precision and one by one batch plan, as the model will be served and evaluated.
+            logits = head_logits(model.head.cpu(), embed(model, val_set.token_ids, max_tokens=TORCH_MAX_TOKENS))
+            if not np.isfinite(logits).all():
+                raise diverged("at the end")
+            write_run(
+                out,
+                model,
+                config,
+                train_papers=train_papers,
+                val_papers=val_papers,
+                val_logits=logits,
+                labels=labels,
+                max_length=loaded.max_length,
+                text_template=loaded.text_template,
+                lineage=lineage,
+                facts=request | {"precision": resolve_precision(config), "notes": notes, "log": log},
+            )
+            shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
+        with arguments.main_process_first(local=False):  # the others wait for the files
+            return TrainingRun.open(out)
+
+
+def choose_labels(config: TrainConfig, papers: LabelledPapers) -> LabelSet:
+    """Return SciDocs' table where one was named, else the labels of the papers in an order of their own."""
+    if config.labels == "auto":
+        return LabelSet.from_values(papers.papers["label"].unique().to_pylist())
+    return {"mesh": MESH, "mag": MAG}[config.labels]
+
+
+def _train_head(
+    model: SpecterForSequenceClassification,
+    config: TrainConfig,
+    train_set: EncodedPapers,
+    val_set: EncodedPapers,
+    labels: LabelSet,
+) -> None:
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model.eval().to(device)
+    embedded = [
+        EmbeddedPapers(
+            embeddings=embed(
+                model, papers.token_ids, max_tokens=TORCH_MAX_TOKENS, autocast_dtype=autocast_dtype(config)
+            ),
+            label_ids=papers.label_ids,
+        )
+        for papers in (train_set, val_set)
+    ]
+    loss = make_loss(config, train_set.label_ids, n_labels=len(labels))
+    train_head(
+        model.head.cpu(),
+        loss,
+        train=embedded[0],
+        val=embedded[1],
+        labels=labels,
+        seed=config.seed,
+        best_by="macro_f1" if config.freeze_encoder else "loss",
+    )
+    model.eval().to(device)
+
+
+def _fine_tune(
+    model: SpecterForSequenceClassification,
+    config: TrainConfig,
+    arguments: TrainingArguments,
+    train_set: EncodedPapers,
+    val_set: EncodedPapers,
+    labels: LabelSet,
+) -> list[dict[str, Any]]:
+    """Train encoder and head in place, and return the Trainer's log."""
+    stop = SaveWhenInterrupted()
+    needs_two = config.batch_size if config.head.normalises_batches else None
+    trainer = LengthGroupedTrainer(
+        model=model,
+        args=arguments,
+        train_dataset=train_set.dataset(leave_out_lone_of=needs_two),
+        eval_dataset=val_set.dataset(),
+        data_collator=padded,
+        compute_metrics=_metrics_of(labels),
+        compute_loss_func=make_loss(config, train_set.label_ids, n_labels=len(labels)),
+        callbacks=[
+            EarlyStoppingCallback(config.early_stopping_patience),
+            stop,
+            StopWhenDiverged(),
+            SharedCheckpoints(),
+        ],
+        optimizers=(make_optimizer(model, config), None),
+    )
+    checkpoints = Path(str(arguments.output_dir))
+    with saving(checkpoints), stop.listening():
+        trainer.train(resume_from_checkpoint=last_checkpoint(checkpoints))
+    log: list[dict[str, Any]] = trainer.state.log_history
+    return log
+
+
+def _metrics_of(labels: LabelSet) -> Callable[[EvalPrediction], dict[str, float]]:
+    def metrics(evaluation: EvalPrediction) -> dict[str, float]:
+        predictions = Predictions.from_logits(np.asarray(evaluation.predictions), temperature=1.0)
+        # Length grouping reorders evaluation too: the labels that belong to these logits are the evaluation's own.
+        true = np.asarray(evaluation.label_ids, dtype=np.int64)
+        tally = Tally.count(true, predictions.label_id, predictions.score, n_labels=len(labels))
+        report = F1Report.from_tally(tally, labels)
+        return {"macro_f1": report.macro_f1, "accuracy": report.accuracy}
+
+    return metrics

@@ -1,0 +1,1 @@
+"""The encoder with its classification head, as a transformers model."""

@@ -1,0 +1,138 @@
+"""Loading a pretrained encoder, from the hub or a folder, under a new head."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoTokenizer, BertConfig, BertModel, PreTrainedTokenizerBase
+from transformers.utils import logging
+
+from specter_batch.errors import ConfigError, SpecterBatchError
+from specter_batch.papers.labels import LabelSet
+from specter_batch.training.fit.config import TrainConfig
+from specter_batch.training.model.classifier import Pooling, SpecterClassifierConfig, SpecterForSequenceClassification
+from specter_batch.training.model.encoder_checks import check_tokenizer, separator_template
+from specter_batch.training.model.encoder_folder import EncoderFolder
+
+# transformers lists every model that it knows in some of its messages.
+_REASON_CHARACTERS = 240
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedEncoder:
+    """An encoder that passed the checks, under a new head.
+
+    Attributes:
+        model: Pretrained weights and a new head.
+        tokenizer: The encoder's own, a fast one.
+        max_length: Most tokens of a text that it can take and that the settings allow.
+        text_template: How title and abstract become one text, with the encoder's own separator.
+        notes: Sentences that a user should read.
+    """
+
+    model: SpecterForSequenceClassification
+    tokenizer: PreTrainedTokenizerBase
+    max_length: int
+    text_template: str
+    notes: tuple[str, ...]
+
+
+def load_encoder(config: TrainConfig, labels: LabelSet) -> LoadedEncoder:
+    """Load a BERT-type encoder under a new head, and check that all of its parts go together.
+
+    Raises:
+        ConfigError: The encoder is not there, not whole, no BERT, or its parts do not go together.
+    """
+    folder = EncoderFolder.find(config.encoder)
+    base = _configuration(folder)
+    pooling = folder.own_pooling() if config.pooling == "auto" else config.pooling
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()  # what is missing is looked at below; that the pooler is not used is no news
+    try:
+        model, notes = _model(config, folder, base, pooling=pooling, labels=labels)
+        tokenizer = _tokenizer(folder)
+    finally:
+        logging.set_verbosity(verbosity)
+    notes += check_tokenizer(folder.name, tokenizer, vocab_size=base.vocab_size)
+    template, about_template = separator_template(folder.name, tokenizer)
+    return LoadedEncoder(
+        model=model,
+        tokenizer=tokenizer,
+        max_length=min(config.max_length, base.max_position_embeddings),
+        text_template=template,
+        notes=notes + about_template,
+    )
+
+
+def _configuration(folder: EncoderFolder) -> BertConfig:
+    try:
+        base = AutoConfig.from_pretrained(folder.model)
+    except Exception as error:  # transformers raises many kinds for a damaged config.json
+        raise ConfigError(
+            f"--encoder {folder.name}: neither a folder with a config.json nor a model the hub could give "
+            f"({_reason(error)})"
+        ) from error
+    if not isinstance(base, BertConfig):
+        raise ConfigError(
+            f"--encoder {folder.name}: expected a BERT-type encoder, got {base.model_type}; give one whose config.json "
+            "has the model_type bert, such as allenai/specter"
+        )
+    pad = base.pad_token_id
+    if base.is_decoder or base.type_vocab_size < 1 or (pad is not None and not 0 <= pad < base.vocab_size):
+        raise ConfigError(
+            f"--encoder {folder.name}: its config.json does not describe an encoder (is_decoder {base.is_decoder}, "
+            f"type_vocab_size {base.type_vocab_size}, pad_token_id {pad} of {base.vocab_size} tokens); correct it"
+        )
+    return base
+
+
+def _model(
+    config: TrainConfig, folder: EncoderFolder, base: BertConfig, *, pooling: Pooling, labels: LabelSet
+) -> tuple[SpecterForSequenceClassification, tuple[str, ...]]:
+    """Return the model with its pretrained weights, and sentences that a user should read."""
+    names = {"id2label": dict(enumerate(labels)), "label2id": {name: i for i, name in enumerate(labels)}}
+    inherited = {key: value for key, value in base.to_diff_dict().items() if key not in ("model_type", "architectures")}
+    head = config.head.model_dump(mode="json", exclude_none=True)
+    classifier = SpecterClassifierConfig(**{**inherited, **names, "pooling": pooling, "head": head})
+    pretrained: Any
+    try:
+        model = SpecterForSequenceClassification(classifier)
+        # The encoder alone: were it a run, its head would know other labels.
+        pretrained, loading = BertModel.from_pretrained(
+            folder.model, add_pooling_layer=pooling == "pooler", output_loading_info=True
+        )
+    except SpecterBatchError:
+        raise
+    except Exception as error:  # torch, safetensors and pickle each have kinds of their own
+        raise ConfigError(
+            f"--encoder {folder.name}: its weights cannot be loaded ({_reason(error)}); fetch it again"
+        ) from error
+    missing = [key for key in loading["missing_keys"] if not key.startswith("pooler.")]
+    if missing:
+        raise ConfigError(f"--encoder {folder.name}: its weights lack {len(missing)} tensors, {missing[0]} first")
+    state = pretrained.state_dict()
+    broken = next((name for name, tensor in state.items() if not bool(torch.isfinite(tensor).all())), None)
+    if broken is not None:
+        raise ConfigError(
+            f"--encoder {folder.name}: its weights hold NaN or infinity, in {broken} first; fetch it again"
+        )
+    model.bert.load_state_dict(state)
+    if pooling == "pooler" and loading["missing_keys"]:
+        return model, (f"--encoder {folder.name}: has no pooler, so --pooling pooler starts from random weights",)
+    return model, ()
+
+
+def _tokenizer(folder: EncoderFolder) -> PreTrainedTokenizerBase:
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder.model, use_fast=True)
+    except Exception as error:  # TypeError where there is no tokenizer file at all, bare Exception from Rust
+        raise ConfigError(
+            f"--encoder {folder.name}: its tokenizer cannot be loaded ({_reason(error)}); fetch it again"
+        ) from error
+    return tokenizer
+
+
+def _reason(error: Exception) -> str:
+    """Return what an error says, on one line that is not too long."""
+    said = " ".join(str(error).split()) or type(error).__name__
+    return said if len(said) <= _REASON_CHARACTERS else said[: _REASON_CHARACTERS - 1] + "…"

@@ -1,0 +1,1 @@
+"""Labelled papers for training and evaluation."""

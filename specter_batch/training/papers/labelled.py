@@ -1,0 +1,202 @@
+"""Labelled papers for training and evaluation."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from specter_batch.errors import ConfigError, LabelError, PaperSchemaError
+from specter_batch.inputs.partitions import shown_partitions
+from specter_batch.metrics.scores import papers_seen
+from specter_batch.papers.labels import LabelSet, normalise_labels, respelled
+from specter_batch.papers.parquet import (
+    PAPER_SCHEMA,
+    TEXT_TEMPLATE,
+    LabelColumnError,
+    PaperColumns,
+    is_blank,
+    normalised_text_hash,
+    open_parquet,
+    paper_text,
+    read_papers,
+)
+from specter_batch.storage.stored_names import storable
+from specter_batch.training.papers.files import complete_inventory
+
+READ_ROWS = 8192
+
+# What pandas writes where a value is missing, in lower case.
+NAMES_OF_MISSING = frozenset(("nan", "<na>", "nat", "null", "none"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledPapers:
+    """Papers that can be trained on or scored.
+
+    Attributes:
+        papers: `PAPER_SCHEMA`; id, title, abstract and label are all there, the label as `normalise_label` reads it.
+        dropped: How many rows were left out, by reason.
+        source: Where they came from, for messages.
+        notes: Sentences about the labels that a user should read, such as spellings that became one class.
+    """
+
+    papers: pa.Table
+    dropped: Mapping[str, int]
+    source: str
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return int(self.papers.num_rows)
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """Return each paper's title and abstract."""
+        return list(zip(self.papers["title"].to_pylist(), self.papers["abstract"].to_pylist(), strict=True))
+
+    def texts(self, template: str = TEXT_TEMPLATE) -> list[str]:
+        """Return each paper's text."""
+        return [paper_text(title, abstract, template) for title, abstract in self.pairs()]
+
+    def seen_by(self, seen_texts: npt.NDArray[np.uint64], *, template: str = TEXT_TEMPLATE) -> npt.NDArray[np.bool_]:
+        """Return `(n_papers,)` bool: the paper is among the training texts of a model with this template."""
+        return papers_seen(self.pairs(), seen_texts, template=template)
+
+    def label_ids(self, labels: LabelSet) -> npt.NDArray[np.int64]:
+        """Return `(n_papers,)` label ids.
+
+        Raises:
+            LabelError: A paper's label is not in the set.
+        """
+        unknown = self.unknown_labels(labels)
+        if unknown:
+            raise self.unknown_error(labels)
+        return self.known_label_ids(labels)
+
+    def known_label_ids(self, labels: LabelSet) -> npt.NDArray[np.int64]:
+        """Return `(n_papers,)` label ids, -1 for a label that is not in the set."""
+        values = self.papers["label"].to_pylist()
+        ids = {value: labels.find(value) for value in set(values)}
+        return np.array([ids[value] if ids[value] is not None else -1 for value in values], dtype=np.int64)
+
+    def unknown_labels(self, labels: LabelSet) -> dict[str, int]:
+        """Return how many papers have each label that is not in the set, the most frequent first."""
+        values = Counter(self.papers["label"].to_pylist())
+        return {value: count for value, count in values.most_common() if labels.find(value) is None}
+
+    def unknown_error(self, labels: LabelSet) -> LabelError:
+        """Return the error that names the labels which are not in the set."""
+        unknown = self.unknown_labels(labels)
+        shown = ", ".join(f"{labels.described(value)} ({unknown[value]} papers)" for value in list(unknown)[:5])
+        return LabelError(
+            f"{self.source}: {len(unknown)} label(s) are not among the model's: {shown}; "
+            f"expected {', '.join(labels)} or their ids"
+        )
+
+    def seen_hashes(self) -> npt.NDArray[np.uint64]:
+        """Return the sorted unique normalised text hashes `(n_texts,)`, for the leak check.
+
+        They are made with the default template, whatever the model's own one is.
+        """
+        return np.unique(np.array([normalised_text_hash(text) for text in self.texts()], dtype=np.uint64))
+
+    def content_sha256(self) -> str:
+        """Return a hash of ids, texts and labels, whatever file or column types they came in."""
+        digest = hashlib.sha256()
+        for row in self.papers.to_pylist():
+            digest.update("\x1f".join(row[name] or "" for name in PAPER_SCHEMA.names).encode() + b"\x1e")
+        return digest.hexdigest()
+
+
+def read_labelled(source: str | Path, columns: PaperColumns | None = None) -> LabelledPapers:
+    """Read the papers of a file, folder or glob that have a title, an abstract and a label.
+
+    Raises:
+        PaperSchemaError: Nothing is there, or a file is no parquet of labelled papers.
+        LabelError: No paper has a label.
+    """
+    inventory, shown = complete_inventory(source), storable(str(source))
+    tables: list[pa.Table] = []
+    dropped: Counter[str] = Counter()
+    spellings: Counter[str] = Counter()
+    labels_found = 0
+    for found in inventory.files:
+        file, where, partitions = open_parquet(found.path), storable(str(found.path)), found.partitions
+        resolved = _resolved(columns or PaperColumns(), file.schema_arrow, where=where, partitions=partitions)
+        for batch in read_papers(file, resolved, where=where, batch_rows=READ_ROWS, partitions=partitions):
+            keep = np.ones(len(batch), dtype=np.bool_)
+            raw = batch.table["label"]
+            labels = normalise_labels(raw)
+            labels_found += len(batch) - labels.null_count
+            for reason, bad in (
+                ("invalid_unicode", batch.invalid_unicode),
+                ("missing_title", is_blank(batch.table["title"])),
+                ("missing_abstract", is_blank(batch.table["abstract"])),
+                ("missing_label", labels.is_null().to_numpy(zero_copy_only=False)),
+            ):
+                dropped[reason] += int((keep & bad).sum())
+                keep &= ~bad
+            kept = pa.array(keep)
+            spellings.update(raw.filter(kept).to_pylist())
+            tables.append(batch.table.set_column(PAPER_SCHEMA.get_field_index("label"), "label", labels).filter(kept))
+    papers = pa.concat_tables(tables) if tables else PAPER_SCHEMA.empty_table()
+    if not papers.num_rows:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.items() if count) or "no rows"
+        kind = LabelError if tables and not labels_found else PaperSchemaError
+        raise kind(f"{shown}: no paper has a title, an abstract and a label ({reasons})")
+    return LabelledPapers(
+        papers=papers,
+        dropped={k: v for k, v in dropped.items() if v},
+        source=shown,
+        notes=tuple(f"{shown}: {sentence}" for sentence in (*inventory.notes(), *respelled(spellings))),
+    )
+
+
+def _resolved(
+    columns: PaperColumns, schema: pa.Schema, *, where: str, partitions: Mapping[str, str | None]
+) -> dict[str, str]:
+    """Return the names of all four columns.
+
+    Raises:
+        ConfigError: `--label-column none` was given.
+        PaperSchemaError: A column is missing or of a type that cannot be read.
+    """
+    if not columns.candidates("label"):
+        raise ConfigError(
+            f"{where}: --label-column {columns.label or repr('')} reads no labels, and this command needs them; name "
+            "the column, as in --label-column label"
+        )
+    try:
+        resolved = columns.resolve(schema, where=where, partitions=partitions)
+    except LabelColumnError as error:
+        raise LabelColumnError(
+            f"{error}; convert it so that each paper has one label, or name another column with --label-column"
+        ) from error
+    if "label" not in resolved:
+        raise PaperSchemaError(
+            f"{where}: no label column among {', '.join(schema.names)}{shown_partitions(partitions)}; name it with "
+            "--label-column"
+        )
+    return resolved
+
+
+def label_warnings(papers: LabelledPapers) -> tuple[str, ...]:
+    """Return sentences about labels that are probably not meant as they are: names that look alike, or missing ones."""
+    counts = Counter(papers.papers["label"].to_pylist())
+    if len(counts) < 2:
+        return ()
+    alike = [
+        f"{papers.source}: the labels {' and '.join(map(ascii, group))} differ only in case, blanks or the form of "
+        "their characters; they stay separate classes. If they mean the same, write them the same"
+        for group in LabelSet.from_values(counts).lookalikes()
+    ]
+    missing = [
+        f"{papers.source}: {counts[name]:,} papers have the label {name!r}, which is a class now. If it means that the "
+        "label is missing, leave the value empty"
+        for name in sorted(counts)
+        if name.casefold() in NAMES_OF_MISSING
+    ]
+    return (*alike, *missing)

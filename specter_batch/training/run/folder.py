@@ -1,0 +1,93 @@
+"""The run folder that training leaves behind: a checkpoint, its record, and what export needs."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from specter_batch.errors import BundleError
+from specter_batch.model.bundle import load_seen_texts
+from specter_batch.model.encoding import TextEncoder
+from specter_batch.model.manifest import REFERENCE_FILE, SEEN_TEXTS_FILE, TOKENIZER_FILE
+from specter_batch.papers.labels import LabelSet
+from specter_batch.papers.parquet_file import read_table
+
+RUN_FILE = "run.json"
+CALIBRATION_FILE = "calibration.parquet"
+# How `config.json` of a run calls the model.
+MODEL_TYPE = "specter-classifier"
+
+
+class RunRecord(BaseModel):
+    """`run.json`: written last, so a run folder that has it is complete."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    encoder: str
+    labels: tuple[str, ...]
+    text_template: str
+    max_length: int
+    pooling: str
+    head: dict[str, Any]
+    temperature: float
+    training: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingRun:
+    """A complete run folder; made by `TrainingRun.open`."""
+
+    path: Path
+    record: RunRecord
+
+    @classmethod
+    def open(cls, path: str | Path) -> "TrainingRun":
+        """Read a run folder's record.
+
+        Raises:
+            BundleError: It is no run folder, or its training did not finish.
+        """
+        folder = Path(path)
+        file = folder / RUN_FILE
+        if not file.is_file():
+            raise BundleError(f"{folder}: not a finished training run, {RUN_FILE} is missing; run train with --out")
+        try:
+            record = RunRecord.model_validate_json(file.read_bytes())
+        except ValidationError as error:
+            raise BundleError(f"{file}: {error.errors()[0]['msg']}; train again") from error
+        weights = ("config.json", "model.safetensors", TOKENIZER_FILE)
+        for name in (*weights, REFERENCE_FILE, SEEN_TEXTS_FILE, CALIBRATION_FILE):
+            if not (folder / name).is_file():
+                raise BundleError(f"{folder / name}: a file of the training run is missing; copy it again or train")
+        return cls(path=folder, record=record)
+
+    @property
+    def labels(self) -> LabelSet:
+        """The labels in the order of the logits."""
+        return LabelSet(names=self.record.labels)
+
+    @property
+    def text_template(self) -> str:
+        """How a paper's title and abstract become its text."""
+        return self.record.text_template
+
+    @property
+    def temperature(self) -> float:
+        """What logits are divided by before they become scores."""
+        return self.record.temperature
+
+    def seen_texts(self) -> npt.NDArray[np.uint64]:
+        """Return the sorted normalised hashes of the training texts, `(n_texts,)` uint64."""
+        return load_seen_texts(self.path)
+
+    def text_encoder(self) -> TextEncoder:
+        """Make the encoder of the checkpoint's tokenizer and `max_length`."""
+        return TextEncoder(self.path / TOKENIZER_FILE, max_length=self.record.max_length)
+
+    def calibration_papers(self) -> pa.Table:
+        """Return the training papers kept for export, in the canonical schema."""
+        return read_table(self.path / CALIBRATION_FILE)

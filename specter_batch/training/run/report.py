@@ -1,0 +1,76 @@
+"""A training run as a page and a picture: what was asked, how it went, and how good it got."""
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment
+from markupsafe import Markup
+
+from specter_batch.report import charts
+from specter_batch.report.curves import HEIGHT, WIDTH, training_curves
+from specter_batch.report.page import label_rows, page_environment, top_confusions
+from specter_batch.storage.files import write_text
+from specter_batch.training.run.folder import RunRecord
+
+
+def write_run_report(run_folder: Path, record: RunRecord) -> None:
+    """Write `report.html` and, where the run kept a log, `training_curves.svg` into a run's folder.
+
+    A run of an earlier version recorded less: the page leaves out what is not there.
+    """
+    curves = training_curves(record.training.get("log", record.training.get("history", [])))
+    if curves:
+        write_text(run_folder / "training_curves.svg", _curves_file(curves))
+    write_text(run_folder / "report.html", _run_html(record, curves, name=run_folder.resolve().name))
+
+
+def _run_html(record: RunRecord, curves: Mapping[str, Markup], *, name: str) -> str:
+    training = record.training
+    validation = training.get("validation", {})
+    whole = bool(validation.get("scored_papers"))  # earlier versions kept three figures of it
+    return (
+        _environment()
+        .get_template("run.html.j2")
+        .render(
+            name=name,
+            record=record,
+            training=training,
+            curves=curves,
+            validation=validation,
+            settings=_flat(training.get("settings", {})),
+            labels=sorted(label_rows(validation), key=lambda row: -row["support"]) if whole else None,
+            confusions=top_confusions(validation) if whole else None,
+            heat_map=charts.heat_map(validation["confusion"], validation["labels"]) if whole else None,
+            reliability=charts.reliability(validation["reliability"]) if whole else None,
+            risk_coverage=_risk_coverage(validation),
+        )
+    )
+
+
+def _curves_file(curves: Mapping[str, Markup]) -> str:
+    return _environment().get_template("curves.svg.j2").render(curves=curves, width=WIDTH, height=HEIGHT)
+
+
+@cache
+def _environment() -> Environment:
+    return page_environment()
+
+
+def _risk_coverage(validation: Mapping[str, Any]) -> Markup | None:
+    curve = validation.get("risk_coverage")
+    return charts.risk_coverage(curve["points"], chosen=None) if curve else None
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Return settings as they are written in a TOML file, `head.dropout` and the like on one level."""
+    found: dict[str, str] = {}
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            found |= _flat(value, f"{prefix}{name}.")
+        else:
+            found[f"{prefix}{name}"] = (
+                "–" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+            )
+    return found

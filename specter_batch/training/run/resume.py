@@ -1,0 +1,177 @@
+"""Which run a folder belongs to, where an unfinished one goes on, and how an interrupted or diverged one stops."""
+
+import json
+import math
+import shutil
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, get_last_checkpoint
+
+from specter_batch.errors import ConfigError, SpecterBatchError
+from specter_batch.storage.files import apply_umask, write_json
+from specter_batch.storage.folder_lock import folder_locked
+from specter_batch.storage.output_marker import mark_output
+from specter_batch.terminal import show_notice
+from specter_batch.training.run.folder import RUN_FILE
+
+# What a run was asked to do; a second start on the same folder goes on only if it asks for the same.
+REQUEST_FILE = "training.json"
+
+
+@contextmanager
+def claimed(out: Path, request: dict[str, Any]) -> Iterator[None]:
+    """Hold a run folder, new or with an unfinished run of the same request.
+
+    Raises:
+        ConfigError: The folder holds something else, or another process is at work on it.
+    """
+    _check_folder(out, request)  # before anything is written into a folder of another run
+    mark_output(out, "train")
+    with folder_locked(out):
+        _check_folder(out, request)  # another process may have finished it meanwhile
+        write_json(out / REQUEST_FILE, request)
+        yield
+
+
+def _check_folder(out: Path, request: dict[str, Any]) -> None:
+    file = out / REQUEST_FILE
+    if (out / RUN_FILE).exists():
+        raise ConfigError(f"{out}: holds a finished run; give another --out, or remove the folder")
+    if file.exists() and json.loads(file.read_text()) != request:
+        raise ConfigError(f"{out}: holds an unfinished run with other settings or papers; give another --out")
+
+
+def remove_broken_checkpoints(folder: Path) -> None:
+    """Remove the checkpoints that a kill or a full disk left half-written."""
+    for checkpoint in folder.glob("checkpoint-*"):
+        try:
+            json.loads((checkpoint / "trainer_state.json").read_text())  # what the Trainer writes last
+        except (OSError, ValueError):
+            shutil.rmtree(checkpoint)
+
+
+def last_checkpoint(folder: Path) -> str | None:
+    """Return the newest checkpoint, if any."""
+    return get_last_checkpoint(str(folder)) if folder.is_dir() else None
+
+
+@contextmanager
+def saving(folder: Path) -> Iterator[None]:
+    """Say in one line that weights could not be written; the last whole checkpoint stays.
+
+    Raises:
+        SpecterBatchError: The disk is full or cannot be written.
+    """
+    try:
+        yield
+    except (OSError, SafetensorError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "PytorchStreamWriter" not in str(error):
+            raise
+        reason = str(error).splitlines()[0]
+        raise SpecterBatchError(
+            f"{folder}: the weights could not be written ({reason}); make room and run the same command again to go "
+            "on from the last whole checkpoint"
+        ) from error
+
+
+class SaveWhenInterrupted(TrainerCallback):
+    """At the first Ctrl-C or SIGTERM the running step is finished and saved; a second one ends the process at once."""
+
+    def __init__(self) -> None:
+        self.interrupted = False
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Catch the signals; what was caught is raised as `KeyboardInterrupt` when all is saved."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self._interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        if self.interrupted:
+            raise KeyboardInterrupt
+
+    def _interrupt(self, *_: object) -> None:
+        if self.interrupted:
+            raise KeyboardInterrupt
+        self.interrupted = True
+        show_notice("interrupted: the running step is finished and saved; once more ends at once")
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
+        """Save and stop; at an epoch's last step the epoch is evaluated first, as it would have been."""
+        self._agree(args)
+        if self.interrupted and not _at_epoch_end(args, state):
+            control.should_save = control.should_training_stop = True
+
+    def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
+        """Leave out the evaluation of an epoch that was broken off."""
+        self._agree(args)
+        if self.interrupted:
+            # Not by should_training_stop: the Trainer sets it at the last epoch's last step, too.
+            control.should_evaluate = control.should_save = _at_epoch_end(args, state)
+            control.should_training_stop = True
+
+    def _agree(self, args: TrainingArguments) -> None:
+        """Under torchrun let all processes stop at the same step, or one would wait for the others for ever."""
+        if args.world_size > 1:
+            flag = torch.tensor(int(self.interrupted), device=args.device)
+            torch.distributed.all_reduce(flag, op=torch.distributed.ReduceOp.MAX)
+            self.interrupted = bool(flag.item())
+
+
+class SharedCheckpoints(TrainerCallback):
+    """Makes checkpoints as readable as the umask allows, so that another user of the group can resume a run."""
+
+    def on_save(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,  # noqa: ARG002
+        **_: object,
+    ) -> None:
+        """Change the modes of the checkpoint that was just written."""
+        if state.is_world_process_zero:
+            apply_umask(Path(str(args.output_dir)) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}")
+
+
+class StopWhenDiverged(TrainerCallback):
+    """Ends a training whose loss is no number any more: no later step mends it."""
+
+    def on_log(  # the Trainer's own signature
+        self,
+        args: TrainingArguments,  # noqa: ARG002
+        state: TrainerState,
+        control: TrainerControl,  # noqa: ARG002
+        **told: Any,
+    ) -> None:
+        """Look at the mean loss of the last steps.
+
+        Raises:
+            ConfigError: It is not finite.
+        """
+        if not math.isfinite(told["logs"].get("loss", 0.0)):
+            raise diverged(f"at step {state.global_step}")
+
+
+def diverged(where: str) -> ConfigError:
+    """Return the error of a training whose weights are lost."""
+    return ConfigError(
+        f"the loss is not finite {where}: the weights are lost; train anew with a lower --learning-rate or "
+        "--head-learning-rate, or with --precision fp32, into another --out"
+    )
+
+
+def _at_epoch_end(args: TrainingArguments, state: TrainerState) -> bool:
+    return state.global_step % (state.max_steps // args.num_train_epochs) == 0

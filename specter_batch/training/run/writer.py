@@ -1,0 +1,114 @@
+"""What training leaves in the run folder beside the tokenizer."""
+
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from specter_batch.metrics.f1 import N_SCORE_BINS, score_bins
+from specter_batch.model.manifest import REFERENCE_FILE, SEEN_TEXTS_FILE
+from specter_batch.model.predictions import Predictions
+from specter_batch.model.session import Logits
+from specter_batch.papers.labels import LabelSet
+from specter_batch.papers.parquet_file import write_table
+from specter_batch.storage.files import apply_umask, write_json, written_whole
+from specter_batch.training.evaluation.figures import EvaluationSettings, figures
+from specter_batch.training.fit.calibration import fit_temperature
+from specter_batch.training.fit.config import TrainConfig
+from specter_batch.training.model.classifier import SpecterForSequenceClassification
+from specter_batch.training.papers.labelled import LabelledPapers
+from specter_batch.training.run.folder import CALIBRATION_FILE, RUN_FILE, RunRecord
+from specter_batch.training.run.lineage import STARTED_FROM, Lineage
+from specter_batch.training.run.report import write_run_report
+from specter_batch.training.run.resume import saving
+
+
+def write_run(
+    out: Path,
+    model: SpecterForSequenceClassification,
+    config: TrainConfig,
+    *,
+    train_papers: LabelledPapers,
+    val_papers: LabelledPapers,
+    val_logits: Logits,
+    labels: LabelSet,
+    max_length: int,
+    text_template: str,
+    lineage: Lineage,
+    facts: dict[str, Any],
+) -> None:
+    """Write weights, calibration papers, drift reference, seen texts, the page and, when all is there, the record.
+
+    Args:
+        out: The run folder.
+        model: With the weights to keep.
+        config: What was asked.
+        train_papers: Trained on.
+        val_papers: Chosen on.
+        val_logits: `(n_val_papers, n_labels)`; the temperature is fitted to these.
+        labels: In the order of the logits.
+        max_length: Most tokens of a paper.
+        text_template: How title and abstract became one text.
+        lineage: What the encoder was trained on before.
+        facts: What else to record of the training.
+    """
+    val_ids = val_papers.label_ids(labels)
+    seen_texts = np.union1d(train_papers.seen_hashes(), lineage.seen_texts)
+    temperature = fit_temperature(val_logits.astype(np.float64), val_ids)
+    with saving(out):
+        model.save_pretrained(out)
+        apply_umask(out)
+        np.save(out / SEEN_TEXTS_FILE, seen_texts)
+        _write_calibration(out, config, train_papers)
+    predictions = Predictions.from_logits(val_logits, temperature=temperature)
+    write_json(out / REFERENCE_FILE, _reference(predictions, labels))
+    packages = ("specter-batch", "torch", "transformers", "tokenizers", "numpy")
+    record = RunRecord(
+        encoder=config.encoder,
+        labels=labels.names,
+        text_template=text_template,
+        max_length=max_length,
+        pooling=model.config.pooling,
+        head=model.config.head,
+        temperature=temperature,
+        training={
+            **facts,
+            STARTED_FROM: lineage.record,
+            "train_papers": len(train_papers),
+            "validation_papers": len(val_papers),
+            "dropped": {"train": dict(train_papers.dropped), "validation": dict(val_papers.dropped)},
+            "validation": figures(
+                val_logits,
+                val_ids,
+                seen=val_papers.seen_by(seen_texts, template=text_template),
+                temperature=temperature,
+                labels=labels,
+                settings=EvaluationSettings(),
+            ),
+            "versions": {"python": platform.python_version()} | {name: version(name) for name in packages},
+        },
+    )
+    write_run_report(out, record)
+    write_json(out / RUN_FILE, record.model_dump(mode="json"))
+
+
+def _write_calibration(out: Path, config: TrainConfig, papers: LabelledPapers) -> None:
+    generator = np.random.default_rng(config.seed)
+    size = min(config.calibration_papers, len(papers))
+    rows = np.sort(generator.choice(len(papers), size=size, replace=False))
+    with written_whole(out / CALIBRATION_FILE) as partial:
+        write_table(partial, papers.papers.take(rows), compression="snappy")
+
+
+def _reference(predictions: Predictions, labels: LabelSet) -> dict[str, Any]:
+    n_papers = len(predictions.label_id)
+    counts = np.bincount(predictions.label_id, minlength=len(labels))
+    histogram = np.bincount(score_bins(predictions.score), minlength=N_SCORE_BINS)
+    return {
+        "papers": n_papers,
+        "label_shares": {name: float(counts[i] / n_papers) for i, name in enumerate(labels)},
+        "score_histogram": (histogram / n_papers).tolist(),
+        "mean_score": float(predictions.score.mean()),
+    }

@@ -1,0 +1,1 @@
+"""SciDocs prepared for training."""

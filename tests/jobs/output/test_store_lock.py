@@ -1,0 +1,100 @@
+"""The lock object of an output folder in a store."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from specter_batch.errors import BusyError, StorageError
+from specter_batch.storage.files import write_text
+from specter_batch.storage.folder_lock import LOCK_FILE
+from specter_batch.storage.url_path import UrlPath
+from specter_jobs.output import store_lock
+from specter_jobs.output.lock import holder, locked
+from specter_jobs.output.store_lock import STALE_SECONDS, Claim, read_claim
+from support.s3_server import S3Server
+
+OTHER = "process 7 on far-away"
+
+
+def claim(*, silent: float, machine: str | None = "another kernel", pid: int = 7) -> Claim:
+    return Claim(holder=OTHER, token="other", pid=pid, machine=machine, beat=time.time() - silent)  # noqa: S106
+
+
+@pytest.fixture
+def out(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> UrlPath:
+    """Return a folder in a store; locks settle and beat faster than they do in earnest."""
+    monkeypatch.setattr(store_lock, "SETTLE_SECONDS", 0.05)
+    monkeypatch.setattr(store_lock, "HEARTBEAT_SECONDS", 0.05)
+    return s3.path("out")
+
+
+def test_a_lock_is_held_kept_fresh_and_given_back(out: UrlPath) -> None:
+    with locked(out):
+        first = read_claim(out / LOCK_FILE)
+        assert first is not None
+        assert first.pid == os.getpid()
+        time.sleep(0.5)
+        later = read_claim(out / LOCK_FILE)
+        assert later is not None
+        assert (later.token, later.beat > first.beat) == (first.token, True)
+        assert holder(out) == first.holder
+    assert holder(out) is None
+    assert not (out / LOCK_FILE).exists()
+
+
+def test_a_lock_is_given_back_when_the_job_fails(out: UrlPath) -> None:
+    with pytest.raises(RuntimeError), locked(out):
+        raise RuntimeError
+    assert not (out / LOCK_FILE).exists()
+
+
+def test_a_job_on_another_machine_that_was_heard_of_holds_it(out: UrlPath) -> None:
+    write_text(out / LOCK_FILE, claim(silent=STALE_SECONDS - 10).model_dump_json())
+    with pytest.raises(BusyError, match=f"{OTHER} is at work on it.* heard of 110 s ago"), locked(out):
+        raise AssertionError
+    assert holder(out) == OTHER
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        claim(silent=STALE_SECONDS + 1),
+        claim(silent=0, machine=store_lock._machine(), pid=2**22 + 1),
+    ],
+    ids=["silent for long", "a dead process of this machine"],
+)
+def test_a_lock_that_was_left_behind_is_taken_over(out: UrlPath, left: Claim) -> None:
+    write_text(out / LOCK_FILE, left.model_dump_json())
+    assert holder(out) is None
+    with locked(out):
+        assert holder(out) == f"process {os.getpid()} on {os.uname().nodename}"
+
+
+def test_half_a_lock_is_none(out: UrlPath) -> None:
+    write_text(out / LOCK_FILE, "{")
+    with locked(out):
+        pass
+
+
+def test_of_two_that_take_over_at_once_one_stops(out: UrlPath, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_text(out / LOCK_FILE, claim(silent=STALE_SECONDS + 1).model_dump_json())
+    quicker = claim(silent=0)
+    monkeypatch.setattr(store_lock.time, "sleep", lambda _: write_text(out / LOCK_FILE, quicker.model_dump_json()))
+    with pytest.raises(BusyError, match=OTHER), locked(out):
+        raise AssertionError
+
+
+@pytest.mark.parametrize("inherited", [signal.SIG_IGN, signal.SIG_DFL, signal.default_int_handler])
+def test_a_job_whose_lock_was_taken_over_stops_and_leaves_it_alone(out: UrlPath, inherited: signal.Handlers) -> None:
+    before = signal.signal(signal.SIGINT, inherited)  # a job in the background inherits that it is ignored
+    try:
+        with pytest.raises(StorageError, match=f"out: {OTHER} has taken it over; this job stops"), locked(out):
+            write_text(out / LOCK_FILE, claim(silent=0).model_dump_json())
+            for _ in range(200):
+                time.sleep(0.05)
+        assert signal.getsignal(signal.SIGINT) is inherited
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert holder(out) == OTHER

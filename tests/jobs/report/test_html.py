@@ -1,0 +1,160 @@
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from specter_batch.training.demo.sample import SamplePaths
+from specter_jobs.output.ledger import LedgerEntry
+from specter_jobs.report.gates import GateLimits
+from specter_jobs.report.html import MAX_SPANS, N_SLOWEST, night_html
+from support.drawings import assert_asks_for_nothing, assert_readable_in_dark_and_light, text_of
+from support.night_reports import entry_of, manifest_of, report_of
+from support.papers_on_disk import RunNight
+
+EVIL = "<script>alert('x')</script>"
+MANY = tuple(f"Class number {i}" for i in range(162))
+
+
+def html_of(entries: list[LedgerEntry] | None = None, **of: Any) -> str:
+    report = report_of(**of)
+    return night_html(report, manifest_of(report), [entry_of(0), entry_of(1)] if entries is None else entries)
+
+
+@pytest.mark.parametrize(
+    "of",
+    [
+        {},
+        {"previous": report_of(seed=3)},
+        {"scored": 0},
+        {"papers": 0, "scored": 0, "entries": []},
+        {"labels": MANY, "papers": 5000, "scored": 3000},
+        {
+            "labels": (EVIL, "a & b", '"><b>'),
+            "failed_shards": {EVIL: EVIL},
+            "ignored": {EVIL: EVIL},
+            "entries": [entry_of(0, file=EVIL)],
+        },
+    ],
+    ids=["plain", "previous", "nothing scored", "nothing at all", "162 classes", "hostile names"],
+)
+def test_the_page_is_whole_and_asks_for_nothing(of: dict[str, Any]) -> None:
+    assert_asks_for_nothing(html_of(**of))
+
+
+def test_the_page_is_readable_in_dark_and_light() -> None:
+    assert_readable_in_dark_and_light(html_of())
+
+
+def test_names_from_data_are_shown_as_text() -> None:
+    page = html_of(labels=(EVIL, "law", "music"), failed_shards={"b.parquet": EVIL}, entries=[entry_of(0, file=EVIL)])
+    assert "<script" not in page
+    assert text_of(page).count(EVIL) > 4
+
+
+def test_headline_figures_and_every_label_are_told() -> None:
+    report = report_of()
+    text = text_of(html_of())
+    assert f"{report['macro_f1']:.4f} macro F1, 100 papers" in text
+    assert "210 rows in 200 labelled 0 reused 10 rejected 0 in failed shards" in text
+    for row in report["per_label"]:
+        figures = f"{row['f1']:.4f} {row['precision']:.4f} {row['recall']:.4f} {row['support']} {row['predicted']}"
+        assert f"{row['label']} {figures}" in text
+
+
+def test_labels_stand_with_the_most_frequent_first() -> None:
+    text = text_of(html_of())
+    labels = sorted(report_of()["label_papers"].items(), key=lambda item: -item[1])
+    places = [text.index(f"{name} {papers} {papers / 200:.1%}") for name, papers in labels]
+    assert places == sorted(places)
+
+
+def test_shares_stand_beside_those_of_the_previous_night() -> None:
+    previous = report_of(seed=3)
+    share = report_of()["label_shares"]["law"]
+    alone, both = text_of(html_of()), text_of(html_of(previous=previous))
+    assert f"{share:.1%} 33.3% {previous['label_shares']['law']:.1%}" in both
+    assert "previous night" not in alone
+    assert html_of(previous=previous).count('class="mark previous"') == 3
+
+
+def test_a_night_without_true_labels_says_so_in_place_of_its_pictures() -> None:
+    page = html_of(scored=0)
+    assert "There is no F1, no confusion matrix and no reliability curve tonight." in text_of(page)
+    assert [name for name in ("Confusion matrix", "Reliability diagram") if name in page] == []
+    assert "Score histogram" in page
+
+
+def test_with_many_classes_every_one_is_listed_and_the_confusions_are_named() -> None:
+    text = text_of(html_of(labels=MANY, papers=5000, scored=3000))
+    assert [name for name in MANY if text.count(f"{name} ") < 2] == []
+    assert "Most frequent confusions" in text
+
+
+def test_the_verdict_names_failed_gates_and_shards() -> None:
+    good = text_of(html_of(gates=GateLimits(min_rows=1)))
+    bad = text_of(html_of(gates=GateLimits(min_rows=1000, min_macro_f1=1), scored=0, failed_shards={"b": "is empty"}))
+    assert "Every row is accounted for, and every gate has passed" in good
+    assert "Shards or files that failed: 1 (a rerun does only these). Gates that failed: min_rows, min_macro_f1" in bad
+    assert "✗ failed : no unseen paper had a true label" in bad
+    assert "b is empty" in bad
+
+
+def test_rejects_are_counted_by_reason() -> None:
+    assert "duplicate_id 3 not_english 7" in text_of(html_of())
+
+
+def test_the_slowest_shards_are_listed_slowest_first() -> None:
+    entries = [entry_of(i, seconds=float(10 + i)) for i in range(30)]
+    rows = re.findall(r"a\.parquet ([\d,]+) 100 ([\d.]+) ([\d.]+)", text_of(html_of(entries=entries)))
+    assert rows[0] == ("2,900", "39.0", "2.6")
+    assert len(rows) == N_SLOWEST
+
+
+def test_the_page_tells_how_long_the_model_waited_on_the_whole_and_by_shard() -> None:
+    text = text_of(html_of())
+    assert "In this run the model waited 12.5% of the time" in text
+    assert "a.parquet 0 100 20.0 5.0 25.0%" in text
+
+
+def test_papers_without_abstract_stand_beside_all_papers() -> None:
+    report = report_of(labels=(EVIL, "law", "music"))
+    report["title_only"] = {
+        "papers": 4,
+        "mean_score": 0.4321,
+        "label_papers": {EVIL: 1, "law": 3, "music": 0},
+        "label_shares": {EVIL: 0.25, "law": 0.75, "music": 0.0},
+        "macro_f1": 0.6543,
+        "accuracy": 0.5,
+        "scored_papers": 2,
+        "seen_in_training": 0,
+    }
+    text = text_of(night_html(report, manifest_of(report), [entry_of(0)]))
+    assert f"mean score 0.4321 (all papers {report['mean_score']:.4f}), macro F1 0.6543 over 2" in text
+    assert f"{EVIL} 1 25.0% {report['label_shares'][EVIL]:.1%}" in text
+
+
+def test_more_shards_than_the_picture_has_room_for_are_drawn_together() -> None:
+    entries = [entry_of(i) for i in range(10 * MAX_SPANS)]
+    (curve,) = re.findall(
+        r'aria-label="Papers per second over time".*?class="curve" points="([^"]*)"', html_of(entries)
+    )
+    heights = {point.split(",")[1] for point in curve.split()}
+    assert len(curve.split()) == 2 * MAX_SPANS
+    assert len(heights) == 1
+
+
+def test_a_night_writes_its_page(night: RunNight, sample_paths: SamplePaths, tmp_path: Path) -> None:
+    report = night(sample_paths.night).report
+    text = text_of((tmp_path / "out/report.html").read_text())
+    assert f"{report['macro_f1']:.4f} macro F1" in text
+    assert "model_int8.onnx" in text
+    assert [name for name in report["labels"] if name not in text] == []
+
+
+def test_ignored_input_is_listed_with_its_reason_and_cut_where_there_is_much() -> None:
+    page = text_of(html_of(ignored={f"{number}.crc": "a checksum" for number in range(60)}))
+    assert "0.crc" in page
+    assert "49.crc" in page
+    assert "50.crc" not in page
+    assert "All 60 are listed in report.json" in page

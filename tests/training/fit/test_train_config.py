@@ -1,0 +1,93 @@
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+import specter_batch.training
+from specter_batch.errors import ConfigError
+from specter_batch.training.fit.arguments import make_arguments, resolve_precision
+from specter_batch.training.fit.config import TrainConfig
+from specter_batch.training.model.heads import HEAD_PRESETS, HeadConfig
+
+RECIPE = Path(specter_batch.training.__file__).parent / "recipes/fine-tune.toml"
+
+
+def test_the_shipped_recipe_is_the_default() -> None:
+    assert TrainConfig.load(RECIPE, {}) == TrainConfig()
+
+
+def test_a_head_may_be_named(tmp_path: Path) -> None:
+    file = tmp_path / "ch3.toml"
+    file.write_text('head = "ch3"')
+    assert TrainConfig.load(file, {}).head == HEAD_PRESETS["ch3"]
+    assert TrainConfig.load(file, {"head": "narrow"}).head == HEAD_PRESETS["narrow"]
+
+
+def test_a_flag_takes_the_place_of_the_files_whole_head(tmp_path: Path) -> None:
+    file = tmp_path / "own.toml"
+    file.write_text("[head]\nhidden_sizes = [32]\ndropout = 0.5\n")
+    assert TrainConfig.load(file, {"head": "ch2"}).head == HeadConfig(hidden_sizes=(64,))
+
+
+def test_an_unknown_head_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match=r"head: .*linear, mlp, ch1.* got 'ch4'"):
+        TrainConfig.load(None, {"head": "ch4"})
+
+
+@pytest.mark.parametrize(
+    ("toml", "told"),
+    [
+        ("[head]\nhidden_sizes = [64, 0]", "head.hidden_sizes.1: .*more than 0"),
+        ('[[head.layers]]\nkind = "Conv2d"', "head.layers.0.kind: .*Linear, Dropout.* got 'Conv2d'"),
+        ("learning_rate = inf", "learning_rate: .*finite"),
+        ("seed = -1", "seed: .*at least 0"),
+        ("seed = 4294967296", "seed: .*less than 4294967296"),
+    ],
+)
+def test_a_value_that_no_run_can_use_is_refused_at_once(tmp_path: Path, toml: str, told: str) -> None:
+    file = tmp_path / "wrong.toml"
+    file.write_text(toml)
+    with pytest.raises(ConfigError, match=told):
+        TrainConfig.load(file, {})
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="asks what happens without a CUDA device")
+def test_fp16_without_cuda_is_refused() -> None:
+    with pytest.raises(ConfigError, match="--precision fp16 needs a CUDA device"):
+        resolve_precision(TrainConfig(precision="fp16"))
+
+
+@pytest.mark.parametrize("capabilities", [{"avx512_bf16": True}, {"amx_bf16": True}, {}])
+def test_auto_takes_bf16_where_the_processor_has_it(
+    monkeypatch: pytest.MonkeyPatch, capabilities: dict[str, bool]
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    assert resolve_precision(TrainConfig()) == ("bf16" if capabilities else "fp32")
+
+
+def test_tracking_without_its_package_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("specter_batch.training.fit.arguments.find_spec", lambda _: None)
+    with pytest.raises(ConfigError, match="pip install tensorboard"):
+        make_arguments(TrainConfig(track="tensorboard"), tmp_path)
+
+
+def test_tracking_is_off_unless_asked_for(tmp_path: Path) -> None:
+    assert make_arguments(TrainConfig(), tmp_path).report_to == []
+
+
+def test_wandb_without_a_key_stays_offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("specter_batch.training.fit.arguments.find_spec", lambda _: True)
+    for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    assert make_arguments(TrainConfig(track="wandb"), tmp_path / "run").report_to == ["wandb"]
+    assert (os.environ["WANDB_MODE"], os.environ["WANDB_DIR"]) == ("offline", str(tmp_path / "run"))
+    monkeypatch.delenv("WANDB_MODE")
+    monkeypatch.delenv("WANDB_DIR")
+
+
+def test_an_fp32_run_after_a_bf16_one_is_fp32(tmp_path: Path) -> None:
+    for precision, expected in (("bf16", "bf16"), ("fp32", "no")):
+        make_arguments(TrainConfig(precision=precision), tmp_path)
+        assert os.environ["ACCELERATE_MIXED_PRECISION"] == expected
