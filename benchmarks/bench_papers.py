@@ -10,8 +10,11 @@ from specter_batch.errors import PaperSchemaError
 from specter_batch.inputs.inventory import parquet_inventory
 from specter_batch.metrics.f1 import Ints
 from specter_batch.model.encoding import TextEncoder
+from specter_batch.papers.columns import PaperColumns
 from specter_batch.papers.language import EnglishFilter
-from specter_batch.papers.parquet import PaperColumns, is_blank, open_parquet, paper_text, read_papers
+from specter_batch.papers.missing_text import missing_values
+from specter_batch.papers.parquet import open_parquet, read_papers
+from specter_batch.papers.text import paper_text
 
 READ_ROWS = 4096
 GOLDEN_RATIO = (5**0.5 - 1) / 2
@@ -36,7 +39,9 @@ def read_usable(source: str | Path, *, most: int) -> pa.Table:
         columns = PaperColumns().resolve(file.schema_arrow, where=str(path))
         for batch in read_papers(file, columns, where=str(path), batch_rows=READ_ROWS):
             blank = (
-                is_blank(batch.table["paper_id"]) | is_blank(batch.table["title"]) | is_blank(batch.table["abstract"])
+                missing_values(batch.table["paper_id"])
+                | missing_values(batch.table["title"])
+                | missing_values(batch.table["abstract"])
             )
             table = batch.table.filter(pa.array(~(blank | batch.invalid_unicode)))
             keep = []

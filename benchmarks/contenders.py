@@ -18,7 +18,7 @@ from specter_batch.model.device import Device
 from specter_batch.model.encoding import TokenIds
 from specter_batch.model.manifest import DeviceKind, Precision
 from specter_batch.model.predictions import OnnxClassifier
-from specter_batch.papers.parquet import paper_text
+from specter_batch.papers.text import paper_text
 from specter_batch.training.run.folder import TrainingRun
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from targets import judge, ratios, spread
 
 from specter_batch.metrics.f1 import F1Report, Tally
 from specter_batch.model.bundle import ModelBundle
-from specter_batch.papers.parquet import paper_text
+from specter_batch.papers.text import paper_text
 from specter_batch.training.run.folder import TrainingRun
 
 

@@ -11,8 +11,10 @@ from collections.abc import Callable, Sequence
 import langdetect
 
 from specter_batch.inputs.inventory import parquet_inventory
+from specter_batch.papers.columns import PaperColumns
 from specter_batch.papers.language import MAX_CHARACTERS, EnglishFilter
-from specter_batch.papers.parquet import PaperColumns, open_parquet, paper_text, read_papers
+from specter_batch.papers.parquet import open_parquet, read_papers
+from specter_batch.papers.text import paper_text
 
 
 def read_texts(sources: Sequence[str]) -> tuple[list[str], list[str]]:

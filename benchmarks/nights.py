@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from processes import Finished, run_measured
 
 from specter_batch.errors import ShardError
-from specter_batch.papers.parquet import PAPER_SCHEMA
+from specter_batch.papers.columns import PAPER_SCHEMA
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ from transformers import BertTokenizerFast
 from specter_batch.metrics.f1 import N_SCORE_BINS
 from specter_batch.model.manifest import REFERENCE_FILE, SEEN_TEXTS_FILE
 from specter_batch.papers.labels import MESH
-from specter_batch.papers.parquet import TEXT_TEMPLATE
+from specter_batch.papers.text import TEXT_TEMPLATE
 from specter_batch.storage.files import write_json, write_text
 from specter_batch.training.model.classifier import SpecterClassifierConfig, SpecterForSequenceClassification
 from specter_batch.training.run.folder import CALIBRATION_FILE, RUN_FILE, RunRecord

@@ -138,7 +138,7 @@ def untrained_run(tiny_encoder: Path) -> Callable[..., "TrainingRun"]:
         from torch import nn
         from transformers import AutoTokenizer, BertConfig
 
-        from specter_batch.papers.parquet import TEXT_TEMPLATE
+        from specter_batch.papers.text import TEXT_TEMPLATE
         from specter_batch.training.model.classifier import SpecterClassifierConfig, SpecterForSequenceClassification
         from specter_batch.training.run.folder import RunRecord, TrainingRun
 

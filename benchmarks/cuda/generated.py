@@ -23,7 +23,7 @@ from specter_batch.model.manifest import (
     GraphEntry,
     GraphParity,
 )
-from specter_batch.papers.parquet import TEXT_TEMPLATE
+from specter_batch.papers.text import TEXT_TEMPLATE
 from specter_batch.storage.files import write_json
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")

@@ -20,7 +20,7 @@ from transformers import BertTokenizerFast
 
 from specter_batch.model.encoding import TextEncoder
 from specter_batch.papers.labels import MESH
-from specter_batch.papers.parquet import TEXT_TEMPLATE, paper_text
+from specter_batch.papers.text import TEXT_TEMPLATE, paper_text
 from specter_batch.training.model.classifier import SpecterClassifierConfig, SpecterForSequenceClassification
 
 HERE = Path(__file__).parent

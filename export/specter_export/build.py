@@ -31,7 +31,7 @@ from specter_batch.model.manifest import (
     GraphParity,
 )
 from specter_batch.model.session import Graph
-from specter_batch.papers.parquet import paper_text
+from specter_batch.papers.text import paper_text
 from specter_batch.storage.files import write_json
 from specter_batch.storage.folder_swap import replace_folder, restore_folder
 from specter_batch.storage.output_marker import MARKER_FILE, mark_output

@@ -12,7 +12,7 @@ from specter_batch.model.bundle import ModelBundle
 from specter_batch.model.device import Device, usable_cpus
 from specter_batch.model.manifest import Precision
 from specter_batch.model.session import Graph
-from specter_batch.papers.parquet import paper_text
+from specter_batch.papers.text import paper_text
 from specter_batch.training.evaluation.evaluate import TorchClassifier
 from specter_batch.training.papers.labelled import read_labelled
 from specter_batch.training.run.folder import TrainingRun

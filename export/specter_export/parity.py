@@ -11,7 +11,7 @@ from specter_batch.metrics.f1 import F1Report, Ints, Tally, margins, softmax
 from specter_batch.model.encoding import TokenIds, pad_batch, plan_batches
 from specter_batch.model.session import Graph, Logits
 from specter_batch.papers.labels import LabelSet
-from specter_batch.papers.parquet import paper_text
+from specter_batch.papers.text import paper_text
 from specter_export.recipe import Tolerances
 
 # In batches a graph is asked of this many papers only: enough to show that padding changes nothing.

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from specter_batch.display import markdown_text
 from specter_batch.metrics.f1 import F1Report, Tally
 from specter_batch.papers.labels import LabelSet
-from specter_batch.papers.parquet import TEXT_TEMPLATE, normalised_text_hash, paper_text
+from specter_batch.papers.text import TEXT_TEMPLATE, normalised_text_hash, paper_text
 
 
 def seen_in_training(texts: Iterable[str], seen_texts: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:

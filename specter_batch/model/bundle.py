@@ -35,7 +35,7 @@ from specter_batch.model.manifest import (
     read_manifest,
 )
 from specter_batch.papers.labels import LabelSet
-from specter_batch.papers.parquet import check_template
+from specter_batch.papers.text import check_template
 from specter_batch.storage.location import Location, located
 
 

@@ -19,7 +19,7 @@ from specter_batch.errors import ConfigError
 from specter_batch.model.bundle import ModelBundle
 from specter_batch.model.device import Device
 from specter_batch.model.predictions import OnnxClassifier
-from specter_batch.papers.parquet import paper_text
+from specter_batch.papers.text import paper_text
 from specter_batch.training.demo.sample import SamplePaths
 from specter_batch.training.run.folder import TrainingRun
 from support.drawings import assert_readable_in_dark_and_light, elements

@@ -13,7 +13,7 @@ from specter_batch.metrics.f1 import Ints
 from specter_batch.model.bundle import ModelBundle
 from specter_batch.model.device import Device
 from specter_batch.model.predictions import OnnxClassifier
-from specter_batch.papers.parquet import paper_text
+from specter_batch.papers.text import paper_text
 from specter_batch.training.demo.sample import SamplePaths
 from specter_batch.training.papers.labelled import read_labelled
 from specter_batch.training.run.folder import TrainingRun

@@ -10,7 +10,7 @@ from specter_batch.model.device import Device
 from specter_batch.model.encoding import TokenIds
 from specter_batch.model.manifest import PARITY_FILE
 from specter_batch.model.session import Graph
-from specter_batch.papers.parquet import normalised_text_hash, paper_text
+from specter_batch.papers.text import normalised_text_hash, paper_text
 from specter_batch.training.demo.sample import SamplePaths, make_papers
 from specter_batch.training.papers.labelled import read_labelled
 from specter_batch.training.run.folder import TrainingRun

@@ -22,7 +22,7 @@ from specter_batch.model.bundle import ModelBundle
 from specter_batch.model.device import Device
 from specter_batch.model.predictions import OnnxClassifier
 from specter_batch.model.session import Graph
-from specter_batch.papers.parquet import paper_text
+from specter_batch.papers.text import paper_text
 from specter_batch.storage.files import write_json
 from specter_batch.training.demo.sample import make_papers, write_sample
 from specter_batch.training.fit.config import TrainConfig

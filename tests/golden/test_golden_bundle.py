@@ -16,7 +16,7 @@ from specter_batch.model.device import Device
 from specter_batch.model.encoding import TokenIds, pad_batch
 from specter_batch.model.predictions import OnnxClassifier, Predictions
 from specter_batch.model.session import Graph
-from specter_batch.papers.parquet import paper_text
+from specter_batch.papers.text import paper_text
 
 BUNDLE = Path(__file__).parent / "bundle_v1"
 EXPECTED: dict[str, Any] = json.loads(BUNDLE.with_name("bundle_v1_expected.json").read_text())

@@ -5,7 +5,7 @@ import pytest
 
 from specter_batch.metrics.scores import Scores, scores_markdown, seen_in_training
 from specter_batch.papers.labels import LabelSet
-from specter_batch.papers.parquet import normalised_text_hash
+from specter_batch.papers.text import normalised_text_hash
 
 LABELS = LabelSet(names=("art", "law", "music"))
 # Papers as (true label, predicted label, score, trained on): the unseen ones give a macro F1 of 1/2.

@@ -4,9 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from specter_batch.papers import texts as module
-from specter_batch.papers.parquet import TEXT_TEMPLATE, paper_text
-from specter_batch.papers.texts import paper_texts
+from specter_batch.papers import text as module
+from specter_batch.papers.text import TEXT_TEMPLATE, paper_text, paper_texts
 
 texts = st.one_of(st.none(), st.text(max_size=30), st.integers(0, 3000).map(lambda count: "é" * count))
 

@@ -51,7 +51,7 @@ def ingest(
 ) -> None:
     """Turn a public dump into canonical papers; run again, it goes on where it stopped."""
     from specter_batch.model.device import usable_cpus
-    from specter_batch.papers.parquet import PaperColumns
+    from specter_batch.papers.columns import PaperColumns
     from specter_batch.start import settle
     from specter_jobs.dumps.csv.layout import TableLayout
     from specter_jobs.dumps.formats import Format

@@ -5,7 +5,7 @@ from importlib import import_module
 from typing import cast
 
 from specter_batch.errors import ConfigError, UsageError
-from specter_batch.papers.parquet import NO_LABELS
+from specter_batch.papers.columns import NO_LABELS
 from specter_jobs.dumps.csv.layout import TableLayout
 from specter_jobs.dumps.names import FormatName
 from specter_jobs.dumps.readers.tables import TableColumns

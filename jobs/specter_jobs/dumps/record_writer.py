@@ -9,7 +9,7 @@ import pyarrow as pa
 from pyarrow.parquet import ParquetWriter
 
 from specter_batch.model.bundle import file_sha256
-from specter_batch.papers.parquet import PAPER_SCHEMA
+from specter_batch.papers.columns import PAPER_SCHEMA
 from specter_batch.papers.parquet_file import table_writer
 from specter_batch.storage.files import written_whole
 from specter_jobs.output.writer import OutputFile

@@ -14,8 +14,9 @@ from specter_batch.model.bundle import ModelBundle
 from specter_batch.model.encoding import TokenIds
 from specter_batch.papers.labels import LabelSet, normalise_label
 from specter_batch.papers.language import ENGLISH, MAX_CHARACTERS, UNDECIDED, EnglishFilter
-from specter_batch.papers.parquet import PaperBatch, is_blank, text_hash
-from specter_batch.papers.texts import paper_pairs, paper_texts
+from specter_batch.papers.missing_text import missing_values
+from specter_batch.papers.parquet import PaperBatch
+from specter_batch.papers.text import paper_pairs, paper_texts, text_hash
 from specter_jobs.plan.config import NightConfig
 from specter_jobs.plan.shards import ShardReader
 from specter_jobs.screen.deduplicate import Decisions, SurveyedShard, content_hash
@@ -163,7 +164,7 @@ class ShardPreparer:
             rejects=screening.table(shard, papers),
             rows=rows,
             paper_ids=usable["paper_id"],
-            title_only=is_blank(papers.table["abstract"])[screening.usable],
+            title_only=missing_values(papers.table["abstract"])[screening.usable],
             hashes=hashes,
             truth=Truth.of(
                 usable["label"].to_pylist(),

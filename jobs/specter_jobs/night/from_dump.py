@@ -11,7 +11,7 @@ from rich.console import Console
 from specter_batch.errors import ConfigError, PaperSchemaError, UsageError
 from specter_batch.inputs.inventory import parquet_inventory
 from specter_batch.model.device import usable_cpus
-from specter_batch.papers.parquet import PaperColumns
+from specter_batch.papers.columns import PaperColumns
 from specter_batch.storage.location import Location
 from specter_batch.storage.url_path import UrlPath
 from specter_jobs.dumps.csv.layout import TableLayout

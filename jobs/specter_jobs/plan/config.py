@@ -19,7 +19,7 @@ from pydantic import (
 
 from specter_batch.errors import UsageError
 from specter_batch.model.manifest import Precision
-from specter_batch.papers.parquet import PaperColumns
+from specter_batch.papers.columns import PaperColumns
 from specter_batch.settings import Settings
 from specter_batch.storage.location import LocalPath, Location, PathOrUrl, PathTextOrUrl, located
 from specter_batch.storage.redaction import without_credentials

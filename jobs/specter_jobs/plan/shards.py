@@ -13,15 +13,8 @@ import pyarrow as pa
 
 from specter_batch.errors import PaperSchemaError, ShardError, StorageError
 from specter_batch.inputs.inventory import InputInventory, InputPath
-from specter_batch.papers.parquet import (
-    PAPER_SCHEMA,
-    WRITTEN_BY_EMBED,
-    PaperBatch,
-    PaperColumns,
-    is_from_embed,
-    open_parquet,
-    read_papers,
-)
+from specter_batch.papers.columns import PAPER_SCHEMA, PaperColumns
+from specter_batch.papers.parquet import WRITTEN_BY_EMBED, PaperBatch, is_from_embed, open_parquet, read_papers
 from specter_batch.storage.location import Location, in_parallel
 from specter_batch.storage.stored_names import storable
 

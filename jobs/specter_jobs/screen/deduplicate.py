@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from specter_batch.errors import ShardError
-from specter_batch.papers.parquet import PaperBatch, text_hash
-from specter_batch.papers.texts import paper_texts
+from specter_batch.papers.parquet import PaperBatch
+from specter_batch.papers.text import paper_texts, text_hash
 from specter_batch.storage.location import Location, in_parallel
 from specter_batch.storage.url_path import UrlPath
 from specter_jobs.database import opened_database, register_parquet

@@ -48,7 +48,7 @@ def baseline(
     as_json: AsJson = False,
 ) -> None:
     """Score a linear SVM on frozen embeddings, and fine-tuned models beside it."""
-    from specter_batch.papers.parquet import PaperColumns
+    from specter_batch.papers.columns import PaperColumns
     from specter_batch.training.embeddings.cache import EmbeddingCache, default_cache
     from specter_batch.training.embeddings.embed import Embedder
     from specter_batch.training.evaluation.baseline import baseline as run_baseline
@@ -100,7 +100,7 @@ def embed(
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
     from specter_batch.errors import ConfigError
-    from specter_batch.papers.parquet import PaperColumns
+    from specter_batch.papers.columns import PaperColumns
     from specter_batch.training.embeddings.embed import Embedder
     from specter_batch.training.embeddings.file import count_rows, write_embeddings
 
@@ -154,7 +154,7 @@ def project(
     as_json: AsJson = False,
 ) -> None:
     """Draw labelled papers on a plane, before and after fine-tuning."""
-    from specter_batch.papers.parquet import PaperColumns
+    from specter_batch.papers.columns import PaperColumns
     from specter_batch.training.embeddings.projection import project as run_projection
 
     columns = PaperColumns(paper_id=paper_id_column, title=title_column, abstract=abstract_column, label=label_column)

@@ -36,7 +36,7 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Score a run or a bundle on labelled papers, those it was trained on kept apart."""
-    from specter_batch.papers.parquet import PaperColumns
+    from specter_batch.papers.columns import PaperColumns
     from specter_batch.training.evaluation.evaluate import evaluate as run_evaluation
     from specter_batch.training.evaluation.figures import EvaluationSettings
     from specter_batch.training.evaluation.report import (

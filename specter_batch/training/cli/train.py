@@ -76,7 +76,7 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Fine-tune an encoder with a classification head on labelled papers."""
-    from specter_batch.papers.parquet import PaperColumns
+    from specter_batch.papers.columns import PaperColumns
     from specter_batch.training.fit.config import TrainConfig
     from specter_batch.training.fit.trainer import train as run_training
     from specter_batch.training.papers.labelled import read_labelled

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from specter_batch.errors import ConfigError
-from specter_batch.papers.parquet import PAPER_SCHEMA
+from specter_batch.papers.columns import PAPER_SCHEMA
 from specter_batch.training.demo.sample_words import (
     BACKGROUND,
     COMORBIDITY,

@@ -10,19 +10,19 @@ import pyarrow as pa
 
 from specter_batch.errors import ConfigError, PaperSchemaError
 from specter_batch.inputs.inventory import InputPath
+from specter_batch.papers.columns import PaperColumns
 from specter_batch.papers.labels import normalise_labels
+from specter_batch.papers.missing_text import missing_values
 from specter_batch.papers.parquet import (
     EMBEDDING,
     WRITTEN_BY_EMBED,
     PaperBatch,
-    PaperColumns,
-    is_blank,
     is_from_embed,
     open_parquet,
-    paper_text,
     read_papers,
 )
 from specter_batch.papers.parquet_file import table_writer
+from specter_batch.papers.text import paper_text
 from specter_batch.storage.files import written_whole
 from specter_batch.storage.location import Location
 from specter_batch.training.embeddings.embed import Embedder, Embeddings
@@ -162,7 +162,7 @@ def _schema(hidden_size: int, *, with_label: bool, about: Mapping[str, str | int
 def _embedded(embedder: Embedder, batch: PaperBatch, schema: pa.Schema, nulls: Counter[str]) -> pa.Table:
     """Return a batch's rows in the output's schema, and count those without an embedding."""
     titles, abstracts = batch.table["title"], batch.table["abstract"]
-    without_text = is_blank(titles) & is_blank(abstracts) & ~batch.invalid_unicode
+    without_text = missing_values(titles) & missing_values(abstracts) & ~batch.invalid_unicode
     nulls["invalid_unicode"] += int(batch.invalid_unicode.sum())
     nulls["no_text"] += int(without_text.sum())
     missing = batch.invalid_unicode | without_text

@@ -12,8 +12,8 @@ from specter_batch.display import markdown_text
 from specter_batch.errors import ConfigError, LabelError
 from specter_batch.metrics.bootstrap import macro_f1_interval
 from specter_batch.metrics.f1 import macro_f1
+from specter_batch.papers.columns import PaperColumns
 from specter_batch.papers.labels import LabelSet
-from specter_batch.papers.parquet import PaperColumns
 from specter_batch.storage.files import write_json, write_text
 from specter_batch.training.embeddings.cache import EmbeddingCache
 from specter_batch.training.embeddings.embed import Embedder

@@ -19,7 +19,7 @@ from specter_batch.model.encoding import TokenIds, pad_batch, plan_batches
 from specter_batch.model.manifest import MANIFEST_FILE
 from specter_batch.model.predictions import OnnxClassifier, Predictions
 from specter_batch.model.session import Logits
-from specter_batch.papers.parquet import PaperColumns
+from specter_batch.papers.columns import PaperColumns
 from specter_batch.training.evaluation.figures import EvaluationSettings, figures
 from specter_batch.training.papers.labelled import LabelledPapers, read_labelled
 from specter_batch.training.run.folder import RUN_FILE, TrainingRun

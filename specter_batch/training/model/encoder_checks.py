@@ -4,7 +4,7 @@ from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerBase
 
 from specter_batch.errors import ConfigError
-from specter_batch.papers.parquet import check_template
+from specter_batch.papers.text import check_template
 
 # Nothing, a word, and characters that hardly any vocabulary holds: a tokenizer without an unknown token fails on these.
 _PROBES = ("", "a", "\U0001f9ec \u0e01 \u4e00 \ufffd x\u0301")

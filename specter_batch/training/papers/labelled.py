@@ -13,18 +13,11 @@ import pyarrow as pa
 from specter_batch.errors import ConfigError, LabelError, PaperSchemaError
 from specter_batch.inputs.partitions import shown_partitions
 from specter_batch.metrics.scores import papers_seen
+from specter_batch.papers.columns import PAPER_SCHEMA, LabelColumnError, PaperColumns
 from specter_batch.papers.labels import LabelSet, normalise_labels, respelled
-from specter_batch.papers.parquet import (
-    PAPER_SCHEMA,
-    TEXT_TEMPLATE,
-    LabelColumnError,
-    PaperColumns,
-    is_blank,
-    normalised_text_hash,
-    open_parquet,
-    paper_text,
-    read_papers,
-)
+from specter_batch.papers.missing_text import missing_values
+from specter_batch.papers.parquet import open_parquet, read_papers
+from specter_batch.papers.text import TEXT_TEMPLATE, normalised_text_hash, paper_text
 from specter_batch.storage.stored_names import storable
 from specter_batch.training.papers.files import complete_inventory
 
@@ -133,8 +126,8 @@ def read_labelled(source: str | Path, columns: PaperColumns | None = None) -> La
             labels_found += len(batch) - labels.null_count
             for reason, bad in (
                 ("invalid_unicode", batch.invalid_unicode),
-                ("missing_title", is_blank(batch.table["title"])),
-                ("missing_abstract", is_blank(batch.table["abstract"])),
+                ("missing_title", missing_values(batch.table["title"])),
+                ("missing_abstract", missing_values(batch.table["abstract"])),
                 ("missing_label", labels.is_null().to_numpy(zero_copy_only=False)),
             ):
                 dropped[reason] += int((keep & bad).sum())

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from specter_batch.errors import ConfigError
-from specter_batch.papers.parquet import PaperColumns
+from specter_batch.papers.columns import PaperColumns
 from specter_jobs.dumps import ingest as ingest_module
 from specter_jobs.dumps.csv.layout import TableLayout
 from specter_jobs.dumps.ledger import IngestLedger

@@ -10,7 +10,8 @@ import pytest
 
 from specter_batch.errors import ConfigError, PaperSchemaError
 from specter_batch.inputs.inventory import parquet_inventory
-from specter_batch.papers.parquet import PAPER_SCHEMA, PaperColumns, open_parquet
+from specter_batch.papers.columns import PAPER_SCHEMA, PaperColumns
+from specter_batch.papers.parquet import open_parquet
 from specter_jobs.dumps import pool
 from specter_jobs.dumps.files.inputs import silent
 from specter_jobs.dumps.formats import Format

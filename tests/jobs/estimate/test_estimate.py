@@ -9,7 +9,8 @@ from specter_batch.cli import app, build_app
 from specter_batch.errors import BundleError, ConfigError, PaperSchemaError
 from specter_batch.inputs.inventory import parquet_inventory
 from specter_batch.model.bundle import ModelBundle
-from specter_batch.papers.parquet import PaperColumns, paper_text
+from specter_batch.papers.columns import PaperColumns
+from specter_batch.papers.text import paper_text
 from specter_batch.training.demo.sample import SamplePaths
 from specter_jobs.estimate.estimate import estimate_night
 from specter_jobs.estimate.sampling import sample_shards

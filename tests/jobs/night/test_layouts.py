@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from specter_batch.inputs.inventory import parquet_inventory
-from specter_batch.papers.parquet import PaperColumns
+from specter_batch.papers.columns import PaperColumns
 from specter_jobs.plan.shards import ShardReader, plan_shards
 from support.papers_on_disk import RunNight, paper, read_all
 

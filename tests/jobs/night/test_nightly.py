@@ -10,7 +10,7 @@ from sklearn.metrics import f1_score
 from specter_batch.errors import ConfigError, PaperSchemaError, ProviderError
 from specter_batch.model.bundle import ModelBundle
 from specter_batch.model.device import cuda_problem, usable_cpus
-from specter_batch.papers.parquet import paper_text, text_hash
+from specter_batch.papers.text import paper_text, text_hash
 from specter_batch.training.demo.sample import NIGHT_DIRT, SamplePaths
 from specter_jobs.output.lock import locked
 from support.papers_on_disk import GERMAN, RunNight, label_bytes, paper, read_all, write_dump

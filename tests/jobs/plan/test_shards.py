@@ -7,7 +7,7 @@ import pytest
 
 from specter_batch.errors import PaperSchemaError, ShardError
 from specter_batch.inputs.inventory import parquet_inventory
-from specter_batch.papers.parquet import PaperColumns
+from specter_batch.papers.columns import PaperColumns
 from specter_jobs.plan.shards import Plan, ShardReader, plan_shards
 from support.papers_on_disk import paper, write_dump
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from specter_batch.errors import PaperSchemaError
 from specter_batch.model.bundle import ModelBundle
-from specter_batch.papers.parquet import PaperColumns
+from specter_batch.papers.columns import PaperColumns
 from specter_jobs.dumps.formats import Format
 from specter_jobs.dumps.json.values import optional_label
 from specter_jobs.dumps.readers.tables import TableColumns

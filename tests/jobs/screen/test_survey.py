@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from specter_batch.inputs.inventory import parquet_inventory
-from specter_batch.papers.parquet import PAPER_SCHEMA, TEXT_TEMPLATE, PaperBatch, PaperColumns
+from specter_batch.papers.columns import PAPER_SCHEMA, PaperColumns
+from specter_batch.papers.parquet import PaperBatch
+from specter_batch.papers.text import TEXT_TEMPLATE
 from specter_jobs.plan.config import NightConfig
 from specter_jobs.plan.shards import plan_shards
 from specter_jobs.screen.deduplicate import Survey, content_hash

@@ -13,7 +13,7 @@ from transformers import AutoTokenizer, BertConfig, BertModel, PreTrainedTokeniz
 
 from specter_batch.errors import ConfigError
 from specter_batch.papers.labels import LabelSet
-from specter_batch.papers.parquet import TEXT_TEMPLATE, paper_text
+from specter_batch.papers.text import TEXT_TEMPLATE, paper_text
 from specter_batch.training.fit.config import TrainConfig
 from specter_batch.training.model.encoder import LoadedEncoder, load_encoder
 from specter_batch.training.model.encoder_checks import check_tokenizer, separator_template

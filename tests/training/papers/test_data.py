@@ -8,8 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from specter_batch.errors import ConfigError, LabelError, PaperSchemaError
+from specter_batch.papers.columns import PaperColumns
 from specter_batch.papers.labels import MESH, LabelSet
-from specter_batch.papers.parquet import PaperColumns
 from specter_batch.training.papers.labelled import label_warnings, read_labelled
 
 TEXTS = {"title": ["Asthma", "Gout", "Stroke"], "abstract": ["On lungs.", "On joints.", "On brains."]}

@@ -5,8 +5,8 @@ import pyarrow as pa
 import pytest
 
 from specter_batch.errors import ConfigError, LabelError
+from specter_batch.papers.columns import PAPER_SCHEMA
 from specter_batch.papers.labels import LabelSet
-from specter_batch.papers.parquet import PAPER_SCHEMA
 from specter_batch.training.papers.labelled import LabelledPapers
 from specter_batch.training.papers.split import check_split
 

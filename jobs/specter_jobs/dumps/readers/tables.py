@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 
 from specter_batch.errors import PaperSchemaError
-from specter_batch.papers.parquet import DETECTED_NAMES, PaperColumns
+from specter_batch.papers.columns import DETECTED_NAMES, PaperColumns
 from specter_jobs.dumps.csv.header import OTHER_ENCODING, read_header
 from specter_jobs.dumps.csv.layout import TableLayout
 from specter_jobs.dumps.csv.lines import CsvLines

@@ -3,7 +3,7 @@ import io
 import pytest
 
 from specter_batch.errors import PaperSchemaError
-from specter_batch.papers.parquet import PaperColumns
+from specter_batch.papers.columns import PaperColumns
 from specter_jobs.dumps.readers.tables import CsvReader, JsonlReader, TableColumns
 from specter_jobs.dumps.records import MalformedRecord, PaperRecord, ReadOptions, WrongFormatError
 

@@ -17,7 +17,7 @@ import pytest
 from specter_batch.errors import ConfigError
 from specter_batch.inputs.inventory import parquet_inventory
 from specter_batch.model.bundle import ModelBundle
-from specter_batch.papers.parquet import PaperColumns
+from specter_batch.papers.columns import PaperColumns
 from specter_batch.training.demo.sample import SamplePaths
 from specter_jobs.label.engines import ProcessEngine, RayEngine, ThreadEngine, open_engine, processes
 from specter_jobs.label.prepare import ShardPreparer

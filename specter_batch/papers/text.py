@@ -1,0 +1,118 @@
+"""The one text of a paper, made of title and abstract by a template, and the hashes of texts."""
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Iterator
+from functools import cache
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from specter_batch.errors import ConfigError
+
+# Characters of a text that are hashed or normalised at once.
+PART_CHARACTERS = 1 << 16
+
+# SPECTER reads title and abstract as one sequence, parted by the tokenizer's separator token.
+TEXT_TEMPLATE = "{title}[SEP]{abstract}"
+
+# Rows and bytes that become Python strings at once.
+GROUP_ROWS = 256
+GROUP_BYTES = 1 << 20
+
+
+def check_template(template: str) -> str:
+    """Return the template if it names `{title}` and `{abstract}` once each and nothing else.
+
+    Raises:
+        ConfigError: It does not.
+    """
+    if sorted(re.findall(r"\{[^{}]*\}", template)) != ["{abstract}", "{title}"]:
+        raise ConfigError(f"a text template holds {{title}} and {{abstract}} once each, got {template!r}")
+    return template
+
+
+def paper_text(title: str | None, abstract: str | None, template: str = TEXT_TEMPLATE) -> str:
+    """Join a title and an abstract into the one text that the tokenizer reads; a missing part is empty."""
+    head, middle, tail, abstract_first = _parts(template)
+    first, second = (title or "").strip(), (abstract or "").strip()
+    if abstract_first:
+        first, second = second, first
+    return f"{head}{first}{middle}{second}{tail}"
+
+
+@cache
+def _parts(template: str) -> tuple[str, str, str, bool]:
+    """Return what stands before, between and after the two parts, and whether the abstract comes first."""
+    head, middle, tail = re.split(r"\{(?:title|abstract)\}", template)
+    return head, middle, tail, template.index("{abstract}") < template.index("{title}")
+
+
+def text_hash(text: str) -> str:
+    """Return 32 hex digits (128 bits of BLAKE2b) of a text: equal for equal texts only."""
+    digest = hashlib.blake2b(digest_size=16)
+    for start in range(0, len(text), PART_CHARACTERS):  # of a long text no second copy is made
+        digest.update(text[start : start + PART_CHARACTERS].encode())
+    return digest.hexdigest()
+
+
+def normalised_text_hash(text: str) -> int:
+    """Return 64 bits of a text's hash after folding case, punctuation and spacing, for the leak check.
+
+    Two printings of one paper often differ in nothing else.
+    """
+    digest = hashlib.blake2b(digest_size=8)
+    joint = b""
+    for part in _parts_of(text):
+        folded = unicodedata.normalize("NFKC", part).casefold()
+        for word in re.finditer(r"\w+", folded):
+            digest.update(joint + word[0].encode())
+            joint = b" "
+    return int.from_bytes(digest.digest(), "big")
+
+
+def _parts_of(text: str) -> Iterator[str]:
+    """Cut a long text before blanks: no word and no composed character goes over one."""
+    start = 0
+    while len(text) - start > PART_CHARACTERS:
+        end = text.rfind(" ", start + 1, start + PART_CHARACTERS)
+        if end < 0:
+            end = text.find(" ", start + PART_CHARACTERS)
+            if end < 0:
+                break
+        yield text[start:end]
+        start = end
+    yield text[start:] if start else text
+
+
+def paper_texts(papers: pa.Table, rows: npt.NDArray[np.int64], template: str) -> Iterator[str]:
+    """Yield the text that the model reads of each of these rows, in their order.
+
+    Args:
+        papers: In the canonical schema.
+        rows: Numbers of rows of the table, `(n,)`.
+        template: How a title and an abstract become one text.
+    """
+    return (paper_text(*pair, template) for pair in paper_pairs(papers, rows))
+
+
+def paper_pairs(papers: pa.Table, rows: npt.NDArray[np.int64]) -> Iterator[tuple[str | None, str | None]]:
+    """Yield title and abstract of each of these rows, in their order."""
+    columns = papers.select(["title", "abstract"])
+    sizes = sum(pc.fill_null(pc.binary_length(column), 0).to_numpy().astype(np.int64) for column in columns.columns)
+    for group in _groups(rows, np.asarray(sizes)):
+        together = group[-1] - group[0] == len(group) - 1 and bool((np.diff(group) == 1).all())
+        taken = columns.slice(group[0], len(group)) if together else columns.take(pa.array(group))  # a slice is no copy
+        yield from zip(taken["title"].to_pylist(), taken["abstract"].to_pylist(), strict=True)
+
+
+def _groups(rows: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.int64]]:
+    start = 0
+    while start < len(rows):
+        within = np.cumsum(sizes[rows[start : start + GROUP_ROWS]]) <= GROUP_BYTES
+        stop = start + max(int(within.sum()), 1)
+        yield rows[start:stop]
+        start = stop
