@@ -21,14 +21,6 @@ def nice_ticks(highest: float) -> list[float]:
     return [float(f"{i * step:.12g}") for i in range(math.ceil(highest / step - 1e-9) + 1)]
 
 
-def ticks_around(lowest: float, highest: float) -> list[float]:
-    """Return round numbers a step apart, the first at or below `lowest`, the last at or above `highest`."""
-    steps = nice_ticks(max(highest - lowest, 1e-6 * max(abs(highest), 1.0)))
-    step = steps[1]
-    first = math.floor(lowest / step + 1e-9)
-    return [float(f"{i * step:.12g}") for i in range(first, max(math.ceil(highest / step - 1e-9), first + 1) + 1)]
-
-
 def shortened(name: str) -> str:
     """Cut a name that would push the picture aside; its title tells it in full."""
     return name if len(name) <= MAX_NAME else name[: MAX_NAME - 1].rstrip() + "…"

@@ -1,7 +1,7 @@
 import pytest
 
 from specter_batch.report import charts
-from specter_batch.report.svg import MAX_NAME, nice_ticks, ticks_around
+from specter_batch.report.svg import MAX_NAME, nice_ticks
 from support.drawings import elements, points
 
 
@@ -15,15 +15,6 @@ def test_ticks_are_round_and_reach_the_highest_value(highest: float, expected: l
     assert ticks[-2] < highest <= ticks[-1]
     assert len(ticks) <= 7
     assert expected is None or ticks == pytest.approx(expected)
-
-
-@pytest.mark.parametrize(("lowest", "highest"), [(0.652, 0.694), (0.7, 0.7), (0.0, 1.0), (0.31, 0.3100001)])
-def test_ticks_around_a_range_hold_it_closely(lowest: float, highest: float) -> None:
-    ticks = ticks_around(lowest, highest)
-    assert ticks[0] <= lowest
-    assert ticks[-1] >= highest
-    assert 2 <= len(ticks) <= 8
-    assert len(ticks) == 2 or ticks[-2] < highest
 
 
 @pytest.mark.parametrize(("share", "width"), [(0.25, "25.00%"), (1.7, "100.00%"), (-1, "0.00%")])

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
@@ -14,6 +13,7 @@ from matplotlib.lines import Line2D
 from specter_batch.display import terminal_text
 from specter_batch.metrics.f1 import Ints
 from specter_batch.storage.files import written_whole
+from specter_batch.training.picture_style import fixed_style
 
 Points = npt.NDArray[np.float64]
 
@@ -64,9 +64,7 @@ def draw(panels: Sequence[Panel], label_ids: Ints, names: Sequence[str], *, capt
     """
     drawn, legend_names = _legible(label_ids, names)
     layers = np.array_split(np.random.default_rng(seed).permutation(len(drawn)), LAYERS)
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()  # whatever style the user has set up
-        matplotlib.rcParams.update({"svg.hashsalt": "specter-batch", "font.size": 9, "text.parse_math": False})
+    with fixed_style({"font.size": 9}):
         width = PANEL_WIDTH * len(panels) + LEGEND_WIDTH * _legend_columns(legend_names)
         figure = Figure(figsize=(width, 6.4), layout="constrained")
         figure.suptitle(caption, x=0.01, ha="left", fontsize=9, color="#444444")

@@ -1,4 +1,4 @@
-"""A training run as a page and a picture: what was asked, how it went, and how good it got."""
+"""The report of a training run: settings, training curves and validation scores, as a page and a picture."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -9,9 +9,9 @@ from jinja2 import Environment
 from markupsafe import Markup
 
 from specter_batch.report import charts
-from specter_batch.report.curves import HEIGHT, WIDTH, training_curves
 from specter_batch.report.page import label_rows, page_environment, top_confusions
 from specter_batch.storage.files import write_text
+from specter_batch.training.run.curves import training_curves
 from specter_batch.training.run.folder import RunRecord
 
 
@@ -21,12 +21,14 @@ def write_run_report(run_folder: Path, record: RunRecord) -> None:
     A run of an earlier version recorded less: the page leaves out what is not there.
     """
     curves = training_curves(record.training.get("log", record.training.get("history", [])))
-    if curves:
-        write_text(run_folder / "training_curves.svg", _curves_file(curves))
+    if curves is not None:
+        colours = _environment().get_template("palette.css").render()
+        begin, mark, rest = curves.partition(">")
+        write_text(run_folder / "training_curves.svg", f"{begin}{mark}<style>{colours}</style>{rest}")
     write_text(run_folder / "report.html", _run_html(record, curves, name=run_folder.resolve().name))
 
 
-def _run_html(record: RunRecord, curves: Mapping[str, Markup], *, name: str) -> str:
+def _run_html(record: RunRecord, curves: Markup | None, *, name: str) -> str:
     training = record.training
     validation = training.get("validation", {})
     whole = bool(validation.get("scored_papers"))  # earlier versions kept three figures of it
@@ -47,10 +49,6 @@ def _run_html(record: RunRecord, curves: Mapping[str, Markup], *, name: str) -> 
             risk_coverage=_risk_coverage(validation),
         )
     )
-
-
-def _curves_file(curves: Mapping[str, Markup]) -> str:
-    return _environment().get_template("curves.svg.j2").render(curves=curves, width=WIDTH, height=HEIGHT)
 
 
 @cache
