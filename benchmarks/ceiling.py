@@ -31,9 +31,9 @@ from specter_jobs.label.assemble import ShardPipeline
 from specter_jobs.night.run import run_night
 from specter_jobs.output.ledger import Ledger
 from specter_jobs.plan.config import NightConfig
-from specter_jobs.plan.shards import ShardReader
 from specter_jobs.screen import deduplicate as survey
 from specter_jobs.screen.deduplicate import Survey
+from specter_jobs.screen.shard_reader import ShardReader
 
 # What is timed: a stage, and the functions whose calls it is the sum of.
 STAGES: dict[str, list[tuple[Any, str]]] = {

@@ -10,7 +10,7 @@ from specter_batch.model.bundle import file_sha256
 from specter_batch.storage.stored_names import storable
 from specter_jobs.dumps.record_writer import INDEX, NO_PAPERS_FILE, PAPERS, REJECTS
 from specter_jobs.output.journal import append_entry, read_journal
-from specter_jobs.output.writer import OutputFile
+from specter_jobs.output.ledger_entry import OutputFile
 
 LEDGER_FILE = "ingest.jsonl"
 _OUTPUT_NAME = re.compile(r"(.+)-\d{5}\.parquet", re.DOTALL)

@@ -14,7 +14,7 @@ from specter_jobs.dumps.ledger import IngestEntry
 from specter_jobs.dumps.record_sorter import Reason
 from specter_jobs.dumps.record_writer import INDEX_SCHEMA, REJECTS, RecordWriter, output_file
 from specter_jobs.dumps.unit import IngestUnit
-from specter_jobs.output.writer import OutputFile
+from specter_jobs.output.ledger_entry import OutputFile
 
 # A place is a record's position within all input: the file's number above, the position within the file below.
 _PLACE_BITS = 40

@@ -12,7 +12,7 @@ from specter_batch.model.bundle import file_sha256
 from specter_batch.papers.columns import PAPER_SCHEMA
 from specter_batch.papers.parquet_file import table_writer
 from specter_batch.storage.files import written_whole
-from specter_jobs.output.writer import OutputFile
+from specter_jobs.output.ledger_entry import OutputFile
 
 PAPERS, REJECTS, INDEX = "papers", "rejects", "_index"
 # The papers of a dump without any. The names of other files have a hash in them.

@@ -20,7 +20,7 @@ from specter_jobs.estimate.ranges import Range, share_of, times
 from specter_jobs.estimate.sampling import Sample, read_pace, read_sample, sample_shards
 from specter_jobs.plan.config import NightConfig
 from specter_jobs.plan.identity import NightIdentity
-from specter_jobs.plan.shards import plan_shards
+from specter_jobs.plan.planning import plan_shards
 from specter_jobs.screen.deduplicate import local_copies
 from specter_jobs.screen.reuse import reusable_labels
 

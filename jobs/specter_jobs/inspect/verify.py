@@ -20,10 +20,10 @@ from specter_batch.storage.url_path import UrlPath
 from specter_jobs.inspect.status import failed_gate_lines
 from specter_jobs.night.audit import listed_files
 from specter_jobs.night.replacement import is_swapping
-from specter_jobs.output.ledger import LedgerEntry, output_sizes, read_entries
+from specter_jobs.output.ledger import output_sizes, read_entries
+from specter_jobs.output.ledger_entry import LedgerEntry, OutputFile
 from specter_jobs.output.lock import holder
 from specter_jobs.output.report_model import NightReport
-from specter_jobs.output.writer import OutputFile
 from specter_jobs.plan.plan_file import Inventory, read_inventory
 from specter_jobs.report.gates import succeeded
 from specter_jobs.screen.screening import REJECT_SCHEMA

@@ -1,7 +1,7 @@
 """The driver's side of labelling: what the workers answer, joined with what was known, becomes a shard's outputs."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -17,47 +17,15 @@ from specter_batch.papers.labels import LabelSet
 from specter_batch.storage.location import Location
 from specter_jobs.label.engines.messages import ShardAnswer, ShardTask
 from specter_jobs.label.engines.scheduler import Scheduler
-from specter_jobs.label.prepare import ScreenedShard
-from specter_jobs.label.title_only import PaperSlice
+from specter_jobs.label.screened_shard import ScreenedShard
+from specter_jobs.output.labelled_shard import LabelledShard
+from specter_jobs.output.title_only import TitleOnlySums
+from specter_jobs.plan.decisions import Mask, SurveyedShard
 from specter_jobs.plan.shards import Shard
-from specter_jobs.screen.deduplicate import Survey, SurveyedShard
-from specter_jobs.screen.screening import Mask, reject_table
+from specter_jobs.screen.deduplicate import Survey
+from specter_jobs.screen.screening import reject_table
 
 NOT_FINITE_DETAIL = "the model gave NaN or infinity"
-
-
-@dataclass(frozen=True, kw_only=True)
-class LabelledShard:
-    """A shard's outputs and the sums that the report is made of.
-
-    Attributes:
-        labels: `paper_id, label, label_id, score, text_hash, reused`, and `probabilities` on request.
-        reused: How many of them took the label of an equal text.
-        scores: Of the papers whose true label came with the input.
-        unknown_labels: Labelled papers whose true label is not one of the model's; they are not scored.
-        undecided: Papers too short to say whether they are in English, as in `ScreenedShard`.
-        label_papers: `(n_labels,)` int64: papers by predicted label.
-        bin_papers: `(N_SCORE_BINS,)` int64: papers by score.
-        score_sum: Of all papers.
-        title_only: Sums over the papers without abstract; None when there are none.
-        seconds: That the shard took its worker.
-        model_seconds: Of these, those in which the model was at work.
-        max_batch_tokens: Of the worker, as in `ShardAnswer`.
-    """
-
-    labels: pa.Table
-    reused: int
-    rejects: pa.Table
-    scores: Scores
-    unknown_labels: int
-    undecided: int
-    label_papers: npt.NDArray[np.int64]
-    bin_papers: npt.NDArray[np.int64]
-    score_sum: float
-    title_only: PaperSlice | None
-    seconds: float
-    model_seconds: float
-    max_batch_tokens: int | None
 
 
 class ShardPipeline:
@@ -144,7 +112,9 @@ class ShardPipeline:
             bin_papers=np.bincount(score_bins(answers.score[kept]), minlength=N_SCORE_BINS),
             score_sum=float(answers.score[kept].sum()),
             title_only=(
-                PaperSlice.of(answers, title_only, _scores(screened, answers, title_only)) if title_only.any() else None
+                _title_only_sums(answers, title_only, _scores(screened, answers, title_only))
+                if title_only.any()
+                else None
             ),
             seconds=answer.seconds,
             model_seconds=answer.model_seconds,
@@ -235,6 +205,17 @@ def _scores(screened: ScreenedShard, answers: Predictions, papers: Mask) -> Scor
         answers.score[truth.scored & papers],
         seen=truth.seen[chosen],
         n_labels=n_labels,
+    )
+
+
+def _title_only_sums(answers: Predictions, papers: Mask, scores: Scores) -> TitleOnlySums:
+    """Add up the answers of some papers, `(n_papers,)` bool; `scores` are of these alone."""
+    counts = np.bincount(answers.label_id[papers], minlength=answers.probabilities.shape[1])
+    return TitleOnlySums(
+        papers=int(papers.sum()),
+        label_papers=tuple(counts.tolist()),
+        score_sum=float(answers.score[papers].sum()),
+        scores=scores.as_json(),
     )
 
 

@@ -7,14 +7,16 @@ from collections.abc import Sequence
 from rich.progress import Progress
 
 from specter_batch.errors import GateError, ShardError
-from specter_jobs.label.assemble import LabelledShard, ShardPipeline
+from specter_jobs.label.assemble import ShardPipeline
+from specter_jobs.label.fresh import Fresh
 from specter_jobs.logs import log
-from specter_jobs.night.manifest import Fresh
-from specter_jobs.output.ledger import Ledger, LedgerEntry
+from specter_jobs.output.labelled_shard import LabelledShard
+from specter_jobs.output.ledger import Ledger
+from specter_jobs.output.ledger_entry import LedgerEntry
 from specter_jobs.output.progress import NightWatch
 from specter_jobs.plan.config import NightConfig
+from specter_jobs.plan.decisions import SurveyedShard
 from specter_jobs.plan.workload import Workload
-from specter_jobs.screen.deduplicate import SurveyedShard
 
 
 def label_shards(

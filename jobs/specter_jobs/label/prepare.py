@@ -1,7 +1,6 @@
 """All that can be done of a shard before the model is asked: read, screen, look up what is known, tokenize."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -17,89 +16,15 @@ from specter_batch.papers.language import ENGLISH, MAX_CHARACTERS, UNDECIDED, En
 from specter_batch.papers.missing_text import missing_values
 from specter_batch.papers.parquet import PaperBatch
 from specter_batch.papers.text import paper_pairs, paper_texts, text_hash
+from specter_jobs.label.screened_shard import ScreenedShard, Truth
 from specter_jobs.plan.config import NightConfig
-from specter_jobs.plan.shards import ShardReader
-from specter_jobs.screen.deduplicate import Decisions, SurveyedShard, content_hash
-from specter_jobs.screen.screening import Mask, screen_columns
+from specter_jobs.plan.decisions import Decisions, Mask, SurveyedShard
+from specter_jobs.screen.deduplicate import content_hash
+from specter_jobs.screen.screening import screen_columns
+from specter_jobs.screen.shard_reader import ShardReader
 
 # A shard of 5,000 ordinary papers holds 7 MB of text. Giving back the memory of a larger one is worth the time.
 LARGE_BYTES = 16 << 20
-
-
-@dataclass(frozen=True, kw_only=True)
-class Truth:
-    """The true labels that came with a shard's usable papers.
-
-    Attributes:
-        scored: `(n_papers,)` bool: the paper has a true label that the model knows.
-        label_id: `(n_scored,)` int64: that label.
-        seen: `(n_scored,)` bool: the model was trained on the paper.
-        unknown: `(n_papers,)` bool: the paper has a true label that the model does not know; it is not scored.
-    """
-
-    scored: Mask
-    label_id: npt.NDArray[np.int64]
-    seen: Mask
-    unknown: Mask
-
-    @classmethod
-    def of(
-        cls,
-        values: list[str | None],
-        papers: pa.Table,
-        rows: npt.NDArray[np.int64],
-        *,
-        labels: LabelSet,
-        seen_texts: npt.NDArray[np.uint64],
-        template: str,
-    ) -> "Truth":
-        """Look up the papers' true labels `values`, None or blank where there is none.
-
-        Args:
-            values: Of all papers.
-            papers: In the canonical schema.
-            rows: The rows of `papers` that the values are of.
-            labels: Of the model.
-            seen_texts: Of the bundle.
-            template: Of the bundle.
-        """
-        names = [normalise_label(value) for value in values]
-        found = [labels.find(name) if name is not None else None for name in names]
-        scored = np.array([label is not None for label in found], dtype=np.bool_)
-        return cls(
-            scored=scored,
-            label_id=np.array([label for label in found if label is not None], dtype=np.int64),
-            seen=papers_seen(paper_pairs(papers, rows[scored]), seen_texts, template=template),
-            unknown=np.array([name is not None for name in names], dtype=np.bool_) & ~scored,
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScreenedShard:
-    """What is known of a shard before the model is asked.
-
-    Attributes:
-        rejects: `REJECT_SCHEMA`.
-        rows: `(n_papers,)` int64: rows of the usable papers within the shard.
-        paper_ids: Of the usable papers, in input order; the other fields go with them by position.
-        title_only: `(n_papers,)` bool: the paper has no abstract.
-        hashes: Of the texts.
-        known: `row, label_id, score` (and `probabilities`) of papers labelled in an earlier night; `row` is a position.
-        undecided: Papers that are kept although too few words do not say whether they are in English.
-        copies: Position -> name of the shard in which the same text stands earlier tonight.
-        asked: Positions of the papers that the model is asked of.
-    """
-
-    rejects: pa.Table
-    rows: npt.NDArray[np.int64]
-    paper_ids: pa.ChunkedArray
-    title_only: Mask
-    hashes: list[str]
-    truth: Truth
-    undecided: int
-    known: pa.Table
-    copies: dict[int, str]
-    asked: list[int]
 
 
 class ShardPreparer:
@@ -166,7 +91,7 @@ class ShardPreparer:
             paper_ids=usable["paper_id"],
             title_only=missing_values(papers.table["abstract"])[screening.usable],
             hashes=hashes,
-            truth=Truth.of(
+            truth=_truth(
                 usable["label"].to_pylist(),
                 papers.table,
                 rows,
@@ -205,3 +130,33 @@ def _foreign_languages(english: EnglishFilter, papers: PaperBatch, usable: Mask)
         elif language != ENGLISH:
             found[row] = language
     return found, undecided
+
+
+def _truth(
+    values: list[str | None],
+    papers: pa.Table,
+    rows: npt.NDArray[np.int64],
+    *,
+    labels: LabelSet,
+    seen_texts: npt.NDArray[np.uint64],
+    template: str,
+) -> Truth:
+    """Look up the papers' true labels `values`, None or blank where there is none.
+
+    Args:
+        values: Of all papers.
+        papers: In the canonical schema.
+        rows: The rows of `papers` that the values are of.
+        labels: Of the model.
+        seen_texts: Of the bundle.
+        template: Of the bundle.
+    """
+    names = [normalise_label(value) for value in values]
+    found = [labels.find(name) if name is not None else None for name in names]
+    scored = np.array([label is not None for label in found], dtype=np.bool_)
+    return Truth(
+        scored=scored,
+        label_id=np.array([label for label in found if label is not None], dtype=np.int64),
+        seen=papers_seen(paper_pairs(papers, rows[scored]), seen_texts, template=template),
+        unknown=np.array([name is not None for name in names], dtype=np.bool_) & ~scored,
+    )

@@ -22,7 +22,8 @@ from specter_jobs.dumps.readers.tables import TableColumns
 from specter_jobs.dumps.record_writer import PAPERS
 from specter_jobs.plan.config import NightConfig
 from specter_jobs.plan.plan_file import labelled_dump_files
-from specter_jobs.plan.shards import Plan, plan_shards
+from specter_jobs.plan.planning import plan_shards
+from specter_jobs.plan.shards import Plan
 
 INGESTED = "ingested"
 

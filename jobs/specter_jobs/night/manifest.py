@@ -4,32 +4,15 @@ import platform
 import socket
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
 from specter_batch.model.bundle import ModelBundle
 from specter_jobs.label.engines.scheduler import Scheduler
+from specter_jobs.label.fresh import Fresh
 from specter_jobs.output.ledger import LEDGER_FILE
 from specter_jobs.plan.config import NightConfig
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fresh:
-    """What this run labelled itself, as against what it found done.
-
-    Attributes:
-        seconds: Of labelling, the survey left out.
-        model_seconds: Those in which a model was at work, added up over the workers.
-        max_batch_tokens: The smallest budget of a CUDA worker at its last shard; None on a CPU.
-    """
-
-    shards: int
-    papers: int
-    seconds: float
-    model_seconds: float
-    max_batch_tokens: int | None
 
 
 def night_manifest(

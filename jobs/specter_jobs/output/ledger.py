@@ -5,93 +5,16 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
-from specter_batch.metrics.f1 import N_SCORE_BINS
-from specter_batch.metrics.scores import Scores
 from specter_batch.storage.location import Location, in_parallel, sizes_in
 from specter_batch.storage.url_path import UrlPath
-from specter_jobs.label.assemble import LabelledShard
-from specter_jobs.label.title_only import PaperSlice
 from specter_jobs.output.journal import append_entry, read_journal
+from specter_jobs.output.labelled_shard import LabelledShard
+from specter_jobs.output.ledger_entry import LedgerEntry, OutputFile
 from specter_jobs.output.ledger_objects import LEDGER_FOLDER, fold_entries, put_entry, read_entry_objects
-from specter_jobs.output.writer import LABELS, REJECTS, OutputFile, is_intact, write_output
-from specter_jobs.screen.deduplicate import SurveyedShard
+from specter_jobs.output.writer import LABELS, REJECTS, is_intact, write_output
+from specter_jobs.plan.decisions import SurveyedShard
 
 LEDGER_FILE = "ledger.jsonl"
-
-
-class LedgerEntry(BaseModel):
-    """A finished shard: what it was made of, what came out, and the sums for the report."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    shard: str
-    file: str
-    start: int
-    rows: int
-    content: str
-    binding: str
-    model: str
-    labels: OutputFile
-    reused: int
-    rejects: OutputFile | None
-    rejects_by_reason: dict[str, int]
-    scores: dict[str, Any]
-    unknown_labels: int
-    language_undecided: int = 0
-    label_papers: list[int]
-    bin_papers: list[int]
-    score_sum: float
-    title_only: PaperSlice | None = None
-    seconds: float
-    model_seconds: float = 0.0
-
-    @property
-    def files(self) -> list[OutputFile]:
-        """The files of the shard."""
-        return [self.labels] + ([self.rejects] if self.rejects else [])
-
-    @property
-    def rejected(self) -> int:
-        """Rows that were not labelled."""
-        return sum(self.rejects_by_reason.values())
-
-    @property
-    def model_wait_share(self) -> float | None:
-        """Share of the shard's time in which the model was not at work; None when it had nothing to do."""
-        asked = self.labels.rows > self.reused
-        return max(1 - self.model_seconds / self.seconds, 0.0) if asked and self.seconds else None
-
-    @property
-    def adds_up(self) -> bool:
-        """Whether the sums can be those of the files; an entry that was edited by hand seldom passes."""
-        n_labels, labelled = len(self.label_papers), self.labels.rows
-        parts = [(labelled, self.label_papers, self.score_sum, self.scores)]
-        if self.title_only is not None:
-            part = self.title_only
-            parts.append((part.papers, list(part.label_papers), part.score_sum, part.scores))
-        return (
-            labelled + self.rejected == self.rows
-            and self.rejected == (self.rejects.rows if self.rejects else 0)
-            and 0 <= self.reused <= labelled
-            and 0 <= self.unknown_labels <= labelled
-            and sum(self.bin_papers) == labelled
-            and len(self.bin_papers) == N_SCORE_BINS
-            and all(
-                0 <= papers <= labelled
-                and len(by_label) == n_labels
-                and sum(by_label) == papers
-                and min(by_label, default=0) >= 0
-                and 0 <= score_sum <= papers + 1e-6
-                and Scores.fits(scores, n_labels=n_labels, papers=papers)
-                for papers, by_label, score_sum, scores in parts
-            )
-        )
-
-    def tallies(self) -> Scores:
-        """Return the shard's scores."""
-        return Scores.from_json(self.scores)
 
 
 def binding_of(values: dict[str, Any]) -> str:

@@ -15,7 +15,7 @@ from specter_batch.storage.files import write_text
 from specter_batch.storage.location import Location
 from specter_batch.storage.url_path import UrlPath
 from specter_jobs.logs import log
-from specter_jobs.output.ledger import LedgerEntry
+from specter_jobs.output.ledger_entry import LedgerEntry
 from specter_jobs.plan.plan_file import INVENTORY_FILE
 from specter_jobs.report.gates import failed_gates, inapplicable_gates
 

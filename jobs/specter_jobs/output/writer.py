@@ -3,29 +3,18 @@
 import hashlib
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict
 
 from specter_batch.model.bundle import file_sha256
 from specter_batch.papers.parquet_file import write_table
 from specter_batch.storage.files import written_whole
 from specter_batch.storage.location import Location
 from specter_batch.storage.url_path import UrlPath
+from specter_jobs.output.ledger_entry import OutputFile
 
 LABELS = "labels"
 REJECTS = "rejects"
 # Written last, and only when nothing failed.
 SUCCESS_FILE = "_SUCCESS"
-
-
-class OutputFile(BaseModel):
-    """A finished file below the output folder."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    rows: int
-    size: int
-    sha256: str
 
 
 def is_intact(out: Location, file: OutputFile) -> bool:

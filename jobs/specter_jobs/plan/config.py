@@ -25,8 +25,8 @@ from specter_batch.storage.location import LocalPath, Location, PathOrUrl, PathT
 from specter_batch.storage.redaction import without_credentials
 from specter_batch.storage.url_path import UrlPath
 from specter_jobs.dumps.names import FormatName
+from specter_jobs.plan.limits import GateLimits
 from specter_jobs.plan.workload import parse_max_fresh
-from specter_jobs.report.gates import GateLimits
 
 # How many days back `--previous "nights/{yesterday}"` looks for a night that succeeded.
 PREVIOUS_DAYS = 30

@@ -13,7 +13,8 @@ from specter_batch.model.bundle import ModelBundle
 from specter_batch.model.manifest import DeviceKind
 from specter_batch.storage.location import Location
 from specter_batch.storage.stored_names import stored_name
-from specter_jobs.output.ledger import LedgerEntry, binding_of, output_sizes, read_entries
+from specter_jobs.output.ledger import binding_of, output_sizes, read_entries
+from specter_jobs.output.ledger_entry import LedgerEntry
 from specter_jobs.plan.config import NightConfig
 from specter_jobs.plan.shards import Plan
 

@@ -11,7 +11,7 @@ from specter_batch.storage.files import write_text
 from specter_batch.storage.location import Location, located
 from specter_batch.storage.stored_names import original_name, stored_name
 from specter_batch.storage.url_path import UrlPath
-from specter_jobs.night.audit import DumpAccount
+from specter_jobs.output.dump_account import DumpAccount
 from specter_jobs.plan.identity import HeldNight, NightIdentity, held_night
 from specter_jobs.plan.shards import Plan
 

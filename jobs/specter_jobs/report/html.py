@@ -8,7 +8,7 @@ from jinja2 import Template
 
 from specter_batch.report import charts
 from specter_batch.report.page import label_rows, page_environment, top_confusions
-from specter_jobs.output.ledger import LedgerEntry
+from specter_jobs.output.ledger_entry import LedgerEntry
 from specter_jobs.plan.workload import reuse_sentences
 from specter_jobs.report.drift import PSI_LARGE, PSI_NOTABLE, previous_sentence
 from specter_jobs.report.gates import describe_gate, failed_gates, inapplicable_gates, number

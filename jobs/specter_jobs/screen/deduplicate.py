@@ -2,9 +2,8 @@
 
 import hashlib
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,9 +18,11 @@ from specter_batch.storage.location import Location, in_parallel
 from specter_batch.storage.url_path import UrlPath
 from specter_jobs.database import opened_database, register_parquet
 from specter_jobs.plan.config import NightConfig
-from specter_jobs.plan.shards import Shard, ShardReader
+from specter_jobs.plan.decisions import Decisions, Mask, SurveyedShard
+from specter_jobs.plan.shards import Shard
 from specter_jobs.plan.workload import UnusableLabels, Workload
-from specter_jobs.screen.screening import Mask, screen_columns
+from specter_jobs.screen.screening import screen_columns
+from specter_jobs.screen.shard_reader import ShardReader
 
 # Shards go to duckdb and come back together, up to so many: a statement costs the same for one row as for thousands,
 # and a night of small shards would be nothing but statements. Some 20 MB.
@@ -63,39 +64,6 @@ FRESH = """
 
 # Of neighbouring shards: the first and the last.
 DECIDED = "SELECT * FROM {table} WHERE shard BETWEEN ? AND ? ORDER BY place"
-
-
-@dataclass(frozen=True, kw_only=True)
-class SurveyedShard:
-    """A shard and what the survey found of it.
-
-    Attributes:
-        number: Its position in the plan.
-        rows_hash: Of its rows alone.
-        content: Hash of its rows and of what was decided of them: equal for equal work only.
-        error: Why it cannot be read.
-    """
-
-    shard: Shard
-    number: int
-    rows_hash: str
-    content: str
-    error: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Decisions:
-    """What need not be labelled of a shard; keys are rows within it.
-
-    Attributes:
-        duplicates: Rows whose id stands earlier -> where.
-        known: `row, label_id, score` (and `probabilities`): rows whose text was labelled in an earlier night.
-        copies: Rows whose text stands earlier in this night -> name of that shard.
-    """
-
-    duplicates: Mapping[int, str]
-    known: pa.Table
-    copies: Mapping[int, str]
 
 
 class _Decided:

@@ -10,7 +10,8 @@ from specter_batch.papers.parquet import open_parquet
 from specter_batch.storage.location import Location, in_parallel, names_in
 from specter_batch.storage.output_marker import output_command
 from specter_jobs.logs import log
-from specter_jobs.output.ledger import LEDGER_FILE, LedgerEntry, has_ledger, read_entries
+from specter_jobs.output.ledger import LEDGER_FILE, has_ledger, read_entries
+from specter_jobs.output.ledger_entry import LedgerEntry
 from specter_jobs.output.writer import is_intact
 from specter_jobs.plan.identity import SHOWN_FINGERPRINT, NightIdentity
 from specter_jobs.plan.plan_file import held_in

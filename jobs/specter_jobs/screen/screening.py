@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from specter_batch.papers.missing_text import missing_ids, missing_values
 from specter_batch.papers.parquet import PaperBatch
 from specter_jobs.plan.config import NightConfig
+from specter_jobs.plan.decisions import Mask
 from specter_jobs.plan.shards import Shard
 
 Reason = Literal[
@@ -29,8 +30,6 @@ REJECT_SCHEMA = pa.schema(
         ("detail", pa.string()),
     ]
 )
-
-Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(kw_only=True)

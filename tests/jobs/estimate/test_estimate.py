@@ -15,7 +15,7 @@ from specter_batch.training.demo.sample import SamplePaths
 from specter_jobs.estimate.estimate import estimate_night
 from specter_jobs.estimate.sampling import sample_shards
 from specter_jobs.plan.config import NightConfig
-from specter_jobs.plan.shards import plan_shards
+from specter_jobs.plan.planning import plan_shards
 from support.papers_on_disk import GERMAN, RunNight, paper, write_dump
 
 

@@ -12,7 +12,7 @@ from specter_batch.model.predictions import OnnxClassifier
 from specter_jobs.inspect.status import night_status, status_lines
 from specter_jobs.label.prepare import ShardPreparer
 from specter_jobs.output.ledger import read_entries
-from specter_jobs.screen.deduplicate import SurveyedShard
+from specter_jobs.plan.decisions import SurveyedShard
 from support.papers_on_disk import RunNight, paper, read_all, write_dump
 from support.small_card import OUT_OF_MEMORY, SmallCard
 

@@ -12,7 +12,8 @@ import pytest
 
 from specter_batch.inputs.inventory import parquet_inventory
 from specter_batch.papers.columns import PaperColumns
-from specter_jobs.plan.shards import ShardReader, plan_shards
+from specter_jobs.plan.planning import plan_shards
+from specter_jobs.screen.shard_reader import ShardReader
 from support.papers_on_disk import RunNight, paper, read_all
 
 ABSTRACTS = [None if i % 7 == 3 else f"Abstract {i}. " * (i % 30) for i in range(200)]

@@ -8,7 +8,8 @@ import pytest
 
 from specter_batch.errors import ConfigError
 from specter_jobs.inspect.verify import verify_night
-from specter_jobs.output.ledger import LEDGER_FILE, Ledger, LedgerEntry, read_entries
+from specter_jobs.output.ledger import LEDGER_FILE, Ledger, read_entries
+from specter_jobs.output.ledger_entry import LedgerEntry
 from support.papers_on_disk import RunNight, label_bytes, paper, write_dump
 
 

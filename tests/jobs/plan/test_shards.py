@@ -8,7 +8,9 @@ import pytest
 from specter_batch.errors import PaperSchemaError, ShardError
 from specter_batch.inputs.inventory import parquet_inventory
 from specter_batch.papers.columns import PaperColumns
-from specter_jobs.plan.shards import Plan, ShardReader, plan_shards
+from specter_jobs.plan.planning import plan_shards
+from specter_jobs.plan.shards import Plan
+from specter_jobs.screen.shard_reader import ShardReader
 from support.papers_on_disk import paper, write_dump
 
 

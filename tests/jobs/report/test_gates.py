@@ -13,7 +13,8 @@ from specter_batch.errors import ConfigError
 from specter_jobs.cli.classify import classify
 from specter_jobs.inspect.verify import verify_night
 from specter_jobs.plan.config import NightConfig
-from specter_jobs.report.gates import GateLimits, describe_gate, gates_markdown, judge
+from specter_jobs.plan.limits import GateLimits
+from specter_jobs.report.gates import describe_gate, gates_markdown, judge
 from support.night_reports import report_of
 from support.papers_on_disk import RunNight, paper, read_all, write_dump
 

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from specter_batch.training.demo.sample import SamplePaths
-from specter_jobs.output.ledger import LedgerEntry
-from specter_jobs.report.gates import GateLimits
+from specter_jobs.output.ledger_entry import LedgerEntry
+from specter_jobs.plan.limits import GateLimits
 from specter_jobs.report.html import MAX_SPANS, N_SLOWEST, night_html
 from support.drawings import assert_asks_for_nothing, assert_readable_in_dark_and_light, text_of
 from support.night_reports import entry_of, manifest_of, report_of

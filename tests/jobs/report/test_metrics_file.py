@@ -6,7 +6,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from specter_batch.errors import ConfigError
-from specter_jobs.report.gates import GateLimits
+from specter_jobs.plan.limits import GateLimits
 from specter_jobs.report.metrics_file import night_metrics, render, write_metrics
 from support.night_reports import manifest_of, report_of
 from support.papers_on_disk import RunNight, paper, write_dump

@@ -7,7 +7,7 @@ from specter_batch.errors import ConfigError, ShardError
 from specter_batch.model.predictions import OnnxClassifier
 from specter_batch.storage.output_marker import mark_output
 from specter_jobs.label.prepare import ShardPreparer
-from specter_jobs.screen.deduplicate import SurveyedShard
+from specter_jobs.plan.decisions import SurveyedShard
 from support.papers_on_disk import RunNight, label_bytes, paper, read_all, write_dump
 
 

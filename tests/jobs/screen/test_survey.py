@@ -14,7 +14,7 @@ from specter_batch.papers.columns import PAPER_SCHEMA, PaperColumns
 from specter_batch.papers.parquet import PaperBatch
 from specter_batch.papers.text import TEXT_TEMPLATE
 from specter_jobs.plan.config import NightConfig
-from specter_jobs.plan.shards import plan_shards
+from specter_jobs.plan.planning import plan_shards
 from specter_jobs.screen.deduplicate import Survey, content_hash
 from support.papers_on_disk import paper, write_dump
 

@@ -8,9 +8,9 @@ from specter_batch.errors import ShardError, SpecterBatchError
 from specter_batch.model.bundle import ModelBundle
 from specter_batch.model.device import Device
 from specter_batch.model.predictions import Predictions
-from specter_jobs.label.prepare import ScreenedShard
+from specter_jobs.label.screened_shard import ScreenedShard
 from specter_jobs.plan.config import NightConfig
-from specter_jobs.screen.deduplicate import Decisions, SurveyedShard
+from specter_jobs.plan.decisions import Decisions, SurveyedShard
 
 
 @dataclass(frozen=True, kw_only=True)

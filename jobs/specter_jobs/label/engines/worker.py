@@ -12,7 +12,8 @@ from specter_batch.model.bundle import ModelBundle
 from specter_batch.model.encoding import TokenIds
 from specter_batch.model.predictions import OnnxClassifier
 from specter_jobs.label.engines.messages import ShardAnswer, ShardTask, WorkerJob
-from specter_jobs.label.prepare import ScreenedShard, ShardPreparer
+from specter_jobs.label.prepare import ShardPreparer
+from specter_jobs.label.screened_shard import ScreenedShard
 
 # Most shards that a worker is given at once: one is screened, one tokenized, while the model works on a third. Python's
 # own code in the first leaves a core to the tokenizer in the second. More would only hold more papers in memory.

@@ -22,8 +22,9 @@ from specter_batch.training.demo.sample import SamplePaths
 from specter_jobs.label.engines import ProcessEngine, RayEngine, ThreadEngine, open_engine, processes
 from specter_jobs.label.prepare import ShardPreparer
 from specter_jobs.plan.config import NightConfig
-from specter_jobs.plan.shards import ShardReader, plan_shards
+from specter_jobs.plan.planning import plan_shards
 from specter_jobs.screen.deduplicate import _Decided
+from specter_jobs.screen.shard_reader import ShardReader
 from support import poisoned
 from support.papers_on_disk import RunNight, label_bytes, paper, read_all, write_dump
 

@@ -13,8 +13,8 @@ from specter_batch.model.manifest import DeviceKind
 from specter_jobs.label.engines.messages import Done, Event, Failed, Lost, Ready, ShardTask
 from specter_jobs.label.engines.scheduler import MAX_TRIES, Scheduler
 from specter_jobs.label.engines.worker import SHARDS_AT_ONCE
+from specter_jobs.plan.decisions import Decisions, SurveyedShard
 from specter_jobs.plan.shards import InputFile, Shard
-from specter_jobs.screen.deduplicate import Decisions, SurveyedShard
 
 
 def task_of(number: int) -> ShardTask:

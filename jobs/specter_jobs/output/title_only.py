@@ -1,18 +1,15 @@
-"""A kind of papers added up on its own: those that the model knew by their title alone."""
+"""The sums over papers that were labelled by their title alone."""
 
 from typing import Any, Self
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from specter_batch.metrics.scores import Scores
-from specter_batch.model.predictions import Predictions
 from specter_batch.papers.labels import LabelSet
-from specter_jobs.screen.screening import Mask
 
 
-class PaperSlice(BaseModel):
-    """Sums over some of the labelled papers; those of shards add up to that of the night.
+class TitleOnlySums(BaseModel):
+    """Sums over the labelled papers that have no abstract; those of shards add up to that of the night.
 
     Attributes:
         label_papers: Papers by predicted label, in the bundle's order.
@@ -27,17 +24,6 @@ class PaperSlice(BaseModel):
     score_sum: float
     scores: dict[str, Any]
 
-    @classmethod
-    def of(cls, answers: Predictions, inside: Mask, scores: Scores) -> Self:
-        """Add up the answers of the papers `inside`, `(n_papers,)` bool; `scores` are of these alone."""
-        counts = np.bincount(answers.label_id[inside], minlength=answers.probabilities.shape[1])
-        return cls(
-            papers=int(inside.sum()),
-            label_papers=tuple(counts.tolist()),
-            score_sum=float(answers.score[inside].sum()),
-            scores=scores.as_json(),
-        )
-
     def __add__(self, other: Self) -> Self:
         scores = Scores.from_json(self.scores) + Scores.from_json(other.scores)
         return self.model_copy(
@@ -50,7 +36,7 @@ class PaperSlice(BaseModel):
         )
 
     def as_report(self, labels: LabelSet) -> dict[str, Any]:
-        """Return the slice's part of `report.json`; a slice without unseen true labels has no F1."""
+        """Return the part of `report.json`; papers without unseen true labels have no F1."""
         scores = Scores.from_json(self.scores).as_report(labels)
         shares = [count / self.papers for count in self.label_papers]
         return {

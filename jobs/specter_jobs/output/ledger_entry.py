@@ -1,0 +1,93 @@
+"""The entries of the ledger: what a finished shard was made of, and what came out."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from specter_batch.metrics.f1 import N_SCORE_BINS
+from specter_batch.metrics.scores import Scores
+from specter_jobs.output.title_only import TitleOnlySums
+
+
+class OutputFile(BaseModel):
+    """A finished file below the output folder."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    rows: int
+    size: int
+    sha256: str
+
+
+class LedgerEntry(BaseModel):
+    """A finished shard: what it was made of, what came out, and the sums for the report."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    shard: str
+    file: str
+    start: int
+    rows: int
+    content: str
+    binding: str
+    model: str
+    labels: OutputFile
+    reused: int
+    rejects: OutputFile | None
+    rejects_by_reason: dict[str, int]
+    scores: dict[str, Any]
+    unknown_labels: int
+    language_undecided: int = 0
+    label_papers: list[int]
+    bin_papers: list[int]
+    score_sum: float
+    title_only: TitleOnlySums | None = None
+    seconds: float
+    model_seconds: float = 0.0
+
+    @property
+    def files(self) -> list[OutputFile]:
+        """The files of the shard."""
+        return [self.labels] + ([self.rejects] if self.rejects else [])
+
+    @property
+    def rejected(self) -> int:
+        """Rows that were not labelled."""
+        return sum(self.rejects_by_reason.values())
+
+    @property
+    def model_wait_share(self) -> float | None:
+        """Share of the shard's time in which the model was not at work; None when it had nothing to do."""
+        asked = self.labels.rows > self.reused
+        return max(1 - self.model_seconds / self.seconds, 0.0) if asked and self.seconds else None
+
+    @property
+    def adds_up(self) -> bool:
+        """Whether the sums can be those of the files; an entry that was edited by hand seldom passes."""
+        n_labels, labelled = len(self.label_papers), self.labels.rows
+        parts = [(labelled, self.label_papers, self.score_sum, self.scores)]
+        if self.title_only is not None:
+            part = self.title_only
+            parts.append((part.papers, list(part.label_papers), part.score_sum, part.scores))
+        return (
+            labelled + self.rejected == self.rows
+            and self.rejected == (self.rejects.rows if self.rejects else 0)
+            and 0 <= self.reused <= labelled
+            and 0 <= self.unknown_labels <= labelled
+            and sum(self.bin_papers) == labelled
+            and len(self.bin_papers) == N_SCORE_BINS
+            and all(
+                0 <= papers <= labelled
+                and len(by_label) == n_labels
+                and sum(by_label) == papers
+                and min(by_label, default=0) >= 0
+                and 0 <= score_sum <= papers + 1e-6
+                and Scores.fits(scores, n_labels=n_labels, papers=papers)
+                for papers, by_label, score_sum, scores in parts
+            )
+        )
+
+    def tallies(self) -> Scores:
+        """Return the shard's scores."""
+        return Scores.from_json(self.scores)

@@ -1,0 +1,67 @@
+"""Cuts the input of a night into shards, the same way every time."""
+
+import numpy as np
+
+from specter_batch.errors import PaperSchemaError
+from specter_batch.inputs.inventory import InputInventory, InputPath
+from specter_batch.papers.columns import PaperColumns
+from specter_batch.papers.parquet import WRITTEN_BY_EMBED, is_from_embed, open_parquet
+from specter_batch.storage.location import in_parallel
+from specter_batch.storage.stored_names import storable
+from specter_jobs.plan.shards import FailedInput, InputFile, Plan, Shard
+
+
+def plan_shards(inventory: InputInventory, *, columns: PaperColumns, shard_rows: int) -> Plan:
+    """Read the footers and cut every file into shards.
+
+    A file that cannot be read as papers is set aside with its error; the others go on. A night without any row gets one
+    shard of no rows, so that its labels are a file with all columns and not an empty folder.
+
+    Raises:
+        PaperSchemaError: No file can be read; the message is the first one's.
+    """
+
+    def look_at(file: InputPath) -> InputFile | FailedInput | None:
+        where = storable(str(file.path))
+        try:
+            with open_parquet(file.path) as parquet:
+                if is_from_embed(parquet.schema_arrow):
+                    return None
+                resolved, label_problem = columns.resolve_without_need_of_labels(
+                    parquet.schema_arrow, where=where, partitions=file.partitions
+                )
+                sizes = [parquet.metadata.row_group(i).num_rows for i in range(parquet.num_row_groups)]
+        except PaperSchemaError as error:
+            return FailedInput(name=file.name, error=storable(str(error)))
+        starts = tuple(int(start) for start in np.cumsum([0, *sizes]))
+        used = {name: value for name, value in file.partitions.items() if name in resolved.values()}
+        return InputFile(
+            path=file.path,
+            name=file.name,
+            columns=resolved,
+            group_starts=starts,
+            partitions=used,
+            label_problem=label_problem,
+        )
+
+    found = list(in_parallel(look_at, inventory.files))
+    files = [file for file in found if isinstance(file, InputFile)]
+    failed = [file for file in found if isinstance(file, FailedInput)]
+    failed += [FailedInput(name=name, error=error) for name, error in inventory.failed.items()]
+    embeddings = [file.name for file, seen in zip(inventory.files, found, strict=True) if seen is None]
+    if not files and not failed:
+        raise PaperSchemaError(f"{inventory.root}: holds only {WRITTEN_BY_EMBED}; give a folder or file of papers")
+    if not files:
+        raise PaperSchemaError(failed[0].error)
+    shards = tuple(
+        Shard(file=file, start=start, rows=min(shard_rows, file.rows - start))
+        for file in files
+        for start in range(0, file.rows, shard_rows)
+    )
+    shards = shards or (Shard(file=files[0], start=0, rows=0),)
+    return Plan(
+        files=tuple(files),
+        failed=tuple(failed),
+        shards=shards,
+        ignored={**inventory.ignored, **dict.fromkeys(embeddings, WRITTEN_BY_EMBED)},
+    )

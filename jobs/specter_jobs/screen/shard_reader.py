@@ -1,0 +1,83 @@
+"""Reads shards of papers, in order and without decoding a row group twice."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+
+from specter_batch.errors import PaperSchemaError, ShardError, StorageError
+from specter_batch.papers.columns import PAPER_SCHEMA
+from specter_batch.papers.parquet import PaperBatch, open_parquet, read_papers
+from specter_jobs.plan.shards import InputFile, Shard
+
+# Rows decoded at once while a shard is gathered.
+READ_ROWS = 2048
+
+
+class ShardReader:
+    """Reads shards; the next shard of the same file goes on where the last one ended.
+
+    A parquet row group can only be decoded from its beginning, so a row group larger than a shard is streamed once
+    over its shards instead of being decoded again for each.
+    """
+
+    def __init__(self) -> None:
+        self._file: InputFile | None = None
+        self._batches: Iterator[PaperBatch] = iter(())
+        self._rest: PaperBatch | None = None
+        self._position = 0
+
+    def read(self, shard: Shard) -> PaperBatch:
+        """Return the shard's papers.
+
+        Raises:
+            ShardError: The file is gone, changed its size, or cannot be decoded here.
+        """
+        try:
+            return self._read(shard)
+        except (PaperSchemaError, StorageError) as error:
+            self._file = None
+            rows = f"rows {shard.start} to {shard.start + shard.rows}"
+            raise ShardError(f"{shard.file.path}: {rows} cannot be read: {error}; then rerun") from error
+
+    def _read(self, shard: Shard) -> PaperBatch:
+        group = shard.file.group_of(shard.start)
+        # By value: a shard that came from another process brings its own copy of the file.
+        if self._file != shard.file or not shard.file.group_starts[group] <= self._position <= shard.start:
+            parquet = open_parquet(shard.file.path)
+            if parquet.metadata.num_rows != shard.file.rows:
+                raise PaperSchemaError("the file changed while the job ran; leave it alone")
+            groups = list(range(group, parquet.num_row_groups))
+            self._batches = read_papers(
+                parquet,
+                shard.file.columns,
+                where=shard.file.name,
+                batch_rows=READ_ROWS,
+                row_groups=groups,
+                partitions=shard.file.partitions,
+            )
+            self._file, self._rest, self._position = shard.file, None, shard.file.group_starts[group]
+        self._take(shard.start - self._position)
+        papers = self._take(shard.rows)
+        if self._position == shard.file.rows:  # the decoder would hold the last row group's text once more
+            self._file, self._batches, self._rest = None, iter(()), None
+        return papers
+
+    def _take(self, rows: int) -> PaperBatch:
+        tables: list[pa.Table] = []
+        invalid: list[np.ndarray[tuple[int], np.dtype[np.bool_]]] = []
+        self._position += rows
+        while rows:
+            batch = self._rest or next(self._batches, None)
+            self._rest = None
+            if batch is None:
+                raise PaperSchemaError("the file ends before its footer says; write the file again")
+            if len(batch) > rows:
+                self._rest = PaperBatch(table=batch.table.slice(rows), invalid_unicode=batch.invalid_unicode[rows:])
+                batch = PaperBatch(table=batch.table.slice(0, rows), invalid_unicode=batch.invalid_unicode[:rows])
+            tables.append(batch.table)
+            invalid.append(batch.invalid_unicode)
+            rows -= len(batch)
+        if not tables:
+            return PaperBatch(table=PAPER_SCHEMA.empty_table(), invalid_unicode=np.zeros(0, dtype=np.bool_))
+        return PaperBatch(table=pa.concat_tables(tables), invalid_unicode=np.concatenate(invalid))
