@@ -82,3 +82,21 @@ def test_an_ignored_sigint_stays_ignored() -> None:
         signal.signal(signal.SIGINT, before)
     process.communicate()
     assert process.returncode == 4
+
+
+def test_memory_that_pyarrow_frees_goes_back_to_the_system_at_once() -> None:
+    body = """import pyarrow as pa
+        resident = lambda: int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE") >> 20
+        text = b"x" * (3 << 20)
+        pa.array([text])
+        before = resident()
+        arrays = [pa.array([text]) for _ in range(40)]
+        del arrays
+        print(resident() - before)"""
+    output, _ = run_with_cli(body).communicate()
+    assert int(output) < 30  # of 120 MB
+
+
+def test_the_delay_of_the_allocator_that_a_user_has_set_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MIMALLOC_PURGE_DELAY", "100")
+    assert run_with_cli("print(os.environ['MIMALLOC_PURGE_DELAY'])").communicate()[0] == "100\n"
