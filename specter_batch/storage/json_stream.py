@@ -1,8 +1,8 @@
 """One giant JSON value, streamed: the members of an object, or the items of a list.
 
-`json.load` would hold the whole file and its objects, ten times the file's size. `parse_value` over a sliding buffer
-parses one member at a time at the C scanner's speed and holds that member and the buffer only. It needs no further
-package (ijson is a C extension with its own event layer, and slower for whole members).
+`json.load` holds the whole file and its objects, five to eight times the size of the file. `JsonScanner` parses one
+member at a time out of a sliding buffer and holds only these two. ijson needs as little memory, but a damaged member
+ends the file for it (`benchmarks/json_streams.py`, `docs/benchmarks.md`).
 """
 
 import codecs

@@ -1,5 +1,6 @@
 """Benchmarks that look inside the job, each run whole on little input: they break when what they look at moves."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -48,3 +49,14 @@ def test_many_shards_goes_through_every_stage_at_every_size(tiny_bundle: Path, t
 def test_many_papers_decides_with_and_without_an_earlier_night(tmp_path: Path) -> None:
     page = printed("many_papers.py", tmp_path / "work", "20000")
     assert [line.split(" | ")[1] for line in page.splitlines()[2:]] == ["first", "99 % known"]
+
+
+def test_json_streams_reads_every_paper_and_names_what_damages_cost(tmp_path: Path) -> None:
+    papers, works = tmp_path / "papers.json", tmp_path / "works.json"
+    papers.write_text(json.dumps({"a": {"title": "One"}, "b": {"title": "Two"}}))
+    works.write_text(json.dumps({"message": {"items": [{"title": ["One"]}]}}))
+    page = printed("json_streams.py", tmp_path / "work", papers, works, "--megabytes", "0.01", "--rounds", "1")
+    speeds, _, damages = page.partition("| damage |")
+    assert speeds.count(" | ours | ") == speeds.count(" | json.load | ") == 2
+    assert "| a number of 5,000 digits | 20,001 papers, the damaged one as {'title': 'a', 'n': inf} |" in damages
+    assert "| a missing comma | 10,000 papers, then PaperSchemaError: not valid JSON at character" in damages
