@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from specter_batch.metrics.score_report import LabelF1, ReliabilityBin
 from specter_batch.papers.labels import LabelSet
 
 Floats = npt.NDArray[np.float64]
@@ -129,18 +130,18 @@ class Tally:
             and (self.bin_score <= self.bin_papers + 1e-6).all()
         )
 
-    def reliability(self) -> list[dict[str, Any]]:
-        """Return the points of a reliability diagram, a score bin each; figures are None in a bin without papers."""
-        return [
-            {
-                "from": i / N_SCORE_BINS,
-                "to": (i + 1) / N_SCORE_BINS,
-                "papers": int(papers),
-                "accuracy": float(self.bin_correct[i] / papers) if papers else None,
-                "mean_score": float(self.bin_score[i] / papers) if papers else None,
-            }
+    def reliability(self) -> tuple[ReliabilityBin, ...]:
+        """Return the points of a reliability diagram, one for each score bin."""
+        return tuple(
+            ReliabilityBin(
+                start=i / N_SCORE_BINS,
+                end=(i + 1) / N_SCORE_BINS,
+                papers=int(papers),
+                accuracy=float(self.bin_correct[i] / papers) if papers else None,
+                mean_score=float(self.bin_score[i] / papers) if papers else None,
+            )
             for i, papers in enumerate(self.bin_papers)
-        ]
+        )
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "Tally":
@@ -155,18 +156,6 @@ class Tally:
             bin_correct=np.array(value["bin_correct"], dtype=np.int64),
             bin_score=np.array(value["bin_score"], dtype=np.float64),
         )
-
-
-@dataclass(frozen=True, kw_only=True)
-class LabelF1:
-    """Precision, recall and F1 of one label, and how many papers truly bear it."""
-
-    label: str
-    precision: float
-    recall: float
-    f1: float
-    support: int
-    predicted: int
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
 """The scores of labelled papers as a report: the same words for `evaluate` and for the nightly job."""
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from specter_batch.display import markdown_text
 from specter_batch.metrics.f1 import F1Report, Tally
+from specter_batch.metrics.score_report import ScoreReport
 from specter_batch.papers.labels import LabelSet
 from specter_batch.papers.text import TEXT_TEMPLATE, normalised_text_hash, paper_text
 
@@ -97,72 +98,71 @@ class Scores:
         tallies = (scores.unseen, scores.seen)
         return all(tally.adds_up for tally in tallies) and sum(int(t.confusion.sum()) for t in tallies) <= papers
 
-    def as_report(self, labels: LabelSet) -> dict[str, Any]:
-        """Return the scores' part of `report.json`; `macro_f1` is None when no unseen paper has a label."""
+    def as_report(self, labels: LabelSet) -> ScoreReport:
+        """Return the scores' part of a report; `macro_f1` is None when no unseen paper has a label."""
         unseen = F1Report.from_tally(self.unseen, labels)
-        seen = int(self.seen.confusion.sum())
         everything = F1Report.from_tally(self.unseen + self.seen, labels)
         scored = unseen.papers > 0
-        return {
-            "macro_f1": unseen.macro_f1 if scored else None,
-            "micro_f1": unseen.micro_f1 if scored else None,
-            "weighted_f1": unseen.weighted_f1 if scored else None,
-            "accuracy": unseen.accuracy if scored else None,
-            "expected_calibration_error": unseen.expected_calibration_error if scored else None,
-            "scored_papers": unseen.papers,
-            "seen_in_training": seen,
-            "macro_f1_with_seen": everything.macro_f1 if everything.papers else None,
-            "weighted_f1_with_seen": everything.weighted_f1 if everything.papers else None,
-            "accuracy_with_seen": everything.accuracy if everything.papers else None,
-            "per_label": [asdict(label) for label in unseen.per_label],
-            "confusion": [list(row) for row in unseen.confusion],
-            "reliability": self.unseen.reliability(),
-            "labels": list(labels),
-        }
+        return ScoreReport(
+            macro_f1=unseen.macro_f1 if scored else None,
+            micro_f1=unseen.micro_f1 if scored else None,
+            weighted_f1=unseen.weighted_f1 if scored else None,
+            accuracy=unseen.accuracy if scored else None,
+            expected_calibration_error=unseen.expected_calibration_error if scored else None,
+            scored_papers=unseen.papers,
+            seen_in_training=int(self.seen.confusion.sum()),
+            macro_f1_with_seen=everything.macro_f1 if everything.papers else None,
+            weighted_f1_with_seen=everything.weighted_f1 if everything.papers else None,
+            accuracy_with_seen=everything.accuracy if everything.papers else None,
+            per_label=unseen.per_label,
+            confusion=unseen.confusion,
+            reliability=self.unseen.reliability(),
+            labels=labels.names,
+        )
 
 
-def scores_markdown(report: dict[str, Any]) -> str:
+def scores_markdown(report: ScoreReport) -> str:
     """Render the scores' part of a report as Markdown."""
-    if report["macro_f1"] is None:
+    if report.macro_f1 is None:
         return headline_markdown(report)
     figures = (
-        f"Micro F1 {report['micro_f1']:.4f}, weighted F1 {report['weighted_f1']:.4f}, accuracy "
-        f"{report['accuracy']:.4f}, expected calibration error {report['expected_calibration_error']:.4f}.\n"
+        f"Micro F1 {report.micro_f1:.4f}, weighted F1 {report.weighted_f1:.4f}, accuracy "
+        f"{report.accuracy:.4f}, expected calibration error {report.expected_calibration_error:.4f}.\n"
     )
     return "\n".join((headline_markdown(report), figures, label_tables_markdown(report)))
 
 
-def headline_markdown(report: dict[str, Any], *, interval: str = "") -> str:
-    """Say the macro F1, its interval where there is one, and what was left out of it."""
-    if report["macro_f1"] is None:
-        seen = report["seen_in_training"]
+def headline_markdown(report: ScoreReport, *, interval: str = "") -> str:
+    """Render the macro F1, its interval if there is one, and how many papers it leaves out."""
+    seen = report.seen_in_training
+    if report.macro_f1 is None:
         return f"No unseen paper had a label, so there is no F1 ({seen} labelled papers were in the training data).\n"
     return (
-        f"**Macro F1 {report['macro_f1']:.4f}**{interval} over {report['scored_papers']:,} labelled papers that were "
-        f"not in the training data; {report['seen_in_training']:,} that were are left out "
-        f"(macro F1 with them {report['macro_f1_with_seen']:.4f}).\n"
+        f"**Macro F1 {report.macro_f1:.4f}**{interval} over {report.scored_papers:,} labelled papers that were "
+        f"not in the training data; {seen:,} that were are left out "
+        f"(macro F1 with them {report.macro_f1_with_seen:.4f}).\n"
     )
 
 
-def label_tables_markdown(report: dict[str, Any]) -> str:
+def label_tables_markdown(report: ScoreReport) -> str:
     """Render the table of the labels and the confusion matrix."""
-    numbers = range(len(report["labels"]))
+    numbers = range(len(report.labels))
     lines = [
         "| label | F1 | precision | recall | papers | predicted |",
         "|---|---:|---:|---:|---:|---:|",
         *(
-            f"| {markdown_text(row['label'])} | {row['f1']:.4f} | {row['precision']:.4f} | {row['recall']:.4f} "
-            f"| {row['support']:,} | {row['predicted']:,} |"
-            for row in report["per_label"]
+            f"| {markdown_text(row.label)} | {row.f1:.4f} | {row.precision:.4f} | {row.recall:.4f} "
+            f"| {row.support:,} | {row.predicted:,} |"
+            for row in report.per_label
         ),
         "",
         "Confusion matrix: a row per true label, a column per predicted one, in the order of the table.",
         "",
         "| true \\ predicted |" + "".join(f" {i} |" for i in numbers),
-        "|---|" + "---:|" * len(report["labels"]),
+        "|---|" + "---:|" * len(report.labels),
         *(
-            f"| {i} {markdown_text(name)} |" + "".join(f" {cell or '·'} |" for cell in report["confusion"][i])
-            for i, name in enumerate(report["labels"])
+            f"| {i} {markdown_text(name)} |" + "".join(f" {cell or '·'} |" for cell in report.confusion[i])
+            for i, name in enumerate(report.labels)
         ),
     ]
     return "\n".join(lines) + "\n"

@@ -5,11 +5,11 @@ What comes from data passes through `Markup.format`, which escapes it.
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from markupsafe import Markup
 
 from specter_batch.metrics.f1 import wilson
+from specter_batch.metrics.score_report import ReliabilityBin
 from specter_batch.report.svg import LETTER, Plot, nice_ticks, picture, shortened, text
 
 # Beyond this a name a row is too small to read; the table of confusions names the pairs instead.
@@ -63,22 +63,22 @@ def heat_map(confusion: Sequence[Sequence[int]], labels: Sequence[str]) -> Marku
     return picture(width, height, [frame, *parts], "Confusion matrix")
 
 
-def reliability(bins: Sequence[Mapping[str, Any]]) -> Markup:
+def reliability(bins: Sequence[ReliabilityBin]) -> Markup:
     """Draw accuracy over mean score by bin, with 95 % intervals of Wilson 1927; the diagonal is perfect calibration."""
     plot = Plot(width=420, height=340, x_range=(0, 1), y_range=(0, 1))
     parts = plot.axes("mean score", "accuracy", x_ticks=_FIFTHS, y_ticks=_FIFTHS)
     parts.append(plot.line([(0, 0), (1, 1)], "diagonal"))
-    filled = [one for one in bins if one["papers"]]
-    most = max((one["papers"] for one in filled), default=1)
-    for one in filled:
-        low, high = wilson(one["accuracy"], one["papers"])
-        x = one["mean_score"]
-        parts.append(plot.line([(x, low), (x, high)], "whisker"))
-    parts.append(plot.line([(one["mean_score"], one["accuracy"]) for one in filled], "curve"))
-    for one in filled:
-        radius = 2.5 + 4.5 * math.sqrt(one["papers"] / most)
-        about = f"{one['papers']:,} papers: mean score {one['mean_score']:.3f}, accuracy {one['accuracy']:.3f}"
-        parts.append(plot.dot(one["mean_score"], one["accuracy"], kind="now", radius=radius, title=about))
+    filled = [(one.mean_score, one.accuracy, one.papers) for one in bins if one.papers and one.accuracy is not None]
+    points = [(mean or 0.0, accuracy, papers) for mean, accuracy, papers in filled]
+    most = max((papers for _, _, papers in points), default=1)
+    for mean, accuracy, papers in points:
+        low, high = wilson(accuracy, papers)
+        parts.append(plot.line([(mean, low), (mean, high)], "whisker"))
+    parts.append(plot.line([(mean, accuracy) for mean, accuracy, _ in points], "curve"))
+    for mean, accuracy, papers in points:
+        radius = 2.5 + 4.5 * math.sqrt(papers / most)
+        about = f"{papers:,} papers: mean score {mean:.3f}, accuracy {accuracy:.3f}"
+        parts.append(plot.dot(mean, accuracy, kind="now", radius=radius, title=about))
     return plot.svg(parts, "Reliability diagram")
 
 

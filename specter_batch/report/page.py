@@ -1,12 +1,13 @@
 """What every page shares: its templates, how figures are written, and the rows of its tables of labels."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from dataclasses import dataclass
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from specter_batch.display import visible_text
+from specter_batch.metrics.score_report import LabelF1, ScoreReport
 from specter_batch.report import charts
 from specter_batch.storage.redaction import without_credentials
 
@@ -52,21 +53,63 @@ def _shown(value: object) -> object:
     return visible_text(without_credentials(value)) if isinstance(value, str) else value
 
 
-def label_rows(report: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the rows of the table of F1 by label: the scores of each, its bar, and whether it occurs at all."""
-    return [
-        row | {"f1_bar": charts.bar(row["f1"], kind="f1"), "occurs": row["support"] + row["predicted"] > 0}
-        for row in report["per_label"]
-    ]
+@dataclass(frozen=True, kw_only=True)
+class LabelRow:
+    """A row of the table of F1 by label.
+
+    Attributes:
+        scores: Scores of the label.
+        f1_bar: Its F1 as a bar.
+    """
+
+    scores: LabelF1
+    f1_bar: Markup
+
+    @property
+    def label(self) -> str:
+        """Name of the label."""
+        return self.scores.label
+
+    @property
+    def occurs(self) -> bool:
+        """Whether the label occurs among the true or the predicted labels."""
+        return self.scores.support + self.scores.predicted > 0
 
 
-def top_confusions(report: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the pairs of labels that are taken for one another most often, as rows of a table."""
-    labels = report["labels"]
+@dataclass(frozen=True, kw_only=True)
+class Confusion:
+    """Papers of one label that the model gave another label.
+
+    Attributes:
+        true: True label.
+        predicted: Label that the model gave.
+        papers: Number of papers.
+        share: Share of the papers that truly have the label.
+    """
+
+    true: str
+    predicted: str
+    papers: int
+    share: float
+
+
+def label_rows(report: ScoreReport) -> list[LabelRow]:
+    """Return the rows of the table of F1 by label, in the order of the labels."""
+    return [LabelRow(scores=scores, f1_bar=f1_bar(scores)) for scores in report.per_label]
+
+
+def f1_bar(scores: LabelF1) -> Markup:
+    """Draw the F1 of a label as a bar."""
+    return charts.bar(scores.f1, kind="f1")
+
+
+def top_confusions(report: ScoreReport) -> list[Confusion]:
+    """Return the pairs of labels that are confused most often, the most frequent pair first."""
+    labels = report.labels
     pairs = [
-        {"true": labels[i], "predicted": labels[j], "papers": count, "share": count / sum(row)}
-        for i, row in enumerate(report["confusion"])
+        Confusion(true=labels[i], predicted=labels[j], papers=count, share=count / sum(row))
+        for i, row in enumerate(report.confusion)
         for j, count in enumerate(row)
         if count and i != j
     ]
-    return sorted(pairs, key=lambda pair: -pair["papers"])[:N_CONFUSIONS]
+    return sorted(pairs, key=lambda pair: -pair.papers)[:N_CONFUSIONS]

@@ -142,10 +142,10 @@ def test_the_calibration_error_of_papers_that_are_all_right_is_what_their_score_
 
 def test_the_reliability_of_a_bin_is_its_papers_accuracy_and_mean_score() -> None:
     points = count([(0, 0, 0.91), (1, 0, 0.93), (2, 2, 0.05)]).reliability()
-    assert [point["papers"] for point in points] == [1, *[0] * 12, 2, 0]
-    assert (points[13]["accuracy"], points[13]["mean_score"]) == (0.5, pytest.approx(0.92))
-    assert (points[1]["accuracy"], points[1]["mean_score"]) == (None, None)
-    edges = [(point["from"], point["to"]) for point in points]
+    assert [point.papers for point in points] == [1, *[0] * 12, 2, 0]
+    assert (points[13].accuracy, points[13].mean_score) == (0.5, pytest.approx(0.92))
+    assert (points[1].accuracy, points[1].mean_score) == (None, None)
+    edges = [(point.start, point.end) for point in points]
     assert edges[0][0] == 0
     assert edges[-1][1] == 1
     assert [end for _, end in edges[:-1]] == [start for start, _ in edges[1:]]

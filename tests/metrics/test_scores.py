@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 
+from specter_batch.metrics.score_report import ScoreReport
 from specter_batch.metrics.scores import Scores, scores_markdown, seen_in_training
 from specter_batch.papers.labels import LabelSet
 from specter_batch.papers.text import normalised_text_hash
@@ -49,33 +50,33 @@ def test_hashes_above_the_signed_range_are_compared_exactly() -> None:
 def test_papers_trained_on_do_not_count_in_the_headline_figures() -> None:
     report = count(PAPERS).as_report(LABELS)
     alone = count(PAPERS[:4]).as_report(LABELS)
-    assert report["macro_f1"] == pytest.approx((1 / 2 + 2 / 3 + 0) / 3)
+    assert report.macro_f1 == pytest.approx((1 / 2 + 2 / 3 + 0) / 3)
     for figure in ("macro_f1", "micro_f1", "weighted_f1", "accuracy", "expected_calibration_error", "confusion"):
-        assert report[figure] == alone[figure]
-    assert (report["scored_papers"], report["seen_in_training"]) == (4, 2)
+        assert getattr(report, figure) == getattr(alone, figure)
+    assert (report.scored_papers, report.seen_in_training) == (4, 2)
 
 
 def test_the_macro_f1_with_papers_trained_on_is_told_apart() -> None:
     report = count(PAPERS).as_report(LABELS)
     unmarked = count(tuple((true, predicted, score, False) for true, predicted, score, _ in PAPERS))
     for figure in ("macro_f1", "weighted_f1", "accuracy"):
-        assert report[f"{figure}_with_seen"] == pytest.approx(unmarked.as_report(LABELS)[figure])
-    assert report["macro_f1_with_seen"] > report["macro_f1"]
+        assert getattr(report, f"{figure}_with_seen") == pytest.approx(getattr(unmarked.as_report(LABELS), figure))
+    assert (report.macro_f1_with_seen or 0) > (report.macro_f1 or 0)
 
 
 def test_scores_of_parts_add_up_to_those_of_the_whole() -> None:
     total = count(PAPERS[:1]) + count(PAPERS[1:5]) + count(PAPERS[5:]) + Scores.empty(len(LABELS))
     whole = count(PAPERS).as_report(LABELS)
-    error = whole.pop("expected_calibration_error")
     report = total.as_report(LABELS)
-    assert report.pop("expected_calibration_error") == pytest.approx(error)
-    assert report == whole
+    assert report.expected_calibration_error == pytest.approx(whole.expected_calibration_error)
+    same_error = {"expected_calibration_error": whole.expected_calibration_error}
+    assert report.model_copy(update=same_error) == whole
 
 
 def test_papers_that_were_all_trained_on_give_no_f1() -> None:
     report = count(PAPERS[4:]).as_report(LABELS)
-    assert report["macro_f1"] is report["accuracy"] is report["expected_calibration_error"] is None
-    assert report["macro_f1_with_seen"] == 1.0
+    assert report.macro_f1 is report.accuracy is report.expected_calibration_error is None
+    assert report.macro_f1_with_seen == 1.0
     assert scores_markdown(report) == (
         "No unseen paper had a label, so there is no F1 (2 labelled papers were in the training data).\n"
     )
@@ -83,14 +84,14 @@ def test_papers_that_were_all_trained_on_give_no_f1() -> None:
 
 def test_no_papers_give_no_f1_at_all() -> None:
     report = Scores.empty(len(LABELS)).as_report(LABELS)
-    assert report["macro_f1"] is report["macro_f1_with_seen"] is None
-    assert (report["scored_papers"], report["seen_in_training"]) == (0, 0)
+    assert report.macro_f1 is report.macro_f1_with_seen is None
+    assert (report.scored_papers, report.seen_in_training) == (0, 0)
 
 
 @pytest.mark.parametrize("scores", [count(PAPERS), Scores.empty(len(LABELS))], ids=["papers", "no papers"])
 def test_a_report_survives_json(scores: Scores) -> None:
     report = scores.as_report(LABELS)
-    assert json.loads(json.dumps(report, allow_nan=False)) == report
+    assert ScoreReport.model_validate_json(json.dumps(report.model_dump(), allow_nan=False)) == report
 
 
 def test_the_markdown_leads_with_the_macro_f1_and_what_it_leaves_out() -> None:

@@ -1,5 +1,6 @@
 import pytest
 
+from specter_batch.metrics.score_report import ReliabilityBin
 from specter_batch.report import charts
 from specter_batch.report.svg import MAX_NAME, nice_ticks
 from support.drawings import elements, points
@@ -86,9 +87,9 @@ def test_names_are_escaped_in_texts_and_titles() -> None:
 
 def test_a_reliability_curve_has_a_point_for_every_bin_with_papers() -> None:
     bins = [
-        {"papers": 0, "accuracy": None, "mean_score": None},
-        {"papers": 4, "accuracy": 0.5, "mean_score": 0.5},
-        {"papers": 100, "accuracy": 1.0, "mean_score": 0.9},
+        ReliabilityBin(start=0, end=0.3, papers=0, accuracy=None, mean_score=None),
+        ReliabilityBin(start=0.3, end=0.6, papers=4, accuracy=0.5, mean_score=0.5),
+        ReliabilityBin(start=0.6, end=1, papers=100, accuracy=1.0, mean_score=0.9),
     ]
     svg = charts.reliability(bins)
     few, many = elements(svg, "circle")
@@ -102,7 +103,7 @@ def test_a_reliability_curve_has_a_point_for_every_bin_with_papers() -> None:
 
 
 def test_calibrated_scores_lie_on_the_diagonal() -> None:
-    bins = [{"papers": 10, "accuracy": x, "mean_score": x} for x in (0.2, 0.6, 1.0)]
+    bins = [ReliabilityBin(start=x - 0.1, end=x, papers=10, accuracy=x, mean_score=x) for x in (0.2, 0.6, 1.0)]
     svg = charts.reliability(bins)
     ((start, end),) = points(svg, "diagonal")
     slope = (end[1] - start[1]) / (end[0] - start[0])

@@ -1,36 +1,38 @@
-from typing import Any
-
 import pytest
 from jinja2 import UndefinedError
 from markupsafe import Markup
 
-from specter_batch.report.page import N_CONFUSIONS, label_rows, page_environment, top_confusions
+from specter_batch.metrics.score_report import LabelF1, ScoreReport
+from specter_batch.report.page import N_CONFUSIONS, Confusion, label_rows, page_environment, top_confusions
 
-REPORT: dict[str, Any] = {
-    "labels": ["art", "law", "music"],
-    "confusion": [[5, 3, 2], [0, 4, 0], [0, 0, 0]],
-    "per_label": [
-        {"label": "art", "f1": 2 / 3, "precision": 1.0, "recall": 0.5, "support": 10, "predicted": 5},
-        {"label": "law", "f1": 0.7, "precision": 4 / 7, "recall": 1.0, "support": 4, "predicted": 7},
-        {"label": "music", "f1": 0.0, "precision": 0.0, "recall": 0.0, "support": 0, "predicted": 0},
-    ],
-}
+REPORT = ScoreReport(
+    macro_f1=0.45,
+    scored_papers=14,
+    seen_in_training=0,
+    labels=("art", "law", "music"),
+    confusion=((5, 3, 2), (0, 4, 0), (0, 0, 0)),
+    per_label=(
+        LabelF1(label="art", f1=2 / 3, precision=1.0, recall=0.5, support=10, predicted=5),
+        LabelF1(label="law", f1=0.7, precision=4 / 7, recall=1.0, support=4, predicted=7),
+        LabelF1(label="music", f1=0.0, precision=0.0, recall=0.0, support=0, predicted=0),
+    ),
+)
 
 
 def test_confusions_stand_with_the_most_frequent_first() -> None:
     assert top_confusions(REPORT) == [
-        {"true": "art", "predicted": "law", "papers": 3, "share": 0.3},
-        {"true": "art", "predicted": "music", "papers": 2, "share": 0.2},
+        Confusion(true="art", predicted="law", papers=3, share=0.3),
+        Confusion(true="art", predicted="music", papers=2, share=0.2),
     ]
 
 
 def test_only_the_most_frequent_confusions_are_named() -> None:
-    labels = [str(i) for i in range(10)]
-    assert len(top_confusions({"labels": labels, "confusion": [[1] * 10] * 10})) == N_CONFUSIONS
+    report = REPORT.model_copy(update={"labels": tuple(map(str, range(10))), "confusion": ((1,) * 10,) * 10})
+    assert len(top_confusions(report)) == N_CONFUSIONS
 
 
 def test_a_label_that_does_not_occur_is_marked() -> None:
-    assert [row["occurs"] for row in label_rows(REPORT)] == [True, True, False]
+    assert [row.occurs for row in label_rows(REPORT)] == [True, True, False]
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def report_of(
     counts = np.bincount(predicted, minlength=len(names))
     failed = failed_shards or {}
     report: dict[str, Any] = {
-        **tallies.as_report(names),
+        **tallies.as_report(names).model_dump(mode="json"),
         "unknown_labels": 0,
         "labels_not_read": None,
         "reuse": None,

@@ -37,7 +37,7 @@ class TitleOnlySums(BaseModel):
 
     def as_report(self, labels: LabelSet) -> dict[str, Any]:
         """Return the part of `report.json`; papers without unseen true labels have no F1."""
-        scores = Scores.from_json(self.scores).as_report(labels)
+        scores = Scores.from_json(self.scores).as_report(labels).model_dump()
         shares = [count / self.papers for count in self.label_papers]
         return {
             "papers": self.papers,

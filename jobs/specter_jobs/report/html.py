@@ -1,13 +1,16 @@
 """The night's report as one page that needs no network, no script and no file beside it."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from jinja2 import Template
+from markupsafe import Markup
 
+from specter_batch.metrics.score_report import ScoreReport
 from specter_batch.report import charts
-from specter_batch.report.page import label_rows, page_environment, top_confusions
+from specter_batch.report.page import LabelRow, f1_bar, page_environment, top_confusions
 from specter_jobs.output.ledger_entry import LedgerEntry
 from specter_jobs.plan.workload import reuse_sentences
 from specter_jobs.report.drift import PSI_LARGE, PSI_NOTABLE, previous_sentence
@@ -33,16 +36,17 @@ def night_html(report: Mapping[str, Any], manifest: Mapping[str, Any], entries: 
         manifest: `manifest.json`.
         entries: Ledger entries of the finished shards, in the plan's order.
     """
-    scored = report["scored_papers"] > 0
+    scores = ScoreReport.model_validate(report)
+    scored = scores.scored_papers > 0
     return _template().render(
         report=report,
         manifest=manifest,
         sides={name: side for name, side in report["drift"].items() if side is not None},
         verdict=_verdict(report),
         labels=_label_rows(report),
-        confusions=top_confusions(report),
-        heat_map=charts.heat_map(report["confusion"], report["labels"]) if scored else None,
-        reliability=charts.reliability(report["reliability"]) if scored else None,
+        confusions=top_confusions(scores),
+        heat_map=charts.heat_map(scores.confusion, scores.labels) if scored else None,
+        reliability=charts.reliability(scores.reliability) if scored else None,
         histogram=_histogram(report),
         timeline=timeline(_spans(entries)) if entries else None,
         slowest=sorted(entries, key=lambda entry: -entry.seconds)[:N_SLOWEST],
@@ -77,27 +81,45 @@ def _verdict(report: Mapping[str, Any]) -> dict[str, str]:
     return {"kind": "good", "text": f"Every row is accounted for{kept}"}
 
 
-def _label_rows(report: Mapping[str, Any]) -> list[dict[str, Any]]:
+@dataclass(frozen=True, kw_only=True)
+class NightLabelRow(LabelRow):
+    """What is known of a label: its scores, and its share of the papers here and in what the night is compared with.
+
+    Attributes:
+        papers: Number of papers that were given the label.
+        share: Their share of all papers with a label.
+        others: `reference` or `previous` -> the label's share there; None where the label is not known.
+        share_bar: The shares as a bar.
+    """
+
+    papers: int
+    share: float
+    others: Mapping[str, float | None]
+    share_bar: Markup
+
+
+def _label_rows(report: Mapping[str, Any]) -> list[NightLabelRow]:
     """Gather what is known of each label, the most frequent first; bars are drawn against the largest share."""
     sides = {name: side["label_shares"] for name, side in report["drift"].items() if side is not None}
     everything = [*report["label_shares"].values(), *(share for side in sides.values() for share in side.values())]
     most = max(everything, default=0.0) or 1.0
     rows = []
-    for scores in label_rows(report):
-        name = scores["label"]
+    for scores in ScoreReport.model_validate(report).per_label:
+        name = scores.label
         share = report["label_shares"][name]
         others = {side: shares.get(name) for side, shares in sides.items()}
         marks = {side: other / most for side, other in others.items() if other is not None}
         rows.append(
-            scores
-            | {
-                "papers": report["label_papers"][name],
-                "share": share,
-                "others": others,
-                "share_bar": charts.bar(share / most, marks=marks),
-            }
+            NightLabelRow(
+                scores=scores,
+                f1_bar=f1_bar(scores),
+                papers=report["label_papers"][name],
+                share=share,
+                others=others,
+                share_bar=charts.bar(share / most, marks=marks),
+            )
         )
-    return sorted(rows, key=lambda row: -row["papers"])
+    return sorted(rows, key=lambda row: -row.papers)
 
 
 def _histogram(report: Mapping[str, Any]) -> Any:

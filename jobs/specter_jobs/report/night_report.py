@@ -13,6 +13,7 @@ import numpy as np
 
 from specter_batch.display import markdown_text
 from specter_batch.metrics.f1 import N_SCORE_BINS
+from specter_batch.metrics.score_report import ScoreReport
 from specter_batch.metrics.scores import Scores, scores_markdown
 from specter_batch.model.bundle import ModelBundle
 from specter_jobs.output.dump_account import DumpAccount
@@ -56,7 +57,7 @@ def night_report(
     slices = [entry.title_only for entry in entries if entry.title_only is not None]
     bin_papers = np.sum([np.zeros(N_SCORE_BINS, np.int64), *(np.array(e.bin_papers) for e in entries)], axis=0)
     return {
-        **scores.as_report(labels),
+        **scores.as_report(labels).model_dump(mode="json"),
         "unknown_labels": sum(entry.unknown_labels for entry in entries),
         "language_undecided": sum(entry.language_undecided for entry in entries),
         "rows": {
@@ -154,7 +155,7 @@ def night_markdown(report: dict[str, Any]) -> str:
     if report["reuse"]:
         lines += ["## Reuse", "", *(f"- {markdown_text(line)}." for line in reuse_sentences(report["reuse"])), ""]
     lines += ["## Gates", "", gates_markdown(report["gates"])]
-    lines += ["## Scores", "", scores_markdown(report)]
+    lines += ["## Scores", "", scores_markdown(ScoreReport.model_validate(report))]
     unknown = unknown_labels_sentence(report)
     lines += [f"{unknown}.", ""] if unknown else []
     if report["labels_not_read"]:

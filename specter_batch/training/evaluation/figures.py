@@ -57,7 +57,7 @@ def figures(
     """
     found = Predictions.from_logits(logits, temperature=temperature)
     scores = Scores.count(true, found.label_id, found.score, seen=seen, n_labels=len(labels))
-    report = scores.as_report(labels)
+    report = scores.as_report(labels).model_dump(mode="json")
     interval = macro_f1_interval(scores.unseen.confusion, seed=settings.seed)
     return {
         "macro_f1": report["macro_f1"],
@@ -117,4 +117,7 @@ def _uncalibrated(logits: npt.NDArray[Any], true: Ints, labels: LabelSet) -> dic
     predictions = Predictions.from_logits(logits, temperature=1.0)
     tally = Tally.count(true, predictions.label_id, predictions.score, n_labels=len(labels))
     error = F1Report.from_tally(tally, labels).expected_calibration_error
-    return {"expected_calibration_error": error if len(true) else None, "reliability": tally.reliability()}
+    return {
+        "expected_calibration_error": error if len(true) else None,
+        "reliability": [one.model_dump() for one in tally.reliability()],
+    }

@@ -1,6 +1,6 @@
 """An evaluation as files: JSON first, Markdown and a page as views of it, and the label of each paper."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 from jinja2 import Template
 
 from specter_batch.display import markdown_text
+from specter_batch.metrics.score_report import ReliabilityBin, ScoreReport
 from specter_batch.metrics.scores import headline_markdown, label_tables_markdown
 from specter_batch.papers.parquet_file import write_table
 from specter_batch.report import charts
@@ -56,17 +57,17 @@ def evaluation_markdown(report: Mapping[str, Any]) -> str:
         markdown_text(sentence) + "\n" for sentence in (*unscored_sentences(report), *_validation_warning(report))
     ]
     if report["macro_f1"] is None:
-        return "\n".join((title, "", *warning, headline_markdown(dict(report))))
+        return "\n".join((title, "", *warning, headline_markdown(ScoreReport.model_validate(report))))
     found = report["macro_f1_interval"]
     interval = f" ({100 * found['level']:.0f} % bootstrap interval {found['low']:.4f} to {found['high']:.4f})"
     return "\n".join(
         (
             title,
             "",
-            headline_markdown(dict(report), interval=interval),
+            headline_markdown(ScoreReport.model_validate(report), interval=interval),
             *warning,
             _figures_markdown(report),
-            label_tables_markdown(dict(report)),
+            label_tables_markdown(ScoreReport.model_validate(report)),
         )
     )
 
@@ -126,19 +127,24 @@ def _figures_markdown(report: Mapping[str, Any]) -> str:
 
 def evaluation_html(report: Mapping[str, Any]) -> str:
     """Render `report.html`."""
-    scored = report["scored_papers"] > 0
+    scores = ScoreReport.model_validate(report)
+    scored = scores.scored_papers > 0
     curve, point = report["risk_coverage"], report["operating_point"]
     return _template().render(
         report=report,
         verdict=_verdict(report),
-        labels=sorted(label_rows(report), key=lambda row: -row["support"]),
-        confusions=top_confusions(report),
-        heat_map=charts.heat_map(report["confusion"], report["labels"]) if scored else None,
-        before=charts.reliability(report["uncalibrated"]["reliability"]) if scored else None,
-        after=charts.reliability(report["reliability"]) if scored else None,
+        labels=sorted(label_rows(scores), key=lambda row: -row.scores.support),
+        confusions=top_confusions(scores),
+        heat_map=charts.heat_map(scores.confusion, scores.labels) if scored else None,
+        before=charts.reliability(_bins(report["uncalibrated"]["reliability"])) if scored else None,
+        after=charts.reliability(scores.reliability) if scored else None,
         histogram=charts.histogram(_score_shares(report), {}) if scored else None,
         curve=charts.risk_coverage(curve["points"], chosen=point["coverage"] if point else None) if curve else None,
     )
+
+
+def _bins(values: Sequence[Mapping[str, float | None]]) -> list[ReliabilityBin]:
+    return [ReliabilityBin.model_validate(value) for value in values]
 
 
 @cache

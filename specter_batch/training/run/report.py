@@ -8,6 +8,7 @@ from typing import Any
 from jinja2 import Environment
 from markupsafe import Markup
 
+from specter_batch.metrics.score_report import ScoreReport
 from specter_batch.report import charts
 from specter_batch.report.page import label_rows, page_environment, top_confusions
 from specter_batch.storage.files import write_text
@@ -31,7 +32,8 @@ def write_run_report(run_folder: Path, record: RunRecord) -> None:
 def _run_html(record: RunRecord, curves: Markup | None, *, name: str) -> str:
     training = record.training
     validation = training.get("validation", {})
-    whole = bool(validation.get("scored_papers"))  # earlier versions kept three figures of it
+    # Earlier versions kept three figures of it.
+    scores = ScoreReport.model_validate(validation) if validation.get("scored_papers") else None
     return (
         _environment()
         .get_template("run.html.j2")
@@ -42,10 +44,10 @@ def _run_html(record: RunRecord, curves: Markup | None, *, name: str) -> str:
             curves=curves,
             validation=validation,
             settings=_flat(training.get("settings", {})),
-            labels=sorted(label_rows(validation), key=lambda row: -row["support"]) if whole else None,
-            confusions=top_confusions(validation) if whole else None,
-            heat_map=charts.heat_map(validation["confusion"], validation["labels"]) if whole else None,
-            reliability=charts.reliability(validation["reliability"]) if whole else None,
+            labels=sorted(label_rows(scores), key=lambda row: -row.scores.support) if scores else None,
+            confusions=top_confusions(scores) if scores else None,
+            heat_map=charts.heat_map(scores.confusion, scores.labels) if scores else None,
+            reliability=charts.reliability(scores.reliability) if scores else None,
             risk_coverage=_risk_coverage(validation),
         )
     )
