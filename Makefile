@@ -9,7 +9,7 @@ DEVICE ?= cpu
 VOCABULARY ?= allenai/specter
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo scidocs test lint docs export bench wheel-trial clean
+.PHONY: help setup demo scidocs test lint docs export bench dist wheel-trial clean
 
 help: ## Print the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,9 +42,10 @@ scidocs: setup ## Fetch SciDocs with aws and make it ready to train on (SCIDOCS=
 test: setup ## Run every test.
 	$(BIN)/pytest
 
-lint: setup ## Check style, types and the arrows between the packages.
+lint: setup ## Check style, spelling, types and the arrows between the packages.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
@@ -68,8 +69,13 @@ bench: setup ## Time the job beside other ways to run the model: make bench PAPE
 	$(BIN)/python benchmarks/side_by_side.py $(or $(RUN),$(BENCH)/run) $(or $(BUNDLE),$(BENCH)/bundle) $(PAPERS) $(BENCH) --device $(DEVICE)
 	$(BIN)/python benchmarks/scaling.py $(or $(BUNDLE),$(BENCH)/bundle) $(PAPERS) $(BENCH) --device $(DEVICE)
 
-wheel-trial: setup ## Install the built wheel into an empty environment and classify the demo's night with it.
-	PYTHON=$(PYTHON) BUILD_PYTHON=$(BIN)/python DEMO=$(DEMO) .ci/wheel-trial
+# The wheel is made from the sdist, which shows that the sdist is whole.
+dist: setup ## Build sdist and wheel into dist/.
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist .
+
+wheel-trial: setup ## Install a wheel into an empty environment and classify the demo's night with it (WHEEL=file, else built).
+	PYTHON=$(PYTHON) BUILD_PYTHON=$(BIN)/python DEMO=$(DEMO) WHEEL=$(WHEEL) .ci/wheel-trial
 
 clean: ## Remove everything that make made, but for SciDocs.
 	rm -rf $(VENV) $(DEMO) $(BENCH) site build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
