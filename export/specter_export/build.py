@@ -16,6 +16,7 @@ from transformers import BertConfig
 from specter_batch import __version__
 from specter_batch.errors import ConfigError, ParityError
 from specter_batch.model.bundle import ModelBundle, file_sha256
+from specter_batch.model.card import ModelCard
 from specter_batch.model.device import Device, cuda_problem
 from specter_batch.model.encoding import TokenIds
 from specter_batch.model.external_data import external_data_files
@@ -30,7 +31,7 @@ from specter_batch.model.manifest import (
     GraphEntry,
     GraphParity,
 )
-from specter_batch.model.session import Graph
+from specter_batch.model.session import Graph, logits_alone
 from specter_batch.papers.text import paper_text
 from specter_batch.storage.files import write_json
 from specter_batch.storage.folder_swap import replace_folder, restore_folder
@@ -40,7 +41,7 @@ from specter_batch.training.run.folder import TrainingRun
 from specter_export.gate import Gate, gate_papers
 from specter_export.graph import export_reference
 from specter_export.optimize import GraphShape, optimize_fp16
-from specter_export.parity import ParityReport, logits_alone
+from specter_export.parity import ParityReport
 from specter_export.quantize import fit_deferral_margin, quantize
 from specter_export.recipe import REFERENCE_RECIPE, Recipe, load_recipe
 from specter_export.scratch import export_scratch
@@ -235,13 +236,7 @@ def _write_manifest(run: TrainingRun, folder: Path, graphs: Sequence[GraphEntry]
         format_version=FORMAT_VERSION,
         fingerprint="",
         created_by=f"specter-batch {__version__}",
-        encoder=run.record.encoder,
-        labels=run.record.labels,
-        text_template=run.record.text_template,
-        max_length=run.record.max_length,
-        pooling=run.record.pooling,
-        head=run.record.head,
-        temperature=run.record.temperature,
+        **{name: getattr(run.record, name) for name in ModelCard.model_fields},
         graphs=tuple(graphs),
         files=files,
         training=_provenance(run) | {"export_versions": {name: _version_of(name) for name in packages}},

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from specter_batch.metrics.f1 import F1Report, Ints, Tally, margins, softmax
 from specter_batch.model.encoding import TokenIds, pad_batch, plan_batches
-from specter_batch.model.session import Graph, Logits
+from specter_batch.model.session import Graph, Logits, logits_alone
 from specter_batch.papers.labels import LabelSet
 from specter_batch.papers.text import paper_text
 from specter_export.recipe import Tolerances
@@ -107,12 +107,6 @@ def compare(expected: Logits, found: Logits) -> ModeParity:
         label_flips=int(flipped.sum()),
         flip_margins=tuple(round(float(value), 4) for value in margins(expected[flipped])[:LISTED_FLIPS]),
     )
-
-
-def logits_alone(graph: Graph, token_ids: Sequence[TokenIds]) -> Logits:
-    """Return `(n, n_labels)`, one paper per call, as the job does on a CPU."""
-    row = np.zeros(1, dtype=np.int64)
-    return np.concatenate([graph.logits(pad_batch([ids], row)) for ids in token_ids])
 
 
 def check_graph(

@@ -12,9 +12,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from specter_batch.model.device import Device, usable_cpus
 from specter_batch.model.encoding import TokenIds
-from specter_batch.model.session import Graph
+from specter_batch.model.session import Graph, logits_alone
 from specter_export.graph_file import save_graph
-from specter_export.parity import logits_alone
 
 Floats = npt.NDArray[np.floating[Any]]
 

@@ -6,10 +6,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 
 from specter_batch.errors import BundleError
 from specter_batch.model.bundle_files import external_hashes, first_problem, unreadable
+from specter_batch.model.card import ModelCard
 from specter_batch.storage.folder_swap import set_aside
 
 FORMAT_VERSION = 1
@@ -64,7 +72,7 @@ class GraphEntry(_Frozen):
         return {**self.external_data, self.file: self.sha256}
 
     @model_serializer(mode="wrap")
-    def _as_before(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _as_before(self, dump: SerializerFunctionWrapHandler) -> dict[str, object]:
         """Leave `external_data` out where there is none, so that earlier versions can read the manifest."""
         fields = dump(self)
         if not self.external_data:
@@ -72,19 +80,21 @@ class GraphEntry(_Frozen):
         return dict(fields)
 
 
-class BundleManifest(_Frozen):
-    """`bundle.json`."""
+class BundleManifest(ModelCard):
+    """`bundle.json`.
+
+    Attributes:
+        format_version: Version of the bundle's layout.
+        fingerprint: Hash of all that can change an output.
+        created_by: The version that exported the bundle.
+        graphs: The ONNX graphs.
+        files: SHA-256 of each other file, by name.
+        training: How the model was trained.
+    """
 
     format_version: int
     fingerprint: str
     created_by: str
-    encoder: str
-    labels: tuple[str, ...]
-    text_template: str
-    max_length: int = Field(ge=2)
-    pooling: str
-    head: dict[str, Any]
-    temperature: float = Field(gt=0, allow_inf_nan=False)
     graphs: tuple[GraphEntry, ...]
     files: dict[str, str]
     training: dict[str, Any]

@@ -12,7 +12,7 @@ from specter_batch.errors import BundleError, ProviderError
 from specter_batch.model.bundle import ModelBundle
 from specter_batch.model.bundle_files import check_external_data, read_verified
 from specter_batch.model.device import PROVIDERS, Device, int8_saturates
-from specter_batch.model.encoding import EncodedBatch, pad_batch
+from specter_batch.model.encoding import EncodedBatch, TokenIds, pad_batch
 from specter_batch.model.external_data import external_data_files
 from specter_batch.model.manifest import GraphEntry
 from specter_batch.model.placement import RECORD_PLACEMENT, check_placement
@@ -213,3 +213,9 @@ def _described(node: Any) -> str:
 
 def _shown(shape: Sequence[Any]) -> str:
     return f"({', '.join(str(size) for size in shape)})"
+
+
+def logits_alone(graph: Graph, token_ids: Sequence[TokenIds]) -> Logits:
+    """Return `(n, n_labels)`, one paper per call."""
+    row = np.zeros(1, dtype=np.int64)
+    return np.concatenate([graph.logits(pad_batch([ids], row)) for ids in token_ids])

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from specter_batch.model.encoding import EncodedBatch, TokenIds
-from specter_batch.model.session import Logits
+from specter_batch.model.session import Logits, logits_alone
 from specter_batch.papers.text import TEXT_TEMPLATE
 from specter_batch.training.run.folder import TrainingRun
-from specter_export.parity import NO_LABEL, GatePapers, ParityReport, check_graph, compare, logits_alone, trap_texts
+from specter_export.parity import NO_LABEL, GatePapers, ParityReport, check_graph, compare, trap_texts
 from specter_export.recipe import Tolerances
 
 N_LABELS = 3

@@ -7,9 +7,8 @@ import pytest
 from specter_batch.model.bundle import ModelBundle
 from specter_batch.model.device import Device
 from specter_batch.model.encoding import TokenIds
-from specter_batch.model.session import Graph
+from specter_batch.model.session import Graph, logits_alone
 from specter_batch.training.demo.sample import make_papers
-from specter_export.parity import logits_alone
 from specter_export.probe import peaks
 from specter_export.quantize import float_matmuls
 from specter_export.smooth import QUIETEST, smooth

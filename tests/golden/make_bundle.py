@@ -21,7 +21,7 @@ from transformers import BertConfig, BertModel, BertTokenizerFast
 from specter_batch.model.bundle import ModelBundle
 from specter_batch.model.device import Device
 from specter_batch.model.predictions import OnnxClassifier
-from specter_batch.model.session import Graph
+from specter_batch.model.session import Graph, logits_alone
 from specter_batch.papers.text import paper_text
 from specter_batch.storage.files import write_json
 from specter_batch.training.demo.sample import make_papers, write_sample
@@ -29,7 +29,6 @@ from specter_batch.training.fit.config import TrainConfig
 from specter_batch.training.fit.trainer import train
 from specter_batch.training.papers.labelled import LabelledPapers, read_labelled
 from specter_export.build import build_bundle
-from specter_export.parity import logits_alone
 from specter_export.recipe import DEFAULT_RECIPES, load_recipe
 
 EXPECTED_FILE = "expected.json"

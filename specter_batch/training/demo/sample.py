@@ -16,18 +16,8 @@ import pyarrow.parquet as pq
 
 from specter_batch.errors import ConfigError
 from specter_batch.papers.columns import PAPER_SCHEMA
-from specter_batch.training.demo.sample_words import (
-    BACKGROUND,
-    COMORBIDITY,
-    CONCLUSION,
-    FOREIGN_ABSTRACTS,
-    METHODS,
-    RESULTS,
-    TITLES,
-    TOPICS,
-    UNICODE_TITLES,
-    Topic,
-)
+from specter_batch.training.demo.sentences import (BACKGROUND, COMORBIDITY, CONCLUSION, FOREIGN_ABSTRACTS, METHODS, RESULTS, TITLES, UNICODE_TITLES)
+from specter_batch.training.demo.topics import TOPICS, Topic
 
 Row = dict[str, str | None]
 

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from specter_batch.errors import BundleError
 from specter_batch.model.bundle import load_seen_texts
+from specter_batch.model.card import ModelCard
 from specter_batch.model.encoding import TextEncoder
 from specter_batch.model.manifest import REFERENCE_FILE, SEEN_TEXTS_FILE, TOKENIZER_FILE
 from specter_batch.papers.labels import LabelSet
@@ -22,18 +23,13 @@ CALIBRATION_FILE = "calibration.parquet"
 MODEL_TYPE = "specter-classifier"
 
 
-class RunRecord(BaseModel):
-    """`run.json`: written last, so a run folder that has it is complete."""
+class RunRecord(ModelCard):
+    """`run.json`: written last, so a run folder that has it is complete.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    Attributes:
+        training: How the model was trained: settings, data, versions and the log of its steps.
+    """
 
-    encoder: str
-    labels: tuple[str, ...]
-    text_template: str
-    max_length: int
-    pooling: str
-    head: dict[str, Any]
-    temperature: float
     training: dict[str, Any]
 
 
