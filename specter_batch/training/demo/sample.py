@@ -16,7 +16,16 @@ import pyarrow.parquet as pq
 
 from specter_batch.errors import ConfigError
 from specter_batch.papers.columns import PAPER_SCHEMA
-from specter_batch.training.demo.sentences import (BACKGROUND, COMORBIDITY, CONCLUSION, FOREIGN_ABSTRACTS, METHODS, RESULTS, TITLES, UNICODE_TITLES)
+from specter_batch.training.demo.sentences import (
+    BACKGROUND,
+    COMORBIDITY,
+    CONCLUSION,
+    FOREIGN_ABSTRACTS,
+    METHODS,
+    RESULTS,
+    TITLES,
+    UNICODE_TITLES,
+)
 from specter_batch.training.demo.topics import TOPICS, Topic
 
 Row = dict[str, str | None]

@@ -12,8 +12,8 @@ from rich.console import Console
 
 from specter_batch.errors import ConfigError, SpecterBatchError
 from specter_batch.storage.files import apply_umask, write_text
-from specter_batch.training.demo.sample import NIGHT_DIRT, write_sample
 from specter_batch.terminal import print_above
+from specter_batch.training.demo.sample import NIGHT_DIRT, write_sample
 from specter_batch.training.papers.labelled import read_labelled
 
 # Papers of the sample have about a hundred WordPieces; SPECTER itself takes 512.

@@ -10,11 +10,19 @@ from sklearn.metrics import f1_score
 from sklearn.svm import LinearSVC
 
 from specter_batch.errors import ConfigError
-from specter_batch.papers.labels import MESH
 from specter_batch.papers.columns import PAPER_SCHEMA, PaperColumns
-from specter_batch.papers.text import normalised_text_hash, paper_text
+from specter_batch.papers.labels import MESH
 from specter_batch.papers.parquet import open_parquet, read_papers
-from specter_batch.training.demo.sample import MIN_PAPERS, N_NIGHT_FILES, NIGHT_DIRT, Row, SamplePaths, make_papers, write_sample
+from specter_batch.papers.text import normalised_text_hash, paper_text
+from specter_batch.training.demo.sample import (
+    MIN_PAPERS,
+    N_NIGHT_FILES,
+    NIGHT_DIRT,
+    Row,
+    SamplePaths,
+    make_papers,
+    write_sample,
+)
 from specter_batch.training.demo.sentences import FOREIGN_ABSTRACTS
 from specter_batch.training.demo.topics import TOPICS
 
