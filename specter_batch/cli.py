@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import entry_points
 from typing import Annotated, Any, NoReturn
 
@@ -16,18 +17,16 @@ from specter_batch.terminal import os_error_text, prepare_streams, show, show_er
 EXIT_COULD_NOT_START = 1
 EXIT_WRONG_USAGE = 2
 
+PROGRAM = "specter-batch"
+
+# Adds a layer's commands.
+Register = Callable[[typer.Typer], None]
+
 # Set to anything, the traceback of an error is printed too.
 DEBUG_VARIABLE = "SPECTER_BATCH_DEBUG"
 
 # Typer does not export the class of all errors in what was typed.
 UsageError: type[Exception] = typer.BadParameter.__bases__[0]
-
-app = typer.Typer(
-    name="specter-batch",
-    help="Label scientific papers with a fine-tuned SPECTER: train, export, and classify every night.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-)
 
 
 def _print_version(wanted: bool) -> None:
@@ -36,7 +35,6 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def root(
     version: bool = typer.Option(
         False, "--version", callback=_print_version, is_eager=True, help="Print the version and stop."
@@ -45,7 +43,6 @@ def root(
     """Label scientific papers with a fine-tuned SPECTER: train, export, and classify every night."""
 
 
-@app.command()
 def inspect(
     bundle: Annotated[str, UrlOrPath(), typer.Argument(metavar="BUNDLE", help="Bundle folder or URL.")],
     as_json: AsJson = False,
@@ -78,21 +75,41 @@ def inspect(
         show(f"validation   macro F1 {macro_f1:.4f}")
 
 
-def build_app() -> typer.Typer:
-    """Mount the commands of the entry points `specter_batch.commands`; what they are given is checked."""
-    for point in sorted(entry_points(group="specter_batch.commands"), key=lambda point: point.name):
-        point.load()(app)
+def registered() -> list[Register]:
+    """Return what the layers register: the entry points `specter_batch.commands`, by name."""
+    points = sorted(entry_points(group="specter_batch.commands"), key=lambda point: point.name)
+    return [point.load() for point in points]
+
+
+def build_app(layers: Iterable[Register] | None = None) -> typer.Typer:
+    """Mount the commands of the layers, `registered` when None; what they are given is checked."""
+    app = typer.Typer(
+        name=PROGRAM,
+        help="Label scientific papers with a fine-tuned SPECTER: train, export, and classify every night.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(root)
+    app.command()(inspect)
+    for register in registered() if layers is None else layers:
+        register(app)
     for command in app.registered_commands:
-        if command.callback is not None and not hasattr(command.callback, "__wrapped__"):
+        if command.callback is not None:
             command.callback = with_checked_arguments(command.callback)
     return app
 
 
-def main() -> None:
-    """Run the command line; every failure ends as one line on standard error and an exit code."""
+def main(arguments: Sequence[str] | None = None, *, layers: Iterable[Register] | None = None) -> None:
+    """Run a command line; every failure ends as one line on standard error and an exit code.
+
+    Args:
+        arguments: What follows the program's name; those of this process when None.
+        layers: As of `build_app`.
+    """
     prepare_streams()
     try:
-        code = typer.main.get_command(build_app())(standalone_mode=False)
+        command = typer.main.get_command(build_app(layers))
+        code = command(None if arguments is None else list(arguments), prog_name=PROGRAM, standalone_mode=False)
     except UsageError as error:
         _wrong_usage(error)
     except (KeyboardInterrupt, typer.Abort):
@@ -116,7 +133,7 @@ def _wrong_usage(error: Any) -> NoReturn:
     """Print what is wrong with the command line, and where its help is."""
     message = error.format_message().replace("Value error, ", "")
     if message:  # without arguments the help was printed instead
-        path = error.ctx.command_path if error.ctx else "specter-batch"
+        path = error.ctx.command_path if error.ctx else PROGRAM
         show_error(f"{message.rstrip('.')}; see {path} --help")
     sys.exit(EXIT_WRONG_USAGE)
 

@@ -1,9 +1,8 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -43,10 +42,8 @@ def help_page() -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def root() -> Iterator[Any]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cli, "app", typer.Typer(callback=cli.root))
-        yield typer.main.get_command(cli.build_app())
+def root() -> Any:
+    return typer.main.get_command(cli.build_app())
 
 
 # The installed command
@@ -122,12 +119,8 @@ def failing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
             """Fail."""
             raise error
 
-        point = SimpleNamespace(name="fail", load=lambda: lambda app: app.command()(fail))
-        monkeypatch.setattr(cli, "entry_points", lambda **_: [point])
-        monkeypatch.setattr(cli, "app", typer.Typer(callback=cli.root, pretty_exceptions_enable=False))
-        monkeypatch.setattr(sys, "argv", ["specter-batch", "fail"])
         with pytest.raises(SystemExit) as stop:
-            cli.main()
+            cli.main(["fail"], layers=[lambda app: app.command()(fail)])
         return stop.value.code, *capsys.readouterr()
 
     monkeypatch.delenv(cli.DEBUG_VARIABLE, raising=False)

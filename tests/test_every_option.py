@@ -22,9 +22,7 @@ URLS = (
 
 
 def commands() -> dict[str, Any]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cli, "app", typer.Typer(callback=cli.root))
-        return dict(typer.main.get_command(cli.build_app()).commands)  # type: ignore[attr-defined]
+    return dict(typer.main.get_command(cli.build_app()).commands)  # type: ignore[attr-defined]
 
 
 def name_of(option: Any) -> str:
@@ -63,10 +61,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
     """Run a command line in an empty folder; return the exit code and all that was printed."""
 
     def run_line(words: list[str]) -> tuple[object, str]:
-        monkeypatch.setattr(cli, "app", typer.Typer(callback=cli.root, pretty_exceptions_enable=False))
-        monkeypatch.setattr("sys.argv", ["specter-batch", *words])
         with pytest.raises(SystemExit) as ended:
-            cli.main()
+            cli.main(words)
         return ended.value.code, "".join(capfd.readouterr())
 
     monkeypatch.chdir(tmp_path)

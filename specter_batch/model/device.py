@@ -14,6 +14,10 @@ from specter_batch.model.manifest import DeviceKind
 # https://docs.nvidia.com/cuda/cuda-driver-api, enum CUresult.
 CUDA_ERROR_NO_DEVICE = 100
 
+# Of cgroup v2: microseconds of CPU in each period, and the period; "max" without a limit.
+CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+CPU_INFO = Path("/proc/cpuinfo")
+
 PROVIDERS: Mapping[DeviceKind, str] = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 
@@ -86,26 +90,37 @@ def cuda_problem(index: int) -> str | None:
 
 def usable_cpus() -> int:
     """Return the cores this process may use: its CPU affinity, cut down to its cgroup's quota."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores_within(CGROUP_QUOTA, affinity_cores())
+
+
+def affinity_cores() -> int:
+    """Return the cores this process may be put on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def cores_within(quota_file: Path, cores: int) -> int:
+    """Return the cores that a cgroup's quota leaves of `cores`: all of them where there is no quota."""
     try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        if quota != "max":
-            cores = min(cores, max(int(quota) // int(period), 1))
-    except (OSError, ValueError):
-        pass  # no cgroup v2 here: the affinity stands
-    return cores
+        quota, period = quota_file.read_text().split()
+        return cores if quota == "max" else min(cores, max(int(quota) // int(period), 1))
+    except (OSError, ValueError):  # no cgroup v2 here
+        return cores
 
 
-def int8_saturates() -> bool:
+def int8_saturates(machine: str = platform.machine(), cpu_info: Path = CPU_INFO) -> bool:
     """Say whether ONNX Runtime's fast int8 kernels on this CPU hold sums of products in 16 bits, which saturate.
 
     Those of x86-64 do without VNNI (https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html). A
     CPU that cannot be asked is taken for one of them, which costs speed and never a label.
+
+    Args:
+        machine: The kind of CPU, as `platform.machine` names it.
+        cpu_info: The file in which Linux lists what the CPU can do.
     """
-    if platform.machine().lower() not in ("x86_64", "amd64"):
+    if machine.lower() not in ("x86_64", "amd64"):
         return False
     try:
-        flags = Path("/proc/cpuinfo").read_text().split()
+        flags = cpu_info.read_text().split()
     except OSError:
         return True
     return not {"avx512_vnni", "avx_vnni"} & set(flags)

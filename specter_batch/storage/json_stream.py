@@ -29,9 +29,19 @@ class JsonScanner:
     Args:
         stream: UTF-8 bytes, decompressed. Bytes that are not UTF-8 become lone surrogates, which readers refuse.
         head: Bytes already taken from it.
+        read_bytes: Read at once, at least.
+        most_characters: Of a value; a larger one is an error.
     """
 
-    def __init__(self, stream: BinaryIO, *, head: bytes = b"") -> None:
+    def __init__(
+        self,
+        stream: BinaryIO,
+        *,
+        head: bytes = b"",
+        read_bytes: int = READ_BYTES,
+        most_characters: int = MAX_VALUE_CHARACTERS,
+    ) -> None:
+        self._read_bytes, self._most_characters = read_bytes, most_characters
         self._stream = stream
         self._utf8 = codecs.getincrementaldecoder("utf-8-sig")(errors="surrogateescape")
         self._buffer = self._utf8.decode(head)
@@ -59,7 +69,7 @@ class JsonScanner:
         self._at += 1
 
     def value(self) -> Any:
-        """Parse the next value, whatever its size up to `MAX_VALUE_CHARACTERS`, as `parse_value` does."""
+        """Parse the next value, whatever its size up to `most_characters`, as `parse_value` does."""
         self.peek()
         while True:
             try:
@@ -73,7 +83,7 @@ class JsonScanner:
                     self._at = end
                     return value
                 continue
-            if len(self._buffer) - self._at > MAX_VALUE_CHARACTERS or not self._more():
+            if len(self._buffer) - self._at > self._most_characters or not self._more():
                 raise self._broken(problem if not self._ended else f"{problem}, or the file breaks off")
 
     def members(self) -> Iterator[str]:
@@ -102,7 +112,7 @@ class JsonScanner:
         if self._ended:
             return False
         # A value that did not end is parsed anew: reading twice as much each time keeps that linear.
-        chunk = self._stream.read(max(READ_BYTES, len(self._buffer) - self._at))
+        chunk = self._stream.read(max(self._read_bytes, len(self._buffer) - self._at))
         self._ended = not chunk
         self._passed += self._at
         self._buffer = self._buffer[self._at :] + self._utf8.decode(chunk, final=self._ended)

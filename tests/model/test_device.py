@@ -4,7 +4,14 @@ from pathlib import Path
 import pytest
 
 from specter_batch.errors import ConfigError, ProviderError
-from specter_batch.model.device import Device, cuda_problem, int8_saturates, usable_cpus
+from specter_batch.model.device import (
+    Device,
+    affinity_cores,
+    cores_within,
+    cuda_problem,
+    int8_saturates,
+    usable_cpus,
+)
 
 CPU = Device(kind="cpu")
 HAS_CUDA = cuda_problem(0) is None
@@ -72,17 +79,20 @@ def test_a_process_pinned_to_one_core_uses_one() -> None:
     ("cpu_max", "expected"),
     [("max 100000\n", 8), ("300000 100000\n", 3), ("250000 100000\n", 2), ("50000 100000\n", 1), ("1600000 100000", 8)],
 )
-def test_a_container_quota_caps_the_cores(monkeypatch: pytest.MonkeyPatch, cpu_max: str, expected: int) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda *_: set(range(8)), raising=False)
-    monkeypatch.setattr(Path, "read_text", lambda *_: cpu_max)
-    assert usable_cpus() == expected
+def test_a_container_quota_caps_the_cores(tmp_path: Path, cpu_max: str, expected: int) -> None:
+    (tmp_path / "cpu.max").write_text(cpu_max)
+    assert cores_within(tmp_path / "cpu.max", 8) == expected
 
 
 @pytest.mark.parametrize("cpu_max", ["", "max", "a b", "1 2 3"])
-def test_a_quota_that_cannot_be_read_is_no_quota(monkeypatch: pytest.MonkeyPatch, cpu_max: str) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda *_: set(range(8)), raising=False)
-    monkeypatch.setattr(Path, "read_text", lambda *_: cpu_max)
-    assert usable_cpus() == 8
+def test_a_quota_that_cannot_be_read_is_no_quota(tmp_path: Path, cpu_max: str) -> None:
+    (tmp_path / "cpu.max").write_text(cpu_max)
+    assert cores_within(tmp_path / "cpu.max", 8) == 8
+    assert cores_within(tmp_path / "missing", 8) == 8
+
+
+def test_the_cores_are_those_of_this_process_within_its_own_quota() -> None:
+    assert usable_cpus() == cores_within(Path("/sys/fs/cgroup/cpu.max"), affinity_cores())
 
 
 @pytest.mark.parametrize(
@@ -94,9 +104,10 @@ def test_a_quota_that_cannot_be_read_is_no_quota(monkeypatch: pytest.MonkeyPatch
         ("aarch64", "asimd", False),
     ],
 )
-def test_int8_saturates_on_x86_without_vnni(
-    monkeypatch: pytest.MonkeyPatch, machine: str, flags: str, expected: bool
-) -> None:
-    monkeypatch.setattr("platform.machine", lambda: machine)
-    monkeypatch.setattr(Path, "read_text", lambda *_: f"model name : a CPU\nflags : {flags}\n")
-    assert int8_saturates() is expected
+def test_int8_saturates_on_x86_without_vnni(tmp_path: Path, machine: str, flags: str, expected: bool) -> None:
+    (tmp_path / "cpuinfo").write_text(f"model name : a CPU\nflags : {flags}\n")
+    assert int8_saturates(machine, tmp_path / "cpuinfo") is expected
+
+
+def test_an_x86_that_cannot_be_asked_is_taken_for_one_that_saturates(tmp_path: Path) -> None:
+    assert int8_saturates("x86_64", tmp_path / "missing")

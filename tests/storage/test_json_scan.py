@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from specter_batch.errors import PaperSchemaError
-from specter_batch.storage import json_stream as json_scan
 from specter_batch.storage.json_stream import JsonScanner
 
 JSON = st.recursive(
@@ -29,8 +28,8 @@ class Trickle(io.RawIOBase):
         return self._data.read(min(size, self._step))
 
 
-def members(stream: Any) -> dict[str, Any]:
-    scanner = JsonScanner(stream)
+def members(stream: Any, **sizes: int) -> dict[str, Any]:
+    scanner = JsonScanner(stream, **sizes)
     return {key: scanner.value() for key in scanner.members()}
 
 
@@ -58,12 +57,10 @@ def test_deep_nesting_is_an_error() -> None:
         members(io.BytesIO(b'{"a": ' + b"[" * 200_000))
 
 
-def test_a_missing_quote_does_not_pull_the_whole_file_into_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(json_scan, "MAX_VALUE_CHARACTERS", 1000)
-    monkeypatch.setattr(json_scan, "READ_BYTES", 100)
+def test_a_missing_quote_does_not_pull_the_whole_file_into_memory() -> None:
     stream = io.BytesIO(b'{"a": "' + b"x" * 1_000_000)
     with pytest.raises(PaperSchemaError, match="Unterminated string"):
-        members(stream)
+        members(stream, read_bytes=100, most_characters=1000)
     assert stream.tell() < 10_000
 
 
@@ -80,8 +77,7 @@ def test_memory_does_not_grow_with_the_file() -> None:
     assert peak < 8e6
 
 
-def test_a_large_value_in_small_reads_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(json_scan, "READ_BYTES", 16)
+def test_a_large_value_in_small_reads_is_found() -> None:
     rng = random.Random(0)
     value = {"long": "".join(rng.choice('ab\\"{}é') for _ in range(20_000)), "n": 12345.678e-9}
-    assert members(io.BytesIO(json.dumps(value).encode())) == value
+    assert members(io.BytesIO(json.dumps(value).encode()), read_bytes=16) == value

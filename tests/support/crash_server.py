@@ -48,11 +48,10 @@ def run_child(request: dict[str, Any], shared: mmap.mmap) -> None:
     output = os.open(request["output"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(output, 1)
     os.dup2(output, 2)
-    sys.argv = ["specter-batch", *request["argv"]]
     watch(request["root"], request["crash_at"], shared)
     code: object = 0
     try:
-        main()
+        main(request["argv"])
     except SystemExit as leaving:
         code = leaving.code
     finally:

@@ -1,6 +1,7 @@
 """Rows of an input file into parquet files of bounded size, whole or absent, the same bytes for the same rows."""
 
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -45,9 +46,26 @@ INDEX_SCHEMA = pa.schema(
 SCHEMAS = {PAPERS: DUMP_SCHEMA, REJECTS: DUMP_REJECT_SCHEMA, INDEX: INDEX_SCHEMA}
 
 FILE_ROWS = 50_000
-# A row group is what is held in memory: cut by rows, or by text where the texts are long.
-GROUP_ROWS = 10_000
-GROUP_CHARACTERS = 32 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileSizes:
+    """Where files and their row groups are cut.
+
+    A row group is what is held in memory: cut by rows, or by text where the texts are long.
+
+    Attributes:
+        rows: Most rows of a file.
+        group_rows: Most rows of a row group.
+        group_characters: Of texts, after which a row group ends.
+    """
+
+    rows: int = FILE_ROWS
+    group_rows: int = 10_000
+    group_characters: int = 32 << 20
+
+
+SIZES = FileSizes()
 
 
 class RecordWriter:
@@ -59,12 +77,13 @@ class RecordWriter:
         out: The output folder.
         kind: `PAPERS`, `REJECTS` or `INDEX`.
         name: Of the input file, safe and unique.
+        sizes: Of the files.
     """
 
-    def __init__(self, out: Path, kind: str, name: str) -> None:
+    def __init__(self, out: Path, kind: str, name: str, *, sizes: FileSizes = SIZES) -> None:
         self.files: list[OutputFile] = []
         self.rows = 0
-        self._out, self._kind, self._name = out, kind, name
+        self._out, self._kind, self._name, self._sizes = out, kind, name, sizes
         self._schema = SCHEMAS[kind]
         self._rows: list[tuple[Any, ...]] = []
         self._characters = 0
@@ -75,14 +94,16 @@ class RecordWriter:
     @property
     def place(self) -> tuple[int, int]:
         """The part and row that the next row will have."""
-        return divmod(self.rows, FILE_ROWS)
+        return divmod(self.rows, self._sizes.rows)
 
     def add(self, row: tuple[Any, ...], *, characters: int = 0) -> None:
         """Add a row in the order of the schema; `characters` is the size of its texts."""
         self._rows.append(row)
         self.rows += 1
         self._characters += characters
-        if len(self._rows) >= GROUP_ROWS or self._characters >= GROUP_CHARACTERS or self.rows % FILE_ROWS == 0:
+        sizes = self._sizes
+        full = len(self._rows) >= sizes.group_rows or self._characters >= sizes.group_characters
+        if full or self.rows % sizes.rows == 0:
             self._write_group()
 
     def __enter__(self) -> Self:
@@ -112,7 +133,7 @@ class RecordWriter:
         columns = [pa.array(column, field.type) for column, field in zip(values, self._schema, strict=True)]
         self._parquet.write_table(pa.table(columns, schema=self._schema))
         self._rows, self._characters = [], 0
-        if self.rows % FILE_ROWS == 0:
+        if self.rows % self._sizes.rows == 0:
             self._finish()
 
     def _finish(self) -> None:
@@ -120,7 +141,7 @@ class RecordWriter:
             return
         self._parquet = None
         self._file.close()
-        rows = (self.rows - 1) % FILE_ROWS + 1
+        rows = (self.rows - 1) % self._sizes.rows + 1
         self.files.append(output_file(self._out, self._path, rows=rows))
 
 

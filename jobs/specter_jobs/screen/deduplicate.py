@@ -4,6 +4,7 @@ import hashlib
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -24,10 +25,19 @@ from specter_jobs.plan.workload import UnusableLabels, Workload
 from specter_jobs.screen.screening import screen_columns
 from specter_jobs.screen.shard_reader import ShardReader
 
-# Shards go to duckdb and come back together, up to so many: a statement costs the same for one row as for thousands,
-# and a night of small shards would be nothing but statements. Some 20 MB.
-ROWS_A_STATEMENT = 100_000
-SHARDS_A_STATEMENT = 1000
+
+@dataclass(frozen=True, kw_only=True)
+class StatementSize:
+    """How many shards go to duckdb and come back together; the defaults take some 20 MB.
+
+    A statement costs the same for one row as for thousands: a night of small shards would be nothing but statements.
+    """
+
+    rows: int = 100_000
+    shards: int = 1000
+
+
+STATEMENT_SIZE = StatementSize()
 
 # A row's place in the night: its shard's number times this, and its row there.
 PLACES = 1 << 32
@@ -101,6 +111,7 @@ class Survey:
         known_labels: Label files of earlier nights by the same model.
         scratch: Folder for the tables; removed by the caller.
         advance: Told the rows of each shard that was read.
+        statement: The size of a statement.
     """
 
     def __init__(
@@ -112,6 +123,7 @@ class Survey:
         known_labels: Sequence[Location],
         scratch: Path,
         advance: Callable[[int], None],
+        statement: StatementSize = STATEMENT_SIZE,
     ) -> None:
         self._plan = shards
         self._open = ExitStack()
@@ -119,7 +131,7 @@ class Survey:
         self._database.execute(
             "CREATE TABLE rows (paper_id VARCHAR, text_hash VARCHAR, shard INTEGER, row INTEGER, place BIGINT)"
         )
-        self._neighbours = _neighbours(shards)
+        self._neighbours = _neighbours(shards, statement)
         self._fetched: tuple[range, dict[str, _Decided]] = range(0), {}
         hashes, errors = self._read(config, template, advance)
         self._decide(local_copies(known_labels, scratch), probabilities=config.probabilities)
@@ -218,12 +230,12 @@ class Survey:
         return digest.hexdigest()
 
 
-def _neighbours(shards: Sequence[Shard]) -> list[range]:
+def _neighbours(shards: Sequence[Shard], statement: StatementSize) -> list[range]:
     """Cut the plan into runs of shards, by number, that one statement serves."""
     starts, rows = [0], 0
     for number, shard in enumerate(shards):
         rows += shard.rows
-        if number > starts[-1] and (rows > ROWS_A_STATEMENT or number - starts[-1] == SHARDS_A_STATEMENT):
+        if number > starts[-1] and (rows > statement.rows or number - starts[-1] == statement.shards):
             starts.append(number)
             rows = shard.rows
     return [range(start, stop) for start, stop in pairwise([*starts, len(shards)]) if start < stop]

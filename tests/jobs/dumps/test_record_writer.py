@@ -3,15 +3,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from specter_jobs.dumps import record_writer
-from specter_jobs.dumps.record_writer import PAPERS, RecordWriter
+from specter_jobs.dumps.record_writer import PAPERS, FileSizes, RecordWriter
 
-
-@pytest.fixture(autouse=True)
-def small_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(record_writer, "FILE_ROWS", 10)
-    monkeypatch.setattr(record_writer, "GROUP_ROWS", 4)
-    monkeypatch.setattr(record_writer, "GROUP_CHARACTERS", 100)
+SMALL = FileSizes(rows=10, group_rows=4, group_characters=100)
 
 
 @pytest.fixture
@@ -21,7 +15,7 @@ def out(tmp_path: Path) -> Path:
 
 
 def write(out: Path, sizes: list[int], name: str = "a") -> RecordWriter:
-    with RecordWriter(out, PAPERS, name) as writer:
+    with RecordWriter(out, PAPERS, name, sizes=SMALL) as writer:
         for number, size in enumerate(sizes):
             assert writer.place == divmod(number, 10)
             writer.add((str(number), "T", "A", None, "jsonl", 2020), characters=size)
@@ -51,7 +45,7 @@ def test_the_same_rows_give_the_same_bytes(out: Path) -> None:
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_a_failure_leaves_no_file_at_all(out: Path, error: type[BaseException]) -> None:
-    with pytest.raises(error), RecordWriter(out, PAPERS, "a") as writer:
+    with pytest.raises(error), RecordWriter(out, PAPERS, "a", sizes=SMALL) as writer:
         for number in range(17):
             writer.add((str(number), "T", None, None, "jsonl", None))
         raise error

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from specter_batch.cli import app, build_app
+from specter_batch.cli import build_app
 from specter_batch.errors import BundleError, ConfigError, PaperSchemaError
 from specter_batch.inputs.inventory import parquet_inventory
 from specter_batch.model.bundle import ModelBundle
@@ -164,30 +164,27 @@ def test_the_pace_is_that_of_rows_that_can_be_read(tiny_bundle: Path, tmp_path: 
 
 
 def test_the_command_prints_a_table_and_json(tiny_bundle: Path, tmp_path: Path) -> None:
-    build_app()
     dump = dump_of(tmp_path / "in", papers=100)
     words = ["estimate", str(dump), "--bundle", str(tiny_bundle), "--device", "cpu", "--papers-per-second", "5"]
-    shown = CliRunner().invoke(app, [*words, "--cost-per-hour", "1"])
+    shown = CliRunner().invoke(build_app(), [*words, "--cost-per-hour", "1"])
     assert shown.exit_code == 0
     assert "papers     90 to label" in shown.stdout
     assert "64 devices" in shown.stdout
-    found = json.loads(CliRunner().invoke(app, [*words, "--json"]).stdout)
+    found = json.loads(CliRunner().invoke(build_app(), [*words, "--json"]).stdout)
     assert (found["rows"], found["papers"]["estimate"]) == (100, 90)
     assert not (tmp_path / "never").exists()
 
 
 def test_the_command_takes_the_options_of_a_night_that_reject_papers(tiny_bundle: Path, tmp_path: Path) -> None:
-    build_app()
     write_dump(tmp_path / "in.parquet", [paper(i, abstract=GERMAN if i % 2 else "ok") for i in range(20)])
     words = ["estimate", str(tmp_path / "in.parquet"), "--bundle", str(tiny_bundle), "--device", "cpu", "--json"]
     asked = [*words, "--papers-per-second", "5", "--language", "any", "--min-characters", "60"]
-    found = json.loads(CliRunner().invoke(app, asked).stdout)
+    found = json.loads(CliRunner().invoke(build_app(), asked).stdout)
     assert found["sample"]["rejects_by_reason"] == {"too_short": 10}
     assert found["papers"]["estimate"] == 10
 
 
 def test_a_seed_that_no_generator_takes_is_wrong_usage(tiny_bundle: Path, tmp_path: Path) -> None:
-    build_app()
     write_dump(tmp_path / "in.parquet", [paper(i) for i in range(20)])
     words = ["estimate", str(tmp_path / "in.parquet"), "--bundle", str(tiny_bundle), "--device", "cpu", "--seed", "-1"]
-    assert CliRunner().invoke(app, words).exit_code == 2
+    assert CliRunner().invoke(build_app(), words).exit_code == 2

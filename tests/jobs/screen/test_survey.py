@@ -5,7 +5,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,16 +14,24 @@ from specter_batch.papers.parquet import PaperBatch
 from specter_batch.papers.text import TEXT_TEMPLATE
 from specter_jobs.plan.config import NightConfig
 from specter_jobs.plan.planning import plan_shards
-from specter_jobs.screen.deduplicate import Survey, content_hash
+from specter_jobs.screen.deduplicate import STATEMENT_SIZE, StatementSize, Survey, content_hash
 from support.papers_on_disk import paper, write_dump
 
 
-def survey_of(root: Path, scratch: Path, *, shard_rows: int = 4) -> Survey:
+def survey_of(root: Path, scratch: Path, *, shard_rows: int = 4, statement: StatementSize = STATEMENT_SIZE) -> Survey:
     config = NightConfig(dump=str(root), out=scratch, bundle=scratch, shard_rows=shard_rows)
     plan = plan_shards(parquet_inventory(root), columns=PaperColumns(), shard_rows=shard_rows)
     scratch.mkdir(exist_ok=True)
     (scratch / "survey.duckdb").unlink(missing_ok=True)
-    return Survey(plan.shards, config, template=TEXT_TEMPLATE, known_labels=[], scratch=scratch, advance=lambda _: None)
+    return Survey(
+        plan.shards,
+        config,
+        template=TEXT_TEMPLATE,
+        known_labels=[],
+        scratch=scratch,
+        advance=lambda _: None,
+        statement=statement,
+    )
 
 
 def rows_of(survey: Survey, kind: str) -> list[tuple[str, int]]:
@@ -104,16 +111,13 @@ def test_a_shard_is_other_work_when_one_of_its_rows_becomes_a_duplicate(tmp_path
     assert contents(survey_of(tmp_path / "in", tmp_path / "scratch"))[1] != before
 
 
-def test_decisions_are_the_same_however_many_shards_a_statement_serves(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_decisions_are_the_same_however_many_shards_a_statement_serves(tmp_path: Path) -> None:
     same = {"title": "One title", "abstract": "One abstract."}
     write_dump(tmp_path / "in/a.parquet", [paper(i % 11, **(same if i % 4 == 0 else {})) for i in range(30)])
     found = []
     for shards, rows in ((1, 1000), (3, 1000), (1000, 5), (1000, 1000)):
-        monkeypatch.setattr("specter_jobs.screen.deduplicate.SHARDS_A_STATEMENT", shards)
-        monkeypatch.setattr("specter_jobs.screen.deduplicate.ROWS_A_STATEMENT", rows)
-        survey = survey_of(tmp_path / "in", tmp_path / "scratch", shard_rows=2)
+        size = StatementSize(shards=shards, rows=rows)
+        survey = survey_of(tmp_path / "in", tmp_path / "scratch", shard_rows=2, statement=size)
         decided = {kind: rows_of(survey, kind) for kind in ("duplicates", "copies")}
         assert survey.decisions(14).duplicates == survey.decisions(14).duplicates != {}  # asked for out of turn
         found.append((decided, contents(survey)))

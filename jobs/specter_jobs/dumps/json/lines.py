@@ -64,7 +64,9 @@ def parsed(parse: Parse, position: int, value: Any, *, identify: Identify) -> Pa
         return MalformedRecord(position=position, detail=str(error), paper_id=paper_id)
 
 
-def json_values(stream: BinaryIO, holders: Holders = ()) -> Iterator[tuple[int, Any]]:
+def json_values(
+    stream: BinaryIO, holders: Holders = (), *, most_bytes: int = MAX_LINE_BYTES
+) -> Iterator[tuple[int, Any]]:
     """Yield position and value of each record; what is not JSON comes as a `MalformedRecord`.
 
     Records are one a line, or items of lists, or held by replies, with or without line breaks within them. Positions
@@ -73,29 +75,30 @@ def json_values(stream: BinaryIO, holders: Holders = ()) -> Iterator[tuple[int, 
     Args:
         stream: Decompressed.
         holders: The members of a reply that hold records.
+        most_bytes: Of a line; a longer one is malformed.
 
     Raises:
         PaperSchemaError: A value that spans several lines breaks off, or is not JSON.
     """
     position = 0
-    for line, value in _values(stream, holders):
+    for line, value in _values(stream, holders, most_bytes):
         position = max(position + 1, line)
         if isinstance(value, UnreadableValue):
             value = MalformedRecord(position=position, detail=value.detail)
         yield position, replace(value, position=position) if isinstance(value, MalformedRecord) else value
 
 
-def _values(stream: BinaryIO, holders: Holders) -> Iterator[tuple[int, Any]]:
+def _values(stream: BinaryIO, holders: Holders, most_bytes: int) -> Iterator[tuple[int, Any]]:
     """Yield the line, or 0 within a value that spans lines, and the record."""
     head = stream.readline(HEAD_BYTES)
     if len(head) == HEAD_BYTES and not head.endswith(b"\n") and is_long_value(head, holders):
         yield from ((0, value) for value in scanned_records(stream, head, holders))
         return
-    lines = _Lines(stream, head)
+    lines = _Lines(stream, head, most_bytes)
     while (line := lines.next()) is not None:
         number = lines.number
         if not line:
-            detail = f"a line of more than {MAX_LINE_BYTES >> 20} MB"
+            detail = f"a line of more than {most_bytes >> 20} MB"
             yield number, MalformedRecord(position=number, detail=detail)
             continue
         try:
@@ -123,14 +126,15 @@ class _Lines:
         number: The number of the last line, from 1.
     """
 
-    def __init__(self, stream: BinaryIO, head: bytes) -> None:
+    def __init__(self, stream: BinaryIO, head: bytes, most_bytes: int) -> None:
         self.number = 0
+        self._most_bytes = most_bytes
         self._stream = stream
         self._head = head.removeprefix(b"\xef\xbb\xbf")
         self._ahead: deque[bytes] = deque()
 
     def next(self) -> bytes | None:
-        """Return the next line, an empty one for a line of more than `MAX_LINE_BYTES`, or None at the end."""
+        """Return the next line, an empty one for a line of more than `most_bytes`, or None at the end."""
         while (line := self._ahead.popleft() if self._ahead else self._read()) is not None:
             self.number += 1
             if not line.isspace():
@@ -149,9 +153,9 @@ class _Lines:
     def _read(self) -> bytes | None:
         line, self._head = self._head, b""
         if not line.endswith(b"\n"):
-            line += self._stream.readline(MAX_LINE_BYTES - len(line))
-        if len(line) < MAX_LINE_BYTES or line.endswith(b"\n"):
+            line += self._stream.readline(self._most_bytes - len(line))
+        if len(line) < self._most_bytes or line.endswith(b"\n"):
             return line or None
-        while (rest := self._stream.readline(MAX_LINE_BYTES)) and not rest.endswith(b"\n"):
+        while (rest := self._stream.readline(self._most_bytes)) and not rest.endswith(b"\n"):
             pass
         return b""

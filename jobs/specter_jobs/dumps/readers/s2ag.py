@@ -77,7 +77,14 @@ def split_s2ag(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
 
 
 def join_s2ag(
-    papers: Sequence[Path], abstracts: Sequence[Path], scratch: Path, options: ReadOptions, count: InputCount
+    papers: Sequence[Path],
+    abstracts: Sequence[Path],
+    scratch: Path,
+    options: ReadOptions,
+    count: InputCount,
+    *,
+    bucket_ids: int = BUCKET_IDS,
+    gathered_characters: int = GATHERED_CHARACTERS,
 ) -> Iterator[PaperRecord | MalformedRecord]:
     """Yield all papers by ascending corpusid, then the malformed lines of both datasets.
 
@@ -91,12 +98,14 @@ def join_s2ag(
         scratch: An existing folder with room for all texts; removed by the caller.
         options: `label` is one of `S2agReader.label_choices`.
         count: Its `text_bytes` grow by those of every file.
+        bucket_ids: Consecutive corpusids of a bucket.
+        gathered_characters: Of text that is held before it goes to disk.
 
     Raises:
         ShardError: A file breaks off. Nothing is yielded then: its papers would lose their abstracts unnoticed.
     """
     files = [*abstracts, *papers]
-    buckets = _Buckets(scratch)
+    buckets = _Buckets(scratch, bucket_ids, gathered_characters)
     for number, path in enumerate(files):
         is_paper = number >= len(abstracts)
         of_file = InputCount()
@@ -120,17 +129,17 @@ def join_s2ag(
 class _Buckets:
     """Rows by ranges of corpusid, in files of Arrow streams one after another; those with a problem in the last."""
 
-    def __init__(self, scratch: Path) -> None:
-        self._scratch = scratch
+    def __init__(self, scratch: Path, bucket_ids: int, gathered_characters: int) -> None:
+        self._scratch, self._bucket_ids, self._most_characters = scratch, bucket_ids, gathered_characters
         self._gathered: dict[int | None, list[tuple[Any, ...]]] = {}
         self._characters = 0
         self._paths: dict[int | None, Path] = {}
 
     def add(self, row: tuple[Any, ...]) -> None:
-        bucket = None if row[8] is not None else row[0] // BUCKET_IDS
+        bucket = None if row[8] is not None else row[0] // self._bucket_ids
         self._gathered.setdefault(bucket, []).append(row)
         self._characters += 200 + len(row[4] or "") + len(row[5] or "")
-        if self._characters >= GATHERED_CHARACTERS:
+        if self._characters >= self._most_characters:
             self._flush()
 
     def sorted_rows(self) -> Iterator[tuple[Any, ...]]:

@@ -3,7 +3,6 @@ from typing import Any
 
 import pytest
 
-from specter_jobs.dumps.json import lines as json_lines
 from specter_jobs.dumps.json.lines import json_values
 from specter_jobs.dumps.json.values import (
     DETAIL_CHARACTERS,
@@ -17,8 +16,8 @@ from specter_jobs.dumps.json.values import (
 from specter_jobs.dumps.records import MalformedRecord
 
 
-def read(data: bytes) -> list[tuple[int, Any]]:
-    return list(json_values(io.BytesIO(data)))
+def read(data: bytes, **sizes: int) -> list[tuple[int, Any]]:
+    return list(json_values(io.BytesIO(data), **sizes))
 
 
 def test_empty_lines_count_and_are_passed_over() -> None:
@@ -48,9 +47,8 @@ def test_the_nan_of_pythons_own_writer_is_null() -> None:
     assert read(b'{"a": NaN, "b": 1}') == [(1, {"a": None, "b": 1})]
 
 
-def test_a_line_without_end_is_passed_over_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(json_lines, "MAX_LINE_BYTES", 1 << 20)
-    found = read(b"[1]\n" + b'"' + b"x" * (5 << 20) + b'"\n[3]\n')
+def test_a_line_without_end_is_passed_over_in_pieces() -> None:
+    found = read(b"[1]\n" + b'"' + b"x" * (5 << 20) + b'"\n[3]\n', most_bytes=1 << 20)
     assert [position for position, _ in found] == [1, 2, 3]
     assert found[1][1] == MalformedRecord(position=2, detail="a line of more than 1 MB")
 

@@ -29,10 +29,12 @@ def write(path: Path, lines: list[Any]) -> Path:
     return path
 
 
-def join(tmp_path: Path, papers: list[Path], abstracts: list[Path], label: str | None = None) -> list[Any]:
+def join(
+    tmp_path: Path, papers: list[Path], abstracts: list[Path], label: str | None = None, **sizes: int
+) -> list[Any]:
     scratch = tmp_path / "scratch"
     scratch.mkdir(exist_ok=True)
-    found = list(join_s2ag(papers, abstracts, scratch, ReadOptions(label=label), InputCount()))
+    found = list(join_s2ag(papers, abstracts, scratch, ReadOptions(label=label), InputCount(), **sizes))
     assert list(scratch.iterdir()) == []
     return found
 
@@ -124,14 +126,12 @@ def test_a_truncated_file_fails_the_join_before_it_gives_papers_without_abstract
         join(tmp_path, [papers], [abstracts])
 
 
-def test_buckets_and_writes_of_any_size_give_the_same_papers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_buckets_and_writes_of_any_size_give_the_same_papers(tmp_path: Path) -> None:
     numbers = [(n * 7_919) % 3_000 for n in range(3_000)]
     papers = [write(tmp_path / f"p{n}.jsonl", [paper_line(number) for number in numbers[n::3]]) for n in range(3)]
     abstracts = [write(tmp_path / "a.jsonl", [*map(abstract_line, numbers), "broken"])]
     whole = join(tmp_path, papers, abstracts)
-    monkeypatch.setattr("specter_jobs.dumps.readers.s2ag.BUCKET_IDS", 7)
-    monkeypatch.setattr("specter_jobs.dumps.readers.s2ag.GATHERED_CHARACTERS", 100_000)
-    assert join(tmp_path, papers, abstracts) == whole
+    assert join(tmp_path, papers, abstracts, bucket_ids=7, gathered_characters=100_000) == whole
     assert [record.paper_id for record in whole] == [*map(str, range(3_000)), None]
 
 
