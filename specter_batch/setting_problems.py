@@ -85,6 +85,13 @@ def problem_of(error: ErrorDetails, settings: type[BaseModel]) -> str:
         return "the number is too large"
     if kind.startswith("date"):
         return f"expected {_EXPECTED['date']}, got {found}{_date_suggestion(str(error['input']))}"
+    if kind == "string_pattern_mismatch":
+        return f"expected a text of the form {context['pattern']}, got {found}"
+    if kind in ("too_short", "too_long"):
+        words, limit = (
+            ("at least", context["min_length"]) if kind == "too_short" else ("at most", context["max_length"])
+        )
+        return f"expected {words} {limit} values, got {context['actual_length']}"
     first = kind.partition("_")[0]
     expected = _EXPECTED.get(kind, _EXPECTED.get(first))
     if expected is None:

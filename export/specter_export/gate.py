@@ -6,11 +6,13 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pyarrow as pa
+from pydantic import ValidationError
 
 from specter_batch.errors import BundleError
+from specter_batch.file_problems import file_problem
 from specter_batch.model.bundle import ModelBundle
 from specter_batch.model.device import Device, usable_cpus
-from specter_batch.model.manifest import Precision
+from specter_batch.model.manifest import MANIFEST_FILE, GraphEntry, Precision
 from specter_batch.model.session import Graph
 from specter_batch.papers.text import paper_text
 from specter_batch.training.evaluation.evaluate import TorchClassifier
@@ -114,7 +116,17 @@ def check_bundle(bundle: ModelBundle, run: TrainingRun, papers: Path) -> dict[st
             graph,
             file=entry.file,
             precision=entry.precision,
-            tolerances=Tolerances.model_validate(entry.parity.tolerances),
+            tolerances=_tolerances(bundle, entry),
             deferral_margin=entry.deferral_margin,
         )
     return reports
+
+
+def _tolerances(bundle: ModelBundle, entry: GraphEntry) -> Tolerances:
+    try:
+        return Tolerances.model_validate(entry.parity.tolerances)
+    except ValidationError as error:
+        raise BundleError(
+            f"{bundle.path / MANIFEST_FILE}: tolerances of {entry.file}: {file_problem(error, Tolerances)}; export the "
+            "bundle again"
+        ) from error

@@ -12,6 +12,7 @@ from numpy.lib import format as npy
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from specter_batch.errors import BundleError, FingerprintError
+from specter_batch.file_problems import file_problem
 from specter_batch.metrics.f1 import N_SCORE_BINS
 
 # Weights that a graph keeps in another file are taken from the bundle's own folder only.
@@ -128,14 +129,7 @@ def parse_reference(content: bytes, file: Path) -> BundleReference:
     try:
         return BundleReference.model_validate_json(content)
     except ValidationError as error:
-        raise BundleError(f"{file}: {first_problem(error)}; export the bundle again") from error
-
-
-def first_problem(error: ValidationError) -> str:
-    """Say in one line what pydantic found wrong first, and where."""
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
-    return f"{where}: {first['msg']}" if where else str(first["msg"])
+        raise BundleError(f"{file}: {file_problem(error, BundleReference)}; export the bundle again") from error
 
 
 def external_hashes(graphs: Iterable[Mapping[str, str]]) -> list[tuple[str, str]]:

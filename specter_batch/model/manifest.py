@@ -16,7 +16,8 @@ from pydantic import (
 )
 
 from specter_batch.errors import BundleError
-from specter_batch.model.bundle_files import external_hashes, first_problem, unreadable
+from specter_batch.file_problems import file_problem
+from specter_batch.model.bundle_files import external_hashes, unreadable
 from specter_batch.model.card import ModelCard
 from specter_batch.storage.folder_swap import set_aside
 
@@ -138,7 +139,7 @@ def read_manifest(folder: Path) -> BundleManifest:
             )
         return BundleManifest.model_validate(raw)
     except ValidationError as error:
-        raise BundleError(f"{file}: {first_problem(error)}; export the bundle again") from error
+        raise BundleError(f"{file}: {file_problem(error, BundleManifest)}; export the bundle again") from error
     except (ValueError, RecursionError) as error:
         raise BundleError(f"{file}: not valid JSON ({error}); export the bundle again") from error
 

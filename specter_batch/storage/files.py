@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from specter_batch.errors import SpecterBatchError
+from specter_batch.file_problems import file_problem
 from specter_batch.storage.location import Location
 from specter_batch.storage.stored_names import storable, storable_json
 from specter_batch.storage.url_path import UrlPath
@@ -81,9 +82,7 @@ def read_json_model(path: Location, kind: type[Model], *, what: str, error: type
     try:
         return kind.model_validate_json(path.read_bytes())
     except ValidationError as problem:
-        first = problem.errors(include_input=False, include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise error(f"{path}: {what} ({where + ': ' if where else ''}{first['msg']})") from problem
+        raise error(f"{path}: {what} ({file_problem(problem, kind)})") from problem
 
 
 def apply_umask(folder: Path) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from specter_batch.errors import ConfigError
+from specter_batch.file_problems import file_problem
 from specter_batch.inputs.inventory import ignored_line
 from specter_batch.storage.location import Location, names_in
 from specter_jobs.night.replacement import STAGING, is_swapping
@@ -137,4 +138,6 @@ def _read(out: Location) -> Progress:
     except (FileNotFoundError, NotADirectoryError):
         raise ConfigError(f"{out}: no night has started here, there is no {PROGRESS_FILE}") from None
     except ValidationError as error:
-        raise ConfigError(f"{file}: not the progress of a night ({error.errors()[0]['msg']})") from error
+        raise ConfigError(
+            f"{file}: not the progress of a night ({file_problem(error, Progress)}); run the night again"
+        ) from error

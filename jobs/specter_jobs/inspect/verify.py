@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from specter_batch.errors import ConfigError, PaperSchemaError, StorageError
-from specter_batch.model.bundle_files import first_problem
+from specter_batch.file_problems import file_problem
 from specter_batch.papers.parquet import open_parquet
 from specter_batch.storage.location import Location, in_parallel, names_in
 from specter_batch.storage.url_path import UrlPath
@@ -182,7 +182,7 @@ def _check_report(out: Location, inventory: Inventory, entries: Sequence[LedgerE
         yield "report.json: is missing; the night did not come to its end, run it again"
         return
     except ValidationError as error:
-        yield f"report.json: is not the report of a night ({first_problem(error)}); run the night again"
+        yield f"report.json: is not the report of a night ({file_problem(error, NightReport)}); run the night again"
         return
     except (ValueError, RecursionError) as error:
         yield f"report.json: is no JSON ({error})"

@@ -8,9 +8,10 @@ import logging
 import shutil
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from specter_batch.errors import ConfigError
+from specter_batch.file_problems import file_problem
 from specter_batch.storage.files import sync_folder, write_text, written_whole
 from specter_batch.storage.folder_lock import LOCK_FILE
 from specter_batch.storage.location import Location, in_parallel, names_in
@@ -90,10 +91,14 @@ def swap_in(out: Location) -> None:
 
 
 def finish_swap(out: Location) -> None:
-    """Finish a swap that was interrupted, or was about to begin."""
+    """Finish a swap that was interrupted, or was about to begin.
+
+    Raises:
+        ConfigError: The journal of the swap is damaged.
+    """
     names = names_in(out / STAGING)
     if SWAP_FILE in names:
-        _carry_out(out, Swap.model_validate_json((out / STAGING / SWAP_FILE).read_bytes()))
+        _carry_out(out, _read_swap(out / STAGING / SWAP_FILE))
     elif SUCCESS_FILE in names:
         swap_in(out)
     elif isinstance(out, Path) and (out / STAGING).is_dir() and held_in(out / STAGING).is_empty:
@@ -103,6 +108,16 @@ def finish_swap(out: Location) -> None:
 def is_swapping(out: Location) -> bool:
     """Say whether a swap was interrupted: the folder then holds files of two nights."""
     return SWAP_FILE in names_in(out / STAGING)
+
+
+def _read_swap(file: Location) -> Swap:
+    try:
+        return Swap.model_validate_json(file.read_bytes())
+    except ValidationError as error:
+        raise ConfigError(
+            f"{file}: the list of files to move is damaged ({file_problem(error, Swap)}), so this folder holds files "
+            "of two nights; give another OUT"
+        ) from error
 
 
 def _carry_out(out: Location, swap: Swap) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from specter_batch.errors import ConfigError, SpecterBatchError
+from specter_batch.file_problems import file_problem
 from specter_batch.storage.files import write_text
 from specter_batch.storage.location import Location, located
 from specter_batch.storage.stored_names import original_name, stored_name
@@ -88,7 +89,7 @@ def read_inventory(out: Location) -> Inventory:
         raise ConfigError(f"{out}: no night has begun to label here, there is no {INVENTORY_FILE}") from None
     except ValidationError as error:
         raise ConfigError(
-            f"{file}: not the plan of a night ({error.errors()[0]['msg']}); run the night again"
+            f"{file}: not the plan of a night ({file_problem(error, Inventory)}); run the night again"
         ) from error
 
 

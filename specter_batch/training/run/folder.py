@@ -10,6 +10,7 @@ import pyarrow as pa
 from pydantic import ValidationError
 
 from specter_batch.errors import BundleError
+from specter_batch.file_problems import file_problem
 from specter_batch.model.bundle import load_seen_texts
 from specter_batch.model.card import ModelCard
 from specter_batch.model.encoding import TextEncoder
@@ -54,7 +55,7 @@ class TrainingRun:
         try:
             record = RunRecord.model_validate_json(file.read_bytes())
         except ValidationError as error:
-            raise BundleError(f"{file}: {error.errors()[0]['msg']}; train again") from error
+            raise BundleError(f"{file}: {file_problem(error, RunRecord)}; train again") from error
         weights = ("config.json", "model.safetensors", TOKENIZER_FILE)
         for name in (*weights, REFERENCE_FILE, SEEN_TEXTS_FILE, CALIBRATION_FILE):
             if not (folder / name).is_file():
