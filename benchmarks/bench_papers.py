@@ -14,7 +14,7 @@ from specter_batch.papers.columns import PaperColumns
 from specter_batch.papers.language import EnglishFilter
 from specter_batch.papers.missing_text import missing_values
 from specter_batch.papers.parquet import open_parquet, read_papers
-from specter_batch.papers.text import paper_text
+from specter_batch.papers.text import paper_texts
 
 READ_ROWS = 4096
 GOLDEN_RATIO = (5**0.5 - 1) / 2
@@ -45,12 +45,13 @@ def read_usable(source: str | Path, *, most: int) -> pa.Table:
             )
             table = batch.table.filter(pa.array(~(blank | batch.invalid_unicode)))
             keep = []
-            for row in table.select(["paper_id", "title", "abstract"]).to_pylist():
-                text = paper_text(row["title"], row["abstract"], LANGUAGE_TEMPLATE)
-                good = row["paper_id"] not in ids and text not in texts and english.is_english(text)
+            for paper_id, text in zip(
+                table["paper_id"].to_pylist(), paper_texts(table, LANGUAGE_TEMPLATE), strict=True
+            ):
+                good = paper_id not in ids and text not in texts and english.is_english(text)
                 keep.append(good and len(ids) < most)
                 if keep[-1]:
-                    ids.add(row["paper_id"])
+                    ids.add(paper_id)
                     texts.add(text)
             tables.append(table.filter(pa.array(keep, pa.bool_())))
             if len(ids) == most:
@@ -75,8 +76,7 @@ def with_turns(papers: pa.Table, encoder: TextEncoder, *, template: str) -> pa.T
 
 def token_counts(papers: pa.Table, encoder: TextEncoder, *, template: str) -> Ints:
     """Return the papers' lengths `(n,)` in tokens, cut to the longest that the model takes."""
-    pairs = zip(papers["title"].to_pylist(), papers["abstract"].to_pylist(), strict=True)
-    token_ids = encoder.encode([paper_text(title, abstract, template) for title, abstract in pairs])
+    token_ids = encoder.encode(paper_texts(papers, template))
     return np.array([len(ids) for ids in token_ids], dtype=np.int64)
 
 
@@ -86,8 +86,7 @@ def hardest_to_start_with(papers: pa.Table) -> int:
     The first such paper makes the job load langdetect's profiles: a cost of a night's start, not of its papers.
     """
     english = EnglishFilter()
-    pairs = zip(papers["title"].to_pylist(), papers["abstract"].to_pylist(), strict=True)
-    texts = (paper_text(title, abstract, LANGUAGE_TEMPLATE) for title, abstract in pairs)
+    texts = paper_texts(papers, LANGUAGE_TEMPLATE)
     return next((row for row, text in enumerate(texts) if english.screen(text) is None), 0)
 
 

@@ -18,7 +18,7 @@ from specter_batch.model.device import Device
 from specter_batch.model.encoding import TokenIds
 from specter_batch.model.manifest import DeviceKind, Precision
 from specter_batch.model.predictions import OnnxClassifier
-from specter_batch.papers.text import paper_text
+from specter_batch.papers.text import paper_texts
 from specter_batch.training.run.folder import TrainingRun
 
 if TYPE_CHECKING:
@@ -63,8 +63,7 @@ class Setting:
 
     def papers(self, table: pa.Table) -> Papers:
         """Take papers of the canonical schema."""
-        pairs = zip(table["title"].to_pylist(), table["abstract"].to_pylist(), strict=True)
-        texts = [paper_text(title, abstract, self.bundle.text_template) for title, abstract in pairs]
+        texts = list(paper_texts(table, self.bundle.text_template))
         return Papers(texts=texts, token_ids=self.bundle.text_encoder().encode(texts))
 
 
@@ -148,8 +147,7 @@ def _stock(setting: Setting) -> Path:
 
 
 def _static(setting: Setting) -> Path:
-    rows = setting.run.calibration_papers().to_pylist()
-    texts = [paper_text(row["title"], row["abstract"], setting.run.text_template) for row in rows]
+    texts = paper_texts(setting.run.calibration_papers(), setting.run.text_template)
     return peers.openvino_int8(setting.graph("fp32"), setting.work, setting.run.text_encoder().encode(texts))
 
 

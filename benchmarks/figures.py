@@ -11,7 +11,7 @@ from targets import judge, ratios, spread
 
 from specter_batch.metrics.f1 import F1Report, Tally
 from specter_batch.model.bundle import ModelBundle
-from specter_batch.papers.text import paper_text
+from specter_batch.papers.text import paper_texts
 from specter_batch.training.run.folder import TrainingRun
 
 
@@ -28,9 +28,7 @@ class Figures:
     def __init__(self, *, run: TrainingRun, bundle: ModelBundle, race: Race, peak_tflops: float | None) -> None:
         self._run, self._bundle, self._race, self._peak = run, bundle, race, peak_tflops
         papers = race.papers
-        pairs = zip(papers["title"].to_pylist(), papers["abstract"].to_pylist(), strict=True)
-        texts = [paper_text(title, abstract, bundle.text_template) for title, abstract in pairs]
-        self._token_ids = bundle.text_encoder().encode(texts)
+        self._token_ids = bundle.text_encoder().encode(paper_texts(papers, bundle.text_template))
         self._turns = papers[TURN].to_numpy()
         self._true = [None if label is None else bundle.labels.find(label) for label in papers["label"].to_pylist()]
 

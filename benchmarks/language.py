@@ -14,7 +14,7 @@ from specter_batch.inputs.inventory import parquet_inventory
 from specter_batch.papers.columns import PaperColumns
 from specter_batch.papers.language import MAX_CHARACTERS, EnglishFilter
 from specter_batch.papers.parquet import open_parquet, read_papers
-from specter_batch.papers.text import paper_text
+from specter_batch.papers.text import paper_texts
 
 
 def read_texts(sources: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -26,8 +26,7 @@ def read_texts(sources: Sequence[str]) -> tuple[list[str], list[str]]:
             columns = PaperColumns().resolve(file.schema_arrow, where=str(path))
             for batch in read_papers(file, columns, where=str(path), batch_rows=1024):
                 paper_ids += batch.table["paper_id"].to_pylist()
-                pairs = zip(batch.table["title"].to_pylist(), batch.table["abstract"].to_pylist(), strict=True)
-                texts += [paper_text(title, abstract, "{title} {abstract}") for title, abstract in pairs]
+                texts += paper_texts(batch.table, "{title} {abstract}")
     return paper_ids, texts
 
 

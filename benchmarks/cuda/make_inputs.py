@@ -20,7 +20,7 @@ from transformers import BertTokenizerFast
 
 from specter_batch.model.encoding import TextEncoder
 from specter_batch.papers.labels import MESH
-from specter_batch.papers.text import TEXT_TEMPLATE, paper_text
+from specter_batch.papers.text import paper_texts
 from specter_batch.training.model.classifier import SpecterClassifierConfig, SpecterForSequenceClassification
 
 HERE = Path(__file__).parent
@@ -72,8 +72,7 @@ def main(vocabulary: str, *papers: str) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         BertTokenizerFast(vocab_file=vocabulary, model_max_length=MAX_LENGTH).save_pretrained(scratch)
         encoder = TextEncoder(Path(scratch) / "tokenizer.json", max_length=MAX_LENGTH)
-        rows = [row for file in papers for row in pq.read_table(file, columns=["title", "abstract"]).to_pylist()]
-        texts = [paper_text(row["title"], row["abstract"], TEXT_TEMPLATE) for row in rows]
+        texts = [text for file in papers for text in paper_texts(pq.read_table(file, columns=["title", "abstract"]))]
         lengths = np.array([len(ids) for ids in encoder.encode(texts)], dtype=np.int64)
     np.save(LENGTHS_FILE, tilted(lengths, mean=MEAN_TOKENS, n=N_LENGTHS, seed=0))
     print(f"{GRAPH_FILE}: {GRAPH_FILE.stat().st_size} bytes")

@@ -32,7 +32,7 @@ from specter_batch.model.manifest import (
     GraphParity,
 )
 from specter_batch.model.session import Graph, logits_alone
-from specter_batch.papers.text import paper_text
+from specter_batch.papers.text import paper_texts
 from specter_batch.storage.files import write_json
 from specter_batch.storage.folder_swap import replace_folder, restore_folder
 from specter_batch.storage.output_marker import MARKER_FILE, mark_output
@@ -126,8 +126,7 @@ def _calibration_halves(run: TrainingRun) -> tuple[pa.Table, pa.Table]:
 
 
 def _token_ids(run: TrainingRun, table: pa.Table) -> list[TokenIds]:
-    texts = [paper_text(row["title"], row["abstract"], run.text_template) for row in table.to_pylist()]
-    return run.text_encoder().encode(texts)
+    return run.text_encoder().encode(paper_texts(table, run.text_template))
 
 
 def _build_graph(

@@ -14,7 +14,7 @@ from specter_batch.model.bundle import ModelBundle
 from specter_batch.model.device import Device, usable_cpus
 from specter_batch.model.manifest import MANIFEST_FILE, GraphEntry, Precision
 from specter_batch.model.session import Graph
-from specter_batch.papers.text import paper_text
+from specter_batch.papers.text import paper_texts
 from specter_batch.training.evaluation.evaluate import TorchClassifier
 from specter_batch.training.papers.labelled import read_labelled
 from specter_batch.training.run.folder import TrainingRun
@@ -82,13 +82,10 @@ class Gate:
 
 def gate_papers(run: TrainingRun, table: pa.Table) -> GatePapers:
     """Put the trap texts before the papers, and ask Torch of all."""
-    texts = trap_texts(run.text_template)
-    true = [NO_LABEL] * len(texts)
-    for row in table.to_pylist():
-        texts.append(paper_text(row["title"], row["abstract"], run.text_template))
-        found = run.labels.find(row["label"]) if row["label"] else None
-        true.append(NO_LABEL if found is None else found)
-    token_ids = run.text_encoder().encode(texts)
+    traps = trap_texts(run.text_template)
+    label_ids = [run.labels.find(label) if label else None for label in table["label"].to_pylist()]
+    true = [NO_LABEL] * len(traps) + [NO_LABEL if label_id is None else label_id for label_id in label_ids]
+    token_ids = run.text_encoder().encode([*traps, *paper_texts(table, run.text_template)])
     return GatePapers(
         token_ids=token_ids, expected=TorchClassifier(run).logits(token_ids), true=np.array(true, dtype=np.int64)
     )

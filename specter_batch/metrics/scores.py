@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from specter_batch.display import markdown_text
 from specter_batch.metrics.f1 import F1Report, Tally
 from specter_batch.metrics.score_report import ScoreReport
 from specter_batch.papers.labels import LabelSet
-from specter_batch.papers.text import TEXT_TEMPLATE, normalised_text_hash, paper_text
+from specter_batch.papers.text import TEXT_TEMPLATE, normalised_text_hash, paper_texts
 
 
 def seen_in_training(texts: Iterable[str], seen_texts: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
@@ -28,7 +29,11 @@ def seen_in_training(texts: Iterable[str], seen_texts: npt.NDArray[np.uint64]) -
 
 
 def papers_seen(
-    papers: Iterable[tuple[str | None, str | None]], seen_texts: npt.NDArray[np.uint64], *, template: str
+    papers: pa.Table,
+    seen_texts: npt.NDArray[np.uint64],
+    *,
+    template: str,
+    rows: npt.NDArray[np.int64] | None = None,
 ) -> npt.NDArray[np.bool_]:
     """Return `(n,)` bool: a model, or a model it was trained from, was trained on the paper.
 
@@ -36,14 +41,14 @@ def papers_seen(
     were trained from each other agree. Hashes made with the model's own template are recognised too.
 
     Args:
-        papers: Title and abstract of each paper; only one paper is held at a time.
+        papers: Table with the columns `title` and `abstract`.
         seen_texts: Sorted normalised hashes, `(n_texts,)`, as a run or a bundle keeps them.
         template: The model's own text template.
+        rows: `(n,)` numbers of the rows to look up, in this order; all rows when None.
     """
-    templates = {TEXT_TEMPLATE, template}
-    texts = (paper_text(*paper, one) for paper in papers for one in templates)
-    found = seen_in_training(texts, seen_texts).reshape(-1, len(templates))
-    return np.asarray(found.any(axis=1), dtype=np.bool_)
+    texts = (paper_texts(papers, one, rows=rows) for one in {TEXT_TEMPLATE, template})
+    found = np.array([seen_in_training(each, seen_texts) for each in texts])
+    return np.asarray(found.any(axis=0), dtype=np.bool_)
 
 
 @dataclass(frozen=True, kw_only=True)

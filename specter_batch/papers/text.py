@@ -88,25 +88,27 @@ def _parts_of(text: str) -> Iterator[str]:
     yield text[start:] if start else text
 
 
-def paper_texts(papers: pa.Table, rows: npt.NDArray[np.int64], template: str) -> Iterator[str]:
-    """Yield the text that the model reads of each of these rows, in their order.
+def paper_texts(
+    papers: pa.Table, template: str = TEXT_TEMPLATE, *, rows: npt.NDArray[np.int64] | None = None
+) -> Iterator[str]:
+    """Yield the text that the model reads of each paper, a few hundred papers in memory at once.
+
+    Every command goes from papers to texts here, and from texts to token ids in `TextEncoder.encode`.
 
     Args:
-        papers: In the canonical schema.
-        rows: Numbers of rows of the table, `(n,)`.
+        papers: Table with the columns `title` and `abstract`.
         template: How a title and an abstract become one text.
+        rows: `(n,)` numbers of the rows to read, in this order; all rows when None.
     """
-    return (paper_text(*pair, template) for pair in paper_pairs(papers, rows))
-
-
-def paper_pairs(papers: pa.Table, rows: npt.NDArray[np.int64]) -> Iterator[tuple[str | None, str | None]]:
-    """Yield title and abstract of each of these rows, in their order."""
     columns = papers.select(["title", "abstract"])
+    if rows is None:
+        rows = np.arange(papers.num_rows)
     sizes = sum(pc.fill_null(pc.binary_length(column), 0).to_numpy().astype(np.int64) for column in columns.columns)
     for group in _groups(rows, np.asarray(sizes)):
         together = group[-1] - group[0] == len(group) - 1 and bool((np.diff(group) == 1).all())
         taken = columns.slice(group[0], len(group)) if together else columns.take(pa.array(group))  # a slice is no copy
-        yield from zip(taken["title"].to_pylist(), taken["abstract"].to_pylist(), strict=True)
+        for title, abstract in zip(taken["title"].to_pylist(), taken["abstract"].to_pylist(), strict=True):
+            yield paper_text(title, abstract, template)
 
 
 def _groups(rows: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.int64]]:

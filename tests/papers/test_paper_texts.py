@@ -25,5 +25,7 @@ def test_each_row_gives_its_text_in_order(pairs: list[tuple[str | None, str | No
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "GROUP_BYTES", 500)
         patch.setattr(module, "GROUP_ROWS", 7)
-        found = list(paper_texts(table, np.array(rows, np.int64), TEXT_TEMPLATE))
+        found = list(paper_texts(table, TEXT_TEMPLATE, rows=np.array(rows, np.int64)))
+        everything = list(paper_texts(table))
+    assert everything == [paper_text(*pair) for pair in pairs]
     assert found == [paper_text(*pairs[row]) for row in rows]

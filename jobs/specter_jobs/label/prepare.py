@@ -15,7 +15,7 @@ from specter_batch.papers.labels import LabelSet, normalise_label
 from specter_batch.papers.language import ENGLISH, MAX_CHARACTERS, UNDECIDED, EnglishFilter
 from specter_batch.papers.missing_text import missing_values
 from specter_batch.papers.parquet import PaperBatch
-from specter_batch.papers.text import paper_pairs, paper_texts, text_hash
+from specter_batch.papers.text import paper_texts, text_hash
 from specter_jobs.label.screened_shard import ScreenedShard, Truth
 from specter_jobs.plan.config import NightConfig
 from specter_jobs.plan.decisions import Decisions, Mask, SurveyedShard
@@ -74,7 +74,7 @@ class ShardPreparer:
         usable = papers.table.select(["paper_id", "label"]).filter(pa.array(screening.usable))
         texts: list[str] = []
         hashes: list[str] = []
-        for text in paper_texts(papers.table, rows, self._template):
+        for text in paper_texts(papers.table, self._template, rows=rows):
             hashes.append(text_hash(text))
             texts.append(self._encoder.shortened(text))  # of a long text only the part that the model reads is kept
 
@@ -157,6 +157,6 @@ def _truth(
     return Truth(
         scored=scored,
         label_id=np.array([label for label in found if label is not None], dtype=np.int64),
-        seen=papers_seen(paper_pairs(papers, rows[scored]), seen_texts, template=template),
+        seen=papers_seen(papers, seen_texts, template=template, rows=rows[scored]),
         unknown=np.array([name is not None for name in names], dtype=np.bool_) & ~scored,
     )

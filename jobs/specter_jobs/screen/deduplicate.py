@@ -260,7 +260,7 @@ def local_copies(files: Sequence[Location], scratch: Path) -> list[Path]:
 def _row_table(papers: PaperBatch, usable: Mask, template: str, shard: int) -> pa.Table:
     rows = np.flatnonzero(usable)
     ids = papers.table["paper_id"].take(pa.array(rows)).to_pylist()
-    hashes = [text_hash(text) for text in paper_texts(papers.table, rows, template)]
+    hashes = [text_hash(text) for text in paper_texts(papers.table, template, rows=rows)]
     return pa.table(
         {
             "paper_id": pa.array([value.strip() for value in ids], pa.string()),

@@ -22,7 +22,7 @@ from specter_batch.papers.parquet import (
     read_papers,
 )
 from specter_batch.papers.parquet_file import table_writer
-from specter_batch.papers.text import paper_text
+from specter_batch.papers.text import paper_texts
 from specter_batch.storage.files import written_whole
 from specter_batch.storage.location import Location
 from specter_batch.training.embeddings.embed import Embedder, Embeddings
@@ -166,11 +166,7 @@ def _embedded(embedder: Embedder, batch: PaperBatch, schema: pa.Schema, nulls: C
     nulls["invalid_unicode"] += int(batch.invalid_unicode.sum())
     nulls["no_text"] += int(without_text.sum())
     missing = batch.invalid_unicode | without_text
-    texts = [
-        paper_text(title, abstract, embedder.text_template)
-        for title, abstract, skip in zip(titles.to_pylist(), abstracts.to_pylist(), missing, strict=True)
-        if not skip
-    ]
+    texts = list(paper_texts(batch.table, embedder.text_template, rows=np.flatnonzero(~missing)))
     vectors: Embeddings = np.zeros((len(batch), embedder.hidden_size), dtype=np.float32)
     vectors[~missing] = embedder.embed(texts)
     embedding = pa.FixedSizeListArray.from_arrays(

@@ -17,7 +17,7 @@ from specter_batch.papers.columns import PAPER_SCHEMA, LabelColumnError, PaperCo
 from specter_batch.papers.labels import LabelSet, normalise_labels, respelled
 from specter_batch.papers.missing_text import missing_values
 from specter_batch.papers.parquet import open_parquet, read_papers
-from specter_batch.papers.text import TEXT_TEMPLATE, normalised_text_hash, paper_text
+from specter_batch.papers.text import TEXT_TEMPLATE, normalised_text_hash, paper_texts
 from specter_batch.storage.stored_names import storable
 from specter_batch.training.papers.files import complete_inventory
 
@@ -46,17 +46,13 @@ class LabelledPapers:
     def __len__(self) -> int:
         return int(self.papers.num_rows)
 
-    def pairs(self) -> list[tuple[str, str]]:
-        """Return each paper's title and abstract."""
-        return list(zip(self.papers["title"].to_pylist(), self.papers["abstract"].to_pylist(), strict=True))
-
     def texts(self, template: str = TEXT_TEMPLATE) -> list[str]:
         """Return each paper's text."""
-        return [paper_text(title, abstract, template) for title, abstract in self.pairs()]
+        return list(paper_texts(self.papers, template))
 
     def seen_by(self, seen_texts: npt.NDArray[np.uint64], *, template: str = TEXT_TEMPLATE) -> npt.NDArray[np.bool_]:
         """Return `(n_papers,)` bool: the paper is among the training texts of a model with this template."""
-        return papers_seen(self.pairs(), seen_texts, template=template)
+        return papers_seen(self.papers, seen_texts, template=template)
 
     def label_ids(self, labels: LabelSet) -> npt.NDArray[np.int64]:
         """Return `(n_papers,)` label ids.
@@ -94,7 +90,7 @@ class LabelledPapers:
 
         They are made with the default template, whatever the model's own one is.
         """
-        return np.unique(np.array([normalised_text_hash(text) for text in self.texts()], dtype=np.uint64))
+        return np.unique(np.array([normalised_text_hash(text) for text in paper_texts(self.papers)], dtype=np.uint64))
 
     def content_sha256(self) -> str:
         """Return a hash of ids, texts and labels, whatever file or column types they came in."""
