@@ -1,7 +1,6 @@
 """Selective classification: what is gained by keeping only the labels with a high score."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +9,44 @@ from specter_batch.metrics.f1 import Floats, Ints, wilson
 
 # A point for every hundredth of the papers: as fine as a picture can show.
 N_POINTS = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurvePoint:
+    """A point of the curve.
+
+    Attributes:
+        coverage: Share of the papers that are kept.
+        risk: Share of the kept papers whose label is wrong.
+        threshold: Lowest score that is kept.
+    """
+
+    coverage: float
+    risk: float
+    threshold: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class OperatingPoint:
+    """The lowest threshold at which the kept papers reach a precision.
+
+    Attributes:
+        precision: The precision that was asked for.
+        threshold: Lowest score that is kept; None if no threshold reaches the precision.
+        coverage: Share of the papers that are kept.
+        papers: Number of papers that are kept.
+        reached: Their precision; None if no threshold reaches it.
+        reached_interval: Its 95 % interval (Wilson 1927), low and high.
+        told: All this in words.
+    """
+
+    precision: float
+    threshold: float | None
+    coverage: float
+    papers: int
+    reached: float | None
+    reached_interval: tuple[float, float] | None
+    told: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,54 +82,48 @@ class RiskCoverage:
         """The area under the curve, AURC: the mean risk over the papers' thresholds (Geifman & El-Yaniv 2017)."""
         return float(self.risk.mean())
 
-    def points(self) -> list[dict[str, float]]:
+    def points(self) -> tuple[CurvePoint, ...]:
         """Return up to `N_POINTS` points of the curve, from the surest papers to all of them."""
         n = len(self.accepted)
         kept = np.unique(np.ceil(np.linspace(0, n, min(n, N_POINTS) + 1)[1:] - 1e-9).astype(np.int64) - 1)
         kept = kept[np.unique(self.accepted[kept], return_index=True)[1]]
-        return [
-            {
-                "coverage": float(self.accepted[i] / n),
-                "risk": float(self.risk[i]),
-                "threshold": float(self.threshold[i]),
-            }
+        return tuple(
+            CurvePoint(
+                coverage=float(self.accepted[i] / n), risk=float(self.risk[i]), threshold=float(self.threshold[i])
+            )
             for i in kept
-        ]
+        )
 
-    def operating_point(self, precision: float) -> dict[str, Any]:
-        """Find the lowest threshold at which the accepted papers reach a precision, and tell it in words.
-
-        Returns:
-            `threshold` None when no threshold reaches it. `reached_interval` is Wilson's, at 95 %.
-        """
+    def operating_point(self, precision: float) -> OperatingPoint:
+        """Find the lowest threshold at which the accepted papers reach a precision."""
         found = (self.accepted - self.wrong) / self.accepted  # not 1 - risk: 19 of 20 reach 0.95
         enough = np.flatnonzero(found >= precision)
         if not len(enough):
             best = int(np.flatnonzero(found == found.max())[-1])
-            return {
-                "precision": precision,
-                "threshold": None,
-                "coverage": 0.0,
-                "papers": 0,
-                "reached": None,
-                "reached_interval": None,
-                "told": f"No threshold reaches a precision of {precision:g}: the highest is {found[best]:.4f}, "
+            return OperatingPoint(
+                precision=precision,
+                threshold=None,
+                coverage=0.0,
+                papers=0,
+                reached=None,
+                reached_interval=None,
+                told=f"No threshold reaches a precision of {precision:g}: the highest is {found[best]:.4f}, "
                 f"at a score of at least {self.threshold[best]:.4f} and a coverage of {self._coverage(best):.1%}.",
-            }
+            )
         last = int(enough[-1])
         reached, papers = float(found[last]), int(self.accepted[last])
         low, high = wilson(reached, papers)
-        return {
-            "precision": precision,
-            "threshold": float(self.threshold[last]),
-            "coverage": self._coverage(last),
-            "papers": papers,
-            "reached": reached,
-            "reached_interval": [low, high],
-            "told": f"Of the {papers:,} papers with a score of at least {self.threshold[last]:.4f} "
+        return OperatingPoint(
+            precision=precision,
+            threshold=float(self.threshold[last]),
+            coverage=self._coverage(last),
+            papers=papers,
+            reached=reached,
+            reached_interval=(low, high),
+            told=f"Of the {papers:,} papers with a score of at least {self.threshold[last]:.4f} "
             f"({self._coverage(last):.1%} of all), {reached:.2%} are labelled right "
             f"(95 % interval {low:.2%} to {high:.2%}).",
-        }
+        )
 
     def _coverage(self, i: int) -> float:
         return float(self.accepted[i] / len(self.accepted))

@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from specter_batch.metrics.f1 import wilson
 from specter_batch.metrics.score_report import ReliabilityBin
+from specter_batch.metrics.selective import CurvePoint
 from specter_batch.report.svg import LETTER, Plot, nice_ticks, picture, shortened, text
 
 # Beyond this a name a row is too small to read; the table of confusions names the pairs instead.
@@ -106,15 +107,15 @@ def histogram(shares: Sequence[float], others: Mapping[str, Sequence[float]]) ->
     return plot.svg(parts, "Score histogram")
 
 
-def risk_coverage(points: Sequence[Mapping[str, float]], *, chosen: float | None) -> Markup:
+def risk_coverage(points: Sequence[CurvePoint], *, chosen: float | None) -> Markup:
     """Draw the share of wrong labels over the share of papers kept, the surest first.
 
     Args:
-        points: `coverage`, `risk` and `threshold` of each, the last with all papers.
+        points: Points of the curve, the last one with all papers.
         chosen: Coverage of the threshold that was asked for, marked by an upright line.
     """
-    error_rate = points[-1]["risk"]
-    ticks = nice_ticks(max([point["risk"] for point in points]) or 0.01)
+    error_rate = points[-1].risk
+    ticks = nice_ticks(max([point.risk for point in points]) or 0.01)
     plot = Plot(width=420, height=340, x_range=(0, 1), y_range=(0, ticks[-1]))
     digits = 0 if ticks[1] >= 0.01 else 1
     y_ticks = [(tick, f"{tick:.{digits}%}") for tick in ticks]
@@ -122,12 +123,12 @@ def risk_coverage(points: Sequence[Mapping[str, float]], *, chosen: float | None
     parts.append(plot.line([(0, error_rate), (1, error_rate)], "diagonal"))
     if chosen:
         parts.append(plot.line([(chosen, 0), (chosen, ticks[-1])], "chosen"))
-    line = [(point["coverage"], point["risk"]) for point in points]
+    line = [(point.coverage, point.risk) for point in points]
     parts.append(plot.line([(line[0][0], 0), *line, (1, 0)], "area"))
     parts.append(plot.line(line, "curve"))
     for point in points:
-        about = f"score at least {point['threshold']:.4f}: {point['coverage']:.0%} kept, {point['risk']:.2%} wrong"
-        parts.append(plot.dot(point["coverage"], point["risk"], kind="tip", radius=4, title=about))
+        about = f"score at least {point.threshold:.4f}: {point.coverage:.0%} kept, {point.risk:.2%} wrong"
+        parts.append(plot.dot(point.coverage, point.risk, kind="tip", radius=4, title=about))
     return plot.svg(parts, "Risk-coverage curve")
 
 

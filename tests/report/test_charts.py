@@ -1,6 +1,7 @@
 import pytest
 
 from specter_batch.metrics.score_report import ReliabilityBin
+from specter_batch.metrics.selective import CurvePoint
 from specter_batch.report import charts
 from specter_batch.report.svg import MAX_NAME, nice_ticks
 from support.drawings import elements, points
@@ -124,8 +125,8 @@ def test_a_histogram_has_a_bar_for_every_bin_and_steps_for_the_others() -> None:
 # Risk and coverage
 
 CURVE = [
-    {"coverage": 0.5, "risk": 0.0, "threshold": 0.9},
-    {"coverage": 1.0, "risk": 0.2, "threshold": 0.4},
+    CurvePoint(coverage=0.5, risk=0.0, threshold=0.9),
+    CurvePoint(coverage=1.0, risk=0.2, threshold=0.4),
 ]
 
 
@@ -145,4 +146,4 @@ def test_the_chosen_threshold_stands_upright_at_its_coverage() -> None:
 
 
 def test_a_curve_without_errors_is_drawn() -> None:
-    assert points(charts.risk_coverage([{"coverage": 1.0, "risk": 0.0, "threshold": 0.9}], chosen=1.0), "curve")
+    assert points(charts.risk_coverage([CurvePoint(coverage=1.0, risk=0.0, threshold=0.9)], chosen=1.0), "curve")

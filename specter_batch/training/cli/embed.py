@@ -72,7 +72,7 @@ def baseline(
     if out is not None:
         write_baseline(report, out)
     if as_json:
-        show_json(report, in_files_too=out is not None)
+        show_json(report.model_dump(mode="json"), in_files_too=out is not None)
     else:
         show_text(baseline_markdown(report), in_files_too=out is not None)
 

@@ -53,9 +53,9 @@ def evaluate(
     evaluation = run_evaluation(model, papers, device=device, columns=columns, settings=settings)
     if out is not None:
         write_evaluation(evaluation, out)
-    warn(*evaluation.report["notes"], *unscored_sentences(evaluation.report))
+    warn(*evaluation.report.notes, *unscored_sentences(evaluation.report))
     if as_json:
-        show_json(evaluation.report, in_files_too=out is not None)
+        show_json(evaluation.report.model_dump(mode="json"), in_files_too=out is not None)
     else:
         show_text(evaluation_markdown(evaluation.report), in_files_too=out is not None)
     if strict_leaks:

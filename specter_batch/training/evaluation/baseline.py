@@ -1,9 +1,8 @@
 """The frozen baseline: does fine-tuning beat the pretrained encoder's embeddings under a linear SVM?"""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +19,7 @@ from specter_batch.training.embeddings.embed import Embedder
 from specter_batch.training.evaluation.evaluate import Evaluation, evaluate
 from specter_batch.training.evaluation.linear_svm import fit_linear_svm
 from specter_batch.training.evaluation.report import unscored_sentences
+from specter_batch.training.evaluation.report_model import BaselineReport, MethodScores, SvmFacts
 from specter_batch.training.papers.labelled import LabelledPapers, label_warnings, read_labelled
 from specter_batch.training.run.lineage import Lineage
 from specter_batch.training.run.result_folder import claim_results
@@ -42,9 +42,9 @@ class _Answers:
     @classmethod
     def of(cls, evaluation: Evaluation) -> "_Answers":
         true, predicted = (evaluation.predictions[name].to_pylist() for name in ("label", "predicted"))
-        return cls(method=f"fine-tuned {evaluation.report['model']}", true=true, predicted=predicted)
+        return cls(method=f"fine-tuned {evaluation.report.model}", true=true, predicted=predicted)
 
-    def scores(self, rows: npt.NDArray[np.bool_], *, seed: int) -> dict[str, Any]:
+    def scores(self, rows: npt.NDArray[np.bool_], *, seed: int) -> MethodScores:
         """Return the method's line of the table over the papers at `rows`, `(n_papers,)` bool."""
         true, predicted = np.array(self.true)[rows], np.array(self.predicted)[rows]
         names, ids = np.unique(np.concatenate([true, predicted]), return_inverse=True)
@@ -53,13 +53,14 @@ class _Answers:
         confusion = cells.reshape(n_labels, n_labels)
         right = np.diag(confusion)
         interval = macro_f1_interval(confusion, seed=seed)
-        return {
-            "method": self.method,
-            "macro_f1": float(macro_f1(right, confusion.sum(axis=1), confusion.sum(axis=0))),
-            "macro_f1_interval": None if interval is None else asdict(interval),
-            "accuracy": float(right.sum() / len(true)),
-            "papers": len(true),
-        }
+        assert interval is not None  # noqa: S101 - there is at least one paper
+        return MethodScores(
+            method=self.method,
+            macro_f1=float(macro_f1(right, confusion.sum(axis=1), confusion.sum(axis=0))),
+            macro_f1_interval=interval,
+            accuracy=float(right.sum() / len(true)),
+            papers=len(true),
+        )
 
 
 def baseline(
@@ -72,7 +73,7 @@ def baseline(
     device: str = "auto",
     columns: PaperColumns | None = None,
     seed: int = 0,
-) -> dict[str, Any]:
+) -> BaselineReport:
     """Score a linear SVM on frozen embeddings, and fine-tuned models beside it on the same papers.
 
     Only test papers count that no method has met: neither in TRAIN nor in the training data of a model.
@@ -86,9 +87,6 @@ def baseline(
         device: Where bundles run.
         columns: Of both files.
         seed: Of the SVM's solver and of the bootstrap.
-
-    Returns:
-        The fields of `baseline.json`.
 
     Raises:
         ConfigError: No test paper is left to score.
@@ -105,35 +103,40 @@ def baseline(
             f"{test}: all {len(scored):,} papers stand in {train} or in a model's training data; give unseen papers"
         )
     svm, facts = _svm_answers(fitted, scored, embedder=embedder, cache=cache, seed=seed)
-    chosen_on_test = [one.report["model"] for one in evaluations if one.report["is_validation_data"]]
-    return {
-        "train": str(train),
-        "test": str(test),
-        "models": [str(model) for model in models],
-        "train_papers": len(fitted),
-        "test_papers": len(scored),
-        "seen_in_train": int(in_train.sum()),
-        "seen_by_models_alone": int((met & ~in_train).sum()),
-        "dropped": {"train": dict(fitted.dropped), "test": dict(scored.dropped)},
-        "seed": seed,
-        **facts,
-        "notes": [
-            *facts["notes"],
-            *fitted.notes,
-            *scored.notes,
-            *label_warnings(fitted),
-            *embedder.notes,
-            *lineage.notes,
-            *(f"TEST is the validation data of {name}: its best epoch was chosen on these" for name in chosen_on_test),
-        ],
-        "methods": [answers.scores(~met, seed=seed) for answers in (svm, *map(_Answers.of, evaluations))],
-    }
+    chosen_on_test = [one.report.model for one in evaluations if one.report.is_validation_data]
+    return BaselineReport(
+        train=str(train),
+        test=str(test),
+        models=tuple(str(model) for model in models),
+        train_papers=len(fitted),
+        test_papers=len(scored),
+        seen_in_train=int(in_train.sum()),
+        seen_by_models_alone=int((met & ~in_train).sum()),
+        dropped={"train": dict(fitted.dropped), "test": dict(scored.dropped)},
+        seed=seed,
+        **dict(facts)
+        | {
+            "notes": (
+                *facts.notes,
+                *fitted.notes,
+                *scored.notes,
+                *label_warnings(fitted),
+                *embedder.notes,
+                *lineage.notes,
+                *(
+                    f"TEST is the validation data of {name}: its best epoch was chosen on these"
+                    for name in chosen_on_test
+                ),
+            )
+        },
+        methods=tuple(answers.scores(~met, seed=seed) for answers in (svm, *map(_Answers.of, evaluations))),
+    )
 
 
 def _evaluated(model: Path, test: Path, *, device: str, columns: PaperColumns | None) -> Evaluation:
     """Score a model on the test papers; all of them, because every method is scored on the same papers."""
     evaluation = evaluate(model, test, device=device, columns=columns)
-    if evaluation.report["unknown_labels"] or evaluation.report["not_finite"]:
+    if evaluation.report.unknown_labels or evaluation.report.not_finite:
         raise LabelError(f"{test}: {model} cannot be compared: {unscored_sentences(evaluation.report)[0]}")
     return evaluation
 
@@ -145,7 +148,7 @@ def _met_by_svm(train: LabelledPapers, test: LabelledPapers, lineage: Lineage) -
 
 def _svm_answers(
     train: LabelledPapers, test: LabelledPapers, *, embedder: Embedder, cache: EmbeddingCache, seed: int
-) -> tuple[_Answers, dict[str, Any]]:
+) -> tuple[_Answers, SvmFacts]:
     """Fit the SVM and label the test papers; return its answers and how it was come by."""
     labels = LabelSet.from_values(train.papers["label"].unique().to_pylist())
     train_ids, test_ids = train.label_ids(labels), test.label_ids(labels)
@@ -157,41 +160,41 @@ def _svm_answers(
         true=[labels.names[i] for i in test_ids],
         predicted=[labels.names[i] for i in predicted],
     )
-    facts = {
-        "encoder": embedder.name,
-        "pooling": embedder.pooling,
-        "max_length": embedder.text_encoder.max_length,
-        "hidden_size": embedder.hidden_size,
-        "c": svm.c,
-        "folds": svm.folds,
-        "cross_validation_accuracy": svm.cross_validation_accuracy,
-        "embeddings_from_cache": cache.hits,
-        "notes": [*svm.notes, *cache.problems],
-    }
+    facts = SvmFacts(
+        encoder=embedder.name,
+        pooling=embedder.pooling,
+        max_length=embedder.text_encoder.max_length,
+        hidden_size=embedder.hidden_size,
+        c=svm.c,
+        folds=svm.folds,
+        cross_validation_accuracy=svm.cross_validation_accuracy,
+        embeddings_from_cache=cache.hits,
+        notes=(*svm.notes, *cache.problems),
+    )
     return answers, facts
 
 
-def baseline_markdown(report: dict[str, Any]) -> str:
+def baseline_markdown(report: BaselineReport) -> str:
     """Render the report as Markdown."""
     lines = [
         "| method | macro F1 | 95 % interval | accuracy | papers |",
         "|---|---:|---|---:|---:|",
     ]
-    for row in report["methods"]:
-        low, high = row["macro_f1_interval"]["low"], row["macro_f1_interval"]["high"]
+    for row in report.methods:
+        low, high = row.macro_f1_interval.low, row.macro_f1_interval.high
         lines.append(
-            f"| {markdown_text(row['method'])} | {row['macro_f1']:.4f} | {low:.4f} to {high:.4f} "
-            f"| {row['accuracy']:.4f} | {row['papers']:,} |"
+            f"| {markdown_text(row.method)} | {row.macro_f1:.4f} | {low:.4f} to {high:.4f} "
+            f"| {row.accuracy:.4f} | {row.papers:,} |"
         )
     lines += [
         "",
-        f"Of {report['test_papers']:,} test papers {report['seen_in_train']:,} stand in the training papers and "
-        f"{report['seen_by_models_alone']:,} more in the training data of a model; they are left out. The SVM was "
-        f"fitted on {report['train_papers']:,} papers with C = {report['c']:g}, the best of {report['folds']}-fold "
-        f"cross-validation there (accuracy {report['cross_validation_accuracy']:.4f}). Embeddings: "
-        f"{report['hidden_size']} numbers of at most {report['max_length']} tokens.",
+        f"Of {report.test_papers:,} test papers {report.seen_in_train:,} stand in the training papers and "
+        f"{report.seen_by_models_alone:,} more in the training data of a model; they are left out. The SVM was "
+        f"fitted on {report.train_papers:,} papers with C = {report.c:g}, the best of {report.folds}-fold "
+        f"cross-validation there (accuracy {report.cross_validation_accuracy:.4f}). Embeddings: "
+        f"{report.hidden_size} numbers of at most {report.max_length} tokens.",
     ]
-    lines += ["", *(f"- {markdown_text(note)}" for note in report["notes"])] if report["notes"] else []
+    lines += ["", *(f"- {markdown_text(note)}" for note in report.notes)] if report.notes else []
     return "\n".join(lines) + "\n"
 
 
@@ -207,9 +210,7 @@ def claim_baseline(
     claim_results(out, "baseline", report="baseline.json", identity=identity, replace=replace)
 
 
-def write_baseline(report: dict[str, Any], out: Path) -> None:
+def write_baseline(report: BaselineReport, out: Path) -> None:
     """Write `baseline.json` and `baseline.md` into a folder from `claim_baseline`."""
-    write_json(out / "baseline.json", report)
-    write_text(
-        out / "baseline.md", f"# Frozen baseline on {markdown_text(report['test'])}\n\n{baseline_markdown(report)}"
-    )
+    write_json(out / "baseline.json", report.model_dump(mode="json"))
+    write_text(out / "baseline.md", f"# Frozen baseline on {markdown_text(report.test)}\n\n{baseline_markdown(report)}")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ from specter_batch.model.predictions import OnnxClassifier, Predictions
 from specter_batch.model.session import Logits
 from specter_batch.papers.columns import PaperColumns
 from specter_batch.training.evaluation.figures import EvaluationSettings, figures
+from specter_batch.training.evaluation.report_model import EvaluationReport, ScoredPapers
 from specter_batch.training.papers.labelled import LabelledPapers, read_labelled
 from specter_batch.training.run.folder import RUN_FILE, TrainingRun
 from specter_batch.training.run.lineage import validation_sha256s
@@ -79,7 +80,7 @@ class Evaluation:
             null where the model gave NaN or infinity.
     """
 
-    report: dict[str, Any]
+    report: EvaluationReport
     predictions: pa.Table
 
     def refuse_leaks(self) -> None:
@@ -88,10 +89,10 @@ class Evaluation:
         Raises:
             LeakError: It does share texts.
         """
-        seen, papers = self.report["seen_in_training"], len(self.predictions)
+        seen, papers = self.report.seen_in_training, len(self.predictions)
         if seen:
             raise LeakError(
-                f"{self.report['papers']}: expected no paper of the training data of {self.report['model']}, got "
+                f"{self.report.papers}: expected no paper of the training data of {self.report.model}, got "
                 f"{seen:,} of {papers:,}, by a hash of the text without case and punctuation; take them out of the "
                 "test (with --out, the column seen of predictions.parquet marks them)"
             )
@@ -127,19 +128,22 @@ def evaluate(
         torch = TorchClassifier(run)
         answers, ran = _Answers.of(torch, labelled, run), torch.describe()
     sha256 = labelled.content_sha256()
-    report = answers.figures(settings) | {
-        "model": str(model),
-        "fingerprint": fingerprint,
-        "model_sha256": model_sha256(model),
-        "papers": str(papers),
-        "papers_sha256": sha256,
+    report = EvaluationReport(
+        **dict(answers.figures(settings)),
+        model=str(model),
+        fingerprint=fingerprint,
+        model_sha256=model_sha256(model),
+        papers=str(papers),
+        papers_sha256=sha256,
         # The best epoch and the temperature were chosen on these, so they flatter the model.
-        "is_validation_data": sha256 in validation_sha256s(made_from),
-        "dropped": dict(labelled.dropped),
-        "notes": list(labelled.notes),
-        **ran,
-        "version": __version__,
-    }
+        is_validation_data=sha256 in validation_sha256s(made_from),
+        dropped=dict(labelled.dropped),
+        notes=tuple(labelled.notes),
+        device=ran["device"],
+        provider=ran["provider"],
+        graph=ran["graph"],
+        version=__version__,
+    )
     return Evaluation(report=report, predictions=answers.table(labelled))
 
 
@@ -154,7 +158,7 @@ def score(
     labelled: LabelledPapers,
     model: ModelBundle | TrainingRun,
     settings: EvaluationSettings | None = None,
-) -> dict[str, Any]:
+) -> ScoredPapers:
     """Label papers and compare with their true labels.
 
     Returns:
@@ -195,7 +199,7 @@ class _Answers:
             unknown=labelled.unknown_labels(model.labels),
         )
 
-    def figures(self, settings: EvaluationSettings | None) -> dict[str, Any]:
+    def figures(self, settings: EvaluationSettings | None) -> ScoredPapers:
         known = self.true >= 0
         is_finite = Predictions.from_logits(self.logits, temperature=self.model.temperature).is_finite
         scored = known & is_finite
@@ -207,11 +211,12 @@ class _Answers:
             labels=self.model.labels,
             settings=settings or EvaluationSettings(),
         )
-        return found | {
-            "not_finite": int((known & ~is_finite).sum()),
-            "unknown_labels": sum(self.unknown.values()),
-            "unknown_label_papers": {self.model.labels.described(name): self.unknown[name] for name in self.unknown},
-        }
+        return ScoredPapers(
+            **dict(found),
+            not_finite=int((known & ~is_finite).sum()),
+            unknown_labels=sum(self.unknown.values()),
+            unknown_label_papers={self.model.labels.described(name): self.unknown[name] for name in self.unknown},
+        )
 
     def table(self, labelled: LabelledPapers) -> pa.Table:
         predictions = Predictions.from_logits(self.logits, temperature=self.model.temperature)

@@ -1,6 +1,6 @@
 """Every figure of an evaluation, from the logits of labelled papers: those of a tally, and those that need more."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from specter_batch.metrics.scores import Scores
 from specter_batch.metrics.selective import RiskCoverage
 from specter_batch.model.predictions import Predictions
 from specter_batch.papers.labels import LabelSet
+from specter_batch.training.evaluation.report_model import BatchMean, Figures, RiskCoverageCurve, Uncalibrated
 
 BATCH_MEAN_NOTE = (
     "Not a corpus-level score: the mean of the macro F1 of single batches, each over the labels that occur in it. It "
@@ -42,8 +43,8 @@ def figures(
     temperature: float,
     labels: LabelSet,
     settings: EvaluationSettings,
-) -> dict[str, Any]:
-    """Return the figures of `report.json`, the macro F1 and its interval first.
+) -> Figures:
+    """Return the figures of `report.json`.
 
     Papers trained on are left out of all figures but those that say so.
 
@@ -57,38 +58,28 @@ def figures(
     """
     found = Predictions.from_logits(logits, temperature=temperature)
     scores = Scores.count(true, found.label_id, found.score, seen=seen, n_labels=len(labels))
-    report = scores.as_report(labels).model_dump(mode="json")
-    interval = macro_f1_interval(scores.unseen.confusion, seed=settings.seed)
-    return {
-        "macro_f1": report["macro_f1"],
-        "macro_f1_interval": None if interval is None else asdict(interval),
-        **report,
-        **_of_papers(logits[~seen], true[~seen], temperature=temperature, settings=settings),
-        "temperature": temperature,
-        "uncalibrated": _uncalibrated(logits[~seen], true[~seen], labels),
-    }
+    report = scores.as_report(labels)
+    unseen, is_unseen = true[~seen], ~seen
+    curve = RiskCoverage.of(found.label_id[is_unseen] == unseen, found.score[is_unseen]) if len(unseen) else None
+    return Figures(
+        **dict(report),
+        macro_f1_interval=macro_f1_interval(scores.unseen.confusion, seed=settings.seed),
+        top3_accuracy=top_k_accuracy(logits[is_unseen], unseen, k=3) if curve else None,
+        risk_coverage=RiskCoverageCurve(area=curve.area, points=curve.points()) if curve else None,
+        operating_point=curve.operating_point(settings.precision) if curve and settings.precision is not None else None,
+        batch_mean_macro_f1=(
+            _batch_mean(unseen, found.label_id[is_unseen], n_labels=len(labels), size=settings.batch_mean_size)
+            if curve
+            else None
+        ),
+        temperature=temperature,
+        uncalibrated=_uncalibrated(logits[is_unseen], unseen, labels),
+    )
 
 
-def _of_papers(
-    logits: npt.NDArray[Any], true: Ints, *, temperature: float, settings: EvaluationSettings
-) -> dict[str, Any]:
-    """Return the figures that no tally can give."""
-    if not len(true):
-        return {"top3_accuracy": None, "risk_coverage": None, "operating_point": None, "batch_mean_macro_f1": None}
-    predictions = Predictions.from_logits(logits, temperature=temperature)
-    curve = RiskCoverage.of(predictions.label_id == true, predictions.score)
-    means = batch_macro_f1(true, predictions.label_id, n_labels=logits.shape[1], size=settings.batch_mean_size)
-    return {
-        "top3_accuracy": top_k_accuracy(logits, true, k=3),
-        "risk_coverage": {"area": curve.area, "points": curve.points()},
-        "operating_point": None if settings.precision is None else curve.operating_point(settings.precision),
-        "batch_mean_macro_f1": {
-            "mean": float(means.mean()),
-            "batch_size": settings.batch_mean_size,
-            "batches": len(means),
-            "note": BATCH_MEAN_NOTE,
-        },
-    }
+def _batch_mean(true: Ints, predicted: Ints, *, n_labels: int, size: int) -> BatchMean:
+    means = batch_macro_f1(true, predicted, n_labels=n_labels, size=size)
+    return BatchMean(mean=float(means.mean()), batch_size=size, batches=len(means), note=BATCH_MEAN_NOTE)
 
 
 def batch_macro_f1(true: Ints, predicted: Ints, *, n_labels: int, size: int) -> npt.NDArray[np.float64]:
@@ -112,12 +103,9 @@ def batch_macro_f1(true: Ints, predicted: Ints, *, n_labels: int, size: int) -> 
     return macro_f1(by_batch(true == predicted, true), by_batch(slice(None), true), by_batch(slice(None), predicted))
 
 
-def _uncalibrated(logits: npt.NDArray[Any], true: Ints, labels: LabelSet) -> dict[str, Any]:
+def _uncalibrated(logits: npt.NDArray[Any], true: Ints, labels: LabelSet) -> Uncalibrated:
     """Return what the scores would be worth without the temperature."""
     predictions = Predictions.from_logits(logits, temperature=1.0)
     tally = Tally.count(true, predictions.label_id, predictions.score, n_labels=len(labels))
     error = F1Report.from_tally(tally, labels).expected_calibration_error
-    return {
-        "expected_calibration_error": error if len(true) else None,
-        "reliability": [one.model_dump() for one in tally.reliability()],
-    }
+    return Uncalibrated(expected_calibration_error=error if len(true) else None, reliability=tally.reliability())

@@ -1,20 +1,18 @@
 """An evaluation as files: JSON first, Markdown and a page as views of it, and the label of each paper."""
 
-from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Template
 
 from specter_batch.display import markdown_text
-from specter_batch.metrics.score_report import ReliabilityBin, ScoreReport
 from specter_batch.metrics.scores import headline_markdown, label_tables_markdown
 from specter_batch.papers.parquet_file import write_table
 from specter_batch.report import charts
 from specter_batch.report.page import label_rows, page_environment, top_confusions
 from specter_batch.storage.files import write_json, write_text, written_whole
 from specter_batch.training.evaluation.evaluate import Evaluation, model_sha256
+from specter_batch.training.evaluation.report_model import EvaluationReport, ScoredPapers
 from specter_batch.training.run.result_folder import claim_results
 
 PREDICTIONS_FILE = "predictions.parquet"
@@ -45,106 +43,103 @@ def write_evaluation(evaluation: Evaluation, out: Path) -> None:
     """Write `predictions.parquet`, `report.json`, `report.md` and `report.html` into a folder from `claim_folder`."""
     with written_whole(out / PREDICTIONS_FILE) as partial:
         write_table(partial, evaluation.predictions, compression="snappy")
-    write_json(out / "report.json", evaluation.report)
+    write_json(out / "report.json", evaluation.report.model_dump(mode="json"))
     write_text(out / "report.md", evaluation_markdown(evaluation.report))
     write_text(out / "report.html", evaluation_html(evaluation.report))
 
 
-def evaluation_markdown(report: Mapping[str, Any]) -> str:
+def evaluation_markdown(report: EvaluationReport) -> str:
     """Render `report.md`."""
-    title = f"# Evaluation of {markdown_text(report['model'])} on {markdown_text(report['papers'])}"
+    title = f"# Evaluation of {markdown_text(report.model)} on {markdown_text(report.papers)}"
     warning = [
         markdown_text(sentence) + "\n" for sentence in (*unscored_sentences(report), *_validation_warning(report))
     ]
-    if report["macro_f1"] is None:
-        return "\n".join((title, "", *warning, headline_markdown(ScoreReport.model_validate(report))))
-    found = report["macro_f1_interval"]
-    interval = f" ({100 * found['level']:.0f} % bootstrap interval {found['low']:.4f} to {found['high']:.4f})"
+    found = report.macro_f1_interval
+    if found is None:
+        return "\n".join((title, "", *warning, headline_markdown(report)))
+    interval = f" ({100 * found.level:.0f} % bootstrap interval {found.low:.4f} to {found.high:.4f})"
     return "\n".join(
         (
             title,
             "",
-            headline_markdown(ScoreReport.model_validate(report), interval=interval),
+            headline_markdown(report, interval=interval),
             *warning,
             _figures_markdown(report),
-            label_tables_markdown(ScoreReport.model_validate(report)),
+            label_tables_markdown(report),
         )
     )
 
 
-def unscored_sentences(report: Mapping[str, Any]) -> list[str]:
+def unscored_sentences(report: ScoredPapers) -> list[str]:
     """Say how many papers with a label are not scored, and why."""
-    every = report["unknown_labels"] + report["not_finite"] + report["scored_papers"] + report["seen_in_training"]
+    every = report.unknown_labels + report.not_finite + report.scored_papers + report.seen_in_training
     sentences = []
-    if report["unknown_labels"]:
-        papers = report["unknown_label_papers"]
+    if report.unknown_labels:
+        papers = report.unknown_label_papers
         shown = [f"{name}: {count:,}" for name, count in list(papers.items())[:SHOWN_UNKNOWN_LABELS]]
         more = [f"{len(papers) - len(shown):,} more labels"] if len(papers) > len(shown) else []
         sentences.append(
-            f"{report['unknown_labels']:,} of {every:,} papers are not scored, because the model does not know their "
+            f"{report.unknown_labels:,} of {every:,} papers are not scored, because the model does not know their "
             f"label ({', '.join(shown + more)})."
         )
-    if report["not_finite"]:
+    if report.not_finite:
         sentences.append(
-            f"{report['not_finite']:,} of {every:,} papers are not scored, because the model gives NaN or infinity for "
+            f"{report.not_finite:,} of {every:,} papers are not scored, because the model gives NaN or infinity for "
             "them."
         )
     return sentences
 
 
-def _validation_warning(report: Mapping[str, Any]) -> list[str]:
-    return [VALIDATION_WARNING] if report["is_validation_data"] else []
+def _validation_warning(report: EvaluationReport) -> list[str]:
+    return [VALIDATION_WARNING] if report.is_validation_data else []
 
 
-def _figures_markdown(report: Mapping[str, Any]) -> str:
-    interval, point, batches = report["macro_f1_interval"], report["operating_point"], report["batch_mean_macro_f1"]
+def _figures_markdown(report: EvaluationReport) -> str:
+    interval, point, batches = report.macro_f1_interval, report.operating_point, report.batch_mean_macro_f1
+    curve = report.risk_coverage
+    assert interval is not None and batches is not None and curve is not None  # noqa: S101 - papers are scored
     lines = [
         "| figure | value |",
         "|---|---:|",
-        f"| accuracy (the same as micro F1) | {report['accuracy']:.4f} |",
-        f"| top-3 accuracy | {report['top3_accuracy']:.4f} |",
-        f"| weighted F1 | {report['weighted_f1']:.4f} |",
-        f"| expected calibration error | {report['expected_calibration_error']:.4f} |",
-        f"| … without the temperature of {report['temperature']:.4f} "
-        f"| {report['uncalibrated']['expected_calibration_error']:.4f} |",
-        f"| area under the risk-coverage curve | {report['risk_coverage']['area']:.4f} |",
-        f"| macro F1 with papers seen in training | {report['macro_f1_with_seen']:.4f} |",
-        f"| accuracy with papers seen in training | {report['accuracy_with_seen']:.4f} |",
+        f"| accuracy (the same as micro F1) | {report.accuracy:.4f} |",
+        f"| top-3 accuracy | {report.top3_accuracy:.4f} |",
+        f"| weighted F1 | {report.weighted_f1:.4f} |",
+        f"| expected calibration error | {report.expected_calibration_error:.4f} |",
+        f"| … without the temperature of {report.temperature:.4f} "
+        f"| {report.uncalibrated.expected_calibration_error:.4f} |",
+        f"| area under the risk-coverage curve | {curve.area:.4f} |",
+        f"| macro F1 with papers seen in training | {report.macro_f1_with_seen:.4f} |",
+        f"| accuracy with papers seen in training | {report.accuracy_with_seen:.4f} |",
         "",
-        f"The interval is the percentile bootstrap over papers: {interval['resamples']:,} resamples, seed "
-        f"{interval['seed']}.",
+        f"The interval is the percentile bootstrap over papers: {interval.resamples:,} resamples, seed "
+        f"{interval.seed}.",
         "",
     ]
     if point is not None:
-        lines += [f"Threshold for a precision of {point['precision']:g}: {point['told']}", ""]
+        lines += [f"Threshold for a precision of {point.precision:g}: {point.told}", ""]
     lines += [
-        f"Mean of per-batch macro F1, batches of {batches['batch_size']} in file order: {batches['mean']:.4f}. "
-        f"{batches['note']}",
+        f"Mean of per-batch macro F1, batches of {batches.batch_size} in file order: {batches.mean:.4f}. "
+        f"{batches.note}",
         "",
     ]
     return "\n".join(lines)
 
 
-def evaluation_html(report: Mapping[str, Any]) -> str:
+def evaluation_html(report: EvaluationReport) -> str:
     """Render `report.html`."""
-    scores = ScoreReport.model_validate(report)
-    scored = scores.scored_papers > 0
-    curve, point = report["risk_coverage"], report["operating_point"]
+    scored = report.scored_papers > 0
+    curve, point = report.risk_coverage, report.operating_point
     return _template().render(
         report=report,
         verdict=_verdict(report),
-        labels=sorted(label_rows(scores), key=lambda row: -row.scores.support),
-        confusions=top_confusions(scores),
-        heat_map=charts.heat_map(scores.confusion, scores.labels) if scored else None,
-        before=charts.reliability(_bins(report["uncalibrated"]["reliability"])) if scored else None,
-        after=charts.reliability(scores.reliability) if scored else None,
+        labels=sorted(label_rows(report), key=lambda row: -row.scores.support),
+        confusions=top_confusions(report),
+        heat_map=charts.heat_map(report.confusion, report.labels) if scored else None,
+        before=charts.reliability(report.uncalibrated.reliability) if scored else None,
+        after=charts.reliability(report.reliability) if scored else None,
         histogram=charts.histogram(_score_shares(report), {}) if scored else None,
-        curve=charts.risk_coverage(curve["points"], chosen=point["coverage"] if point else None) if curve else None,
+        curve=charts.risk_coverage(curve.points, chosen=point.coverage if point else None) if curve else None,
     )
-
-
-def _bins(values: Sequence[Mapping[str, float | None]]) -> list[ReliabilityBin]:
-    return [ReliabilityBin.model_validate(value) for value in values]
 
 
 @cache
@@ -152,9 +147,9 @@ def _template() -> Template:
     return page_environment().get_template("evaluation.html.j2")
 
 
-def _verdict(report: Mapping[str, Any]) -> dict[str, str]:
+def _verdict(report: EvaluationReport) -> dict[str, str]:
     """Say in one line whether the figures may be believed."""
-    seen, scored = report["seen_in_training"], report["scored_papers"]
+    seen, scored = report.seen_in_training, report.scored_papers
     if not scored:
         why = [f"{seen:,} papers were in the training data."] if seen else []
         return {"kind": "bad", "text": " ".join(["No paper is scored.", *why, *unscored_sentences(report)])}
@@ -166,5 +161,5 @@ def _verdict(report: Mapping[str, Any]) -> dict[str, str]:
     return {"kind": "good", "text": f"None of the {scored:,} papers was in the training data"}
 
 
-def _score_shares(report: Mapping[str, Any]) -> list[float]:
-    return [one["papers"] / report["scored_papers"] for one in report["reliability"]]
+def _score_shares(report: EvaluationReport) -> list[float]:
+    return [one.papers / report.scored_papers for one in report.reliability]

@@ -12,6 +12,7 @@ from specter_batch.metrics.score_report import ScoreReport
 from specter_batch.report import charts
 from specter_batch.report.page import label_rows, page_environment, top_confusions
 from specter_batch.storage.files import write_text
+from specter_batch.training.evaluation.report_model import RiskCoverageCurve
 from specter_batch.training.run.curves import training_curves
 from specter_batch.training.run.folder import RunRecord
 
@@ -60,7 +61,8 @@ def _environment() -> Environment:
 
 def _risk_coverage(validation: Mapping[str, Any]) -> Markup | None:
     curve = validation.get("risk_coverage")
-    return charts.risk_coverage(curve["points"], chosen=None) if curve else None
+    points = RiskCoverageCurve.model_validate(curve).points if curve else ()
+    return charts.risk_coverage(points, chosen=None) if points else None
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

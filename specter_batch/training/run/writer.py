@@ -86,7 +86,7 @@ def write_run(
                 temperature=temperature,
                 labels=labels,
                 settings=EvaluationSettings(),
-            ),
+            ).model_dump(mode="json"),
             "versions": {"python": platform.python_version()} | {name: version(name) for name in packages},
         },
     )

@@ -1,6 +1,5 @@
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +19,7 @@ from specter_batch.training.embeddings.embed import Embedder
 from specter_batch.training.evaluation.baseline import baseline, baseline_markdown
 from specter_batch.training.evaluation.evaluate import evaluate
 from specter_batch.training.evaluation.linear_svm import fit_linear_svm
+from specter_batch.training.evaluation.report_model import BaselineReport
 from specter_batch.training.papers.labelled import read_labelled
 from specter_batch.training.run.folder import TrainingRun
 
@@ -47,41 +47,41 @@ def leaky(sample_paths: SamplePaths, tmp_path_factory: pytest.TempPathFactory) -
 @pytest.fixture(scope="module")
 def report(
     embedder: Embedder, cache: EmbeddingCache, tiny_run: TrainingRun, sample_paths: SamplePaths, leaky: Path
-) -> dict[str, Any]:
+) -> BaselineReport:
     return baseline(sample_paths.train, leaky, embedder=embedder, cache=cache, models=[tiny_run.path])
 
 
 def test_the_svm_scores_what_scikit_learn_gives_it_on_the_unseen_papers(
-    report: dict[str, Any], embedder: Embedder, sample_paths: SamplePaths
+    report: BaselineReport, embedder: Embedder, sample_paths: SamplePaths
 ) -> None:
     train, test = read_labelled(sample_paths.train), read_labelled(sample_paths.val)
     labels = LabelSet.from_values(train.papers["label"].to_pylist())
     search = GridSearchCV(LinearSVC(loss="squared_hinge"), {"C": np.logspace(-4, 2, 7)}, cv=3)
     search.fit(embedder.embed(train.texts()), train.label_ids(labels))
     true, predicted = test.label_ids(labels), search.predict(embedder.embed(test.texts()))
-    svm = report["methods"][0]
-    assert report["c"] == search.best_params_["C"]
-    assert svm["papers"] == sample_paths.n_val
-    assert svm["macro_f1"] == pytest.approx(f1_score(true, predicted, average="macro"))
-    assert svm["accuracy"] == pytest.approx(accuracy_score(true, predicted))
-    assert svm["macro_f1_interval"]["low"] < svm["macro_f1"] < svm["macro_f1_interval"]["high"]
+    svm = report.methods[0]
+    assert report.c == search.best_params_["C"]
+    assert svm.papers == sample_paths.n_val
+    assert svm.macro_f1 == pytest.approx(f1_score(true, predicted, average="macro"))
+    assert svm.accuracy == pytest.approx(accuracy_score(true, predicted))
+    assert svm.macro_f1_interval.low < svm.macro_f1 < svm.macro_f1_interval.high
 
 
 def test_a_model_stands_beside_it_with_the_score_that_evaluate_gives(
-    report: dict[str, Any], tiny_run: TrainingRun, leaky: Path
+    report: BaselineReport, tiny_run: TrainingRun, leaky: Path
 ) -> None:
     alone = evaluate(tiny_run.path, leaky).report
-    model = report["methods"][1]
-    assert model["method"] == f"fine-tuned {tiny_run.path}"
-    assert (model["macro_f1"], model["accuracy"]) == pytest.approx((alone["macro_f1"], alone["accuracy"]))
-    assert model["papers"] == report["methods"][0]["papers"]
+    model = report.methods[1]
+    assert model.method == f"fine-tuned {tiny_run.path}"
+    assert (model.macro_f1, model.accuracy) == pytest.approx((alone.macro_f1, alone.accuracy))
+    assert model.papers == report.methods[0].papers
 
 
 def test_test_papers_that_stand_in_train_are_counted_and_left_out(
-    report: dict[str, Any], sample_paths: SamplePaths
+    report: BaselineReport, sample_paths: SamplePaths
 ) -> None:
-    assert (report["test_papers"], report["seen_in_train"]) == (sample_paths.n_val + 7, 7)
-    assert report["seen_by_models_alone"] == 0
+    assert (report.test_papers, report.seen_in_train) == (sample_paths.n_val + 7, 7)
+    assert report.seen_by_models_alone == 0
     assert "7 stand in the training papers" in baseline_markdown(report)
 
 
@@ -96,10 +96,10 @@ def test_papers_that_only_a_model_was_trained_on_are_left_out_of_every_score(
     # The SVM is fitted on 60 of the 90 validation papers: of the run's own training papers, seven are in the test.
     pq.write_table(pq.read_table(sample_paths.val).slice(0, 60), tmp_path / "train.parquet")
     alone = baseline(tmp_path / "train.parquet", leaky, embedder=embedder, cache=cache)
-    assert (alone["seen_in_train"], alone["methods"][0]["papers"]) == (60, 37)
+    assert (alone.seen_in_train, alone.methods[0].papers) == (60, 37)
     both = baseline(tmp_path / "train.parquet", leaky, embedder=embedder, cache=cache, models=[tiny_run.path])
-    assert (both["seen_in_train"], both["seen_by_models_alone"]) == (60, 7)
-    assert [row["papers"] for row in both["methods"]] == [30, 30]
+    assert (both.seen_in_train, both.seen_by_models_alone) == (60, 7)
+    assert [row.papers for row in both.methods] == [30, 30]
 
 
 def test_a_test_without_an_unseen_paper_is_refused(
@@ -119,13 +119,13 @@ def test_an_encoder_that_is_a_run_has_seen_its_training_papers(
         embedder=Embedder.of_encoder(str(tiny_run.record.encoder), pooling="cls", max_length=96),
         cache=cache,
     )
-    assert report["methods"][0]["papers"] == sample_paths.n_train
+    assert report.methods[0].papers == sample_paths.n_train
     with pytest.raises(ConfigError, match="give unseen papers"):
         baseline(sample_paths.val, sample_paths.train, embedder=fine_tuned, cache=cache)
 
 
 def test_a_second_call_takes_both_files_from_the_cache_and_says_the_same(
-    report: dict[str, Any],
+    report: BaselineReport,
     embedder: Embedder,
     cache: EmbeddingCache,
     tiny_run: TrainingRun,
@@ -135,16 +135,16 @@ def test_a_second_call_takes_both_files_from_the_cache_and_says_the_same(
     again = baseline(
         sample_paths.train, leaky, embedder=embedder, cache=EmbeddingCache(cache.folder), models=[tiny_run.path]
     )
-    assert again["embeddings_from_cache"] == 2
-    assert again | {"embeddings_from_cache": 0} == report | {"embeddings_from_cache": 0}
+    assert again.embeddings_from_cache == 2
+    assert again.model_dump(exclude={"embeddings_from_cache"}) == report.model_dump(exclude={"embeddings_from_cache"})
 
 
 def test_a_test_that_is_the_validation_data_of_a_model_is_told(
-    embedder: Embedder, cache: EmbeddingCache, tiny_run: TrainingRun, sample_paths: SamplePaths, report: dict[str, Any]
+    embedder: Embedder, cache: EmbeddingCache, tiny_run: TrainingRun, sample_paths: SamplePaths, report: BaselineReport
 ) -> None:
     found = baseline(sample_paths.train, sample_paths.val, embedder=embedder, cache=cache, models=[tiny_run.path])
-    assert any("is the validation data of" in note for note in found["notes"])
-    assert not any("is the validation data of" in note for note in report["notes"])
+    assert any("is the validation data of" in note for note in found.notes)
+    assert not any("is the validation data of" in note for note in report.notes)
 
 
 def test_a_label_that_is_not_in_train_is_refused(

@@ -31,17 +31,17 @@ def test_papers_of_the_training_data_are_counted_and_left_out(
     tiny_run: TrainingRun, sample_paths: SamplePaths, leaky: Path
 ) -> None:
     clean, mixed = evaluate(tiny_run.path, sample_paths.val).report, evaluate(tiny_run.path, leaky).report
-    assert (clean["seen_in_training"], mixed["seen_in_training"]) == (0, 7)
-    assert mixed["scored_papers"] == clean["scored_papers"] == sample_paths.n_val
-    assert mixed["macro_f1"] == clean["macro_f1"]
-    assert mixed["confusion"] == clean["confusion"]
+    assert (clean.seen_in_training, mixed.seen_in_training) == (0, 7)
+    assert mixed.scored_papers == clean.scored_papers == sample_paths.n_val
+    assert mixed.macro_f1 == clean.macro_f1
+    assert mixed.confusion == clean.confusion
 
 
 def test_training_papers_alone_give_no_score(tiny_run: TrainingRun, sample_paths: SamplePaths) -> None:
     report = evaluate(tiny_run.path, sample_paths.train).report
-    assert report["macro_f1"] is None
-    assert report["seen_in_training"] == sample_paths.n_train
-    assert report["macro_f1_with_seen"] > 0.5
+    assert report.macro_f1 is None
+    assert report.seen_in_training == sample_paths.n_train
+    assert report.macro_f1_with_seen > 0.5
 
 
 def test_the_scores_are_those_of_scikit_learn(tiny_run: TrainingRun, sample_paths: SamplePaths) -> None:
@@ -49,17 +49,17 @@ def test_the_scores_are_those_of_scikit_learn(tiny_run: TrainingRun, sample_path
     papers = read_labelled(sample_paths.val)
     logits = TorchClassifier(tiny_run).logits(tiny_run.text_encoder().encode(papers.texts()))
     true, predicted = papers.label_ids(tiny_run.labels), logits.argmax(axis=1)
-    assert report["accuracy"] == pytest.approx(accuracy_score(true, predicted))
+    assert report.accuracy == pytest.approx(accuracy_score(true, predicted))
     for average in ("macro", "micro", "weighted"):
-        assert report[f"{average}_f1"] == pytest.approx(f1_score(true, predicted, average=average)), average
-    assert [row["f1"] for row in report["per_label"]] == pytest.approx(f1_score(true, predicted, average=None).tolist())
+        assert getattr(report, f"{average}_f1") == pytest.approx(f1_score(true, predicted, average=average)), average
+    assert [row.f1 for row in report.per_label] == pytest.approx(f1_score(true, predicted, average=None).tolist())
 
 
 def test_the_score_is_the_one_that_training_reported(tiny_run: TrainingRun, sample_paths: SamplePaths) -> None:
     report = evaluate(tiny_run.path, sample_paths.val).report
     found = tiny_run.record.training["validation"]
-    assert report["macro_f1"] == pytest.approx(found["macro_f1"])
-    assert report["expected_calibration_error"] == pytest.approx(found["expected_calibration_error"], abs=1e-4)
+    assert report.macro_f1 == pytest.approx(found["macro_f1"])
+    assert report.expected_calibration_error == pytest.approx(found["expected_calibration_error"], abs=1e-4)
 
 
 def test_a_run_and_its_fp32_graph_give_the_same_labels(
@@ -72,15 +72,15 @@ def test_a_run_and_its_fp32_graph_give_the_same_labels(
         score(graph, papers, bundle),
     )
     graph.close()
-    assert found["confusion"] == expected["confusion"]
-    assert found["macro_f1"] == expected["macro_f1"]
+    assert found.confusion == expected.confusion
+    assert found.macro_f1 == expected.macro_f1
 
 
 def test_a_run_and_its_bundle_score_alike(tiny_run: TrainingRun, tiny_bundle: Path, sample_paths: SamplePaths) -> None:
     run, bundle = (evaluate(model, sample_paths.val, device="cpu").report for model in (tiny_run.path, tiny_bundle))
-    assert bundle["graph"] == "model_int8.onnx"
-    assert run["provider"] == "torch"
-    moved = np.abs(np.array(run["confusion"]) - np.array(bundle["confusion"])).sum() / 2
+    assert bundle.graph == "model_int8.onnx"
+    assert run.provider == "torch"
+    moved = np.abs(np.array(run.confusion) - np.array(bundle.confusion)).sum() / 2
     assert moved <= 0.02 * sample_paths.n_val
 
 
@@ -115,13 +115,13 @@ def test_papers_with_an_unknown_label_are_counted_and_not_scored(
     pq.write_table(table.set_column(3, "label", pa.array(mixed)), tmp_path / "mixed.parquet")
     pq.write_table(table.slice(4), tmp_path / "known.parquet")
     found, expected = (evaluate(tiny_run.path, tmp_path / f"{name}.parquet") for name in ("mixed", "known"))
-    assert found.report["unknown_labels"] == 4
-    assert found.report["unknown_label_papers"] == {
+    assert found.report.unknown_labels == 4
+    assert found.report.unknown_label_papers == {
         "'Astrology'": 3,
         f"{misspelled!r} (did you mean {names[0]!r}?)": 1,
     }
     for name in ("macro_f1", "confusion", "macro_f1_interval", "scored_papers"):
-        assert found.report[name] == expected.report[name], name
+        assert getattr(found.report, name) == getattr(expected.report, name), name
     assert found.predictions["label"].to_pylist() == ["Astrology"] * 3 + [misspelled, *names[4:]]
     assert found.predictions["predicted"].to_pylist()[4:] == expected.predictions["predicted"].to_pylist()
 
@@ -145,7 +145,7 @@ def test_every_paper_has_its_row_of_predictions_in_file_order(
     assert found["seen"].to_pylist() == [False] * sample_paths.n_val + [True] * 7
     unseen = found.filter(pc.invert(found["seen"]))
     right = pc.equal(unseen["label"], unseen["predicted"]).to_numpy()
-    assert right.mean() == evaluation.report["accuracy"]
+    assert right.mean() == evaluation.report.accuracy
 
 
 def test_labels_given_as_ids_are_told_by_name(tiny_run: TrainingRun, sample_paths: SamplePaths, tmp_path: Path) -> None:
@@ -159,11 +159,11 @@ def test_the_papers_that_the_best_epoch_was_chosen_on_are_known_again(
     tiny_run: TrainingRun, tiny_bundle: Path, sample_paths: SamplePaths, leaky: Path
 ) -> None:
     for model in (tiny_run.path, tiny_bundle):
-        assert evaluate(model, sample_paths.val, device="cpu").report["is_validation_data"] is True
-    assert evaluate(tiny_run.path, leaky).report["is_validation_data"] is False
+        assert evaluate(model, sample_paths.val, device="cpu").report.is_validation_data is True
+    assert evaluate(tiny_run.path, leaky).report.is_validation_data is False
 
 
 def test_a_bundle_is_told_by_its_fingerprint(tiny_bundle: Path, sample_paths: SamplePaths) -> None:
     report = evaluate(tiny_bundle, sample_paths.val, device="cpu").report
-    assert report["fingerprint"] == ModelBundle.open(tiny_bundle).fingerprint
-    assert report["papers_sha256"] == read_labelled(sample_paths.val).content_sha256()
+    assert report.fingerprint == ModelBundle.open(tiny_bundle).fingerprint
+    assert report.papers_sha256 == read_labelled(sample_paths.val).content_sha256()

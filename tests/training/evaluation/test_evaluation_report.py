@@ -2,6 +2,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from specter_batch.training.evaluation.report import (
     evaluation_markdown,
     write_evaluation,
 )
+from specter_batch.training.evaluation.report_model import EvaluationReport
 from specter_batch.training.run.folder import TrainingRun
 from support.drawings import assert_asks_for_nothing, assert_readable_in_dark_and_light, text_of
 
@@ -35,7 +37,7 @@ def report_of(
     seen: int = 0,
     precision: float | None = None,
     **more: Any,
-) -> dict[str, Any]:
+) -> EvaluationReport:
     rng = np.random.default_rng(0)
     true = rng.integers(0, len(labels), papers)
     logits = rng.normal(size=(papers, len(labels))).astype(np.float32)
@@ -48,10 +50,12 @@ def report_of(
         labels=LabelSet(names=labels),
         settings=EvaluationSettings(precision=precision),
     )
-    told = {"model": "runs/one", "fingerprint": None, "papers": "test.parquet", "papers_sha256": "a" * 64}
+    told = {"model": "runs/one", "fingerprint": None, "model_sha256": None}
+    told |= {"papers": "test.parquet", "papers_sha256": "a" * 64}
     ran = {"device": "cpu", "provider": "torch", "graph": "model.safetensors", "version": "0.0.0"}
     labels_read = {"unknown_labels": 0, "not_finite": 0, "unknown_label_papers": {}, "notes": []}
-    return found | told | ran | labels_read | {"is_validation_data": False, "dropped": {}} | more
+    others = told | ran | labels_read | {"is_validation_data": False, "dropped": {}}
+    return EvaluationReport.model_validate(dict(found) | others | more)
 
 
 MANY = tuple(f"Class number {i}" for i in range(60))
@@ -70,7 +74,7 @@ MANY = tuple(f"Class number {i}" for i in range(60))
     ],
     ids=["plain", "threshold and leaks", "validation", "all seen", "60 labels", "hostile names", "one paper"],
 )
-def test_the_page_is_whole_and_asks_for_nothing(report: dict[str, Any]) -> None:
+def test_the_page_is_whole_and_asks_for_nothing(report: EvaluationReport) -> None:
     page = evaluation_html(report)
     assert_asks_for_nothing(page)
     assert_readable_in_dark_and_light(page)
@@ -79,8 +83,8 @@ def test_the_page_is_whole_and_asks_for_nothing(report: dict[str, Any]) -> None:
 
 def test_page_and_markdown_lead_with_the_macro_f1_and_its_interval() -> None:
     report = report_of()
-    found, interval = report["macro_f1"], report["macro_f1_interval"]
-    ends = f"interval {interval['low']:.4f} to {interval['high']:.4f}"
+    found, interval = report.macro_f1, report.macro_f1_interval
+    ends = f"interval {interval.low:.4f} to {interval.high:.4f}"
     assert f"{found:.4f} macro F1, 95 % {ends}" in text_of(evaluation_html(report))
     assert f"**Macro F1 {found:.4f}** (95 % bootstrap {ends})" in evaluation_markdown(report).splitlines()[2]
 
@@ -88,15 +92,18 @@ def test_page_and_markdown_lead_with_the_macro_f1_and_its_interval() -> None:
 def test_page_and_markdown_tell_every_figure() -> None:
     report = report_of(precision=0.9, seen=20)
     words = [
-        *(f"{report[name]:.4f}" for name in ("accuracy", "top3_accuracy", "weighted_f1", "expected_calibration_error")),
-        f"{report['uncalibrated']['expected_calibration_error']:.4f}",
-        f"{report['risk_coverage']['area']:.4f}",
-        f"{report['macro_f1_with_seen']:.4f}",
-        f"{report['accuracy_with_seen']:.4f}",
-        report["operating_point"]["told"],
-        f"{report['batch_mean_macro_f1']['mean']:.4f}",
+        *(
+            f"{getattr(report, name):.4f}"
+            for name in ("accuracy", "top3_accuracy", "weighted_f1", "expected_calibration_error")
+        ),
+        f"{report.uncalibrated.expected_calibration_error:.4f}",
+        f"{report.risk_coverage.area:.4f}",
+        f"{report.macro_f1_with_seen:.4f}",
+        f"{report.accuracy_with_seen:.4f}",
+        report.operating_point.told,
+        f"{report.batch_mean_macro_f1.mean:.4f}",
         BATCH_MEAN_NOTE,
-        *report["labels"],
+        *report.labels,
     ]
     for view in (text_of(evaluation_html(report)), evaluation_markdown(report)):
         assert [word for word in words if word not in view] == []
@@ -136,8 +143,9 @@ def test_papers_that_were_all_seen_leave_no_pictures() -> None:
 
 def test_an_unreachable_precision_is_told_and_marks_no_threshold() -> None:
     report = report_of(precision=0.9)
-    report["operating_point"] |= {"threshold": None, "coverage": 0.0, "told": "No threshold reaches it."}
-    page = evaluation_html(report)
+    assert report.operating_point is not None
+    point = replace(report.operating_point, threshold=None, coverage=0.0, told="No threshold reaches it.")
+    page = evaluation_html(report.model_copy(update={"operating_point": point}))
     assert "No threshold reaches it." in page
     assert 'class="chosen"' not in page
 
@@ -155,7 +163,7 @@ def test_an_evaluation_is_written_as_four_files(tmp_path: Path) -> None:
         "report.json",
         "report.md",
     ]
-    assert json.loads((out / "report.json").read_text()) == report
+    assert EvaluationReport.model_validate_json((out / "report.json").read_text()) == report
     assert (out / "report.md").read_text() == evaluation_markdown(report)
     assert (out / "report.html").read_text() == evaluation_html(report)
     assert pq.read_table(out / "predictions.parquet") == predictions

@@ -53,7 +53,7 @@ def test_a_run_knows_every_text_of_the_runs_before_it(
     first = pq.read_table(sample_paths.train).slice(0, 9)
     pq.write_table(first, tmp_path / "test.parquet")
     report = evaluate(chain[-1].path, tmp_path / "test.parquet").report
-    assert (report["seen_in_training"], report["scored_papers"], report["macro_f1"]) == (9, 0, None)
+    assert (report.seen_in_training, report.scored_papers, report.macro_f1) == (9, 0, None)
 
 
 def test_a_run_says_what_it_started_from(chain: list[TrainingRun]) -> None:
@@ -68,7 +68,7 @@ def test_a_run_says_what_it_started_from(chain: list[TrainingRun]) -> None:
 def test_validation_papers_of_an_earlier_run_flatter_the_later_one_too(
     chain: list[TrainingRun], sample_paths: SamplePaths
 ) -> None:
-    assert evaluate(chain[-1].path, sample_paths.val).report["is_validation_data"] is True
+    assert evaluate(chain[-1].path, sample_paths.val).report.is_validation_data is True
 
 
 def test_validation_papers_that_the_encoder_has_seen_are_named(

@@ -41,7 +41,7 @@ def copy_of(tiny_run: TrainingRun, tmp_path: Path) -> Copy:
 
 @pytest.fixture(scope="module")
 def validation(tiny_run: TrainingRun, sample_paths: SamplePaths) -> dict[str, Any]:
-    return score(TorchClassifier(tiny_run), read_labelled(sample_paths.val), tiny_run)
+    return score(TorchClassifier(tiny_run), read_labelled(sample_paths.val), tiny_run).model_dump(mode="json")
 
 
 def page_of(folder: Path) -> str:
