@@ -1,32 +1,85 @@
-"""The `specter-batch` command: mounts what the layers register and turns errors into one line."""
+"""The `specter-batch` command: finds the commands that the layers register and turns errors into one line."""
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Annotated, Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 from specter_batch import __version__
-from specter_batch.argument_checks import UrlOrPath, with_checked_arguments
 from specter_batch.errors import SpecterBatchError
-from specter_batch.options import EXIT_INTERRUPTED, AsJson
-from specter_batch.terminal import os_error_text, prepare_streams, show, show_error, show_json, show_traceback
+from specter_batch.start import EXIT_INTERRUPTED
+from specter_batch.terminal import os_error_text, prepare_streams, show, show_error, show_traceback
 
 EXIT_COULD_NOT_START = 1
 EXIT_WRONG_USAGE = 2
 
 PROGRAM = "specter-batch"
 
-# Adds a layer's commands.
-Register = Callable[[typer.Typer], None]
+# The commands of a layer by name: the function, or where it is ("module:function"), and what the command does.
+Layer = Mapping[str, tuple[str | Callable[..., None], str]]
+# The core's own commands.
+COMMANDS: Layer = {
+    "inspect": (
+        "specter_batch.inspect_bundle:inspect",
+        "Show what a model bundle holds, after checking every file in it.",
+    ),
+}
 
 # Set to anything, the traceback of an error is printed too.
 DEBUG_VARIABLE = "SPECTER_BATCH_DEBUG"
 
 # Typer does not export the class of all errors in what was typed.
 UsageError: type[Exception] = typer.BadParameter.__bases__[0]
+
+
+class Commands(Mapping[str, Any]):
+    """The commands by name; the module of a command is imported when the command is looked up."""
+
+    def __init__(self, listed: Layer) -> None:
+        self._listed = listed
+
+    def __getitem__(self, name: str) -> Any:
+        from specter_batch.options.command import typer_command
+
+        function, _ = self._listed[name]
+        if isinstance(function, str):
+            module, _, attribute = function.partition(":")
+            function = getattr(import_module(module), attribute)
+        return typer_command(name, function)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._listed)
+
+    def __len__(self) -> int:
+        return len(self._listed)
+
+
+class CommandGroup(TyperGroup):
+    """All commands; none of their modules is imported for the help page.
+
+    Attributes:
+        listed: The commands of all layers.
+    """
+
+    listed: ClassVar[Layer] = {}
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands: Any = Commands(self.listed)
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - Typer's signature
+        """Return the names of the commands."""
+        return list(self.listed)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - Typer's signature
+        """Write each command with what it does."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in self.listed.items()])
 
 
 def _print_version(wanted: bool) -> None:
@@ -43,63 +96,29 @@ def root(
     """Label scientific papers with a fine-tuned SPECTER: train, export, and classify every night."""
 
 
-def inspect(
-    bundle: Annotated[str, UrlOrPath(), typer.Argument(metavar="BUNDLE", help="Bundle folder or URL.")],
-    as_json: AsJson = False,
-) -> None:
-    """Show what a model bundle holds, after checking every file in it."""
-    from specter_batch.model.bundle import ModelBundle
-    from specter_batch.storage.location import located
-
-    place = located(bundle)
-    manifest = ModelBundle.open(place).manifest
-    if as_json:
-        show_json(manifest.model_dump(mode="json"))
-        return
-    show(f"bundle {place}", f"fingerprint  {manifest.fingerprint}", f"encoder      {manifest.encoder}")
-    show(f"made by      {manifest.created_by}")
-    show(f"labels       {len(manifest.labels)}: {', '.join(manifest.labels)}")
-    show(f"text         {manifest.text_template}, at most {manifest.max_length} tokens")
-    show(f"head         {manifest.pooling} pooling, hidden layers {manifest.head.get('hidden_sizes') or 'none'}")
-    show(f"temperature  {manifest.temperature:.4f}")
-    for graph in manifest.graphs:
-        margin = "" if graph.deferral_margin is None else f", defers under a margin of {graph.deferral_margin:.3f}"
-        show(
-            f"graph        {graph.file}: {graph.precision} for {graph.device}, opset {graph.opset}{margin}; parity "
-            f"over {graph.parity.papers} papers: max Δlogit {graph.parity.max_logit_difference:.1e}, "
-            f"{graph.parity.label_flips} flips"
-        )
-    validation = manifest.training.get("validation")
-    macro_f1 = validation.get("macro_f1") if isinstance(validation, dict) else None
-    if isinstance(macro_f1, float):
-        show(f"validation   macro F1 {macro_f1:.4f}")
-
-
-def registered() -> list[Register]:
+def registered() -> list[Layer]:
     """Return what the layers register: the entry points `specter_batch.commands`, by name."""
     points = sorted(entry_points(group="specter_batch.commands"), key=lambda point: point.name)
     return [point.load() for point in points]
 
 
-def build_app(layers: Iterable[Register] | None = None) -> typer.Typer:
-    """Mount the commands of the layers, `registered` when None; what they are given is checked."""
+def build_app(layers: Iterable[Layer] | None = None) -> typer.Typer:
+    """Put the commands of the layers together, `registered` when None."""
+    commands = dict(COMMANDS)
+    for layer in registered() if layers is None else layers:
+        commands |= layer
     app = typer.Typer(
         name=PROGRAM,
-        help="Label scientific papers with a fine-tuned SPECTER: train, export, and classify every night.",
+        cls=type("CommandGroup", (CommandGroup,), {"listed": commands}),
         no_args_is_help=True,
         pretty_exceptions_enable=False,
+        rich_markup_mode=None,
     )
     app.callback()(root)
-    app.command()(inspect)
-    for register in registered() if layers is None else layers:
-        register(app)
-    for command in app.registered_commands:
-        if command.callback is not None:
-            command.callback = with_checked_arguments(command.callback)
     return app
 
 
-def main(arguments: Sequence[str] | None = None, *, layers: Iterable[Register] | None = None) -> None:
+def main(arguments: Sequence[str] | None = None, *, layers: Iterable[Layer] | None = None) -> None:
     """Run a command line; every failure ends as one line on standard error and an exit code.
 
     Args:

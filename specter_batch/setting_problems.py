@@ -2,16 +2,16 @@
 
 import difflib
 import re
-import types
 from collections.abc import Iterator, Mapping
 from datetime import date
 from pathlib import Path
-from typing import Any, Union, get_args, get_origin
+from typing import Any
 
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from specter_batch.argument_checks import number_problem, place_problem, text_problem
+from specter_batch.options.declaration import kinds_of
 from specter_batch.storage.url_path import UrlPath
 
 MAX_SHOWN = 60
@@ -110,7 +110,7 @@ def wrong_values(
         if isinstance(value, Mapping):
             yield from wrong_values(section or settings, value, (*path, name))
             continue
-        kinds = set(_types_in(field.annotation)) if field else set()
+        kinds = set(kinds_of(field.annotation)) if field else set()
         for item in value if isinstance(value, (list, tuple)) else (value,):
             problem = _wrong_value(item, kinds)
             if problem:
@@ -178,7 +178,7 @@ def _shown(value: object) -> str:
 
 def _section_of(annotation: object) -> type[BaseModel] | None:
     """Return the settings class of a section, also of an optional one; None for any other kind of setting."""
-    kinds = [kind for kind in _types_in(annotation) if isinstance(kind, type) and issubclass(kind, BaseModel)]
+    kinds = [kind for kind in kinds_of(annotation) if isinstance(kind, type) and issubclass(kind, BaseModel)]
     return kinds[0] if kinds else None
 
 
@@ -186,13 +186,3 @@ def _is_section(settings: type[BaseModel], path: tuple[int | str, ...]) -> bool:
     *above, last = path
     field = section_at(settings, tuple(above)).model_fields.get(str(last))
     return field is not None and _section_of(field.annotation) is not None
-
-
-def _types_in(annotation: object) -> Iterator[object]:
-    """Yield the types that an annotation is made of, without those of the items of a mapping."""
-    origin = get_origin(annotation)
-    if origin is None:
-        yield annotation
-    elif origin in (Union, types.UnionType, tuple, list) or hasattr(annotation, "__metadata__"):
-        for part in get_args(annotation):
-            yield from _types_in(part)

@@ -1,28 +1,32 @@
 """Settings from TOML and flags: one validated, frozen object; unknown keys are refused."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from specter_batch.errors import ConfigError, UsageError
+from specter_batch.options.declaration import declared_options, spelled
 from specter_batch.setting_problems import known_path, problem_of, wrong_values
+from specter_batch.terminal import warn
 
 # Which of several errors is reported.
 _ORDER = {"extra_forbidden": 0, "missing": 2}
 
 
 class Settings(BaseModel):
-    """Base of every settings class.
+    """Base of every settings class; each field is an option of the commands that use the class.
 
     Attributes:
-        arguments: Names of the settings that are positional arguments on the command line, not options.
+        panel: Heading in `--help` of the options that the class declares.
+        may_be_in_a_file: Whether a command takes the settings from a TOML file, too.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    arguments: ClassVar[frozenset[str]] = frozenset()
+    panel: ClassVar[str] = "Options"
+    may_be_in_a_file: ClassVar[bool] = False
 
     @classmethod
     def load(cls, file: Path | None, flags: Mapping[str, Any]) -> Self:
@@ -32,7 +36,9 @@ class Settings(BaseModel):
             ConfigError: The file is missing or no TOML, or a key or value in it is not one of the settings.
             UsageError: A flag is wrong, or a setting that has no default is given nowhere.
         """
-        values = _merge({} if file is None else _read(file), flags)
+        flags = cls._renamed(flags, where="", show=spelled)
+        in_file = {} if file is None else cls._renamed(_read(file), where=f"{file}: ", show=str)
+        values = _merge(in_file, flags)
         for key, problem in wrong_values(cls, values):
             raise cls._error(key, problem, file, flags)
         try:
@@ -45,16 +51,37 @@ class Settings(BaseModel):
                 problem = problem_of(first, cls)
             elif len(path) == 1:
                 name = path[0]
-                raise UsageError(f"{name} is missing; give {cls._option(path)}, or {name} in a --config") from None
+                raise UsageError(f"{name} is missing; give {cls.spelling(*path)}, or {name} in a --config") from None
             else:
                 path, problem = path[:-1], f"{path[-1]} is missing"
             raise cls._error(path, problem, file, flags) from None
 
     @classmethod
-    def _option(cls, path: tuple[int | str, ...]) -> str:
+    def spelling(cls, *path: int | str) -> str:
         """Return what a setting is called on the command line."""
-        name = [part for part in path if isinstance(part, str)][-1]
-        return name.upper() if name in cls.arguments else f"--{name.replace('_', '-')}"
+        keys = tuple(part for part in path if isinstance(part, str))
+        declared = (option.spelling for option in declared_options(cls) if keys[: len(option.path)] == option.path)
+        return next(declared, spelled(keys[-1]))
+
+    @classmethod
+    def _renamed(cls, values: Mapping[str, Any], *, where: str, show: Callable[[str], str]) -> dict[str, Any]:
+        """Give settings that are given by an old name their name, with a note.
+
+        Args:
+            values: What a file or the command line gives.
+            where: The start of the note.
+            show: Returns a name as the user writes it.
+        """
+        renamed = dict(values)
+        for declared in declared_options(cls):
+            old = declared.option.old_name
+            if old in renamed and renamed.get(declared.name) is None:
+                value = renamed.pop(old)
+                if value is not None:
+                    renamed[declared.name] = value
+                    new = show(declared.name)
+                    warn(f"{where}{show(old)} is now called {new}; the next version refuses the old name")
+        return renamed
 
     @classmethod
     def _error(
@@ -65,7 +92,7 @@ class Settings(BaseModel):
         for part in path:
             given = given.get(part) if isinstance(given, Mapping) else given
         if given is not None and not isinstance(given, Mapping):
-            return UsageError(f"{cls._option(path)}: {problem}")
+            return UsageError(f"{cls.spelling(*path)}: {problem}")
         return ConfigError(f"{file or 'settings'}: {_dotted(path)}: {problem}")
 
 

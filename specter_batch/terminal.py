@@ -101,6 +101,12 @@ def show_notice(message: object) -> None:
     _write_quietly(sys.stderr, f"{message_text(message)}\n")
 
 
+def warn(*sentences: str) -> None:
+    """Print sentences that a user should read, a line each, on standard error."""
+    for sentence in sentences:
+        show_notice(f"warning: {sentence}")
+
+
 def show_traceback() -> None:
     """Print the traceback of the error that is being handled to standard error."""
     text = visible_text(without_credentials(traceback.format_exc()), keep="\n")

@@ -46,7 +46,7 @@ def line_with(command: str, tried: Any, value: str, *, folder: Path) -> list[str
     """Return a command line in which what is required is there, and one option or argument has the value."""
     words = []
     for option in COMMANDS[command].params:
-        given = value if option.name == tried.name else "jsonl" if option.name == "format_" else str(folder / "x")
+        given = value if option.name == tried.name else "jsonl" if option.name == "format" else str(folder / "x")
         if option.param_type_name == "argument":
             words.append(given)
         elif option.name == tried.name or option.required:

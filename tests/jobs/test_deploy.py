@@ -89,7 +89,7 @@ def test_the_service_may_write_where_its_command_line_writes(app: Any) -> None:
     service = unit("specter-batch.service")["Service"]
     given = parsed(app, shlex.split(service["ExecStart"])[1:])
     writable = [Path(path) for path in service["ReadWritePaths"].split()]
-    for path in (Path(given["out"]), given["metrics_file"]):
+    for path in (Path(given["out"]), Path(given["metrics_file"])):
         assert any(path.is_relative_to(folder) for folder in writable), path
 
 
@@ -128,7 +128,7 @@ def test_the_cronjob_runs_a_valid_command_line(app: Any) -> None:
     (container,) = cronjob()["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
     given = parsed(app, container["args"])
     mounts = [Path(mount["mountPath"]) for mount in container["volumeMounts"]]
-    for path in (*(Path(given[name]) for name in ("dump", "out", "bundle")), given["metrics_file"]):
+    for path in [Path(given[name]) for name in ("dump", "out", "bundle", "metrics_file")]:
         assert any(path.is_relative_to(mount) for mount in mounts), path
 
 

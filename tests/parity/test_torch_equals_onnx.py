@@ -16,7 +16,7 @@ from specter_batch.model.encoding import TokenIds, pad_batch
 from specter_batch.model.session import Graph, Logits, logits_alone
 from specter_batch.training.demo.sample import make_papers
 from specter_batch.training.evaluation.evaluate import TorchClassifier
-from specter_batch.training.model.heads import HEAD_PRESETS, HeadConfig
+from specter_batch.training.model.head_config import HEAD_PRESETS, HeadConfig
 from specter_batch.training.run.folder import TrainingRun
 from specter_export.graph import export_reference
 from specter_export.parity import trap_texts

@@ -1,22 +1,18 @@
 """The command that plans a night: estimate."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import typer
+from pydantic import Field
 
-from specter_batch.argument_checks import UrlOrPath
-from specter_batch.options import (
-    AbstractColumn,
-    AsJson,
-    ConfigFile,
-    LabelColumn,
-    PaperIdColumn,
-    TitleColumn,
-    interruptible,
-)
+from specter_batch.interruptible import interruptible
+from specter_batch.options.command import Sections, command
+from specter_batch.options.declaration import Option
+from specter_batch.options.shared import InputColumns, JsonOutput
 from specter_batch.terminal import show, show_json
-from specter_jobs.cli.options import Language, MinCharacters, MissingAbstract, PrecisionName, Probabilities, ShardRows
+from specter_jobs.plan.config import NightConfig
+from specter_jobs.plan.sections import LabelRules, Model, Papers, ReusedNights
 
 EXIT_FILES_FAILED = 3
 ASSUMED = """assumed    a worker on each device, with the cores of this machine for it, and one driver:
@@ -25,79 +21,48 @@ ASSUMED = """assumed    a worker on each device, with the cores of this machine 
            time."""
 
 
-def estimate(
-    dump: Annotated[
-        str | None,
-        UrlOrPath(),
-        typer.Argument(
-            metavar="DUMP", help="Papers: parquet file, folder or glob; may be in --config.", show_default=False
-        ),
-    ] = None,
-    bundle: Annotated[str | None, UrlOrPath(), typer.Option(help="Model bundle: folder or URL.")] = None,
-    papers_per_second: Annotated[
-        float | None, typer.Option(help="Rate of one device, instead of timing the model here.", show_default=False)
-    ] = None,
-    seconds: Annotated[float, typer.Option(help="How long to time the model.")] = 10.0,
-    sample: Annotated[int, typer.Option(help="Rows to read, spread over the files.")] = 2000,
-    seed: Annotated[int, typer.Option(min=0, help="Of the sample.")] = 0,
-    reuse: Annotated[
-        list[str] | None,
-        UrlOrPath(),
-        typer.Option(help="Earlier night's OUT to look labels up in; may be given again."),
-    ] = None,
-    cost_per_hour: Annotated[
-        float | None, typer.Option(help="Price of one device, to tell costs.", show_default=False)
-    ] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.  [default: auto]")] = None,
-    precision: PrecisionName = None,
-    threads: Annotated[int | None, typer.Option(help="Papers at once on a CPU.  [default: the usable cores]")] = None,
-    shard_rows: ShardRows = None,
-    language: Language = None,
-    missing_abstract: MissingAbstract = None,
-    min_characters: MinCharacters = None,
-    probabilities: Probabilities = None,
-    config: ConfigFile = None,
-    paper_id_column: PaperIdColumn = None,
-    title_column: TitleColumn = None,
-    abstract_column: AbstractColumn = None,
-    label_column: LabelColumn = None,
-    as_json: AsJson = False,
-) -> None:
+class Measurement(JsonOutput):
+    """How much is measured for an estimate, and what is taken as given."""
+
+    panel: ClassVar[str] = "Measurement"
+
+    papers_per_second: Annotated[float | None, Option(unit="papers", default="measured here")] = Field(
+        default=None, description="Papers that one device labels in a second. If given, the model is not timed here."
+    )
+    seconds: Annotated[float, Option(unit="seconds")] = Field(
+        default=10.0, description="How long to time the model. A longer time gives a narrower range."
+    )
+    sample: Annotated[int, Option(unit="rows")] = Field(
+        default=2000, description="Number of rows to read, spread over the files. More rows give a narrower range."
+    )
+    seed: int = Field(default=0, ge=0, description="Random seed of the choice of rows.")
+    cost_per_hour: Annotated[float | None, Option(default="no cost is shown")] = Field(
+        default=None, description="Price of one device for an hour, in any currency. With it the cost is shown."
+    )
+
+
+# The night's own options that matter to an estimate. OUT is never written to.
+Planned = Annotated[NightConfig, Sections(Papers, InputColumns, Model, LabelRules, ReusedNights, given={"out": Path()})]
+
+
+@command(
+    "specter-batch estimate papers --bundle bundle",
+    "specter-batch estimate papers --bundle bundle --papers-per-second 90 --cost-per-hour 0.40",
+)
+def estimate(settings: Planned, measurement: Measurement) -> None:
     """Estimate a night before it runs: papers, tokens, hours, disk, memory, and what --reuse saves."""
     from specter_jobs.estimate.estimate import estimate_night
-    from specter_jobs.plan.config import NightConfig
 
-    settings = NightConfig.load(
-        config,
-        {
-            "dump": dump,
-            "out": Path(),  # never written to
-            "bundle": bundle,
-            "device": device,
-            "precision": precision,
-            "threads": threads,
-            "shard_rows": shard_rows,
-            "language": language,
-            "missing_abstract": missing_abstract,
-            "min_characters": min_characters,
-            "probabilities": probabilities,
-            "reuse": reuse or None,
-            "paper_id_column": paper_id_column,
-            "title_column": title_column,
-            "abstract_column": abstract_column,
-            "label_column": label_column,
-        },
-    )
     with interruptible("nothing was written"):
         found = estimate_night(
             settings,
-            papers_per_second=papers_per_second,
-            seconds=seconds,
-            sample_rows=sample,
-            seed=seed,
-            cost_per_hour=cost_per_hour,
+            papers_per_second=measurement.papers_per_second,
+            seconds=measurement.seconds,
+            sample_rows=measurement.sample,
+            seed=measurement.seed,
+            cost_per_hour=measurement.cost_per_hour,
         )
-    if as_json:
+    if measurement.as_json:
         show_json(found)
     else:
         show(*_table(found))

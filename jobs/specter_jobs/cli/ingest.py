@@ -2,56 +2,56 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import typer
+from pydantic import Field
 
-from specter_batch.argument_checks import UrlOrPath
 from specter_batch.errors import ConfigError
-from specter_batch.options import AbstractColumn, AsJson, LabelColumn, PaperIdColumn, TitleColumn, interruptible
+from specter_batch.interruptible import interruptible
+from specter_batch.options.command import command
+from specter_batch.options.declaration import Option
+from specter_batch.options.shared import Column, InputColumns, JsonOutput
+from specter_batch.storage.location import LocalPath, PathTextOrUrl
 from specter_batch.terminal import error_console, show, show_json
-from specter_jobs.cli.options import Delimiter, Encoding, Escape, Quote
-from specter_jobs.dumps.names import FormatName
+from specter_jobs.plan.sections import MAX_WORKERS, FormatName, TextFiles
 
 
-def register(app: typer.Typer) -> None:
-    """Mount the command."""
-    app.command()(ingest)
+class IngestOptions(JsonOutput, TextFiles, InputColumns):
+    """What `ingest` is asked for."""
+
+    panel: ClassVar[str] = "Input"
+
+    format: Annotated[FormatName, Option(argument="FORMAT")] = Field(description="Format of the dump.")
+    source: Annotated[PathTextOrUrl, Option(argument="INPUT")] = Field(
+        description="The dump: a file, a folder, a glob or a URL."
+    )
+    out: Annotated[LocalPath, Option(argument="OUT")] = Field(
+        description="Folder for papers, rejects and ingest.json, the account of both."
+    )
+    year: Annotated[str | None, Option(metavar="YEARS", default="all years")] = Field(
+        default=None, description="Publication years of the papers to keep: 2020, 2015:2020, 2020: or :2010."
+    )
+    label: Annotated[str | None, Option(metavar="FIELD", default="the format's own, if it has one")] = Field(
+        default=None, description="Field of the dump that becomes the label, or `none`."
+    )
+    workers: Annotated[int | None, Option(unit="processes", default="the usable cores")] = Field(
+        default=None, ge=1, le=MAX_WORKERS, description="Number of files to read at once, each in a process of its own."
+    )
+    year_column: Column = Field(default=None, description="Column of the input that holds the publication years.")
+    replace: Annotated[bool, Option(negative=False)] = Field(
+        default=False,
+        description="Replace the finished papers of another ingest in OUT. Without it such a run is refused.",
+    )
 
 
-def ingest(
-    format_: Annotated[FormatName, typer.Argument(metavar="FORMAT", help="The dump's format.")],
-    source: Annotated[str, UrlOrPath(), typer.Argument(metavar="INPUT", help="The dump: file, folder or glob.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for papers, rejects and the account.")],
-    year: Annotated[
-        str | None, typer.Option(help="Only papers of 2020, 2015:2020, 2020: or :2010.", show_default=False)
-    ] = None,
-    label: Annotated[
-        str | None,
-        typer.Option(help="Field that becomes the label, as the format allows, or none.", show_default=False),
-    ] = None,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Files read at once; the usable cores when not given.", show_default=False)
-    ] = None,
-    paper_id_column: PaperIdColumn = None,
-    title_column: TitleColumn = None,
-    abstract_column: AbstractColumn = None,
-    label_column: LabelColumn = None,
-    year_column: Annotated[
-        str | None, typer.Option(help="Column of the years; found by name when not given.", show_default=False)
-    ] = None,
-    delimiter: Delimiter = None,
-    quote: Quote = None,
-    escape: Escape = None,
-    encoding: Encoding = None,
-    replace: Annotated[
-        bool, typer.Option("--replace", help="Replace finished papers of another ingest in OUT.")
-    ] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Turn a public dump into canonical papers; run again, it goes on where it stopped."""
+@command(
+    "specter-batch ingest jsonl papers.jsonl papers",
+    "specter-batch ingest csv papers.csv papers --title-column Title --delimiter tab",
+)
+def ingest(options: IngestOptions) -> None:
+    """Turn a public dump into parquet files of papers. If it is interrupted, run it again to resume."""
     from specter_batch.model.device import usable_cpus
-    from specter_batch.papers.columns import PaperColumns
     from specter_batch.start import settle
     from specter_jobs.dumps.csv.layout import TableLayout
     from specter_jobs.dumps.formats import Format
@@ -59,27 +59,28 @@ def ingest(
     from specter_jobs.dumps.ingest import ingest as ingest_dump
     from specter_jobs.dumps.readers.tables import TableColumns
 
-    papers = PaperColumns(paper_id=paper_id_column, title=title_column, abstract=abstract_column, label=label_column)
     request = IngestRequest(
         format=Format(
-            name=format_,
-            columns=TableColumns(papers=papers, year=year_column),
-            layout=TableLayout.of(delimiter=delimiter, quote=quote, escape=escape, encoding=encoding),
+            name=options.format,
+            columns=TableColumns(papers=options.columns, year=options.year_column),
+            layout=TableLayout.of(
+                delimiter=options.delimiter, quote=options.quote, escape=options.escape, encoding=options.encoding
+            ),
         ),
-        source=source,
-        out=out,
-        label=label,
-        years=_years(year),
-        replace=replace,
-        workers=workers or usable_cpus(),
+        source=str(options.source),
+        out=options.out,
+        label=options.label,
+        years=_years(options.year),
+        replace=options.replace,
+        workers=options.workers or usable_cpus(),
     )
     with interruptible("what is finished is kept, run the same command again to go on"):
         result = ingest_dump(request, console=error_console())
         settle(result.exit_code)
-    if as_json:
+    if options.as_json:
         show_json(result.account, in_files_too=True)
     else:
-        show(*_summary(result.account, out), in_files_too=True)
+        show(*_summary(result.account, options.out), in_files_too=True)
     raise typer.Exit(result.exit_code)
 
 

@@ -4,37 +4,45 @@ from dataclasses import asdict
 from typing import Annotated
 
 import typer
+from pydantic import Field
 
-from specter_batch.argument_checks import UrlOrPath
-from specter_batch.options import AsJson
+from specter_batch.options.command import command
+from specter_batch.options.declaration import Option
+from specter_batch.options.shared import JsonOutput
+from specter_batch.storage.location import PathOrUrl
 from specter_batch.terminal import show, show_json
 
-NightFolder = Annotated[str, UrlOrPath(), typer.Argument(metavar="OUT", help="Output folder of a night, or its URL.")]
 EXIT_DIFFERS = 1
 EXIT_GATE_FAILED = 4
 # An interrupted night of a large dump lacks thousands of shards; the first few tell the story.
 MAX_SHOWN = 20
 
 
-def status(out: NightFolder, as_json: AsJson = False) -> None:
+class NightFolder(JsonOutput):
+    """The night to look at."""
+
+    out: Annotated[PathOrUrl, Option(argument="OUT")] = Field(description="Output of a night: its folder or URL.")
+
+
+@command("specter-batch status night", "specter-batch status night --json")
+def status(night: NightFolder) -> None:
     """Show how far a night is: running, finished, or stopped before its end."""
-    from specter_batch.storage.location import located
     from specter_jobs.inspect.status import night_status, status_lines
 
-    found = night_status(located(out))
-    if as_json:
+    found = night_status(night.out)
+    if night.as_json:
         show_json(found)
     else:
         show(*status_lines(found))
 
 
-def verify(out: NightFolder, as_json: AsJson = False) -> None:
+@command("specter-batch verify night", "specter-batch verify night --json")
+def verify(night: NightFolder) -> None:
     """Check a night's counts, schemas and hashes; exit code 1 if anything differs, 4 if only a gate failed."""
-    from specter_batch.storage.location import located
     from specter_jobs.inspect.verify import verify_night
 
-    found = verify_night(located(out))
-    if as_json:
+    found = verify_night(night.out)
+    if night.as_json:
         show_json(asdict(found) | {"verified": not found.differences and not found.failed_gates})
     else:
         more = len(found.differences) - MAX_SHOWN

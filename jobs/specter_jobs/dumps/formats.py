@@ -7,9 +7,9 @@ from typing import cast
 from specter_batch.errors import ConfigError, UsageError
 from specter_batch.papers.columns import NO_LABELS
 from specter_jobs.dumps.csv.layout import TableLayout
-from specter_jobs.dumps.names import FormatName
 from specter_jobs.dumps.readers.tables import TableColumns
 from specter_jobs.dumps.records import DumpReader
+from specter_jobs.plan.sections import FormatName
 
 _READERS: dict[FormatName, str] = {
     "s2ag": "s2ag:S2agReader",

@@ -56,7 +56,7 @@ def estimate_night(
     _check(config, papers_per_second=papers_per_second, seconds=seconds, rows=sample_rows, cost=cost_per_hour)
     bundle = ModelBundle.open(config.bundle)
     device = devices(config.device)[0]
-    graph = bundle.graph_for(device.kind, config.precision)
+    graph = bundle.graph_for(device.kind, config.graph)
     plan = plan_shards(parquet_inventory(config.dump), columns=config.columns, shard_rows=config.shard_rows)
     if not plan.rows:
         raise PaperSchemaError(f"{config.dump}: {len(plan.files)} parquet files and no row; is the dump complete?")

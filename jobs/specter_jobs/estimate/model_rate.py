@@ -45,7 +45,7 @@ def rate_of(
     if papers_per_second is not None:
         rate = {"estimate": papers_per_second, "low": papers_per_second, "high": papers_per_second}
         return {"measured": False, "device": str(device), "papers_per_second": rate, "tokens_per_second": None}, None
-    classifier = OnnxClassifier(bundle, device=device, precision=config.precision, threads=config.threads)
+    classifier = OnnxClassifier(bundle, device=device, precision=config.graph, threads=config.threads)
     try:
         scores, timed = _timed_slices(classifier, sample.token_ids, seconds=seconds)
     finally:

@@ -12,7 +12,8 @@ from specter_batch.storage.output_marker import output_command
 from specter_jobs.logs import log
 from specter_jobs.output.report_model import REPORT_FILE, NightFigures
 from specter_jobs.output.writer import SUCCESS_FILE
-from specter_jobs.plan.config import PREVIOUS_DAYS, NightConfig
+from specter_jobs.plan.config import NightConfig
+from specter_jobs.plan.limits import PREVIOUS_DAYS
 from specter_jobs.report.gates import COMPARISON_GATES
 
 

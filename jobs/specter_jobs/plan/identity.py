@@ -16,14 +16,13 @@ from specter_batch.storage.stored_names import stored_name
 from specter_jobs.output.ledger import binding_of, output_sizes, read_entries
 from specter_jobs.output.ledger_entry import LedgerEntry
 from specter_jobs.plan.config import NightConfig
+from specter_jobs.plan.sections import LabelRules, Reading
 from specter_jobs.plan.shards import Plan
 
 # Raised when the same rows, bundle and settings give other output files than an earlier version did.
 OUTPUT_VERSION = 1
 # Raised when other rows are labelled than an earlier version labelled. Labels of earlier nights can still be reused.
 SCREENING_VERSION = 2
-# Settings that say how the dump is read. The column of true labels is not one of them: it changes no label.
-READING = ("paper_id_column", "title_column", "abstract_column", "delimiter", "quote", "escape", "encoding")
 # How much of a fingerprint is shown.
 SHOWN_FINGERPRINT = 12
 
@@ -43,8 +42,8 @@ class NightIdentity(BaseModel):
         device: Kind of device that labels.
         graph: SHA-256 of the model file that runs on it.
         screening_version: `SCREENING_VERSION` of the night; 1 in folders that do not say.
-        settings: The settings that change an output.
-        reading: The settings that say how the dump is read: names of columns, and the layout of a text file.
+        settings: The settings of the section `LabelRules`.
+        reading: The settings of the section `Reading`.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")  # a later version may say more
@@ -81,16 +80,11 @@ class NightIdentity(BaseModel):
             bundle=stored_name(str(config.bundle)),
             fingerprint=bundle.fingerprint,
             device=kind,
-            graph=bundle.graph_for(kind, config.precision).sha256,
+            graph=bundle.graph_for(kind, config.graph).sha256,
             output_version=OUTPUT_VERSION,
             screening_version=SCREENING_VERSION,
-            settings={
-                "language": config.language,
-                "missing_abstract": config.missing_abstract,
-                "min_characters": config.min_characters,
-                "probabilities": config.probabilities,
-            },
-            reading={name: getattr(config, name) for name in READING},
+            settings=config.values_of(LabelRules),
+            reading=config.values_of(Reading),
         )
 
     @property
@@ -116,7 +110,7 @@ class NightIdentity(BaseModel):
         pairs += [(name, self.reading.get(name), before) for name, before in held.reading.items()]
         for name, now, before in pairs:
             if now != before:
-                option = f"--{name.replace('_', '-')}"
+                option = NightConfig.spelling(name)
                 found.append(f"{option} is {_shown(now)} instead of {_shown(before)}")
         if (self.output_version, self.screening_version) != (held.output_version, held.screening_version):
             found.append("another version of specter-batch wrote the labels")

@@ -1,38 +1,121 @@
-"""The limits that a night must keep: the section `[gates]` of its settings."""
+"""The settings of a night that stop it or let it fail, by section."""
 
-from typing import Annotated
+import re
+from typing import Annotated, Any, ClassVar
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
+from specter_batch.options.declaration import Option
 from specter_batch.settings import Settings
+from specter_batch.storage.location import PathOrUrl
 
 Share = Annotated[float, Field(ge=0, le=1)]
 # Without the second bound TOML's `inf` would pass, and JSON cannot say it.
 Positive = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+OFF = "no limit"
+# How many days back `--previous "nights/{yesterday}"` looks for a night that succeeded.
+PREVIOUS_DAYS = 30
+
+
+def parse_max_fresh(value: Any) -> Any:
+    """Read `1000` as a number of papers, and `10%` or `0.1` as a share.
+
+    Raises:
+        ValueError: The value is neither.
+    """
+    limit = value
+    if isinstance(value, str):
+        text = value.strip()
+        if re.fullmatch(r"[0-9]+", text):
+            limit = int(text)
+        elif re.fullmatch(r"[0-9]+(\.[0-9]+)?\s*%", text):
+            limit = float(text.rstrip("% ")) / 100
+        elif re.fullmatch(r"[0-9]*\.[0-9]+", text):
+            limit = float(text)
+    is_number = isinstance(limit, int) and not isinstance(limit, bool) and limit >= 0
+    is_share = isinstance(limit, float) and 0 <= limit <= 1
+    if limit is not None and not is_number and not is_share:
+        raise ValueError("expected a number of papers such as 1000, or a share such as 10% or 0.1")
+    return limit
 
 
 class GateLimits(Settings):
-    """The section `[gates]`; a gate that is not set is not judged.
+    """The section `[gates]`; a gate that is not set is not judged."""
 
-    Attributes:
-        min_rows: Fewest rows of the input. The default of 1 fails a night of an empty dump.
-        min_macro_f1: Over labelled papers that were not trained on.
-        min_mean_score: Of all labelled papers.
-        max_reject_rate: Rejected rows by rows.
-        max_not_finite_rate: Papers for which the model gave NaN or infinity, by all papers that have a label or should
-            have one. The default of 0.1 fails a night of a model that does not work on this device.
-        max_psi: Of label shares against the bundle's validation data.
-        max_js_distance: The same, as Jensen-Shannon distance.
-        max_psi_previous: Of label shares against the previous night.
-        max_js_distance_previous: The same, as Jensen-Shannon distance.
-    """
+    panel: ClassVar[str] = "Gates"
 
-    min_rows: Annotated[int, Field(ge=0)] | None = 1
-    min_macro_f1: Share | None = None
-    min_mean_score: Share | None = None
-    max_reject_rate: Share | None = None
-    max_not_finite_rate: Share | None = 0.1
-    max_psi: Positive | None = None
-    max_js_distance: Share | None = None
-    max_psi_previous: Positive | None = None
-    max_js_distance_previous: Share | None = None
+    # An empty dump fails by default.
+    min_rows: Annotated[Annotated[int, Field(ge=0)] | None, Option(unit="rows")] = Field(
+        default=1, description="Fail (exit 4) if the input has fewer rows than this."
+    )
+    min_macro_f1: Annotated[Share | None, Option(default=OFF)] = Field(
+        default=None,
+        description="Fail (exit 4) if the macro F1 is lower than this. It is measured on papers that have a true label "
+        "and were not trained on; without such papers the gate fails.",
+    )
+    min_mean_score: Annotated[Share | None, Option(default=OFF)] = Field(
+        default=None, description="Fail (exit 4) if the mean score of all labels is lower than this."
+    )
+    max_reject_rate: Annotated[Share | None, Option(default=OFF)] = Field(
+        default=None, description="Fail (exit 4) if a larger share of the input rows than this is rejected."
+    )
+    # A night of a model that does not work on this device fails by default.
+    max_not_finite_rate: Annotated[Share | None, Option()] = Field(
+        default=0.1,
+        description="Fail (exit 4) if the model gives NaN or infinity for a larger share of the papers than this. 1 "
+        "turns the gate off.",
+    )
+    max_psi: Annotated[Positive | None, Option(default=OFF)] = Field(
+        default=None,
+        description="Fail (exit 4) if the population stability index (PSI) of the label shares, compared with the "
+        "model's validation data, is higher than this.",
+    )
+    max_js_distance: Annotated[Share | None, Option(default=OFF)] = Field(
+        default=None,
+        description="Fail (exit 4) if the Jensen-Shannon distance of the label shares from the model's validation data "
+        "is higher than this.",
+    )
+    max_psi_previous: Annotated[Positive | None, Option(default=OFF)] = Field(
+        default=None,
+        description="Fail (exit 4) if the population stability index (PSI) of the label shares, compared with the "
+        "--previous night, is higher than this.",
+    )
+    max_js_distance_previous: Annotated[Share | None, Option(default=OFF)] = Field(
+        default=None,
+        description="Fail (exit 4) if the Jensen-Shannon distance of the label shares from the --previous night is "
+        "higher than this.",
+    )
+
+
+class ReuseLimit(Settings):
+    """How much may be labelled afresh."""
+
+    panel: ClassVar[str] = "Reuse"
+
+    max_fresh: Annotated[
+        Annotated[int, Field(ge=0, strict=True)] | Annotated[float, Field(ge=0, le=1)] | None,
+        BeforeValidator(parse_max_fresh),
+        Option(metavar="PAPERS", unit="papers, or a share of all papers", default=OFF),
+    ] = Field(
+        default=None,
+        description="Stop before labelling (exit 4) if more papers than this have no label yet: a number of papers, "
+        "or a share such as 10%.",
+    )
+
+
+class Gates(Settings):
+    """What a night must keep to succeed."""
+
+    panel: ClassVar[str] = "Gates"
+
+    previous: Annotated[PathOrUrl | None, Option(default="no comparison")] = Field(
+        default=None,
+        description="OUT of an earlier night to compare label shares with. If it has {yesterday} in it, the last night "
+        f"that succeeded is used, up to {PREVIOUS_DAYS} days back.",
+    )
+    require_previous: bool = Field(
+        default=False,
+        description="Fail (exit 4) if a gate compares with an earlier night and there is none. Otherwise such a gate "
+        "does not apply, as in the first night.",
+    )
+    gates: GateLimits = GateLimits()

@@ -1,6 +1,5 @@
 """How much of a night has to be labelled afresh, said before the labelling, and the limit that stops a colder night."""
 
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -97,25 +96,3 @@ def reuse_sentences(reuse: Mapping[str, Any]) -> list[str]:
         f"{reuse['fresh']:,} have to be labelled{f': {others}' if others else ''}",
         *(str(UnusableLabels(**one)) for one in reuse["unusable"]),
     ]
-
-
-def parse_max_fresh(value: Any) -> Any:
-    """Read `1000` as a number of papers, and `10%` or `0.1` as a share.
-
-    Raises:
-        ValueError: The value is neither.
-    """
-    limit = value
-    if isinstance(value, str):
-        text = value.strip()
-        if re.fullmatch(r"[0-9]+", text):
-            limit = int(text)
-        elif re.fullmatch(r"[0-9]+(\.[0-9]+)?\s*%", text):
-            limit = float(text.rstrip("% ")) / 100
-        elif re.fullmatch(r"[0-9]*\.[0-9]+", text):
-            limit = float(text)
-    is_number = isinstance(limit, int) and not isinstance(limit, bool) and limit >= 0
-    is_share = isinstance(limit, float) and 0 <= limit <= 1
-    if limit is not None and not is_number and not is_share:
-        raise ValueError("expected a number of papers such as 1000, or a share such as 10% or 0.1")
-    return limit

@@ -90,7 +90,7 @@ def _why_another_model(night: Location, tonight: NightIdentity) -> str:
     if earlier.device != tonight.device:
         return f"they were made on {earlier.device}, and tonight runs on {tonight.device}"
     if earlier.graph != tonight.graph:
-        return "another graph of the bundle made them (--precision)"
+        return "another graph of the bundle made them (--graph)"
     return "another version of specter-batch made them"
 
 

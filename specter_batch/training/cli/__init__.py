@@ -1,1 +1,33 @@
 """The commands of the training layer."""
+
+# Where the function of each command is, and what it does. A module is imported when its command is called.
+COMMANDS = {
+    "prepare-scidocs": (
+        "specter_batch.training.cli.scidocs:prepare_scidocs",
+        "Join SciDocs' papers with their MeSH and MAG labels, in the official splits.",
+    ),
+    "train": (
+        "specter_batch.training.cli.train:train",
+        "Fine-tune an encoder with a classification head on labelled papers.",
+    ),
+    "evaluate": (
+        "specter_batch.training.cli.evaluate:evaluate",
+        "Evaluate a trained model (run or bundle) on labelled papers. Papers seen in training are excluded.",
+    ),
+    "baseline": (
+        "specter_batch.training.cli.baseline:baseline",
+        "Evaluate a linear SVM on frozen embeddings, and compare fine-tuned models with it.",
+    ),
+    "embed": (
+        "specter_batch.training.cli.embed:embed",
+        "Write the embeddings of papers to parquet, from a pretrained or a fine-tuned encoder.",
+    ),
+    "project": (
+        "specter_batch.training.cli.project:project",
+        "Draw labelled papers on a plane, before and after fine-tuning.",
+    ),
+    "demo": (
+        "specter_batch.training.cli.demo:demo",
+        "Run every step on synthetic papers: train, export, classify, report.",
+    ),
+}

@@ -1,42 +1,71 @@
-"""The command that scores a model on labelled papers."""
+"""The command that scores a model on labelled papers: evaluate."""
 
-from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
-import typer
+from pydantic import Field
 
-from specter_batch.options import AbstractColumn, AsJson, DeviceName, LabelColumn, PaperIdColumn, TitleColumn, warn
-from specter_batch.terminal import show_json, show_text
+from specter_batch.options.command import command
+from specter_batch.options.declaration import Option
+from specter_batch.options.shared import BundleDevice, InputColumns, JsonOutput
+from specter_batch.settings import Settings
+from specter_batch.storage.location import LocalPath
+from specter_batch.terminal import show_json, show_text, warn
 
 
-def evaluate(
-    model: Annotated[Path, typer.Argument(metavar="RUN_OR_BUNDLE", help="Run folder (Torch) or bundle (ONNX).")],
-    papers: Annotated[Path, typer.Argument(metavar="TEST", help="Labelled papers: parquet, folder or glob.")],
-    out: Annotated[
-        Path | None, typer.Option(help="Folder for report.json, report.md, report.html and predictions.parquet.")
-    ] = None,
-    replace: Annotated[
-        bool, typer.Option("--replace", help="Replace the evaluation of another model that --out holds.")
-    ] = False,
-    device: DeviceName = "auto",
-    precision: Annotated[
-        float | None, typer.Option(help="Find the score threshold that reaches this precision.", min=0.0, max=1.0)
-    ] = None,
-    strict_leaks: Annotated[
-        bool, typer.Option("--strict-leaks", help="Fail when a text of TEST was in the training data.")
-    ] = False,
-    batch_mean_size: Annotated[
-        int, typer.Option(help="Papers in a batch of the older per-batch F1, told for comparison.", min=1)
-    ] = 32,
-    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.", min=0)] = 0,
-    paper_id_column: PaperIdColumn = None,
-    title_column: TitleColumn = None,
-    abstract_column: AbstractColumn = None,
-    label_column: LabelColumn = None,
-    as_json: AsJson = False,
-) -> None:
-    """Score a run or a bundle on labelled papers, those it was trained on kept apart."""
-    from specter_batch.papers.columns import PaperColumns
+class ReportFolder(JsonOutput):
+    """Where the report goes."""
+
+    panel: ClassVar[str] = "Output"
+
+    out: Annotated[LocalPath | None, Option(default="the report is only printed")] = Field(
+        default=None, description="Folder for report.json, report.md, report.html and predictions.parquet."
+    )
+    replace: Annotated[bool, Option(negative=False)] = Field(
+        default=False, description="Replace the evaluation of another model in --out. Without it such a run is refused."
+    )
+
+
+class Scoring(Settings):
+    """What is computed."""
+
+    panel: ClassVar[str] = "Scores"
+
+    min_precision: Annotated[float | None, Option(default="no threshold is looked for", old_name="precision")] = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Find the lowest score threshold at which the labels kept have at least this precision.",
+    )
+    strict_leaks: Annotated[bool, Option(negative=False)] = Field(
+        default=False, description="Fail if a paper of TEST was in the training data."
+    )
+    batch_mean_size: Annotated[int, Option(unit="papers")] = Field(
+        default=32,
+        ge=1,
+        description="Batch size of the older per-batch F1, which is reported for comparison only.",
+    )
+    seed: int = Field(default=0, ge=0, description="Random seed of the bootstrap intervals.")
+
+
+class EvaluateOptions(ReportFolder, Scoring, BundleDevice, InputColumns):
+    """What `evaluate` is asked for."""
+
+    panel: ClassVar[str] = "Input"
+
+    model: Annotated[LocalPath, Option(argument="RUN_OR_BUNDLE")] = Field(
+        description="Model to evaluate: a run folder (PyTorch) or a bundle (ONNX)."
+    )
+    papers: Annotated[LocalPath, Option(argument="TEST")] = Field(
+        description="Labelled papers to evaluate on: a parquet file, a folder or a glob."
+    )
+
+
+@command(
+    "specter-batch evaluate bundle test.parquet --out scores",
+    "specter-batch evaluate run test.parquet --min-precision 0.95 --strict-leaks",
+)
+def evaluate(options: EvaluateOptions) -> None:
+    """Evaluate a trained model (run or bundle) on labelled papers. Papers seen in training are excluded."""
     from specter_batch.training.evaluation.evaluate import evaluate as run_evaluation
     from specter_batch.training.evaluation.figures import EvaluationSettings
     from specter_batch.training.evaluation.report import (
@@ -46,17 +75,20 @@ def evaluate(
         write_evaluation,
     )
 
-    columns = PaperColumns(paper_id=paper_id_column, title=title_column, abstract=abstract_column, label=label_column)
-    settings = EvaluationSettings(precision=precision, batch_mean_size=batch_mean_size, seed=seed)
-    if out is not None:
-        claim_folder(out, model=model, papers=papers, replace=replace)
-    evaluation = run_evaluation(model, papers, device=device, columns=columns, settings=settings)
-    if out is not None:
-        write_evaluation(evaluation, out)
+    settings = EvaluationSettings(
+        precision=options.min_precision, batch_mean_size=options.batch_mean_size, seed=options.seed
+    )
+    if options.out is not None:
+        claim_folder(options.out, model=options.model, papers=options.papers, replace=options.replace)
+    evaluation = run_evaluation(
+        options.model, options.papers, device=options.device, columns=options.columns, settings=settings
+    )
+    if options.out is not None:
+        write_evaluation(evaluation, options.out)
     warn(*evaluation.report.notes, *unscored_sentences(evaluation.report))
-    if as_json:
-        show_json(evaluation.report.model_dump(mode="json"), in_files_too=out is not None)
+    if options.as_json:
+        show_json(evaluation.report.model_dump(mode="json"), in_files_too=options.out is not None)
     else:
-        show_text(evaluation_markdown(evaluation.report), in_files_too=out is not None)
-    if strict_leaks:
+        show_text(evaluation_markdown(evaluation.report), in_files_too=options.out is not None)
+    if options.strict_leaks:
         evaluation.refuse_leaks()

@@ -1,31 +1,37 @@
 """The command that makes SciDocs ready to train on."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-import typer
+from pydantic import Field
 
-from specter_batch.options import AsJson, interruptible
+from specter_batch.interruptible import interruptible
+from specter_batch.options.command import command
+from specter_batch.options.declaration import Option
+from specter_batch.options.shared import JsonOutput, Language
+from specter_batch.storage.location import LocalPath
 from specter_batch.terminal import error_console, show, show_json
 
 
-def prepare_scidocs(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder that SciDocs was downloaded into.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="New folder for the splits as parquet.")],
-    language: Annotated[
-        Literal["en", "any"], typer.Option(help="en drops papers in other languages; any keeps all.")
-    ] = "en",
-    as_json: AsJson = False,
-) -> None:
+class ScidocsOptions(JsonOutput):
+    """What `prepare-scidocs` is asked for."""
+
+    data: Annotated[LocalPath, Option(argument="DATA")] = Field(description="Folder that SciDocs was downloaded into.")
+    out: Annotated[LocalPath, Option(argument="OUT")] = Field(description="New folder for the splits as parquet.")
+    language: Language = "en"
+
+
+@command("specter-batch prepare-scidocs scidocs/data scidocs/papers")
+def prepare_scidocs(options: ScidocsOptions) -> None:
     """Join SciDocs' papers with their MeSH and MAG labels, in the official splits."""
     from specter_batch.training.scidocs.prepare import prepare_scidocs as run_preparation
 
     with interruptible("nothing was written, run the same command again"):
-        account = run_preparation(data, out, language=language, console=error_console())
-    if as_json:
+        account = run_preparation(options.data, options.out, language=options.language, console=error_console())
+    if options.as_json:
         show_json(account, in_files_too=True)
     else:
-        show(*_summary(account, out), in_files_too=True)
+        show(*_summary(account, options.out), in_files_too=True)
 
 
 def _summary(account: dict[str, Any], out: Path) -> list[str]:

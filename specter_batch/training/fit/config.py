@@ -1,70 +1,150 @@
 """What a training run is asked to do, from TOML and flags."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, field_validator
 
+from specter_batch.options.declaration import Option
 from specter_batch.settings import Settings
-from specter_batch.training.model.classifier import Pooling
-from specter_batch.training.model.heads import HEAD_PRESETS, HeadConfig
+from specter_batch.training.model.head_config import HEAD_PRESETS, HeadConfig, Pooling
 
 
-class TrainConfig(Settings):
-    """Settings of a training run; docs/training.md tells how the defaults were found.
+class EncoderSettings(Settings):
+    """The encoder, and how it makes one vector of a paper."""
 
-    Attributes:
-        encoder: A hub name or a local folder of a BERT-type encoder.
-        labels: `mesh`, `mag` (SciDocs' tables, for integer labels), or `auto`: the labels of the training file.
-        pooling: `auto` is what the encoder was made for: its sentence-transformers pooling if it names one, else `cls`.
-        head: A preset's name, or the fields of `HeadConfig`.
-        max_length: Most tokens of a paper. Cost grows with it: half the length is more than twice the speed.
-        warm_start: Train the head alone on frozen embeddings first, then all together (Kumar et al. 2022,
-            https://arxiv.org/abs/2202.10054): a random head would spoil the encoder before it has learned anything.
-            Costs one pass over the papers without gradients, about a third of an epoch.
-        freeze_encoder: Stop after that: the encoder stays as it is.
-        optimizer: `sgd` has a momentum of 0.9, and wants rates a hundred times those of `adamw`.
-        head_learning_rate: The head's own. A small head learns faster than the encoder may.
-        layer_decay: Learning rate of each encoder layer relative to the layer above it (Howard and Ruder 2018).
-        schedule: After the warm-up to the peak rates: `linear` or `cosine` down to 0, or `cyclic`: `cycles` cosines,
-            each beginning at the peak (Loshchilov and Hutter 2017).
-        class_weights: Weight of a class in the loss: `balanced` is the inverse of its share of the training papers,
-            `sqrt` the root of that. Macro F1 counts every class the same, plain cross entropy every paper.
-        early_stopping_patience: Stop after so many epochs without a better validation macro F1.
-        precision: `bf16` halves the time of a step on hardware that has it, CPUs with AVX512-BF16 or AMX included;
-            `auto` takes it there, and fp32 elsewhere.
-        track: Report the run's progress to Weights & Biases or to TensorBoard.
-        calibration_papers: How many training papers to keep in the run for export to quantize and check with.
-    """
+    panel: ClassVar[str] = "Model"
+
+    encoder: Annotated[str, Option(metavar="NAME_OR_FOLDER")] = Field(
+        default="allenai/specter",
+        description="BERT-type encoder: a name on the Hugging Face hub, or a local folder.",
+    )
+    pooling: Literal["auto"] | Pooling = Field(
+        default="auto",
+        description="How token vectors become one paper vector: [CLS], BERT's pooler, or the mean of all tokens. "
+        "`auto` is the pooling that the encoder's folder names, else cls.",
+    )
+    max_length: Annotated[int, Option(unit="tokens")] = Field(
+        default=512,
+        ge=8,
+        description="Number of tokens of a paper that are read; the rest is cut off. Half the length is more than "
+        "twice as fast.",
+    )
+
+
+class HeadSettings(Settings):
+    """The classification head."""
+
+    panel: ClassVar[str] = "Model"
+
+    labels: Literal["auto", "mesh", "mag"] = Field(
+        default="auto",
+        description="Meaning of the labels. `mesh` and `mag` translate the integer codes of SciDocs to names; `auto` "
+        "takes the labels of TRAIN as they are.",
+    )
+    head: Annotated[HeadConfig, Option(choices=tuple(HEAD_PRESETS), default="linear")] = Field(
+        default=HeadConfig(),
+        description="Classification head, by the name of a preset. A section [head] in the --config file can describe "
+        "any other head.",
+    )
+
+
+class Optimisation(Settings):
+    """How the weights are found."""
+
+    panel: ClassVar[str] = "Optimisation"
+
+    # Kumar et al. 2022 (https://arxiv.org/abs/2202.10054).
+    warm_start: bool = Field(
+        default=True,
+        description="Train the head alone first, on frozen embeddings, so that a random head does not damage the "
+        "encoder. It costs about a third of an epoch.",
+    )
+    freeze_encoder: bool = Field(
+        default=False, description="Train the head only: stop after the warm start and leave the encoder as it is."
+    )
+    epochs: Annotated[int, Option(unit="epochs")] = Field(default=3, ge=1, description="Number of passes over TRAIN.")
+    batch_size: Annotated[int, Option(unit="papers")] = Field(
+        default=16, ge=1, description="Number of papers in a batch, on each device."
+    )
+    gradient_accumulation_steps: Annotated[int, Option(unit="batch")] = Field(
+        default=1, ge=1, description="Number of batches in one optimizer step. More batches act like a larger batch."
+    )
+    optimizer: Literal["adamw", "sgd"] = Field(
+        default="adamw",
+        description="Optimizer. `sgd` has a momentum of 0.9 and needs learning rates about a hundred times higher.",
+    )
+    learning_rate: float = Field(default=8e-5, gt=0, description="Peak learning rate of the encoder.")
+    head_learning_rate: float = Field(
+        default=1e-3, gt=0, description="Peak learning rate of the head, which can learn faster than the encoder."
+    )
+    # Howard and Ruder 2018.
+    layer_decay: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="Learning rate of each encoder layer, as a share of that of the layer above. 1 is the same rate "
+        "everywhere.",
+    )
+    weight_decay: float = Field(
+        default=0.01, ge=0, description="Weight decay, applied to weight matrices and not to biases or LayerNorm."
+    )
+    # `cyclic` after Loshchilov and Hutter 2017.
+    schedule: Literal["linear", "cosine", "cyclic"] = Field(
+        default="linear",
+        description="Learning-rate schedule after the warm-up: linear or cosine down to 0, or cyclic, which starts "
+        "again at the peak in each cycle.",
+    )
+    cycles: Annotated[int, Option(unit="cycles")] = Field(
+        default=3, ge=1, description="Number of cycles of --schedule cyclic."
+    )
+    warmup_ratio: float = Field(
+        default=0.1, ge=0, le=1, description="Share of the steps in which the learning rates rise to their peak."
+    )
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="Label smoothing factor.")
+    class_weights: Literal["none", "sqrt", "balanced"] = Field(
+        default="sqrt",
+        description="Weight of rare classes in the loss: `balanced` is the inverse of a class's share of TRAIN, `sqrt` "
+        "the root of that. Macro F1 counts every class the same.",
+    )
+    max_grad_norm: float = Field(
+        default=1.0, gt=0, description="Norm at which gradients are clipped. A lower norm makes training steadier."
+    )
+    early_stopping_patience: Annotated[int, Option(unit="epochs")] = Field(
+        default=2, ge=1, description="Stop after this many epochs without a better macro F1 on --val."
+    )
+
+
+class RunSettings(Settings):
+    """How the run computes, and what it keeps."""
+
+    panel: ClassVar[str] = "Run"
+
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        default="auto",
+        description="Number format of the computation. `bf16` is about twice as fast on hardware that has it; `auto` "
+        "uses it there, and fp32 elsewhere. fp16 needs CUDA.",
+    )
+    gradient_checkpointing: bool = Field(
+        default=False, description="Save memory by computing activations twice. It takes about a third more time."
+    )
+    seed: int = Field(default=321, ge=0, lt=2**32, description="Random seed.")  # the limit is NumPy's
+    track: Literal["none", "wandb", "tensorboard"] = Field(
+        default="none", description="Experiment tracker that the progress is also logged to."
+    )
+    calibration_papers: Annotated[int, Option(unit="papers")] = Field(
+        default=1000,
+        ge=1,
+        description="Number of papers of TRAIN to keep in the run folder. Export quantizes and checks the model with "
+        "them.",
+    )
+
+
+# Fields come in the reverse order of the bases.
+class TrainConfig(RunSettings, Optimisation, HeadSettings, EncoderSettings):
+    """Settings of a training run. docs/training.md describes how the defaults were found."""
 
     model_config = ConfigDict(allow_inf_nan=False)
-
-    encoder: str = "allenai/specter"
-    labels: Literal["auto", "mesh", "mag"] = "auto"
-    pooling: Pooling | Literal["auto"] = "auto"
-    head: HeadConfig = HeadConfig()
-    max_length: int = Field(default=512, ge=8)
-    warm_start: bool = True
-    freeze_encoder: bool = False
-    epochs: int = Field(default=3, ge=1)
-    batch_size: int = Field(default=16, ge=1)
-    gradient_accumulation_steps: int = Field(default=1, ge=1)
-    optimizer: Literal["adamw", "sgd"] = "adamw"
-    learning_rate: float = Field(default=8e-5, gt=0)
-    head_learning_rate: float = Field(default=1e-3, gt=0)
-    layer_decay: float = Field(default=1.0, gt=0, le=1)
-    weight_decay: float = Field(default=0.01, ge=0)
-    schedule: Literal["linear", "cosine", "cyclic"] = "linear"
-    cycles: int = Field(default=3, ge=1)
-    warmup_ratio: float = Field(default=0.1, ge=0, le=1)
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
-    class_weights: Literal["none", "sqrt", "balanced"] = "sqrt"
-    max_grad_norm: float = Field(default=1.0, gt=0)
-    early_stopping_patience: int = Field(default=2, ge=1)
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    gradient_checkpointing: bool = False
-    seed: int = Field(default=321, ge=0, lt=2**32)  # what NumPy takes
-    track: Literal["none", "wandb", "tensorboard"] = "none"
-    calibration_papers: int = Field(default=1000, ge=1)
+    may_be_in_a_file: ClassVar[bool] = True
 
     @field_validator("head", mode="before")
     @classmethod

@@ -1,16 +1,15 @@
 """The SPECTER encoder with a classification head, as a transformers model."""
 
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
 from transformers import AutoConfig, BertConfig, BertModel, BertPreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from specter_batch.training.model.heads import HeadConfig, build_head, initialise_head
+from specter_batch.training.model.head_config import HeadConfig, Pooling
+from specter_batch.training.model.heads import build_head, initialise_head
 from specter_batch.training.run.folder import MODEL_TYPE
-
-Pooling = Literal["cls", "pooler", "mean"]
 
 
 class SpecterClassifierConfig(BertConfig):

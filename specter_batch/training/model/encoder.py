@@ -10,9 +10,10 @@ from transformers.utils import logging
 from specter_batch.errors import ConfigError, SpecterBatchError
 from specter_batch.papers.labels import LabelSet
 from specter_batch.training.fit.config import TrainConfig
-from specter_batch.training.model.classifier import Pooling, SpecterClassifierConfig, SpecterForSequenceClassification
+from specter_batch.training.model.classifier import SpecterClassifierConfig, SpecterForSequenceClassification
 from specter_batch.training.model.encoder_checks import check_tokenizer, separator_template
 from specter_batch.training.model.encoder_folder import EncoderFolder
+from specter_batch.training.model.head_config import Pooling
 
 # transformers lists every model that it knows in some of its messages.
 _REASON_CHARACTERS = 240

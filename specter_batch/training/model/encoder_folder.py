@@ -10,7 +10,7 @@ from transformers.utils.hub import cached_file
 
 from specter_batch.errors import ConfigError
 from specter_batch.model.manifest import MANIFEST_FILE
-from specter_batch.training.model.classifier import Pooling
+from specter_batch.training.model.head_config import Pooling
 
 CONFIG_FILE = "config.json"
 # What sentence-transformers writes: the list of a model's parts, and how its encoder pools.

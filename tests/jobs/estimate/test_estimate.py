@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from specter_batch.cli import build_app
-from specter_batch.errors import BundleError, ConfigError, PaperSchemaError
+from specter_batch.errors import BundleError, ConfigError, PaperSchemaError, UsageError
 from specter_batch.inputs.inventory import parquet_inventory
 from specter_batch.model.bundle import ModelBundle
 from specter_batch.papers.columns import PaperColumns
@@ -120,7 +120,7 @@ def test_reuse_tells_the_share_that_an_earlier_night_holds(tiny_bundle: Path, tm
     assert found["reuse"]["device_hours_saved"] == pytest.approx(100 / 3600)
     assert found["reuse"]["cost_saved"] == pytest.approx(300 / 3600)
     assert found["device_hours"]["estimate"] == pytest.approx(100 / 3600)
-    other = estimate(dump, tiny_bundle, reuse=[tmp_path / "one"], precision="fp32")
+    other = estimate(dump, tiny_bundle, reuse=[tmp_path / "one"], graph="fp32")
     assert (other["reuse"]["label_files"], other["reuse"]["share"]["estimate"]) == (0, 0.0)
 
 
@@ -187,4 +187,6 @@ def test_the_command_takes_the_options_of_a_night_that_reject_papers(tiny_bundle
 def test_a_seed_that_no_generator_takes_is_wrong_usage(tiny_bundle: Path, tmp_path: Path) -> None:
     write_dump(tmp_path / "in.parquet", [paper(i) for i in range(20)])
     words = ["estimate", str(tmp_path / "in.parquet"), "--bundle", str(tiny_bundle), "--device", "cpu", "--seed", "-1"]
-    assert CliRunner().invoke(build_app(), words).exit_code == 2
+    error = CliRunner().invoke(build_app(), words).exception
+    assert isinstance(error, UsageError)
+    assert str(error) == "--seed: expected at least 0, got -1"

@@ -113,7 +113,7 @@ def test_a_card_short_of_memory_costs_smaller_batches_or_a_clear_failure(
     night: RunNight, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tokens: int
 ) -> None:
     dump = write_dump(tmp_path / "in/a.parquet", [paper(i) for i in range(30)])
-    night(dump, out=tmp_path / "cpu", precision="fp32")
+    night(dump, out=tmp_path / "cpu", graph="fp32")
     make = OnnxClassifier.__init__
 
     def on_small_card(self: OnnxClassifier, *args: Any, **kwargs: Any) -> None:
@@ -122,7 +122,7 @@ def test_a_card_short_of_memory_costs_smaller_batches_or_a_clear_failure(
         self.device, self.max_batch_tokens = Device(kind="cuda"), 16_384
 
     monkeypatch.setattr(OnnxClassifier, "__init__", on_small_card)
-    result = night(dump, out=tmp_path / "card", precision="fp32", shard_rows=15)
+    result = night(dump, out=tmp_path / "card", graph="fp32", shard_rows=15)
     if tokens == 5:
         assert (result.exit_code, result.report["rows"]["failed"]) == (3, 30)
         assert "does not hold one paper of" in next(iter(result.report["failed_shards"].values()))

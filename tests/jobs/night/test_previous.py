@@ -13,8 +13,8 @@ from specter_batch.errors import ConfigError, UsageError
 from specter_jobs.inspect.status import night_status, status_lines
 from specter_jobs.inspect.verify import verify_night
 from specter_jobs.night.previous import find_previous, read_figures
-from specter_jobs.plan.config import PREVIOUS_DAYS, NightConfig
-from specter_jobs.plan.limits import GateLimits
+from specter_jobs.plan.config import NightConfig
+from specter_jobs.plan.limits import PREVIOUS_DAYS, GateLimits
 from specter_jobs.report.gates import describe_gate, judge
 from specter_jobs.report.metrics_file import night_metrics, render
 from support.night_reports import report_of

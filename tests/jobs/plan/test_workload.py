@@ -63,15 +63,15 @@ def test_a_cold_night_is_stopped_before_the_model_is_asked_and_says_why(night: R
     warm = night(dump, out=tmp_path / "warm", reuse=[tmp_path / "one"], max_fresh=0)
     assert (warm.exit_code, warm.report["rows"]["reused"]) == (0, 8)
     with pytest.raises(GateError, match=r"8 of 8 papers .* 8 labels of .*one cannot be reused: another graph"):
-        night(dump, out=tmp_path / "two", reuse=[tmp_path / "one"], precision="fp32", max_fresh="50%")
+        night(dump, out=tmp_path / "two", reuse=[tmp_path / "one"], graph="fp32", max_fresh="50%")
     assert read_all(tmp_path / "two/labels") == []
     status = night_status(tmp_path / "two")
     assert (status["state"], status["exit_code"]) == ("finished", 4)
     assert "--max-fresh" in status["refused"]
     # The same command with a higher limit does the night.
-    assert night(dump, out=tmp_path / "two", reuse=[tmp_path / "one"], precision="fp32", max_fresh=8).exit_code == 0
+    assert night(dump, out=tmp_path / "two", reuse=[tmp_path / "one"], graph="fp32", max_fresh=8).exit_code == 0
     # Resumed, only what is left counts.
-    assert night(dump, out=tmp_path / "two", reuse=[tmp_path / "one"], precision="fp32", max_fresh=0).exit_code == 0
+    assert night(dump, out=tmp_path / "two", reuse=[tmp_path / "one"], graph="fp32", max_fresh=0).exit_code == 0
 
 
 def test_why_labels_cannot_be_reused_is_said_in_log_and_reports(

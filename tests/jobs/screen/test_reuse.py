@@ -79,7 +79,7 @@ def test_a_night_without_probabilities_cannot_lend_them(night: RunNight, tmp_pat
 def test_another_graph_reuses_nothing(night: RunNight, tmp_path: Path, asked: list[int]) -> None:
     dump = write_dump(tmp_path / "in/a.parquet", [paper(i) for i in (1, 2)])
     night(dump, out=tmp_path / "one")
-    report = night(dump, out=tmp_path / "two", precision="fp32", reuse=[tmp_path / "one"]).report
+    report = night(dump, out=tmp_path / "two", graph="fp32", reuse=[tmp_path / "one"]).report
     assert asked == [2, 2]
     assert report["rows"]["reused"] == 0
 

@@ -8,7 +8,7 @@ import specter_batch.training
 from specter_batch.errors import ConfigError
 from specter_batch.training.fit.arguments import make_arguments, resolve_precision
 from specter_batch.training.fit.config import TrainConfig
-from specter_batch.training.model.heads import HEAD_PRESETS, HeadConfig
+from specter_batch.training.model.head_config import HEAD_PRESETS, HeadConfig
 
 RECIPE = Path(specter_batch.training.__file__).parent / "recipes/fine-tune.toml"
 

@@ -16,7 +16,7 @@ from specter_batch.training.demo.sample import SamplePaths
 from specter_batch.training.fit.arguments import CHECKPOINTS, make_arguments
 from specter_batch.training.fit.config import TrainConfig
 from specter_batch.training.fit.trainer import choose_labels, train
-from specter_batch.training.model.heads import HEAD_PRESETS
+from specter_batch.training.model.head_config import HEAD_PRESETS
 from specter_batch.training.papers.labelled import LabelledPapers, read_labelled
 from specter_batch.training.run.folder import RUN_FILE, TrainingRun
 

@@ -9,7 +9,8 @@ from specter_batch.papers.labels import LabelSet
 from specter_batch.training.fit.config import TrainConfig
 from specter_batch.training.fit.optimisation import make_loss
 from specter_batch.training.fit.warm_start import EmbeddedPapers, head_logits, train_head
-from specter_batch.training.model.heads import HEAD_PRESETS, HeadConfig, build_head, initialise_head
+from specter_batch.training.model.head_config import HEAD_PRESETS, HeadConfig
+from specter_batch.training.model.heads import build_head, initialise_head
 
 LABELS = LabelSet(names=("a", "b", "c", "d"))
 

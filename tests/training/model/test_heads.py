@@ -6,15 +6,8 @@ from pydantic import ValidationError
 from torch import nn
 
 from specter_batch.errors import ConfigError
-from specter_batch.training.model.heads import (
-    ACTIVATIONS,
-    HEAD_PRESETS,
-    LAYER_ARGUMENTS,
-    Activation,
-    HeadConfig,
-    build_head,
-    initialise_head,
-)
+from specter_batch.training.model.head_config import HEAD_PRESETS, LAYER_ARGUMENTS, Activation, HeadConfig
+from specter_batch.training.model.heads import ACTIVATIONS, build_head, initialise_head
 
 
 def kinds(head: nn.Sequential) -> list[type[nn.Module]]:

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 from transformers import BertModel
 
-from specter_batch.training.model.classifier import Pooling, SpecterClassifierConfig, SpecterForSequenceClassification
-from specter_batch.training.model.heads import HeadConfig
+from specter_batch.training.model.classifier import SpecterClassifierConfig, SpecterForSequenceClassification
+from specter_batch.training.model.head_config import HeadConfig, Pooling
 
 N_PAPERS, SEQ_LEN = 6, 20
 

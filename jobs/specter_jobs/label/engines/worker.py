@@ -33,7 +33,7 @@ class ShardWorker:
         try:
             self._preparer = ShardPreparer(bundle, job.config)
             self._classifier = OnnxClassifier(
-                bundle, device=job.device, precision=job.config.precision, threads=job.threads
+                bundle, device=job.device, precision=job.config.graph, threads=job.threads
             )
         except FingerprintError as error:
             raise _replaced(job, str(error)) from error

@@ -1,0 +1,13 @@
+"""The commands of the export layer."""
+
+# Where the function of each command is, and what it does. A module is imported when its command is called.
+COMMANDS = {
+    "export": (
+        "specter_export.cli.export:export",
+        "Export a training run to an ONNX bundle. It fails if the ONNX model gives other labels than PyTorch.",
+    ),
+    "parity": (
+        "specter_export.cli.parity:parity",
+        "Compare every graph of a bundle with its PyTorch original, on any papers.",
+    ),
+}

@@ -1,0 +1,205 @@
+"""The settings of a night by section; each one is a key of the configuration file and an option of the commands.
+
+The sections that hold limits are in `specter_jobs.plan.limits`.
+
+Three sections say what a change of a setting does to labels that are there already:
+
+* `LabelRules`: finished shards are labelled again, or the night is refused without `--replace`.
+* `Reading`: the night is another one, and refused without `--replace`; shards whose rows stay the same are kept.
+* All others: nothing; finished labels stay.
+
+The bundle, the device and the graph count by their hashes (`specter_jobs.plan.identity.model_hash`).
+"""
+
+import datetime
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from specter_batch.model.manifest import Precision
+from specter_batch.options.declaration import Option
+from specter_batch.options.shared import Language, TextColumns
+from specter_batch.settings import Settings
+from specter_batch.storage.location import LocalPath, PathOrUrl, PathTextOrUrl
+
+# More than any cluster has: beyond it a typing error would fill the memory before anything starts.
+MAX_WORKERS = 10_000
+
+FormatName = Literal["s2ag", "s2orc", "openalex", "arxiv", "pubmed", "crossref", "scidocs", "jsonl", "csv"]
+
+INPUT, MODEL, LABELS, REUSE, OUTPUT, CLUSTER = "Input", "Model", "Labels", "Reuse", "Output", "Cluster"
+
+
+def _today() -> datetime.date:
+    return datetime.datetime.now(datetime.UTC).date()
+
+
+class NightDate(Settings):
+    """The date of the night."""
+
+    panel: ClassVar[str] = INPUT
+
+    date: Annotated[
+        datetime.date, Option(metavar="YYYY-MM-DD", default="the date that OUT is named by, else today in UTC")
+    ] = Field(
+        default_factory=_today,
+        validate_default=True,
+        ge=datetime.date(1970, 1, 1),
+        description="Date of the night. It replaces {date} in every path, and {yesterday} is the day before it.",
+    )
+
+
+class Papers(Settings):
+    """The papers to label."""
+
+    panel: ClassVar[str] = INPUT
+
+    dump: Annotated[PathTextOrUrl, Option(argument="DUMP")] = Field(
+        description="Papers to label: a parquet file, a folder, a glob or a URL. It may be in the --config file."
+    )
+    shard_rows: Annotated[int, Option(unit="rows")] = Field(
+        default=5000,
+        ge=1,
+        description="Number of input rows in a shard. If the job is killed, at most one shard of work is lost; smaller "
+        "shards make more label files.",
+    )
+
+
+class TextFiles(Settings):
+    """How text files are written that papers are read from."""
+
+    panel: ClassVar[str] = INPUT
+
+    delimiter: Annotated[str | None, Option(metavar="CHARACTER", default="found from the header")] = Field(
+        default=None, description="CSV: the character between values, or `tab`."
+    )
+    quote: Annotated[str | None, Option(metavar="CHARACTER", default='"')] = Field(
+        default=None,
+        description="CSV: the character around values, or `none` if quotes are plain text. Without this option a file "
+        "fails if its quotes may hide rows.",
+    )
+    escape: Annotated[str | None, Option(metavar="CHARACTER", default="a backslash, if the file uses it so")] = Field(
+        default=None, description="CSV: the character that makes a quote after it plain text, or `none`."
+    )
+    encoding: Annotated[str | None, Option(metavar="NAME", default="UTF-8, or UTF-16 where it is recognised")] = Field(
+        default=None, description="CSV and JSON Lines: the encoding of the file, for example cp1252."
+    )
+
+
+class Reading(TextFiles, TextColumns):
+    """How the dump is read. The format and the column of true labels are not here: they change no label."""
+
+
+class DumpFormat(Settings):
+    """What the dump is, if it is not parquet."""
+
+    panel: ClassVar[str] = INPUT
+
+    format: Annotated[FormatName | None, Option(metavar="FORMAT", default="parquet")] = Field(
+        default=None,
+        description="Format of a public dump that is not parquet. It is converted into OUT/ingested first.",
+    )
+
+
+class Model(Settings):
+    """The model and where it runs."""
+
+    panel: ClassVar[str] = MODEL
+
+    bundle: Annotated[PathOrUrl, Option()] = Field(description="Model bundle that export wrote: a folder or a URL.")
+    device: Annotated[str, Option(metavar="DEVICE")] = Field(
+        default="auto",
+        description="Where the model runs: auto, cpu, cuda, cuda:N, or cuda:all for one worker on each card. `auto` "
+        "uses a working CUDA card if there is one, else the CPU. With `cuda` the command fails if there is none.",
+    )
+    graph: Annotated[
+        Precision | None, Option(old_name="precision", default="int8 on a CPU and fp16 on CUDA, if the bundle has them")
+    ] = Field(
+        default=None,
+        description="Which graph of the bundle runs. fp32 is exact and slower. Labels of another graph are not reused.",
+    )
+    threads: Annotated[int | None, Option(unit="papers", default="the usable cores, shared by the workers")] = Field(
+        default=None, ge=1, le=MAX_WORKERS, description="Number of papers that a worker labels at once on a CPU."
+    )
+
+
+class LabelRules(Settings):
+    """Which papers are labelled and what is written of them: a change of any setting here invalidates earlier labels.
+
+    All that decides over labels is made from the fields of this class: the hash that binds shards to a night, what two
+    runs on one folder must share, and what a refused run reports. A new field therefore invalidates all earlier shards.
+    """
+
+    panel: ClassVar[str] = LABELS
+
+    language: Language = "en"
+    missing_abstract: Literal["reject", "title_only"] = Field(
+        default="reject",
+        description="What happens to a paper without an abstract. `title_only` labels it by its title, which is less "
+        "certain.",
+    )
+    min_characters: Annotated[int, Option(unit="characters")] = Field(
+        default=0,
+        ge=0,
+        # Characters, because not every language puts spaces between words.
+        description="Reject papers whose title and abstract together are shorter than this.",
+    )
+    probabilities: bool = Field(
+        default=False,
+        description="Write the probabilities of all labels, not only the score of the best one. Files get larger.",
+    )
+
+
+class ReusedNights(Settings):
+    """Labels of earlier nights."""
+
+    panel: ClassVar[str] = REUSE
+
+    reuse: Annotated[tuple[PathOrUrl, ...], Option(default="none")] = Field(
+        default=(),
+        description="OUT of an earlier night. A text that the same model labelled there is not labelled again.",
+    )
+
+
+class Output(Settings):
+    """Where results go."""
+
+    panel: ClassVar[str] = OUTPUT
+
+    out: Annotated[PathOrUrl, Option(argument="OUT")] = Field(
+        description="Folder or URL for labels, rejects and reports. It may be in the --config file."
+    )
+    replace: Annotated[bool, Option(negative=False)] = Field(
+        default=False,
+        description="Replace the finished labels of another night in OUT, once the new ones are complete. Without this "
+        "option such a night is refused.",
+    )
+    max_failed_shards: Annotated[int, Option(unit="shards")] = Field(
+        default=100, ge=0, description="Stop early once more than this many shards have failed."
+    )
+    metrics_file: Annotated[LocalPath | None, Option(default="none is written")] = Field(
+        default=None,
+        description="Prometheus text file to write at the end, for the textfile collector of node_exporter.",
+    )
+
+
+class Cluster(Settings):
+    """Which processes label."""
+
+    panel: ClassVar[str] = CLUSTER
+
+    engine: Literal["local", "ray"] = Field(
+        default="local", description="Where workers run: on this machine, or on a Ray cluster."
+    )
+    ray_address: Annotated[str | None, Option(metavar="ADDRESS", default="a cluster is started on this machine")] = (
+        Field(default=None, description="Address of a running Ray cluster, for example auto or ray://head:10001.")
+    )
+    workers: Annotated[
+        int | None, Option(unit="processes", default="1 on this machine; on Ray as many as there is room for")
+    ] = Field(
+        default=None,
+        ge=1,
+        le=MAX_WORKERS,
+        description="Number of worker processes on CPUs, each with its own copy of the model. With CUDA there is one "
+        "on each card.",
+    )

@@ -1,0 +1,45 @@
+"""The command that shows a model bundle: inspect."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from specter_batch.options.command import command
+from specter_batch.options.declaration import Option
+from specter_batch.options.shared import JsonOutput
+from specter_batch.storage.location import PathOrUrl
+from specter_batch.terminal import show, show_json
+
+
+class InspectOptions(JsonOutput):
+    """What `inspect` is asked for."""
+
+    bundle: Annotated[PathOrUrl, Option(argument="BUNDLE")] = Field(description="Model bundle: a folder or a URL.")
+
+
+@command("specter-batch inspect bundle", "specter-batch inspect bundle --json")
+def inspect(options: InspectOptions) -> None:
+    """Show what a model bundle holds, after checking every file in it."""
+    from specter_batch.model.bundle import ModelBundle
+
+    manifest = ModelBundle.open(options.bundle).manifest
+    if options.as_json:
+        show_json(manifest.model_dump(mode="json"))
+        return
+    show(f"bundle {options.bundle}", f"fingerprint  {manifest.fingerprint}", f"encoder      {manifest.encoder}")
+    show(f"made by      {manifest.created_by}")
+    show(f"labels       {len(manifest.labels)}: {', '.join(manifest.labels)}")
+    show(f"text         {manifest.text_template}, at most {manifest.max_length} tokens")
+    show(f"head         {manifest.pooling} pooling, hidden layers {manifest.head.get('hidden_sizes') or 'none'}")
+    show(f"temperature  {manifest.temperature:.4f}")
+    for graph in manifest.graphs:
+        margin = "" if graph.deferral_margin is None else f", defers under a margin of {graph.deferral_margin:.3f}"
+        show(
+            f"graph        {graph.file}: {graph.precision} for {graph.device}, opset {graph.opset}{margin}; parity "
+            f"over {graph.parity.papers} papers: max Δlogit {graph.parity.max_logit_difference:.1e}, "
+            f"{graph.parity.label_flips} flips"
+        )
+    validation = manifest.training.get("validation")
+    macro_f1 = validation.get("macro_f1") if isinstance(validation, dict) else None
+    if isinstance(macro_f1, float):
+        show(f"validation   macro F1 {macro_f1:.4f}")

@@ -1,0 +1,198 @@
+"""What a settings class says about its fields as options: name, type, default, unit, panel and help text.
+
+A field of a `Settings` class is an option. Its type, its default and `Field(description=..., ge=...)` say most of it;
+an `Option` in `Annotated` says the rest. A class that other settings classes inherit from is a section: its `panel` is
+the heading of its options in `--help`.
+"""
+
+import inspect
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from specter_batch.storage.url_path import UrlPath
+
+# Longer lists of choices stand in the help text.
+MAX_CHOICES_WIDTH = 24
+_LIMITS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Option:
+    """What the type and the `Field` of a setting do not say about its option.
+
+    Attributes:
+        argument: The name of the argument in the usage line; None for an option, which has a name with two dashes.
+        name: The name of the option, if it is not made from the name of the field.
+        metavar: What the option takes, in capitals.
+        unit: What a number counts or measures.
+        default: The default in words, for a default that is computed or is None.
+        choices: The values that can be given on the command line, if the type does not list them.
+        negative: Whether an option without a value has a form that switches it off (`--no-…`).
+        old_name: What the setting was called in the last version; the old name still works, with a note.
+    """
+
+    argument: str | None = None
+    name: str | None = None
+    metavar: str | None = None
+    unit: str | None = None
+    default: str | None = None
+    choices: tuple[str, ...] = ()
+    negative: bool = True
+    old_name: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeclaredOption:
+    """One option of a settings class.
+
+    Attributes:
+        path: The key, below the keys of its sections in TOML.
+        field: The field.
+        option: Its `Option`; an empty one if it has none.
+        panel: Heading of the option in `--help`.
+    """
+
+    path: tuple[str, ...]
+    field: FieldInfo
+    option: Option
+    panel: str
+
+    @property
+    def name(self) -> str:
+        """The name of the field."""
+        return self.path[-1]
+
+    @property
+    def spelling(self) -> str:
+        """What the setting is called on the command line."""
+        return self.option.argument or self.option.name or spelled(self.name)
+
+    @property
+    def value_type(self) -> Any:
+        """The type that the command line reads a value as; settings of other types are read as text."""
+        kinds = set(kinds_of(self.field.annotation))
+        if self.choices:
+            return Literal[self.choices]
+        return kinds.pop() if len(kinds) == 1 and kinds <= {bool, int, float} else str
+
+    @property
+    def is_repeated(self) -> bool:
+        """Whether the option may be given several times."""
+        parts = (self.field.annotation, *get_args(self.field.annotation))
+        return any(get_origin(part) in (tuple, list) for part in parts)
+
+    @property
+    def is_flag(self) -> bool:
+        """Whether the option takes no value."""
+        return self.value_type is bool
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The values that can be given, if they are listed."""
+        kinds = list(kinds_of(self.field.annotation))
+        listed = tuple(value for kind in kinds if get_origin(kind) is Literal for value in get_args(kind))
+        return self.option.choices or (listed if all(get_origin(kind) is Literal for kind in kinds) else ())
+
+    @property
+    def metavar(self) -> str:
+        """What the option takes, for the help page."""
+        if self.option.metavar:
+            return self.option.metavar
+        listed = "|".join(self.choices)
+        if self.choices and len(listed) <= MAX_CHOICES_WIDTH:
+            return f"[{listed}]"
+        kinds = set(kinds_of(self.field.annotation))
+        if UrlPath in kinds:
+            return "PATH_OR_URL"
+        return "PATH" if Path in kinds else {bool: "", int: "INTEGER", float: "NUMBER"}.get(self.value_type, "TEXT")
+
+    @property
+    def default(self) -> str | None:
+        """The default in words; None if the setting has to be given."""
+        if self.option.default is not None:
+            return self.option.default
+        if self.field.is_required():
+            return None
+        value = self.field.get_default(call_default_factory=True, validated_data={})
+        if isinstance(value, bool):
+            return "yes" if value else "no"
+        number = isinstance(value, (int, float))
+        text = f"{value:g}" if isinstance(value, float) else f"{value}"
+        return f"{text} {self.option.unit}" if number and self.option.unit else text
+
+    @property
+    def range(self) -> str | None:
+        """The limits of a number in words."""
+        limits = {name: getattr(one, name) for one in _metadata(self.field) for name in _LIMITS if hasattr(one, name)}
+        if self.value_type not in (int, float) or not limits:
+            return None
+        if limits.keys() == {"ge", "le"}:
+            return f"{limits['ge']:g} to {limits['le']:g}"
+        return " and ".join(f"{words} {limits[name]:g}" for name, words in _LIMITS.items() if name in limits)
+
+    @property
+    def notes(self) -> str:
+        """Choices, limits and default in brackets, as they follow the help text."""
+        listed = self.choices and self.metavar != f"[{'|'.join(self.choices)}]"
+        notes = [f"one of: {', '.join(self.choices)}"] if listed else []
+        notes += [self.range] if self.range else []
+        must_be_given = self.default is None and not self.option.argument
+        notes += ["required"] if must_be_given else [] if self.default is None else [f"default: {self.default}"]
+        notes += ["may be given several times"] if self.is_repeated else []
+        return f"[{'; '.join(notes)}]" if notes else ""
+
+    @property
+    def help(self) -> str:
+        """The help text."""
+        return f"{self.field.description} {self.notes}".strip()
+
+
+def spelled(name: str) -> str:
+    """Return what the setting of a field is called on the command line, if its declaration does not say."""
+    return f"--{name.replace('_', '-')}"
+
+
+def declared_options(settings: type[BaseModel], path: tuple[str, ...] = ()) -> Iterator[DeclaredOption]:
+    """Yield the options of a settings class, those of its nested sections in their place."""
+    for name, field in settings.model_fields.items():
+        option = next((one for one in field.metadata if isinstance(one, Option)), None)
+        kind = field.annotation
+        if option is None and inspect.isclass(kind) and issubclass(kind, BaseModel):
+            yield from declared_options(kind, (*path, name))
+        else:
+            panel = getattr(section_of(settings, name), "panel", "Options")
+            yield DeclaredOption(path=(*path, name), field=field, option=option or Option(), panel=panel)
+
+
+def section_of(settings: type[BaseModel], name: str) -> type[BaseModel]:
+    """Return the class in which a field of a settings class is declared: the section that it belongs to."""
+    return next(kind for kind in settings.__mro__ if name in inspect.get_annotations(kind))
+
+
+def kinds_of(annotation: Any) -> Iterator[Any]:
+    """Yield the types that a value can have; of a list those of its items."""
+    origin = get_origin(annotation)
+    if origin in (Union, UnionType, tuple, list):
+        for part in get_args(annotation):
+            yield from kinds_of(part)
+    elif origin is Annotated:
+        yield from kinds_of(get_args(annotation)[0])
+    elif annotation not in (NoneType, Ellipsis):
+        yield annotation
+
+
+def _metadata(annotation: Any) -> Iterator[Any]:
+    """Yield what a field or a type is annotated with, at any depth."""
+    if isinstance(annotation, FieldInfo):
+        yield from annotation.metadata
+        annotation = annotation.annotation
+    for part in getattr(annotation, "__metadata__", ()):
+        yield from _metadata(part) if isinstance(part, FieldInfo) else (part,)
+    for part in get_args(annotation):
+        yield from _metadata(part)

@@ -1,0 +1,79 @@
+"""Sections of settings that several commands share."""
+
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from specter_batch.options.declaration import Option
+from specter_batch.settings import Settings
+
+if TYPE_CHECKING:
+    from specter_batch.papers.columns import PaperColumns
+
+Column = Annotated[str | None, Option(metavar="NAME", default="found by its usual names")]
+
+
+Language = Annotated[
+    Literal["en", "any"],
+    Field(
+        description="Language of the papers. `en` rejects papers that are not English; `any` turns the detection off."
+    ),
+]
+
+
+class TextColumns(Settings):
+    """The columns that a label depends on."""
+
+    panel: ClassVar[str] = "Input"
+
+    paper_id_column: Column = Field(default=None, description="Column of the input that holds the paper ids.")
+    title_column: Column = Field(default=None, description="Column of the input that holds the titles.")
+    abstract_column: Column = Field(default=None, description="Column of the input that holds the abstracts.")
+
+
+class LabelColumn(Settings):
+    """The column of true labels, which changes no label that the model gives."""
+
+    panel: ClassVar[str] = "Input"
+
+    label_column: Column = Field(
+        default=None, description="Column of the input that holds the true labels; `none` reads no labels."
+    )
+
+
+class InputColumns(LabelColumn, TextColumns):
+    """The names of all columns of the input."""
+
+    @property
+    def columns(self) -> "PaperColumns":
+        """The input's column names."""
+        from specter_batch.papers.columns import PaperColumns
+
+        return PaperColumns(
+            paper_id=self.paper_id_column,
+            title=self.title_column,
+            abstract=self.abstract_column,
+            label=self.label_column,
+        )
+
+
+class JsonOutput(Settings):
+    """How the result is printed."""
+
+    panel: ClassVar[str] = "Output"
+
+    as_json: Annotated[bool, Option(name="--json", negative=False)] = Field(
+        default=False, description="Print the result as one line of JSON instead of text."
+    )
+
+
+class BundleDevice(Settings):
+    """Where a bundle runs."""
+
+    panel: ClassVar[str] = "Model"
+
+    device: Annotated[str, Option(metavar="DEVICE")] = Field(
+        default="auto",
+        description="Where a bundle runs: auto, cpu, cuda or cuda:N. `auto` uses a working CUDA card if there is one, "
+        "else the CPU. With `cuda` the command fails if there is none.",
+    )

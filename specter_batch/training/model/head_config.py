@@ -1,0 +1,103 @@
+"""Settings of the classification head and of the pooling below it; they are read without torch."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator
+
+from specter_batch.errors import ConfigError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Pooling = Literal["cls", "pooler", "mean"]
+Activation = Literal["relu", "tanh", "sigmoid", "gelu"]
+
+# What a head of one's own may be made of, and the arguments that make each layer anew when a checkpoint is loaded.
+LAYER_ARGUMENTS: Mapping[str, tuple[str, ...]] = {
+    "Linear": ("in_features", "out_features"),
+    "Dropout": ("p",),
+    "BatchNorm1d": ("num_features", "eps", "momentum", "affine", "track_running_stats"),
+    "LayerNorm": ("normalized_shape", "eps", "elementwise_affine"),
+    "ReLU": (),
+    "Tanh": (),
+    "Sigmoid": (),
+    "GELU": ("approximate",),
+    "SiLU": (),
+    "ELU": ("alpha",),
+    "LeakyReLU": ("negative_slope",),
+}
+
+
+class LayerConfig(BaseModel):
+    """A layer of torch.nn by its class name, and its arguments."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: str
+    arguments: dict[str, Any] = {}
+
+    @field_validator("kind")
+    @classmethod
+    def _known(cls, kind: str) -> str:
+        if kind not in LAYER_ARGUMENTS:
+            raise ValueError(f"expected one of {', '.join(LAYER_ARGUMENTS)}; got {kind!r}")
+        return kind
+
+
+class HeadConfig(BaseModel):
+    """A head: no hidden layer is the linear head, any number of them is an MLP.
+
+    Attributes:
+        hidden_sizes: Units of each hidden layer, from the encoder's side.
+        activation: After every hidden layer.
+        dropout: Before every linear layer.
+        batch_norm: Between every hidden layer and its activation.
+        layers: A head of one's own, from `HeadConfig.of`; then the fields above do nothing.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    hidden_sizes: tuple[PositiveInt, ...] = ()
+    activation: Activation = "relu"
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    batch_norm: bool = False
+    layers: tuple[LayerConfig, ...] | None = None
+
+    @classmethod
+    def of(cls, head: "nn.Sequential") -> "HeadConfig":
+        """Describe a head of one's own, so that a checkpoint of it can be loaded without running code from it.
+
+        Raises:
+            ConfigError: It holds a layer that is not among `LAYER_ARGUMENTS`.
+        """
+        from torch import nn
+
+        layers = []
+        for position, layer in enumerate(head):
+            kind = type(layer).__name__
+            if kind not in LAYER_ARGUMENTS or type(layer) is not getattr(nn, kind):
+                known = ", ".join(LAYER_ARGUMENTS)
+                raise ConfigError(f"layer {position} of the head: expected one of torch.nn's {known}; got {kind}")
+            arguments = {name: getattr(layer, name) for name in LAYER_ARGUMENTS[kind]}
+            if kind in ("Linear", "LayerNorm"):
+                arguments["bias"] = layer.bias is not None
+            layers.append(LayerConfig(kind=kind, arguments=arguments))
+        return cls(layers=tuple(layers))
+
+    @property
+    def normalises_batches(self) -> bool:
+        """Whether a step needs two papers or more, for their variance."""
+        return self.batch_norm or any(layer.kind == "BatchNorm1d" for layer in self.layers or ())
+
+
+# The heads of the study that this project set out from, under its names, and a plain MLP.
+HEAD_PRESETS: Mapping[str, HeadConfig] = {
+    "linear": HeadConfig(),
+    "mlp": HeadConfig(hidden_sizes=(256,)),
+    "ch1": HeadConfig(),
+    "ch2": HeadConfig(hidden_sizes=(64,)),
+    "ch2.2": HeadConfig(hidden_sizes=(64, 64)),
+    "ch3": HeadConfig(hidden_sizes=(64,) * 5),
+    "narrow": HeadConfig(hidden_sizes=(8, 8), activation="tanh", batch_norm=True),
+}
