@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 
 from specter_batch.errors import PaperSchemaError, StorageError
 from specter_batch.papers.columns import NO_PARTITIONS, PAPER_SCHEMA
-from specter_batch.papers.missing_text import missing_values
 from specter_batch.papers.parquet_file import local_source
+from specter_batch.papers.text import missing_values
 from specter_batch.storage.location import Location
 from specter_batch.storage.url_path import UrlPath
 

@@ -13,9 +13,8 @@ from specter_batch.model.bundle import ModelBundle
 from specter_batch.model.encoding import TokenIds
 from specter_batch.papers.labels import LabelSet, normalise_label
 from specter_batch.papers.language import ENGLISH, MAX_CHARACTERS, UNDECIDED, EnglishFilter
-from specter_batch.papers.missing_text import missing_values
 from specter_batch.papers.parquet import PaperBatch
-from specter_batch.papers.text import paper_texts, text_hash
+from specter_batch.papers.text import missing_values, paper_texts, text_hash
 from specter_jobs.label.screened_shard import ScreenedShard, Truth
 from specter_jobs.plan.config import NightConfig
 from specter_jobs.plan.decisions import Decisions, Mask, SurveyedShard

@@ -9,8 +9,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from specter_batch.papers.missing_text import missing_ids, missing_values
 from specter_batch.papers.parquet import PaperBatch
+from specter_batch.papers.text import missing_ids, missing_values
 from specter_jobs.plan.config import NightConfig
 from specter_jobs.plan.decisions import Mask
 from specter_jobs.plan.shards import Shard

@@ -15,9 +15,8 @@ from specter_batch.inputs.partitions import shown_partitions
 from specter_batch.metrics.scores import papers_seen
 from specter_batch.papers.columns import PAPER_SCHEMA, LabelColumnError, PaperColumns
 from specter_batch.papers.labels import LabelSet, normalise_labels, respelled
-from specter_batch.papers.missing_text import missing_values
 from specter_batch.papers.parquet import open_parquet, read_papers
-from specter_batch.papers.text import TEXT_TEMPLATE, normalised_text_hash, paper_texts
+from specter_batch.papers.text import TEXT_TEMPLATE, missing_values, normalised_text_hash, paper_texts
 from specter_batch.storage.stored_names import storable
 from specter_batch.training.papers.files import complete_inventory
 
