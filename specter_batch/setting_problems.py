@@ -73,20 +73,20 @@ def problem_of(error: ErrorDetails, settings: type[BaseModel]) -> str:
         return _unknown_key(str(path[-1]), settings, path[:-1])
     if kind == "value_error":
         return str(context["error"])
-    found = _shown(error["input"])
+    value = _shown(error["input"])
     if kind in _LIMITS:
         name, words = _LIMITS[kind]
         limit = context[name]
-        return f"expected {words} {f'{limit:g}' if isinstance(limit, float) else limit}, got {found}"
+        return f"expected {words} {f'{limit:g}' if isinstance(limit, float) else limit}, got {value}"
     if kind in ("literal_error", "enum"):
         allowed = re.findall(r"'([^']*)'", str(context["expected"]))
-        return f"expected {_any_of(allowed)}, got {found}{_suggestion(str(error['input']), allowed)}"
+        return f"expected {_any_of(allowed)}, got {value}{_suggestion(str(error['input']), allowed)}"
     if kind == "int_parsing_size":
         return "the number is too large"
     if kind.startswith("date"):
-        return f"expected {_EXPECTED['date']}, got {found}{_date_suggestion(str(error['input']))}"
+        return f"expected {_EXPECTED['date']}, got {value}{_date_suggestion(str(error['input']))}"
     if kind == "string_pattern_mismatch":
-        return f"expected a text of the form {context['pattern']}, got {found}"
+        return f"expected a text of the form {context['pattern']}, got {value}"
     if kind in ("too_short", "too_long"):
         words, limit = (
             ("at least", context["min_length"]) if kind == "too_short" else ("at most", context["max_length"])
@@ -96,8 +96,8 @@ def problem_of(error: ErrorDetails, settings: type[BaseModel]) -> str:
     expected = _EXPECTED.get(kind, _EXPECTED.get(first))
     if expected is None:
         message = error["msg"]
-        return f"{message[:1].lower()}{message[1:]}, got {found}"
-    return f"expected {expected}, got {found}"
+        return f"{message[:1].lower()}{message[1:]}, got {value}"
+    return f"expected {expected}, got {value}"
 
 
 def wrong_values(
@@ -142,8 +142,8 @@ def _unknown_key(key: str, settings: type[BaseModel], path: tuple[int | str, ...
     return f"no such setting{_suggestion(plain, known)}; known settings: {', '.join(known)}"
 
 
-def _suggestion(found: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(found, known, n=1, cutoff=0.6)
+def _suggestion(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     return f"; did you mean {close[0]}?" if close else ""
 
 

@@ -97,13 +97,13 @@ class ParityReport:
         return {**asdict(self), "passed": self.passed}
 
 
-def compare(expected: Logits, found: Logits) -> ModeParity:
+def compare(expected: Logits, logits: Logits) -> ModeParity:
     """Compare logits `(n, n_labels)` with Torch's."""
-    flipped = found.argmax(axis=1) != expected.argmax(axis=1)
+    flipped = logits.argmax(axis=1) != expected.argmax(axis=1)
     return ModeParity(
         papers=len(expected),
-        max_logit_difference=float(np.abs(found - expected).max()),
-        max_probability_difference=float(np.abs(softmax(found) - softmax(expected)).max()),
+        max_logit_difference=float(np.abs(logits - expected).max()),
+        max_probability_difference=float(np.abs(softmax(logits) - softmax(expected)).max()),
         label_flips=int(flipped.sum()),
         flip_margins=tuple(round(float(value), 4) for value in margins(expected[flipped])[:LISTED_FLIPS]),
     )
@@ -159,22 +159,22 @@ def _macro_f1(true: Ints, logits: dict[str, Logits]) -> dict[str, float] | None:
     known = true != NO_LABEL
     if not known.any():
         return None
-    found = {}
+    scores = {}
     for name, values in logits.items():
         n_labels = values.shape[1]
         predicted = values[known].argmax(axis=1)
         tally = Tally.count(true[known], predicted, np.ones(len(predicted)), n_labels=n_labels)
-        found[name] = F1Report.from_tally(tally, LabelSet(names=tuple(map(str, range(n_labels))))).macro_f1
-    return found
+        scores[name] = F1Report.from_tally(tally, LabelSet(names=tuple(map(str, range(n_labels))))).macro_f1
+    return scores
 
 
 def _logits_in(
     graph: Graph, plan: Sequence[npt.NDArray[np.int64]], token_ids: Sequence[TokenIds], shape: tuple[int, ...]
 ) -> Logits:
-    found = np.zeros(shape, dtype=np.float32)
+    result = np.zeros(shape, dtype=np.float32)
     for rows in plan:
-        found[rows] = graph.logits(pad_batch(token_ids, rows))
-    return found
+        result[rows] = graph.logits(pad_batch(token_ids, rows))
+    return result
 
 
 def _failures(modes: dict[str, ModeParity], tolerances: Tolerances) -> list[str]:

@@ -52,6 +52,6 @@ def largest_value(model: onnx.ModelProto, token_ids: Sequence[TokenIds]) -> tupl
     typed = onnx.shape_inference.infer_shapes(model).graph
     floats = {value.name for value in typed.value_info if value.type.tensor_type.elem_type == TensorProto.FLOAT}
     made_by = {name: node.name for node in model.graph.node if node.op_type != "Constant" for name in node.output}
-    found = peaks(model, dict.fromkeys(floats & made_by.keys(), 1), token_ids)
-    largest = max(found, key=lambda name: float(found[name][0]))
-    return made_by[largest], float(found[largest][0])
+    peak_values = peaks(model, dict.fromkeys(floats & made_by.keys(), 1), token_ids)
+    largest = max(peak_values, key=lambda name: float(peak_values[name][0]))
+    return made_by[largest], float(peak_values[largest][0])

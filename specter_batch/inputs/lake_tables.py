@@ -41,11 +41,11 @@ def table_around(folder: Location) -> tuple[Location, str] | None:
     for parent in _parents(folder):
         try:
             folders = [name for name in (DELTA_LOG, HUDI_FOLDER) if (parent / name).is_dir()]
-            found = table_format(folders, names_in(parent / ICEBERG_METADATA))
+            format_name = table_format(folders, names_in(parent / ICEBERG_METADATA))
         except OSError:  # whoever may not look there has been given the folder alone
             continue
-        if found is not None:
-            return parent, found
+        if format_name is not None:
+            return parent, format_name
     return None
 
 

@@ -120,7 +120,7 @@ class InputWalk:
             self._ignore(path, "the folder that this command writes to", end="/")
             return []
         try:
-            found = list(self._below(folder, sorted(self.tree.children(path), key=lambda child: child.name)))
+            entries = list(self._below(folder, sorted(self.tree.children(path), key=lambda child: child.name)))
         except (ConfigError, PaperSchemaError) as error:
             self._fail(path, str(error), end="/")
             return []
@@ -128,7 +128,7 @@ class InputWalk:
             self._fail(path, f"cannot be listed ({error.strerror or error}); allow it, or move it away", end="/")
             return []
         self._entered[real] = path
-        return found
+        return entries
 
     def _below(self, folder: _Folder, children: Sequence[Child]) -> Iterator[_Folder]:
         """Sort a folder's children, outputs of this tool and tables first, and yield the folders to enter.
@@ -242,12 +242,14 @@ class InputWalk:
                 return error
 
         heads = in_parallel(head, self._unclear) if isinstance(self.tree, StoreTree) else map(head, self._unclear)
-        for file, found in zip(self._unclear, heads, strict=True):
-            if isinstance(found, OSError):
-                self._fail(file.path, f"cannot be read ({found.strerror or found}); allow it, or move it away")
+        for file, first_bytes in zip(self._unclear, heads, strict=True):
+            if isinstance(first_bytes, OSError):
+                self._fail(
+                    file.path, f"cannot be read ({first_bytes.strerror or first_bytes}); allow it, or move it away"
+                )
             else:
                 known = WalkedFile(path=file.path, by_link=file.by_link, by_head=True)
-                self._settle(known, *by_head(file.path[-1], found, self.kind))
+                self._settle(known, *by_head(file.path[-1], first_bytes, self.kind))
 
     def _leave_out_copies(self) -> None:
         """Keep one of several paths to the same file: one without a link and by its name, if there is one."""

@@ -108,12 +108,12 @@ class Tally:
 
     def as_json(self) -> dict[str, Any]:
         """Return plain values, for the ledger, where most tallies are of no papers and the others mostly zeros."""
-        told: dict[str, Any] = {"n_labels": len(self.confusion)}
+        values: dict[str, Any] = {"n_labels": len(self.confusion)}
         if self.confusion.any():
             cells = np.flatnonzero(self.confusion)
-            told |= {"cells": cells.tolist(), "cell_papers": self.confusion.ravel()[cells].tolist()}
-            told |= {name: getattr(self, name).tolist() for name in ("bin_papers", "bin_correct", "bin_score")}
-        return told
+            values |= {"cells": cells.tolist(), "cell_papers": self.confusion.ravel()[cells].tolist()}
+            values |= {name: getattr(self, name).tolist() for name in ("bin_papers", "bin_correct", "bin_score")}
+        return values
 
     @property
     def adds_up(self) -> bool:

@@ -47,8 +47,8 @@ def papers_seen(
         rows: `(n,)` numbers of the rows to look up, in this order; all rows when None.
     """
     texts = (paper_texts(papers, one, rows=rows) for one in {TEXT_TEMPLATE, template})
-    found = np.array([seen_in_training(each, seen_texts) for each in texts])
-    return np.asarray(found.any(axis=0), dtype=np.bool_)
+    seen = np.array([seen_in_training(each, seen_texts) for each in texts])
+    return np.asarray(seen.any(axis=0), dtype=np.bool_)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -96,10 +96,10 @@ class RiskCoverage:
 
     def operating_point(self, precision: float) -> OperatingPoint:
         """Find the lowest threshold at which the accepted papers reach a precision."""
-        found = (self.accepted - self.wrong) / self.accepted  # not 1 - risk: 19 of 20 reach 0.95
-        enough = np.flatnonzero(found >= precision)
+        precisions = (self.accepted - self.wrong) / self.accepted  # not 1 - risk: 19 of 20 reach 0.95
+        enough = np.flatnonzero(precisions >= precision)
         if not len(enough):
-            best = int(np.flatnonzero(found == found.max())[-1])
+            best = int(np.flatnonzero(precisions == precisions.max())[-1])
             return OperatingPoint(
                 precision=precision,
                 threshold=None,
@@ -107,11 +107,11 @@ class RiskCoverage:
                 papers=0,
                 reached=None,
                 reached_interval=None,
-                told=f"No threshold reaches a precision of {precision:g}: the highest is {found[best]:.4f}, "
+                told=f"No threshold reaches a precision of {precision:g}: the highest is {precisions[best]:.4f}, "
                 f"at a score of at least {self.threshold[best]:.4f} and a coverage of {self._coverage(best):.1%}.",
             )
         last = int(enough[-1])
-        reached, papers = float(found[last]), int(self.accepted[last])
+        reached, papers = float(precisions[last]), int(self.accepted[last])
         low, high = wilson(reached, papers)
         return OperatingPoint(
             precision=precision,

@@ -197,10 +197,10 @@ def _check_files(folder: Path, manifest: BundleManifest) -> None:
         if Path(name).name != name or not file.is_file():
             raise BundleError(f"{file}: a file of the bundle is missing; copy or export the bundle again")
         try:
-            found = file_sha256(file)
+            sha256_now = file_sha256(file)
         except OSError as error:
             raise unreadable(file, error) from error
-        check_hash(file, found, sha256)
+        check_hash(file, sha256_now, sha256)
     for graph in manifest.graphs:
         file = folder / graph.file
         check_external_data(file, _external_data(file), listed=graph.external_data)

@@ -52,15 +52,15 @@ def read_verified(file: Path, sha256: str) -> bytes:
     return content
 
 
-def check_hash(file: Path, found: str, expected: str) -> None:
+def check_hash(file: Path, actual: str, expected: str) -> None:
     """Compare the hash of a file with the manifest's.
 
     Raises:
         FingerprintError: They differ.
     """
-    if found != expected:
+    if actual != expected:
         raise FingerprintError(
-            f"{file}: differs from the file the bundle was built with (SHA-256 {found[:12]}…, expected "
+            f"{file}: differs from the file the bundle was built with (SHA-256 {actual[:12]}…, expected "
             f"{expected[:12]}…); copy or export the bundle again"
         )
 

@@ -68,7 +68,7 @@ class TextEncoder:
         Of a long text a prefix is tokenized, and more of the text only if the prefix gives too few ids. The ids are
         those of the whole text.
         """
-        found: list[TokenIds] = []
+        token_ids: list[TokenIds] = []
         for group in _groups(texts, most_characters=self._prefix):
             prefixes = [self._prefix_of(text) for text in group]
             encodings = self._tokenizer.encode_batch_fast(prefixes)
@@ -76,8 +76,8 @@ class TextEncoder:
                 ids = encoding.ids
                 if len(prefix) < len(text) and len(ids) < self.max_length:
                     ids = self._long_texts.encode(text, max_length=self.max_length)
-                found.append(np.array(ids, dtype=np.int64))
-        return found
+                token_ids.append(np.array(ids, dtype=np.int64))
+        return token_ids
 
     def shortened(self, text: str) -> str:
         """Return a shorter text with the same ids where that is cheap to see, else the text itself.

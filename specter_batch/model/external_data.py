@@ -42,7 +42,7 @@ def external_data_files(graph: BinaryIO) -> frozenset[str]:
     Raises:
         ValueError: The content is no ONNX graph, or a tensor is in a file that is not named.
     """
-    found: set[str] = set()
+    names: set[str] = set()
     pending = [("ModelProto", 0, graph.seek(0, os.SEEK_END))]
     while pending:
         message, start, end = pending.pop()
@@ -62,8 +62,8 @@ def external_data_files(graph: BinaryIO) -> frozenset[str]:
         if external and not locations:
             raise ValueError("a tensor is kept in a file without a name")
         # Names are taken even where the tensor does not say that it is external: a second part of it may say so.
-        found.update(locations)
-    return frozenset(found)
+        names.update(locations)
+    return frozenset(names)
 
 
 def _location(graph: BinaryIO, start: int, end: int) -> list[str]:

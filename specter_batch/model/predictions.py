@@ -111,13 +111,13 @@ class OnnxClassifier:
 
     def logits(self, token_ids: Sequence[TokenIds]) -> Logits:
         """Return `(n, n_labels)` float32 for the papers' token ids, in input order."""
-        found = np.zeros((len(token_ids), self._n_labels), dtype=np.float32)
+        all_logits = np.zeros((len(token_ids), self._n_labels), dtype=np.float32)
         order = longest_first([len(ids) for ids in token_ids])
         if self.max_batch_tokens is None:
             papers = (token_ids[row] for row in order)
             for row, logits in zip(order, self._pool.map(self._single, papers), strict=True):
-                found[row] = logits
-            return found
+                all_logits[row] = logits
+            return all_logits
         while len(order):
             done = 0
             lengths = rounded_up(
@@ -130,10 +130,10 @@ class OnnxClassifier:
                 batch_logits = self._fitting(batch)
                 if batch_logits is None:
                     break
-                found[batch.row] = batch_logits
+                all_logits[batch.row] = batch_logits
                 done += len(rows)
             order = order[done:]
-        return found
+        return all_logits
 
     def predict(self, token_ids: Sequence[TokenIds]) -> Predictions:
         """Return labels and calibrated scores for the papers' token ids, in input order."""

@@ -94,14 +94,14 @@ class PaperColumns:
             candidates = self.candidates(field.name)
             needed = field.name != "label" or (bool(candidates) and self.label is not None)
             partitioned = partitions if getattr(self, field.name) or field.name == "label" else NO_PARTITIONS
-            found = next((name for name in candidates if name in schema.names or name in partitioned), None)
-            if found in schema.names:
+            column = next((name for name in candidates if name in schema.names or name in partitioned), None)
+            if column in schema.names:
                 kind = LabelColumnError if field.name == "label" else PaperSchemaError
-                if schema.names.count(found) > 1:
-                    raise kind(f"{where}: has {schema.names.count(found)} columns named {found}; rename them")
-                _check_type(schema.field(found), canonical=field.name, where=where)
-            if found is not None:
-                resolved[field.name] = found
+                if schema.names.count(column) > 1:
+                    raise kind(f"{where}: has {schema.names.count(column)} columns named {column}; rename them")
+                _check_type(schema.field(column), canonical=field.name, where=where)
+            if column is not None:
+                resolved[field.name] = column
             elif needed:
                 option = f"--{field.name.replace('_', '-')}-column"
                 raise PaperSchemaError(

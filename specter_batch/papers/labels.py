@@ -60,10 +60,10 @@ def respelled(papers: Mapping[str, int]) -> tuple[str, ...]:
         A sentence per label that was found in another spelling than the one it is read as.
     """
     spellings: dict[str, Counter[str]] = {}
-    for found, count in papers.items():
-        name = normalise_label(found)
+    for label, count in papers.items():
+        name = normalise_label(label)
         if name is not None:
-            spellings.setdefault(name, Counter())[found] += count
+            spellings.setdefault(name, Counter())[label] += count
     sentences = []
     for name, found_as in sorted(spellings.items()):
         others = {spelling: count for spelling, count in found_as.items() if spelling != name}
@@ -121,10 +121,10 @@ class LabelSet:
     def _normalised(self) -> dict[str, int]:
         """Names as `normalise_label` reads them, and ids written as digits; labels of older models can have blanks."""
         read_as = [normalise_label(name) for name in self.names]
-        found = {name: i for i, name in enumerate(read_as) if name is not None and read_as.count(name) == 1}
+        ids = {name: i for i, name in enumerate(read_as) if name is not None and read_as.count(name) == 1}
         if any(name.isdecimal() for name in self.names):
-            return found
-        return {str(i): i for i in range(len(self.names))} | found
+            return ids
+        return {str(i): i for i in range(len(self.names))} | ids
 
     def find(self, value: str) -> int | None:
         """Return the id of a label given by name, or by its id written as digits; None when it is neither.
@@ -141,10 +141,10 @@ class LabelSet:
         Raises:
             LabelError: The value is neither.
         """
-        found = self.find(value)
-        if found is None:
+        label_id = self.find(value)
+        if label_id is None:
             raise LabelError(f"unknown label {self.described(value)}; expected one of {', '.join(self.names)}")
-        return found
+        return label_id
 
     def described(self, value: str) -> str:
         """Return an unknown label for a message, with the name that was probably meant."""

@@ -112,8 +112,8 @@ class EnglishFilter:
 
     def foreign_language(self, text: str) -> str | None:
         """Return the language of a text that is not English; None for English and undecided texts."""
-        found = self.language(text)
-        return None if found in (ENGLISH, UNDECIDED) else found
+        language = self.language(text)
+        return None if language in (ENGLISH, UNDECIDED) else language
 
     def language(self, text: str) -> str:
         """Return a text's language code, as "en" or "zh-cn", or the name of its script, as "cyrillic".
@@ -125,9 +125,9 @@ class EnglishFilter:
         screened = self.screen(text)
         if screened is not None:
             return screened
-        found = self._detect(text)
-        if found in (ENGLISH, UNKNOWN) or len(_WORD.findall(text)) >= MIN_VERDICT_WORDS:
-            return found
+        detected = self._detect(text)
+        if detected in (ENGLISH, UNKNOWN) or len(_WORD.findall(text)) >= MIN_VERDICT_WORDS:
+            return detected
         return UNDECIDED
 
     def screen(self, text: str) -> str | None:

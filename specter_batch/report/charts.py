@@ -151,6 +151,6 @@ def _cell(
     ).format("hit" if i == j else "miss", x, y, cell - gap, cell - gap, strength, about)
     if len(labels) > MAX_COUNTED_LABELS:
         return square
-    told = f"{count}" if count < 10_000 else f"{count / 1000:.0f}k"
+    shown = f"{count}" if count < 10_000 else f"{count / 1000:.0f}k"
     kind = "count strong" if strength > 0.55 else "count"
-    return square + text(x + (cell - gap) / 2, y + cell / 2 + 4, told, anchor="middle", kind=kind)
+    return square + text(x + (cell - gap) / 2, y + cell / 2 + 4, shown, anchor="middle", kind=kind)

@@ -62,8 +62,8 @@ class Plot:
 
     def line(self, points: Sequence[tuple[float, float]], kind: str) -> Markup:
         """Draw a line through points."""
-        told = " ".join("{:.1f},{:.1f}".format(*self.at(x, y)) for x, y in points)
-        return Markup('<polyline class="{}" points="{}"/>').format(kind, told)
+        coordinates = " ".join("{:.1f},{:.1f}".format(*self.at(x, y)) for x, y in points)
+        return Markup('<polyline class="{}" points="{}"/>').format(kind, coordinates)
 
     def dot(self, x: float, y: float, *, kind: str, radius: float, title: str) -> Markup:
         """Draw a point that tells of itself."""

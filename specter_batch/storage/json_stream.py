@@ -52,8 +52,8 @@ class JsonScanner:
     def peek(self) -> str:
         """Return the next character that is not white space, or an empty text at the end."""
         while True:
-            found = _NOT_SPACE.search(self._buffer, self._at)
-            self._at = found.start() if found else len(self._buffer)
+            match = _NOT_SPACE.search(self._buffer, self._at)
+            self._at = match.start() if match else len(self._buffer)
             if self._at < len(self._buffer) or not self._more():
                 return self._buffer[self._at : self._at + 1]
 
@@ -63,9 +63,9 @@ class JsonScanner:
         Raises:
             PaperSchemaError: Another one stands there, or the file ends.
         """
-        found = self.peek()
-        if found != expected:
-            raise self._broken(f"expected {expected}, got {found or 'the end of the file'}")
+        character = self.peek()
+        if character != expected:
+            raise self._broken(f"expected {expected}, got {character or 'the end of the file'}")
         self._at += 1
 
     def value(self) -> Any:

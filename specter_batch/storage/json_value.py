@@ -81,21 +81,21 @@ def end_of_value(text: str, at: int = 0) -> int:
     open_: list[str] = []
     last = ""
     while True:
-        found = _TOKEN.match(text, at)
-        if found is None:
+        match = _TOKEN.match(text, at)
+        if match is None:
             if at == len(text):
                 raise OpenValue(_expected(open_, last))
             if text[at] == '"' or len(text) - at < _LONGEST_WORD:
                 raise OpenValue("")
             raise json.JSONDecodeError("Expecting value", text, at)
-        begin, at = text[found.start()], found.end()
+        begin, at = text[match.start()], match.end()
         if begin.isspace():
             continue
         last = begin
         if begin in _CLOSED_BY:
             open_.append(begin)
         elif begin in "]}" and (not open_ or _CLOSED_BY[open_.pop()] != begin):
-            raise json.JSONDecodeError("Unexpected bracket", text, found.start())
+            raise json.JSONDecodeError("Unexpected bracket", text, match.start())
         if not open_:
             return at
 

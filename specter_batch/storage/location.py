@@ -80,8 +80,8 @@ def _location(value: object) -> Location:
 def _text_or_url(value: object) -> str | UrlPath:
     if isinstance(value, str) and "://" not in value and not is_url(value):
         return value
-    found = _location(value)
-    return found if isinstance(found, UrlPath) else str(found)
+    place = _location(value)
+    return place if isinstance(place, UrlPath) else str(place)
 
 
 def _stored(place: str | Location) -> str:

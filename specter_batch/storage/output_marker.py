@@ -95,20 +95,21 @@ def check_output(folder: Location, command: str) -> bool:
     if not isinstance(folder, UrlPath) and folder.exists() and not folder.is_dir():
         raise ConfigError(f"{folder}: is a file; give a folder for the output of {command}")
     names = names_in(folder)
-    found = output_command(folder, names=names)
-    if found is None and any(first.issuperset(foreign_names(names)) for who, first in _FIRST_NAMES if who == command):
+    made_by = output_command(folder, names=names)
+    if made_by is None and any(first.issuperset(foreign_names(names)) for who, first in _FIRST_NAMES if who == command):
         names = set()
-    if found is not None and found != command:
+    if made_by is not None and made_by != command:
         raise ConfigError(
-            f"{folder}: holds the output of `specter-batch {found}`; give {command} another folder, nothing was changed"
+            f"{folder}: holds the output of `specter-batch {made_by}`; give {command} another folder, nothing was "
+            "changed"
         )
-    if found is None and (strangers := foreign_names(names)):
+    if made_by is None and (strangers := foreign_names(names)):
         shown = ", ".join(strangers[:3]) + (f" and {len(strangers) - 3} more" if len(strangers) > 3 else "")
         raise ConfigError(
             f"{folder}: is not empty and holds no output of {command} (it holds {shown}); give another folder, "
             "nothing was changed"
         )
-    return MARKER_FILE in names and found is not None
+    return MARKER_FILE in names and made_by is not None
 
 
 def output_command(folder: Location, *, names: Iterable[str] | None = None) -> str | None:

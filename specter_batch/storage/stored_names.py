@@ -18,7 +18,7 @@ def stored_name(name: str) -> str:
 
 def original_name(stored: str) -> str:
     """Return the name or path that `stored_name` was given."""
-    return _STORED.sub(lambda found: chr(0xDC00 + int(found[1], 16)) if found[1] else "\\", stored)
+    return _STORED.sub(lambda match: chr(0xDC00 + int(match[1], 16)) if match[1] else "\\", stored)
 
 
 def storable(text: str) -> str:
@@ -28,9 +28,9 @@ def storable(text: str) -> str:
 
 def storable_json(text: str) -> str:
     r"""Return JSON that can be stored: its strings hold `\xe9` for each byte that is not UTF-8."""
-    return _SURROGATE.sub(lambda found: "\\" + _escaped(found), text)
+    return _SURROGATE.sub(lambda match: "\\" + _escaped(match), text)
 
 
-def _escaped(found: re.Match[str]) -> str:
-    code = ord(found[0])
+def _escaped(match: re.Match[str]) -> str:
+    code = ord(match[0])
     return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"

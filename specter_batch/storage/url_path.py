@@ -101,11 +101,11 @@ class UrlPath:
         try:
             with self._told():
                 self._files.invalidate_cache()
-                found = self._files.find(self._key, maxdepth=None if recursive else 1, detail=True)
+                entries = self._files.find(self._key, maxdepth=None if recursive else 1, detail=True)
         except FileNotFoundError:
             return {}
         prefix = self._key.rstrip("/") + "/"
-        names = {path.removeprefix(prefix): info for path, info in found.items() if path.startswith(prefix)}
+        names = {path.removeprefix(prefix): info for path, info in entries.items() if path.startswith(prefix)}
         # Not every store's find knows maxdepth, and a folder made by hand is an empty file that ends in a slash.
         files = [name for name in names if name and not name.endswith("/") and (recursive or "/" not in name)]
         return {name: int(names[name]["size"] or 0) for name in files}
@@ -115,10 +115,10 @@ class UrlPath:
         try:
             with self._told():
                 self._files.invalidate_cache()
-                found = self._files.ls(self._key, detail=False)
+                keys = self._files.ls(self._key, detail=False)
         except FileNotFoundError:
             return set()
-        return {path.rstrip("/").rpartition("/")[2] for path in found if path.rstrip("/") != self._key.rstrip("/")}
+        return {path.rstrip("/").rpartition("/")[2] for path in keys if path.rstrip("/") != self._key.rstrip("/")}
 
     def open(self, mode: str = "rb") -> "_Stream":
         """Open it for reading at any place; only what is read is fetched."""

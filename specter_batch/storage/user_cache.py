@@ -39,8 +39,8 @@ def _below_home() -> Path | None:
 def _private_folder() -> Path:
     folder = Path(tempfile.gettempdir()) / f"specter-batch-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
-    found = folder.lstat()
-    if folder.is_symlink() or found.st_uid != os.getuid() or found.st_mode & 0o022:
+    status = folder.lstat()
+    if folder.is_symlink() or status.st_uid != os.getuid() or status.st_mode & 0o022:
         raise ConfigError(
             f"{folder}: belongs to another user or can be changed by others, and this user has no home; "
             "name a folder to keep files in with the variable XDG_CACHE_HOME"

@@ -63,7 +63,7 @@ def _key(fingerprint: str, token_ids: Sequence[TokenIds]) -> str:
 def _read(file: Path, *, shape: tuple[int, int]) -> Embeddings | None:
     """Return a kept file's embeddings; None when it is not there, or damaged."""
     try:
-        found = np.load(file, allow_pickle=False)
+        embeddings = np.load(file, allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None
-    return found if found.shape == shape and found.dtype == np.float32 else None
+    return embeddings if embeddings.shape == shape and embeddings.dtype == np.float32 else None

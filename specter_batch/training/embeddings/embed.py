@@ -48,7 +48,7 @@ def embed(
         max_tokens: Padded tokens held at once.
         autocast_dtype: Let matrix products run in this type, as `torch.bfloat16`; all in the weights' own when None.
     """
-    found = np.zeros((len(token_ids), model.config.hidden_size), dtype=np.float32)
+    embeddings = np.zeros((len(token_ids), model.config.hidden_size), dtype=np.float32)
     was_training = model.training
     model.eval()
     autocast = torch.autocast(model.device.type, dtype=autocast_dtype, enabled=autocast_dtype is not None)
@@ -59,9 +59,9 @@ def embed(
                 torch.from_numpy(batch.input_ids).to(model.device),
                 torch.from_numpy(batch.attention_mask).to(model.device),
             )
-        found[rows] = pooled.float().cpu().numpy()
+        embeddings[rows] = pooled.float().cpu().numpy()
     model.train(was_training)
-    return found
+    return embeddings
 
 
 @dataclass(frozen=True, kw_only=True)

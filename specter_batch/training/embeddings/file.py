@@ -79,7 +79,11 @@ def write_embeddings(
         "precision": embedder.precision,
     }
     _check_nothing_is_lost(out, about, replace=replace)
-    schema = _schema(embedder.hidden_size, with_label=any("label" in found for found in resolved.values()), about=about)
+    schema = _schema(
+        embedder.hidden_size,
+        with_label=any("label" in columns_of_file for columns_of_file in resolved.values()),
+        about=about,
+    )
     out.parent.mkdir(parents=True, exist_ok=True)
     rows, nulls = 0, Counter[str]()
     with written_whole(out) as partial, table_writer(partial, schema) as writer:

@@ -57,7 +57,7 @@ class TorchClassifier:
         """Return `(n, n_labels)` float32 for the papers' token ids, in input order."""
         import torch
 
-        found = np.zeros((len(token_ids), self._n_labels), dtype=np.float32)
+        logits = np.zeros((len(token_ids), self._n_labels), dtype=np.float32)
         for rows in plan_batches([len(ids) for ids in token_ids], max_tokens=TORCH_MAX_TOKENS):
             batch = pad_batch(token_ids, rows)
             with torch.inference_mode():
@@ -65,8 +65,8 @@ class TorchClassifier:
                     torch.from_numpy(batch.input_ids).to(self._device),
                     torch.from_numpy(batch.attention_mask).to(self._device),
                 )
-            found[rows] = output.logits.float().cpu().numpy()
-        return found
+            logits[rows] = output.logits.float().cpu().numpy()
+        return logits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,7 +203,7 @@ class _Answers:
         known = self.true >= 0
         is_finite = Predictions.from_logits(self.logits, temperature=self.model.temperature).is_finite
         scored = known & is_finite
-        found = figures(
+        scores = figures(
             self.logits[scored],
             self.true[scored],
             seen=self.seen[scored],
@@ -212,7 +212,7 @@ class _Answers:
             settings=settings or EvaluationSettings(),
         )
         return ScoredPapers(
-            **dict(found),
+            **dict(scores),
             not_finite=int((known & ~is_finite).sum()),
             unknown_labels=sum(self.unknown.values()),
             unknown_label_papers={self.model.labels.described(name): self.unknown[name] for name in self.unknown},

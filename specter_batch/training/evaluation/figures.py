@@ -56,11 +56,15 @@ def figures(
         labels: In the order of the logits.
         settings: What is asked.
     """
-    found = Predictions.from_logits(logits, temperature=temperature)
-    scores = Scores.count(true, found.label_id, found.score, seen=seen, n_labels=len(labels))
+    predictions = Predictions.from_logits(logits, temperature=temperature)
+    scores = Scores.count(true, predictions.label_id, predictions.score, seen=seen, n_labels=len(labels))
     report = scores.as_report(labels)
     unseen, is_unseen = true[~seen], ~seen
-    curve = RiskCoverage.of(found.label_id[is_unseen] == unseen, found.score[is_unseen]) if len(unseen) else None
+    curve = (
+        RiskCoverage.of(predictions.label_id[is_unseen] == unseen, predictions.score[is_unseen])
+        if len(unseen)
+        else None
+    )
     return Figures(
         **dict(report),
         macro_f1_interval=macro_f1_interval(scores.unseen.confusion, seed=settings.seed),
@@ -68,7 +72,7 @@ def figures(
         risk_coverage=RiskCoverageCurve(area=curve.area, points=curve.points()) if curve else None,
         operating_point=curve.operating_point(settings.precision) if curve and settings.precision is not None else None,
         batch_mean_macro_f1=(
-            _batch_mean(unseen, found.label_id[is_unseen], n_labels=len(labels), size=settings.batch_mean_size)
+            _batch_mean(unseen, predictions.label_id[is_unseen], n_labels=len(labels), size=settings.batch_mean_size)
             if curve
             else None
         ),

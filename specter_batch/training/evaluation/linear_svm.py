@@ -82,8 +82,12 @@ def fit_linear_svm(embeddings: Embeddings, label_ids: Ints, *, label_names: Sequ
     c = float(search.best_params_["C"])
     if c in (C_VALUES[0], C_VALUES[-1]):
         notes.append(f"C = {c:g} is the end of SciDocs' range: the SVM might do better beyond it")
-    told = {str(warning.message) for warning in caught if not issubclass(warning.category, ConvergenceWarning)}
-    notes += sorted(message for message in told if not message.startswith("The least populated class"))  # `rare` tells
+    warnings_raised = {
+        str(warning.message) for warning in caught if not issubclass(warning.category, ConvergenceWarning)
+    }
+    notes += sorted(
+        message for message in warnings_raised if not message.startswith("The least populated class")
+    )  # `rare` tells
     return LinearSvm(
         estimator=search.best_estimator_,
         c=c,

@@ -54,10 +54,10 @@ def evaluation_markdown(report: EvaluationReport) -> str:
     warning = [
         markdown_text(sentence) + "\n" for sentence in (*unscored_sentences(report), *_validation_warning(report))
     ]
-    found = report.macro_f1_interval
-    if found is None:
+    bounds = report.macro_f1_interval
+    if bounds is None:
         return "\n".join((title, "", *warning, headline_markdown(report)))
-    interval = f" ({100 * found.level:.0f} % bootstrap interval {found.low:.4f} to {found.high:.4f})"
+    interval = f" ({100 * bounds.level:.0f} % bootstrap interval {bounds.low:.4f} to {bounds.high:.4f})"
     return "\n".join(
         (
             title,
@@ -153,11 +153,13 @@ def _verdict(report: EvaluationReport) -> dict[str, str]:
     if not scored:
         why = [f"{seen:,} papers were in the training data."] if seen else []
         return {"kind": "bad", "text": " ".join(["No paper is scored.", *why, *unscored_sentences(report)])}
-    told = [*unscored_sentences(report), *_validation_warning(report)]
+    reservations = [*unscored_sentences(report), *_validation_warning(report)]
     if seen:
-        told.append(f"{seen:,} of {seen + scored:,} papers were in the training data: the headline leaves them out.")
-    if told:
-        return {"kind": "warn", "text": " ".join(told)}
+        reservations.append(
+            f"{seen:,} of {seen + scored:,} papers were in the training data: the headline leaves them out."
+        )
+    if reservations:
+        return {"kind": "warn", "text": " ".join(reservations)}
     return {"kind": "good", "text": f"None of the {scored:,} papers was in the training data"}
 
 

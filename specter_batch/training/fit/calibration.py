@@ -21,5 +21,5 @@ def fit_temperature(logits: np.ndarray[Any, np.dtype[np.float64]], true: Ints) -
         return float(-np.log(np.maximum(probabilities[np.arange(len(true)), true], 1e-12)).mean())
 
     # Between a twentieth and twenty: outside, the scores would all be 1 or all be equal.
-    found = minimize_scalar(negative_log_likelihood, bounds=(np.log(0.05), np.log(20.0)), method="bounded")
-    return float(np.exp(found.x))
+    minimum = minimize_scalar(negative_log_likelihood, bounds=(np.log(0.05), np.log(20.0)), method="bounded")
+    return float(np.exp(minimum.x))

@@ -102,11 +102,11 @@ def _parts(folder: Path) -> dict[str, str]:
     file = folder / MODULES_FILE
     if not file.is_file():
         return {}
-    found: dict[str, str] = {}
+    parts: dict[str, str] = {}
     for part in _read_json(file, list):
         if isinstance(part, dict) and isinstance(part.get("type"), str) and isinstance(part.get("path"), str):
-            found.setdefault(part["type"].rpartition(".")[2], part["path"])
-    return found
+            parts.setdefault(part["type"].rpartition(".")[2], part["path"])
+    return parts
 
 
 def _read_json(file: Path, kind: type) -> Any:

@@ -41,12 +41,12 @@ def _own_head(layers: tuple[LayerConfig, ...], *, hidden_size: int, n_labels: in
 
     try:
         with torch.device("meta"):  # shapes alone: from_pretrained builds models whose weights are not there yet
-            found = build().eval()(torch.zeros(1, hidden_size)).shape[-1]
+            width = build().eval()(torch.zeros(1, hidden_size)).shape[-1]
     except (TypeError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise ConfigError(f"the head's layers do not take the encoder's {hidden_size} values: {reason}") from error
-    if found != n_labels:
-        raise ConfigError(f"the head's last layer should give a logit for each of {n_labels} labels, got {found}")
+    if width != n_labels:
+        raise ConfigError(f"the head's last layer should give a logit for each of {n_labels} labels, got {width}")
     return build()
 
 

@@ -111,8 +111,8 @@ def read_labelled(source: str | Path, columns: PaperColumns | None = None) -> La
     dropped: Counter[str] = Counter()
     spellings: Counter[str] = Counter()
     labels_found = 0
-    for found in inventory.files:
-        file, where, partitions = open_parquet(found.path), storable(str(found.path)), found.partitions
+    for listed in inventory.files:
+        file, where, partitions = open_parquet(listed.path), storable(str(listed.path)), listed.partitions
         resolved = _resolved(columns or PaperColumns(), file.schema_arrow, where=where, partitions=partitions)
         for batch in read_papers(file, resolved, where=where, batch_rows=READ_ROWS, partitions=partitions):
             keep = np.ones(len(batch), dtype=np.bool_)

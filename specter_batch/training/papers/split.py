@@ -52,18 +52,18 @@ def _overlap(train_papers: LabelledPapers, val_papers: LabelledPapers, *, allowe
     shared = int(val_papers.seen_by(train_papers.seen_hashes()).sum())
     if not shared:
         return ()
-    found = (
+    sentence = (
         f"{val_papers.source}: {shared:,} of {len(val_papers):,} validation papers are also in {train_papers.source} "
         "(by a hash of the text without case and punctuation)"
     )
     if shared == len(val_papers):  # a trial of the tool: there is no figure that anybody could believe
-        return (f"{found}, so there is no validation score, and the best epoch is chosen on papers trained on",)
+        return (f"{sentence}, so there is no validation score, and the best epoch is chosen on papers trained on",)
     if not allowed:
         raise ConfigError(
-            f"{found}: the best epoch would be chosen on papers trained on; remove them from one of the two, or go on "
-            "with --allow-overlap"
+            f"{sentence}: the best epoch would be chosen on papers trained on; remove them from one of the two, or go "
+            "on with --allow-overlap"
         )
-    return (f"{found}: the best epoch is chosen on papers trained on; the validation score leaves them out",)
+    return (f"{sentence}: the best epoch is chosen on papers trained on; the validation score leaves them out",)
 
 
 def _seen_before(val_papers: LabelledPapers, inherited: npt.NDArray[np.uint64]) -> tuple[str, ...]:

@@ -83,11 +83,11 @@ class Lineage:
         """Follow the path that an older run started from, as far as it is still there."""
         encoder = Path(run.record.encoder)
         try:
-            found = cls._of(encoder, known=known)
+            lineage = cls._of(encoder, known=known)
         except ConfigError:
-            found = None
-        if found is not None and (encoder.is_dir() or not encoder.is_absolute()):
-            return found, found.notes
+            lineage = None
+        if lineage is not None and (encoder.is_dir() or not encoder.is_absolute()):
+            return lineage, lineage.notes
         note = (
             f"{run.path}: was trained from {encoder} by an older version, and what that encoder was trained on is not "
             "known; papers that it has seen count as unseen"
@@ -101,12 +101,12 @@ def validation_sha256s(training: Mapping[str, Any]) -> frozenset[str]:
     Args:
         training: What a run or a bundle recorded of its training.
     """
-    found = set()
+    hashes = set()
     step: Any = training
     while isinstance(step, Mapping):
-        found.add(step.get("validation_sha256"))
+        hashes.add(step.get("validation_sha256"))
         step = step.get(STARTED_FROM)
-    return frozenset(sha256 for sha256 in found if isinstance(sha256, str))
+    return frozenset(sha256 for sha256 in hashes if isinstance(sha256, str))
 
 
 def _is_fine_tuned(folder: Path) -> bool:

@@ -67,12 +67,12 @@ def _risk_coverage(validation: Mapping[str, Any]) -> Markup | None:
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     """Return settings as they are written in a TOML file, `head.dropout` and the like on one level."""
-    found: dict[str, str] = {}
+    flat: dict[str, str] = {}
     for name, value in settings.items():
         if isinstance(value, Mapping):
-            found |= _flat(value, f"{prefix}{name}.")
+            flat |= _flat(value, f"{prefix}{name}.")
         else:
-            found[f"{prefix}{name}"] = (
+            flat[f"{prefix}{name}"] = (
                 "–" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
             )
-    return found
+    return flat

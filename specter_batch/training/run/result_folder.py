@@ -36,7 +36,7 @@ def claim_results(out: Path, command: str, *, report: str, identity: Mapping[str
 
 def _held(file: Path) -> Mapping[str, object] | None:
     try:
-        found = json.loads(file.read_bytes())
+        report = json.loads(file.read_bytes())
     except (OSError, ValueError):
         return None  # no results yet, or only a part of them
-    return found if isinstance(found, dict) else None
+    return report if isinstance(report, dict) else None

@@ -154,14 +154,14 @@ class StopWhenDiverged(TrainerCallback):
         args: TrainingArguments,  # noqa: ARG002
         state: TrainerState,
         control: TrainerControl,  # noqa: ARG002
-        **told: Any,
+        **event: Any,
     ) -> None:
         """Look at the mean loss of the last steps.
 
         Raises:
             ConfigError: It is not finite.
         """
-        if not math.isfinite(told["logs"].get("loss", 0.0)):
+        if not math.isfinite(event["logs"].get("loss", 0.0)):
             raise diverged(f"at step {state.global_step}")
 
 

@@ -37,10 +37,10 @@ def read_labels(folder: Path, labels: LabelSet) -> TaskLabels:
         LabelError: A class is not the id of a label.
     """
     class_of = {str(i): i for i in range(len(labels))}
-    found = TaskLabels(splits={split: {} for split in SPLITS}, repeats={split: [] for split in SPLITS})
+    task = TaskLabels(splits={split: {} for split in SPLITS}, repeats={split: [] for split in SPLITS})
     seen: dict[str, str] = {}
     for split in reversed(SPLITS):
-        path, classes = folder / f"{split}.csv", found.splits[split]
+        path, classes = folder / f"{split}.csv", task.splits[split]
         for line, paper_id, value in _rows(path):
             if value not in class_of:
                 raise LabelError(
@@ -49,14 +49,14 @@ def read_labels(folder: Path, labels: LabelSet) -> TaskLabels:
                 )
             if paper_id in seen:
                 detail = f"line {line}, class {value}: stands in {seen[paper_id]}"
-                found.repeats[split].append((paper_id, Drop(reason="repeated_id", detail=detail)))
+                task.repeats[split].append((paper_id, Drop(reason="repeated_id", detail=detail)))
                 continue
             seen[paper_id] = f"{path.name} line {line}, class {value}"
             classes[paper_id] = class_of[value]
         if not classes:
-            own = " of papers that no other split has" if found.repeats[split] else ""
+            own = " of papers that no other split has" if task.repeats[split] else ""
             raise PaperSchemaError(f"{path}: expected rows of pid,class_label{own}, got none; fetch the file again")
-    return found
+    return task
 
 
 def _rows(path: Path) -> Iterator[tuple[int, str, str]]:
