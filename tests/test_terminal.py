@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import pytest
@@ -59,18 +60,18 @@ def test_a_system_error_names_the_place_and_the_reason() -> None:
     assert os_error_text(OSError("no more")) == "no more"
 
 
-def test_a_reader_that_has_gone_away_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stdout", FullDisk(errno.EPIPE))
-    show("a")
+def test_a_reader_that_has_gone_away_is_no_error() -> None:
+    with redirect_stdout(FullDisk(errno.EPIPE)):
+        show("a")
 
 
 def test_a_full_disk_behind_standard_output_is_an_error_unless_files_have_the_result(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(sys, "stdout", FullDisk(errno.ENOSPC))
-    with pytest.raises(SpecterBatchError, match="No space left on device"):
-        show("a")
-    show("a", in_files_too=True)
+    with redirect_stdout(FullDisk(errno.ENOSPC)):
+        with pytest.raises(SpecterBatchError, match="No space left on device"):
+            show("a")
+        show("a", in_files_too=True)
     assert "it is complete in the files" in capsys.readouterr().err
 
 

@@ -9,12 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from specter_batch.errors import BundleError
-from specter_batch.model.long_text import LongTextTokenizer
+from specter_batch.model.long_text import WINDOWS, LongTextTokenizer, Windows
 
 TokenIds = npt.NDArray[np.int64]
 
-# Characters that are tokenized first of a long text, for each id wanted: scientific English has 5 to 6 for each.
-PREFIX_CHARACTERS = 8
 # Texts that are tokenized together, and their characters: some 50 MB in the tokenizer.
 GROUP_TEXTS = 512
 GROUP_CHARACTERS = 1 << 19
@@ -44,23 +42,26 @@ class TextEncoder:
         tokenizer_file: A `tokenizer.json`.
         content: Of that file, if the caller has read it already.
         max_length: Most tokens of a text, [CLS] and [SEP] included; longer texts are cut at the end.
+        windows: How long texts are read.
 
     Raises:
         BundleError: The file is missing or no tokenizer.
     """
 
-    def __init__(self, tokenizer_file: Path, *, max_length: int, content: bytes | None = None) -> None:
+    def __init__(
+        self, tokenizer_file: Path, *, max_length: int, content: bytes | None = None, windows: Windows = WINDOWS
+    ) -> None:
         from tokenizers import Tokenizer  # batches are also made where no tokenizer is needed or installed
 
         try:
             self._tokenizer = Tokenizer.from_buffer(tokenizer_file.read_bytes() if content is None else content)
             self._tokenizer.no_padding()
             self._tokenizer.enable_truncation(max_length)
-            self._long_texts = LongTextTokenizer(self._tokenizer)
+            self._long_texts = LongTextTokenizer(self._tokenizer, windows)
         except Exception as error:  # the Rust library raises bare Exception
             raise BundleError(f"{tokenizer_file}: not a readable tokenizer.json ({error})") from error
         self.max_length = max_length
-        self._prefix = PREFIX_CHARACTERS * max_length
+        self._prefix = windows.prefix * max_length
 
     def encode(self, texts: Iterable[str]) -> list[TokenIds]:
         """Return each text's token ids, `(seq_len,)` int64 with `seq_len <= max_length`.

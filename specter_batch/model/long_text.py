@@ -8,15 +8,11 @@ window, and all words before that one are finished.
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from tokenizers import Tokenizer
 
-# Characters of a window. Windows grow while they bring no ids, up to the second.
-FIRST_WINDOW = 1 << 12
-LONGEST_WINDOW = 1 << 16
-# A word of more characters is not read from its beginning again in the next window.
-LONGEST_REREAD = 1 << 10
 # A letter that every vocabulary reads as part of a word.
 _PROBE = "x"
 # Marks that normalisation keeps and may move past their neighbours: a text that is read up to one is read whole.
@@ -24,18 +20,40 @@ _MOVED_MARKS = re.compile("[\u302e\u302f\U0001d165\U0001d166\U0001d16d-\U0001d17
 _PUNCTUATION = frozenset("!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Windows:
+    """How a long text is read, in characters.
+
+    Attributes:
+        first: Of the first window. Windows grow while they bring no ids.
+        longest: Of the longest window.
+        reread: A longer word is not read from its beginning again in the next window.
+        prefix: Read before any window, for each id wanted: scientific English has 5 to 6 for each.
+    """
+
+    first: int = 1 << 12
+    longest: int = 1 << 16
+    reread: int = 1 << 10
+    prefix: int = 8
+
+
+WINDOWS = Windows()
+
+
 class LongTextTokenizer:
     """Finds the first token ids of a text of any length without holding all of its tokens.
 
     Args:
         tokenizer: From `tokenizer.json`; not changed.
+        windows: How a text is read.
 
     Attributes:
         reads_words: Whether the tokenizer is of the kind whose finished words stay as they are. Only then may a text
             be cut.
     """
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: Tokenizer, windows: Windows = WINDOWS) -> None:
+        self._windows = windows
         settings = json.loads(tokenizer.to_str())
         self.reads_words = _reads_words(settings)
         self._specials: list[str] = [token["content"] for token in settings["added_tokens"]]
@@ -59,7 +77,7 @@ class LongTextTokenizer:
         """Return at least `wanted` ids of the text, or all of them."""
         ids: list[int] = []
         carried = ""  # what was read of a word that goes on, in a form that is as good as the whole
-        position, size = 0, FIRST_WINDOW
+        position, size = 0, self._windows.first
         while len(ids) < wanted:
             end = self._outside_specials(text, min(position + size, len(text)))
             window = carried + text[position:end]
@@ -72,12 +90,12 @@ class LongTextTokenizer:
             start = encoding.offsets[finished][0]
             ids += encoding.ids[:finished]
             going_on = window[start:]
-            if len(going_on) <= LONGEST_REREAD:
+            if len(going_on) <= self._windows.reread:
                 position, carried = end - len(going_on), ""
             else:
                 position, carried = end, self._shortened_word(going_on)
             if not finished:
-                size = min(2 * size, LONGEST_WINDOW)
+                size = min(2 * size, self._windows.longest)
         return ids
 
     def _encode(self, text: str) -> Any:

@@ -104,6 +104,7 @@ class OnnxClassifier:
             reference = bundle.graph_for(device.kind, "fp32")
             self._reference = Graph.of_bundle(bundle, reference, device=device, threads=1)
         self.provider = self._graph.provider
+        self.length_multiple = CUDA_LENGTH_MULTIPLE
         self.max_batch_tokens = CUDA_MAX_TOKENS if device.kind == "cuda" else None
         self._max_length = bundle.manifest.max_length
         self._closed = False
@@ -121,7 +122,7 @@ class OnnxClassifier:
         while len(order):
             done = 0
             lengths = rounded_up(
-                [len(token_ids[row]) for row in order], multiple=CUDA_LENGTH_MULTIPLE, most=self._max_length
+                [len(token_ids[row]) for row in order], multiple=self.length_multiple, most=self._max_length
             )
             for rows in plan_batches(lengths, max_tokens=self.max_batch_tokens):
                 if self._closed:

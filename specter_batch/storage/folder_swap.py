@@ -13,17 +13,22 @@ _AT_FDCWD = -100
 _NOT_SUPPORTED = {errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP}
 
 
-def replace_folder(new: Path, out: Path) -> None:
+def replace_folder(new: Path, out: Path, *, exchange: bool = True) -> None:
     """Put the complete folder `new` where `out` is; both are on one file system.
 
     The files of `new` are synced to disk first. On Linux the two names are then exchanged in one step, and `new` names
     the older folder afterwards; the caller removes it. Where the file system cannot do this, the older folder is moved
     aside for an instant. If the process is killed in that instant, `restore_folder` puts the older folder back.
+
+    Args:
+        new: The complete folder.
+        out: Where it goes.
+        exchange: Try to exchange the names; False for a file system that is known not to.
     """
     _sync_tree(new)
     if not os.path.lexists(out):
         new.rename(out)
-    elif not _exchanged(new, out):
+    elif not exchange or not _exchanged(new, out):
         _replace_in_two_steps(new, out)
     _sync(out.parent)
 

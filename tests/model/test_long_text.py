@@ -1,7 +1,7 @@
 """The ids of a long text are those of the whole text, however it is cut."""
 
 import json
-from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,9 +13,9 @@ from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer, Whitespace
 from tokenizers.processors import TemplateProcessing
 
-from specter_batch.model import encoding, long_text
+from specter_batch.model import encoding
 from specter_batch.model.encoding import TextEncoder
-from specter_batch.model.long_text import LongTextTokenizer
+from specter_batch.model.long_text import WINDOWS, LongTextTokenizer, Windows
 
 SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789.,-[]<>中日가éΣσςß"
@@ -103,19 +103,13 @@ KINDS = {
 }
 
 
-@pytest.fixture(scope="module", autouse=True)
-def small_windows() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(long_text, "FIRST_WINDOW", 16)
-        patch.setattr(long_text, "LONGEST_WINDOW", 64)
-        patch.setattr(long_text, "LONGEST_REREAD", 8)
-        patch.setattr(encoding, "PREFIX_CHARACTERS", 1)
-        yield
+SMALL = Windows(first=16, longest=64, reread=8, prefix=1)
+SHORT_REREAD = replace(WINDOWS, reread=8)
 
 
-def encoder_of(made: Tokenizer, folder: Path, max_length: int) -> TextEncoder:
+def encoder_of(made: Tokenizer, folder: Path, max_length: int, windows: Windows = SMALL) -> TextEncoder:
     made.save(str(folder / "tokenizer.json"))
-    return TextEncoder(folder / "tokenizer.json", max_length=max_length)
+    return TextEncoder(folder / "tokenizer.json", max_length=max_length, windows=windows)
 
 
 def whole(made: Tokenizer, text: str, max_length: int) -> list[int]:
@@ -130,7 +124,7 @@ def whole(made: Tokenizer, text: str, max_length: int) -> list[int]:
 @given(text=TEXTS, max_length=st.sampled_from(LENGTHS))
 def test_the_ids_of_windows_are_those_of_the_whole_text(kind: str, text: str, max_length: int) -> None:
     made = KINDS[kind]
-    reader = LongTextTokenizer(made)
+    reader = LongTextTokenizer(made, SMALL)
     assert reader.reads_words
     assert reader.encode(text, max_length=max_length) == whole(made, text, max_length)
 
@@ -177,19 +171,15 @@ def test_an_encoder_gives_the_ids_of_whole_texts(
     ],
     ids=lambda text: f"{text[:2]!a} and more",
 )
-def test_long_runs_of_one_kind(text: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(long_text, "FIRST_WINDOW", 1 << 12)
-    monkeypatch.setattr(long_text, "LONGEST_WINDOW", 1 << 16)
-    monkeypatch.setattr(encoding, "PREFIX_CHARACTERS", 8)
+def test_long_runs_of_one_kind(text: str, tmp_path: Path) -> None:
     for kind, made in KINDS.items():
-        encoder = encoder_of(made, tmp_path, 24)
+        encoder = encoder_of(made, tmp_path, 24, SHORT_REREAD)
         assert encoder.encode([text])[0].tolist() == whole(made, text, 24), kind
         assert encoder.encode([encoder.shortened(text)])[0].tolist() == whole(made, text, 24), kind
 
 
-def test_little_of_a_long_text_is_tokenized(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(encoding, "PREFIX_CHARACTERS", 8)
-    encoder = encoder_of(KINDS["uncased"], tmp_path, 40)
+def test_little_of_a_long_text_is_tokenized(tmp_path: Path) -> None:
+    encoder = encoder_of(KINDS["uncased"], tmp_path, 40, WINDOWS)
     text = "the river and the liver " * 10_000
     short = encoder.shortened(text)
     assert len(short) <= 8 * 40
@@ -231,7 +221,7 @@ def other_kinds() -> dict[str, Tokenizer]:
 @pytest.mark.parametrize("kind", other_kinds())
 def test_another_kind_of_tokenizer_reads_the_whole_text(kind: str, tmp_path: Path) -> None:
     made = other_kinds()[kind]
-    reader = LongTextTokenizer(made)
+    reader = LongTextTokenizer(made, SMALL)
     assert not reader.reads_words
     text = "the river bed [the river] riverbed [NEW] ab [A[SEP] " * 100
     assert reader.encode(text, max_length=9) == whole(made, text, 9)

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from onnxruntime.capi.onnxruntime_pybind11_state import EPFail, Fail, RuntimeExc
 from specter_batch.errors import ProviderError
 from specter_batch.model import predictions as runtime
 from specter_batch.model.bundle import ModelBundle, file_sha256
-from specter_batch.model.device import Device
+from specter_batch.model.device import Device, usable_cpus
 from specter_batch.model.encoding import TokenIds
 from specter_batch.model.manifest import BundleManifest, GraphEntry, GraphParity
 from specter_batch.model.predictions import OnnxClassifier, Predictions
@@ -169,11 +170,17 @@ def test_the_fp32_graph_runs_when_it_is_asked_for(make_bundle: MakeBundle) -> No
     classifier.close()
 
 
-def test_the_cores_at_hand_set_the_number_of_threads(make_bundle: MakeBundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runtime, "usable_cpus", lambda: 3)
-    classifier = OnnxClassifier(make_bundle(), device=CPU)
-    assert classifier.threads == 3
-    classifier.close()
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="only Linux can pin a process to a core")
+def test_the_cores_at_hand_set_the_number_of_threads(make_bundle: MakeBundle) -> None:
+    bundle, before = make_bundle(), os.sched_getaffinity(0)
+    for cores in (before, {min(before)}):
+        os.sched_setaffinity(0, cores)
+        try:
+            classifier, usable = OnnxClassifier(bundle, device=CPU), usable_cpus()
+        finally:
+            os.sched_setaffinity(0, before)
+        assert classifier.threads == usable <= len(cores)
+        classifier.close()
 
 
 # A card without enough memory: the graph runs on the CPU, and feeds above a size fail as they do on CUDA
@@ -195,23 +202,21 @@ NO_MEMORY = [
 ]
 
 
-def on_small_card(bundle: ModelBundle, tokens: int, failure: Exception) -> tuple[OnnxClassifier, SmallCard]:
+def on_small_card(
+    bundle: ModelBundle, tokens: int, failure: Exception, *, length_multiple: int | None = 1
+) -> tuple[OnnxClassifier, SmallCard]:
+    """Batches are as long as their longest paper: these are shorter than what lengths are rounded up to in earnest."""
     classifier = OnnxClassifier(bundle, device=CPU, threads=1)
     card = SmallCard(classifier._graph._session, tokens, failure)
     classifier._graph._session = card
     classifier.device, classifier.max_batch_tokens = Device(kind="cuda"), runtime.CUDA_MAX_TOKENS
+    classifier.length_multiple = length_multiple or classifier.length_multiple
     return classifier, card
-
-
-@pytest.fixture
-def exact_lengths(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let batches be as long as their longest paper: these papers are shorter than what lengths are rounded up to."""
-    monkeypatch.setattr(runtime, "CUDA_LENGTH_MULTIPLE", 1)
 
 
 def test_batches_for_a_card_have_few_lengths_and_none_above_what_the_model_reads(make_bundle: MakeBundle) -> None:
     bundle = make_bundle()
-    classifier, card = on_small_card(bundle, 10_000, RuntimeException(OUT_OF_MEMORY))
+    classifier, card = on_small_card(bundle, 10_000, RuntimeException(OUT_OF_MEMORY), length_multiple=None)
     classifier._max_length = 70
     papers = [np.arange(1, 2 + i) for i in range(70)]
     assert classifier.logits(papers).tolist() == [[ids.sum(), len(ids)] for ids in papers]
@@ -234,7 +239,6 @@ def test_a_batch_that_does_not_fit_is_cut_in_half_and_no_paper_is_lost(
     classifier.close()
 
 
-@pytest.mark.usefixtures("exact_lengths")
 def test_the_smaller_budget_is_kept_and_logged_once_a_halving(
     make_bundle: MakeBundle, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -251,7 +255,6 @@ def test_the_smaller_budget_is_kept_and_logged_once_a_halving(
     classifier.close()
 
 
-@pytest.mark.usefixtures("exact_lengths")
 def test_memory_that_runs_short_later_costs_only_the_batch_at_hand(make_bundle: MakeBundle) -> None:
     classifier, card = on_small_card(make_bundle(), 40, RuntimeException(OUT_OF_MEMORY))
     classifier.max_batch_tokens = 40
@@ -268,7 +271,6 @@ def test_memory_that_runs_short_later_costs_only_the_batch_at_hand(make_bundle: 
     classifier.close()
 
 
-@pytest.mark.usefixtures("exact_lengths")
 def test_a_paper_that_does_not_fit_alone_is_an_error_that_names_its_length(make_bundle: MakeBundle) -> None:
     classifier, card = on_small_card(make_bundle(), 5, RuntimeException(OUT_OF_MEMORY))
     with pytest.raises(ProviderError, match=r"not hold one paper of 7 tokens .*max_length is 8.*--device cpu"):

@@ -1,12 +1,10 @@
 import json
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 
 import langdetect
 import pytest
 
-from specter_batch.papers import language
 from specter_batch.papers.language import MAX_CHARACTERS, EnglishFilter, foreign_script, is_plain_english
 
 ENGLISH = (
@@ -72,24 +70,15 @@ def langdetect_alone(text: str) -> str:
         return "unknown"
 
 
-@pytest.fixture
-def no_langdetect(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse() -> None:
-        raise AssertionError("langdetect was asked")
-
-    monkeypatch.setattr(language, "_detector_factory", refuse)
-
-
-@pytest.mark.usefixtures("no_langdetect")
 @pytest.mark.parametrize("text", EASY_ENGLISH.values(), ids=EASY_ENGLISH)
 def test_plain_english_passes_without_langdetect(text: str) -> None:
+    assert EnglishFilter().screen(text) == "en"
     assert EnglishFilter().is_english(text)
 
 
-@pytest.mark.usefixtures("no_langdetect")
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_another_script_is_rejected_and_named_without_langdetect(script: str) -> None:
-    assert EnglishFilter().language(SCRIPTS[script]) == script
+    assert EnglishFilter().screen(SCRIPTS[script]) == EnglishFilter().language(SCRIPTS[script]) == script
     assert not EnglishFilter().is_english(SCRIPTS[script])
 
 
@@ -181,9 +170,30 @@ def test_the_answer_does_not_depend_on_order_threads_or_the_global_seed(monkeypa
     monkeypatch.setattr(langdetect.DetectorFactory, "seed", 7)
     assert [EnglishFilter().language(text) for text in reversed(texts)] == expected[::-1]
 
-    monkeypatch.setattr(language, "_factory", None)  # so that the threads race to load the profiles
-    with ThreadPoolExecutor(8) as pool:
-        assert list(pool.map(EnglishFilter().language, texts * 4)) == expected * 4
+    # In a process of its own, so that the threads race to load the profiles.
+    script = (
+        "import json, sys; from concurrent.futures import ThreadPoolExecutor; "
+        "from specter_batch.papers.language import EnglishFilter; "
+        "pool = ThreadPoolExecutor(8); "
+        "print(json.dumps(list(pool.map(EnglishFilter().language, json.load(sys.stdin)))))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], input=json.dumps(texts * 4), capture_output=True, text=True, check=True
+    )
+    assert json.loads(done.stdout) == expected * 4
+
+
+def test_easy_texts_never_ask_langdetect() -> None:
+    script = (
+        "import json, sys; from specter_batch.papers.language import EnglishFilter; "
+        "found = [EnglishFilter().language(text) for text in json.load(sys.stdin)]; "
+        "assert 'langdetect' not in sys.modules; print(json.dumps(found))"
+    )
+    texts = [*EASY_ENGLISH.values(), *SCRIPTS.values()]
+    done = subprocess.run(
+        [sys.executable, "-c", script], input=json.dumps(texts), capture_output=True, text=True, check=True
+    )
+    assert json.loads(done.stdout) == ["en"] * len(EASY_ENGLISH) + list(SCRIPTS)
 
 
 def test_the_answer_is_the_same_in_another_process_and_langdetect_is_imported_on_demand() -> None:

@@ -31,9 +31,7 @@ def dangerous(call):
 for owner, name in ((os, "rename"), (os, "fsync"), (os, "unlink"), (os, "rmdir"), (folder_swap, "_exchanged")):
     setattr(owner, name, dangerous(getattr(owner, name)))
 Path.rename = dangerous(lambda self, target: os.replace(self, target))
-if exchanges == "no":
-    folder_swap._exchanged = lambda *_: False
-folder_swap.replace_folder(new, out)
+folder_swap.replace_folder(new, out, exchange=exchanges == "yes")
 """
 POINTS = 14
 
@@ -52,15 +50,13 @@ def content(folder: Path) -> set[str]:
 
 
 @pytest.fixture(params=["exchange", "two steps"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    if request.param == "two steps":
-        monkeypatch.setattr(folder_swap, "_exchanged", lambda *_: False)
+def way(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
 def test_the_newer_folder_takes_the_place_of_the_older(way: str, tmp_path: Path) -> None:
     new, out = folders(tmp_path)
-    replace_folder(new, out)
+    replace_folder(new, out, exchange=way == "exchange")
     assert content(out) == {"new"}
     assert not set_aside(out).exists()
     assert content(new) == ({"old"} if way == "exchange" else set())
@@ -68,7 +64,7 @@ def test_the_newer_folder_takes_the_place_of_the_older(way: str, tmp_path: Path)
 
 def test_a_folder_is_put_where_there_is_none(way: str, tmp_path: Path) -> None:
     new, out = folders(tmp_path)
-    replace_folder(new, tmp_path / "another")
+    replace_folder(new, tmp_path / "another", exchange=way == "exchange")
     assert content(tmp_path / "another") == {"new"}
     assert content(out) == {"old"}
 
@@ -78,7 +74,6 @@ def test_ctrl_c_between_the_steps_leaves_the_older_or_the_newer(
     moment: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     new, out = folders(tmp_path)
-    monkeypatch.setattr(folder_swap, "_exchanged", lambda *_: False)
     rename, calls = Path.rename, []
 
     def interrupted(self: Path, target: Path) -> Path:
@@ -90,7 +85,7 @@ def test_ctrl_c_between_the_steps_leaves_the_older_or_the_newer(
 
     monkeypatch.setattr(Path, "rename", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        replace_folder(new, out)
+        replace_folder(new, out, exchange=False)
     assert content(out) == ({"old"} if moment == 1 else {"new"})
 
 

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -18,11 +19,25 @@ from specter_batch.storage.url_path import UrlPath
 from specter_jobs.interrupts import sigint_is_heard
 from specter_jobs.logs import log
 
-HEARTBEAT_SECONDS = 20.0
 # Six beats, so that a slow store or a clock that is a minute off makes no lock stale.
 STALE_SECONDS = 120.0
-# A store answers within it; so of two that take over a stale lock at once, the first sees the second's claim.
-SETTLE_SECONDS = 2.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pace:
+    """How fast a lock beats and settles, in seconds.
+
+    Attributes:
+        beat: Between two signs of life.
+        settle: A store answers within it; so of two that take over a stale lock at once, the first sees the second's
+            claim.
+    """
+
+    beat: float = 20.0
+    settle: float = 2.0
+
+
+PACE = Pace()
 
 
 class Claim(BaseModel):
@@ -61,7 +76,7 @@ def _runs(pid: int) -> bool:
 
 
 @contextmanager
-def lock_object_held(lock: UrlPath, *, holder: str) -> Iterator[None]:
+def lock_object_held(lock: UrlPath, *, holder: str, pace: Pace = PACE) -> Iterator[None]:
     """Hold a lock object.
 
     Raises:
@@ -69,8 +84,8 @@ def lock_object_held(lock: UrlPath, *, holder: str) -> Iterator[None]:
         StorageError: The store refuses, or another job took the lock over while the store could not be reached.
     """
     mine = Claim(holder=holder, token=secrets.token_hex(16), pid=os.getpid(), machine=_machine(), beat=time.time())
-    _take(lock, mine)
-    heart = _Heart(lock, mine)
+    _take(lock, mine, pace)
+    heart = _Heart(lock, mine, pace)
     heart.start()
     try:
         with sigint_is_heard():  # `_Heart` sends it
@@ -96,7 +111,7 @@ def read_claim(lock: UrlPath) -> Claim | None:
         return None
 
 
-def _take(lock: UrlPath, mine: Claim) -> None:
+def _take(lock: UrlPath, mine: Claim, pace: Pace) -> None:
     if lock.put_new(mine.model_dump_json().encode()):
         return
     other = read_claim(lock)
@@ -108,7 +123,7 @@ def _take(lock: UrlPath, mine: Claim) -> None:
         )
     log("lock taken over", level=logging.WARNING, out=str(lock.parent), holder=other.holder if other else "unknown")
     write_text(lock, mine.model_dump_json())
-    time.sleep(SETTLE_SECONDS)
+    time.sleep(pace.settle)
     if not _is_of(lock, mine):
         now = read_claim(lock)
         raise BusyError(f"{lock.parent}: {now.holder if now else 'another job'} is at work on it; wait for it")
@@ -122,15 +137,16 @@ def _is_of(lock: UrlPath, claim: Claim) -> bool:
 class _Heart(threading.Thread):
     """Keeps a claim fresh, and interrupts the job when the lock is no longer its own."""
 
-    def __init__(self, lock: UrlPath, mine: Claim) -> None:
+    def __init__(self, lock: UrlPath, mine: Claim, pace: Pace) -> None:
         super().__init__(name="lock", daemon=True)
         self.taken_by: str | None = None
         self._lock = lock
         self._mine = mine
+        self._beat = pace.beat
         self._over = threading.Event()
 
     def run(self) -> None:
-        while not self._over.wait(HEARTBEAT_SECONDS):
+        while not self._over.wait(self._beat):
             try:
                 found = read_claim(self._lock)
                 if found is not None and found.token != self._mine.token:

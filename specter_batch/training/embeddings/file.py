@@ -39,6 +39,7 @@ def write_embeddings(
     columns: PaperColumns | None = None,
     replace: bool = False,
     advance: Callable[[int], None] = lambda _: None,
+    batch_rows: int = BATCH_ROWS,
 ) -> dict[str, Any]:
     """Embed the papers of a file, folder or glob and write `paper_id`, `label` if there is one, and `embedding`.
 
@@ -52,6 +53,7 @@ def write_embeddings(
         columns: Of the papers.
         replace: Replace embeddings of another encoder that `out` holds.
         advance: Told how many more rows are done.
+        batch_rows: Rows that are read and embedded together.
 
     Returns:
         What was written: file, rows, embedded, null embeddings by reason, the metadata, and notes that a user should
@@ -90,7 +92,7 @@ def write_embeddings(
         for file in files:
             parquet, where = open_parquet(file.path), str(file.path)
             for batch in read_papers(
-                parquet, resolved[file.path], where=where, batch_rows=BATCH_ROWS, partitions=file.partitions
+                parquet, resolved[file.path], where=where, batch_rows=batch_rows, partitions=file.partitions
             ):
                 writer.write_table(_embedded(embedder, batch, schema, nulls))
                 rows += len(batch)

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
@@ -77,8 +78,12 @@ def resolve_precision(config: TrainConfig) -> Literal["fp32", "bf16", "fp16"]:
     if torch.cuda.is_available():
         # In software it is slower than fp32.
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    can: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # came with torch 2.10
-    return "bf16" if can.get("avx512_bf16") or can.get("amx_bf16") else "fp32"
+    return cpu_precision(getattr(torch.cpu, "get_capabilities", dict)())  # came with torch 2.10
+
+
+def cpu_precision(capabilities: Mapping[str, bool]) -> Literal["fp32", "bf16"]:
+    """Return the faster arithmetic of a processor that can do what `torch.cpu.get_capabilities` says."""
+    return "bf16" if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") else "fp32"
 
 
 def autocast_dtype(config: TrainConfig) -> torch.dtype | None:

@@ -40,7 +40,14 @@ DROPPED_SCHEMA = pa.schema(
 Labels = Mapping[str, TaskLabels]  # by task
 
 
-def prepare_scidocs(data: Path, out: Path, *, language: Literal["en", "any"], console: Console) -> dict[str, Any]:
+def prepare_scidocs(
+    data: Path,
+    out: Path,
+    *,
+    language: Literal["en", "any"],
+    console: Console,
+    published: Mapping[str, int] = PUBLISHED,
+) -> dict[str, Any]:
     """Join SciDocs' papers with their MeSH and MAG labels, split as published.
 
     Args:
@@ -49,6 +56,7 @@ def prepare_scidocs(data: Path, out: Path, *, language: Literal["en", "any"], co
             there when all is written, and not before.
         language: `en` drops papers that are not English; `any` keeps all and asks nobody.
         console: For progress, on a terminal.
+        published: The counts of papers that the account is compared with.
 
     Returns:
         What `scidocs.json` holds.
@@ -70,8 +78,8 @@ def prepare_scidocs(data: Path, out: Path, *, language: Literal["en", "any"], co
     counts = _paper_counts(metadata, language)
     account = {
         "metadata": counts,
-        "published": PUBLISHED,
-        "differs_from_published": [name for name, n in counts.items() if n is not None and n != PUBLISHED[name]],
+        "published": dict(published),
+        "differs_from_published": [name for name, n in counts.items() if n is not None and n != published[name]],
         "language": language,
         "dropped": _by_reason([*dropped.values(), *repeats]),
         "splits": {

@@ -2,17 +2,19 @@
 
 import os
 import signal
+import threading
 import time
+from contextlib import AbstractContextManager
 
 import pytest
 
 from specter_batch.errors import BusyError, StorageError
 from specter_batch.storage.files import write_text
-from specter_batch.storage.folder_lock import LOCK_FILE
+from specter_batch.storage.folder_lock import LOCK_FILE, this_process
 from specter_batch.storage.url_path import UrlPath
 from specter_jobs.output import store_lock
 from specter_jobs.output.lock import holder, locked
-from specter_jobs.output.store_lock import STALE_SECONDS, Claim, read_claim
+from specter_jobs.output.store_lock import STALE_SECONDS, Claim, Pace, lock_object_held, read_claim
 from support.s3_server import S3Server
 
 OTHER = "process 7 on far-away"
@@ -23,15 +25,18 @@ def claim(*, silent: float, machine: str | None = "another kernel", pid: int = 7
 
 
 @pytest.fixture
-def out(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> UrlPath:
-    """Return a folder in a store; locks settle and beat faster than they do in earnest."""
-    monkeypatch.setattr(store_lock, "SETTLE_SECONDS", 0.05)
-    monkeypatch.setattr(store_lock, "HEARTBEAT_SECONDS", 0.05)
+def out(s3: S3Server) -> UrlPath:
+    """Return a folder in a store."""
     return s3.path("out")
 
 
+def held(out: UrlPath, *, settle: float = 0.05) -> AbstractContextManager[None]:
+    """Hold the lock of a folder in a store, which beats faster than in earnest."""
+    return lock_object_held(out / LOCK_FILE, holder=this_process(), pace=Pace(beat=0.05, settle=settle))
+
+
 def test_a_lock_is_held_kept_fresh_and_given_back(out: UrlPath) -> None:
-    with locked(out):
+    with held(out):
         first = read_claim(out / LOCK_FILE)
         assert first is not None
         assert first.pid == os.getpid()
@@ -44,15 +49,23 @@ def test_a_lock_is_held_kept_fresh_and_given_back(out: UrlPath) -> None:
     assert not (out / LOCK_FILE).exists()
 
 
+def test_the_lock_of_an_output_in_a_store_is_this_object(out: UrlPath) -> None:
+    with locked(out):
+        assert holder(out) == this_process()
+        with pytest.raises(BusyError), held(out):
+            raise AssertionError
+    assert holder(out) is None
+
+
 def test_a_lock_is_given_back_when_the_job_fails(out: UrlPath) -> None:
-    with pytest.raises(RuntimeError), locked(out):
+    with pytest.raises(RuntimeError), held(out):
         raise RuntimeError
     assert not (out / LOCK_FILE).exists()
 
 
 def test_a_job_on_another_machine_that_was_heard_of_holds_it(out: UrlPath) -> None:
     write_text(out / LOCK_FILE, claim(silent=STALE_SECONDS - 10).model_dump_json())
-    with pytest.raises(BusyError, match=f"{OTHER} is at work on it.* heard of 110 s ago"), locked(out):
+    with pytest.raises(BusyError, match=f"{OTHER} is at work on it.* heard of 110 s ago"), held(out):
         raise AssertionError
     assert holder(out) == OTHER
 
@@ -68,29 +81,36 @@ def test_a_job_on_another_machine_that_was_heard_of_holds_it(out: UrlPath) -> No
 def test_a_lock_that_was_left_behind_is_taken_over(out: UrlPath, left: Claim) -> None:
     write_text(out / LOCK_FILE, left.model_dump_json())
     assert holder(out) is None
-    with locked(out):
+    with held(out):
         assert holder(out) == f"process {os.getpid()} on {os.uname().nodename}"
 
 
 def test_half_a_lock_is_none(out: UrlPath) -> None:
     write_text(out / LOCK_FILE, "{")
-    with locked(out):
+    with held(out):
         pass
 
 
-def test_of_two_that_take_over_at_once_one_stops(out: UrlPath, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_two_that_take_over_at_once_one_stops(out: UrlPath) -> None:
     write_text(out / LOCK_FILE, claim(silent=STALE_SECONDS + 1).model_dump_json())
-    quicker = claim(silent=0)
-    monkeypatch.setattr(store_lock.time, "sleep", lambda _: write_text(out / LOCK_FILE, quicker.model_dump_json()))
-    with pytest.raises(BusyError, match=OTHER), locked(out):
+
+    def take_over_too() -> None:
+        while holder(out) != this_process():
+            time.sleep(0.01)
+        write_text(out / LOCK_FILE, claim(silent=0).model_dump_json())
+
+    other = threading.Thread(target=take_over_too, daemon=True)
+    other.start()
+    with pytest.raises(BusyError, match=OTHER), held(out, settle=2.0):
         raise AssertionError
+    other.join()
 
 
 @pytest.mark.parametrize("inherited", [signal.SIG_IGN, signal.SIG_DFL, signal.default_int_handler])
 def test_a_job_whose_lock_was_taken_over_stops_and_leaves_it_alone(out: UrlPath, inherited: signal.Handlers) -> None:
     before = signal.signal(signal.SIGINT, inherited)  # a job in the background inherits that it is ignored
     try:
-        with pytest.raises(StorageError, match=f"out: {OTHER} has taken it over; this job stops"), locked(out):
+        with pytest.raises(StorageError, match=f"out: {OTHER} has taken it over; this job stops"), held(out):
             write_text(out / LOCK_FILE, claim(silent=0).model_dump_json())
             for _ in range(200):
                 time.sleep(0.05)

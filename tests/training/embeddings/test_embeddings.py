@@ -231,12 +231,9 @@ def test_a_label_is_carried_from_the_files_that_have_one(embedder: Embedder, tmp
     ]
 
 
-def test_batches_do_not_change_what_is_written(
-    embedder: Embedder, sample_paths: SamplePaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_batches_do_not_change_what_is_written(embedder: Embedder, sample_paths: SamplePaths, tmp_path: Path) -> None:
     write_embeddings(embedder, sample_paths.val, tmp_path / "whole.parquet")
-    monkeypatch.setattr("specter_batch.training.embeddings.file.BATCH_ROWS", 7)
-    write_embeddings(embedder, sample_paths.val, tmp_path / "cut.parquet")
+    write_embeddings(embedder, sample_paths.val, tmp_path / "cut.parquet", batch_rows=7)
     whole, cut = (pq.read_table(tmp_path / f"{name}.parquet") for name in ("whole", "cut"))
     assert whole.drop_columns("embedding").equals(cut.drop_columns("embedding"))
     first, second = (np.stack(table["embedding"].to_numpy()) for table in (whole, cut))

@@ -1,4 +1,5 @@
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -6,7 +7,7 @@ import torch
 
 import specter_batch.training
 from specter_batch.errors import ConfigError
-from specter_batch.training.fit.arguments import make_arguments, resolve_precision
+from specter_batch.training.fit.arguments import cpu_precision, make_arguments, resolve_precision
 from specter_batch.training.fit.config import TrainConfig
 from specter_batch.training.model.head_config import HEAD_PRESETS, HeadConfig
 
@@ -59,16 +60,18 @@ def test_fp16_without_cuda_is_refused() -> None:
 
 
 @pytest.mark.parametrize("capabilities", [{"avx512_bf16": True}, {"amx_bf16": True}, {}])
-def test_auto_takes_bf16_where_the_processor_has_it(
-    monkeypatch: pytest.MonkeyPatch, capabilities: dict[str, bool]
-) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
-    assert resolve_precision(TrainConfig()) == ("bf16" if capabilities else "fp32")
+def test_auto_takes_bf16_where_the_processor_has_it(capabilities: dict[str, bool]) -> None:
+    assert cpu_precision(capabilities) == ("bf16" if capabilities else "fp32")
 
 
-def test_tracking_without_its_package_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("specter_batch.training.fit.arguments.find_spec", lambda _: None)
+@pytest.mark.skipif(torch.cuda.is_available(), reason="asks what a CPU does")
+def test_auto_asks_the_processor_at_hand() -> None:
+    can = getattr(torch.cpu, "get_capabilities", dict)()
+    assert resolve_precision(TrainConfig()) == cpu_precision(can)
+
+
+@pytest.mark.skipif(any(map(find_spec, ("tensorboard", "tensorboardX"))), reason="asks what happens without it")
+def test_tracking_without_its_package_says_how_to_install_it(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="pip install tensorboard"):
         make_arguments(TrainConfig(track="tensorboard"), tmp_path)
 
@@ -78,7 +81,9 @@ def test_tracking_is_off_unless_asked_for(tmp_path: Path) -> None:
 
 
 def test_wandb_without_a_key_stays_offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("specter_batch.training.fit.arguments.find_spec", lambda _: True)
+    (tmp_path / "wandb").mkdir()
+    (tmp_path / "wandb/__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
     for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_DIR"):
         monkeypatch.delenv(name, raising=False)
     assert make_arguments(TrainConfig(track="wandb"), tmp_path / "run").report_to == ["wandb"]

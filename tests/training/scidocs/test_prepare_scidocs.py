@@ -369,11 +369,10 @@ def test_the_command_tells_the_counts_and_that_they_are_not_the_published_ones(t
     assert "mag  test       11 rows,      9 kept   dropped: malformed_record 1, unknown_id 1" in lines
 
 
-def test_the_published_data_are_recognised(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_published_data_are_recognised(data: Path) -> None:
     from specter_batch.training.cli.scidocs import _summary
 
-    monkeypatch.setattr(module, "PUBLISHED", {"papers": 150, "with_both_texts": 150, "english": 150})
-    account = prepare(data)
+    account = prepare(data, published={"papers": 150, "with_both_texts": 150, "english": 150})
     assert account["differs_from_published"] == []
     assert "differ" not in _summary(account, Path("out"))
 

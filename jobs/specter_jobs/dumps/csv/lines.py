@@ -14,7 +14,7 @@ HEAD_BYTES = 1 << 16
 
 
 class RowTooLongError(PaperSchemaError):
-    """A row has more than `MAX_ROW_BYTES`."""
+    """A row is longer than it may be."""
 
 
 class CsvLines:
@@ -26,12 +26,15 @@ class CsvLines:
     Attributes:
         number: Number of the line that was taken last, from 1.
         taken: The lines since `start_row`.
+        most_bytes: Of a row.
 
     Args:
         stream: Decompressed.
+        most_bytes: Of a row.
     """
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: BinaryIO, *, most_bytes: int = MAX_ROW_BYTES) -> None:
+        self.most_bytes = most_bytes
         # A buffer around a stream closes it when the buffer goes; the stream belongs to the caller.
         buffered = stream if isinstance(stream, io.BufferedReader) else io.BufferedReader(_Unclosed(stream), HEAD_BYTES)
         head = buffered.peek(HEAD_BYTES)
@@ -51,12 +54,12 @@ class CsvLines:
         """Return the next line with its end, or None after the last.
 
         Raises:
-            RowTooLongError: The lines since `start_row` have more than `MAX_ROW_BYTES`.
+            RowTooLongError: The lines since `start_row` have more than `most_bytes`.
         """
         if self._put_back:
             line = self._put_back.popleft()
         else:
-            raw = self._stream.readline(MAX_ROW_BYTES)
+            raw = self._stream.readline(self.most_bytes)
             if not raw:
                 return None
             line = raw.decode(errors="surrogateescape")
@@ -65,8 +68,8 @@ class CsvLines:
         self.number += 1
         self.taken.append(line)
         self._taken_size += len(line)
-        if self._taken_size >= MAX_ROW_BYTES:
-            raise RowTooLongError(f"the row that begins on line {self.first} is longer than {MAX_ROW_BYTES >> 20} MB")
+        if self._taken_size >= self.most_bytes:
+            raise RowTooLongError(f"the row that begins on line {self.first} is longer than {self.most_bytes >> 20} MB")
         return line
 
     @property

@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from specter_batch.errors import PaperSchemaError
-from specter_jobs.dumps.csv.lines import MAX_ROW_BYTES, CsvLines, RowTooLongError
+from specter_jobs.dumps.csv.lines import CsvLines, RowTooLongError
 from specter_jobs.dumps.csv.values import LINE_END, NEVER_CLOSED, CsvRules, QuoteError
 
 BACKSLASH = "\\"
@@ -111,7 +111,7 @@ class CsvRows:
         except RowTooLongError:
             if len(self._lines.taken) == 1:
                 raise
-            return [], f"{NEVER_CLOSED} within {MAX_ROW_BYTES >> 20} MB"
+            return [], f"{NEVER_CLOSED} within {self._lines.most_bytes >> 20} MB"
 
     def _row(self, values: list[str]) -> CsvRow:
         if len(values) != len(self._names):

@@ -12,7 +12,7 @@ from specter_batch.errors import PaperSchemaError
 from specter_batch.papers.columns import DETECTED_NAMES, PaperColumns
 from specter_jobs.dumps.csv.header import OTHER_ENCODING, read_header
 from specter_jobs.dumps.csv.layout import TableLayout
-from specter_jobs.dumps.csv.lines import CsvLines
+from specter_jobs.dumps.csv.lines import MAX_ROW_BYTES, CsvLines
 from specter_jobs.dumps.csv.rows import CsvRows
 from specter_jobs.dumps.json.lines import id_of, read_json_lines
 from specter_jobs.dumps.json.values import (
@@ -113,9 +113,12 @@ class CsvReader:
     suffixes = (".csv", ".tsv")
     label_choices: tuple[str, ...] = ()
 
-    def __init__(self, columns: TableColumns, layout: TableLayout | None = None) -> None:
+    def __init__(
+        self, columns: TableColumns, layout: TableLayout | None = None, *, most_row_bytes: int = MAX_ROW_BYTES
+    ) -> None:
         self._columns = columns
         self._layout = layout or TableLayout()
+        self._most_row_bytes = most_row_bytes
 
     def read(self, stream: BinaryIO, options: ReadOptions) -> Iterator[PaperRecord | MalformedRecord]:
         """Read row by row; positions count the rows after the header from 1.
@@ -124,7 +127,7 @@ class CsvReader:
             PaperSchemaError: A column is missing, or it cannot be told where rows begin and end.
         """
         del options
-        lines = CsvLines(stream)
+        lines = CsvLines(stream, most_bytes=self._most_row_bytes)
         header = read_header(lines, self._layout, self._resolve)
         if header is None:
             return

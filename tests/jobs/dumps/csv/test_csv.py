@@ -14,8 +14,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from specter_batch.errors import ConfigError, PaperSchemaError
-from specter_jobs.dumps.csv import lines as csv_lines
 from specter_jobs.dumps.csv.layout import TableLayout
+from specter_jobs.dumps.csv.lines import MAX_ROW_BYTES
 from specter_jobs.dumps.files.inputs import InputCount, opened, silent
 from specter_jobs.dumps.readers.tables import CsvReader, TableColumns
 from specter_jobs.dumps.records import MalformedRecord, PaperRecord, ReadOptions
@@ -36,9 +36,10 @@ def layout(**marks: Any) -> TableLayout:
     return TableLayout.of(**({"delimiter": None, "quote": None, "escape": None, "encoding": None} | marks))
 
 
-def read(data: str | bytes, **marks: Any) -> Records:
+def read(data: str | bytes, *, most_row_bytes: int = MAX_ROW_BYTES, **marks: Any) -> Records:
     stream = io.BytesIO(data if isinstance(data, bytes) else data.encode())
-    return list(CsvReader(TableColumns(), layout(**marks)).read(stream, ReadOptions()))
+    reader = CsvReader(TableColumns(), layout(**marks), most_row_bytes=most_row_bytes)
+    return list(reader.read(stream, ReadOptions()))
 
 
 def papers(records: Records) -> list[Row]:
@@ -298,11 +299,11 @@ def test_a_header_in_the_middle_and_a_null_of_a_database_are_no_papers() -> None
     assert isinstance(second, PaperRecord)
 
 
-def test_a_row_that_is_too_long_is_an_error_that_says_where(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(csv_lines, "MAX_ROW_BYTES", 200)
+def test_a_row_that_is_too_long_is_an_error_that_says_where() -> None:
     with pytest.raises(PaperSchemaError, match="the row that begins on line 3 is longer than"):
-        read(HEADER + "1,One,x\n2,Two," + "x" * 300 + "\n")
-    found = read(HEADER + '1,"One,x\n' + "".join(f"{n},Title,Text\n" for n in range(2, 40)))
+        read(HEADER + "1,One,x\n2,Two," + "x" * 300 + "\n", most_row_bytes=200)
+    rows = '1,"One,x\n' + "".join(f"{n},Title,Text\n" for n in range(2, 40))
+    found = read(HEADER + rows, most_row_bytes=200)
     assert len(found) == 39
     assert isinstance(found[0], MalformedRecord)
 
