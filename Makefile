@@ -9,7 +9,7 @@ DEVICE ?= cpu
 VOCABULARY ?= allenai/specter
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo scidocs test lint docs export bench dist wheel-trial clean
+.PHONY: help setup demo scidocs test coverage lint docs export bench dist wheel-trial clean
 
 help: ## Print the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,12 @@ scidocs: setup ## Fetch SciDocs with aws and make it ready to train on (SCIDOCS=
 
 test: setup ## Run every test.
 	$(BIN)/pytest
+
+# Python 3.12 or later, whose own monitoring costs little. The last table names the least covered files first.
+coverage: setup ## Run every test and print how much of the code they run.
+	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 12) and "make coverage needs Python 3.12 or later: make clean, then make PYTHON=python3.12 coverage")'
+	$(BIN)/pytest --cov --cov-report=
+	$(BIN)/coverage report | awk 'NR <= 25 || /^TOTAL/'
 
 lint: setup ## Check style, spelling, types and the arrows between the packages.
 	$(BIN)/ruff check .
@@ -78,4 +84,4 @@ wheel-trial: setup ## Install a wheel into an empty environment and classify the
 	PYTHON=$(PYTHON) BUILD_PYTHON=$(BIN)/python DEMO=$(DEMO) WHEEL=$(WHEEL) .ci/wheel-trial
 
 clean: ## Remove everything that make made, but for SciDocs.
-	rm -rf $(VENV) $(DEMO) $(BENCH) site build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(DEMO) $(BENCH) site build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage .coverage.*
