@@ -151,9 +151,16 @@ def main(arguments: Sequence[str] | None = None, *, layers: Iterable[Layer] | No
 def _wrong_usage(error: Any) -> NoReturn:
     """Print what is wrong with the command line, and where its help is."""
     message = error.format_message().replace("Value error, ", "")
+    if typed := getattr(error, "option_name", None) if hasattr(error, "possibilities") else None:
+        from specter_batch.options.command import option_meant
+
+        meant = option_meant(error.ctx.command, typed)
+        message = f"no such option {typed}" + (f"; did you mean {meant}?" if meant else "")
     if message:  # without arguments the help was printed instead
         path = error.ctx.command_path if error.ctx else PROGRAM
-        show_error(f"{message.rstrip('.')}; see {path} --help")
+        show_error(
+            f"{message} See {path} --help" if message.endswith("?") else f"{message.rstrip('.')}; see {path} --help"
+        )
     sys.exit(EXIT_WRONG_USAGE)
 
 

@@ -74,7 +74,7 @@ class Settings(BaseModel):
         """
         renamed = dict(values)
         for declared in declared_options(cls):
-            old = declared.option.old_name
+            old = declared.former_name
             if old in renamed and renamed.get(declared.name) is None:
                 value = renamed.pop(old)
                 if value is not None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from pydantic import Field
 
 from specter_batch.errors import ConfigError
-from specter_batch.model.manifest import DeviceKind, Precision
+from specter_batch.model.graph_names import DeviceKind, Precision
 from specter_batch.settings import Settings
 
 REFERENCE_RECIPE = "reference-fp32"

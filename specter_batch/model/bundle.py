@@ -21,6 +21,7 @@ from specter_batch.model.bundle_files import (
 )
 from specter_batch.model.encoding import TextEncoder
 from specter_batch.model.external_data import external_data_files
+from specter_batch.model.graph_names import DeviceKind, Precision
 from specter_batch.model.manifest import (
     MANIFEST_FILE,
     PARITY_FILE,
@@ -29,9 +30,7 @@ from specter_batch.model.manifest import (
     SEEN_TEXTS_FILE,
     TOKENIZER_FILE,
     BundleManifest,
-    DeviceKind,
     GraphEntry,
-    Precision,
     read_manifest,
 )
 from specter_batch.papers.labels import LabelSet

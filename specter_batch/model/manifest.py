@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import (
     BaseModel,
@@ -19,6 +19,7 @@ from specter_batch.errors import BundleError
 from specter_batch.file_problems import file_problem
 from specter_batch.model.bundle_files import external_hashes, unreadable
 from specter_batch.model.card import ModelCard
+from specter_batch.model.graph_names import DeviceKind, Precision
 from specter_batch.storage.folder_swap import set_aside
 
 FORMAT_VERSION = 1
@@ -28,8 +29,6 @@ REFERENCE_FILE = "reference.json"
 SEEN_TEXTS_FILE = "seen_texts.npy"
 TOKENIZER_FILE = "tokenizer.json"
 
-Precision = Literal["fp32", "fp16", "int8"]
-DeviceKind = Literal["cpu", "cuda"]
 
 # The graph a device runs: the first of these that the bundle holds. int8 is missing under CUDA on purpose: its
 # operators have no CUDA kernels and would fall back to the CPU one by one.

@@ -1,5 +1,6 @@
 """Commands whose options are made from settings classes, and how their help pages look."""
 
+import difflib
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ import typer
 from pydantic import Field
 from typer.core import TyperCommand
 
-from specter_batch.options.declaration import DeclaredOption, Option, declared_options
+from specter_batch.options.declaration import DeclaredOption, Option, declared_options, spelled
 from specter_batch.settings import Settings
 from specter_batch.storage.location import LocalPath
 
@@ -66,8 +67,8 @@ class _Source:
             for key in above:
                 section = section.setdefault(key, {})
             section[name] = values[name] or None if option.is_repeated else values[name]
-            if option.option.old_name:
-                section[option.option.old_name] = values[option.option.old_name]
+            if option.former_name:
+                section[option.former_name] = values[option.former_name]
         given = flags.pop("config", None) if self.settings.may_be_in_a_file else None
         file = ConfigFile.load(None, {"config": given}).config
         return self.settings.load(file, {**flags, **self.given})
@@ -110,8 +111,8 @@ def _parameters(declared: DeclaredOption, source: _Source) -> list[inspect.Param
         info = typer.Option(*_spellings(declared), rich_help_panel=declared.panel, **about)
     default = inspect.Parameter.empty if must_be_given else None
     hints = [(declared.name, info, default)]
-    if declared.option.old_name:
-        hints.append((declared.option.old_name, typer.Option(hidden=True, **about), None))
+    if declared.former_name:
+        hints.append((declared.former_name, typer.Option(hidden=True, **about), None))
     return [
         inspect.Parameter(
             name,
@@ -165,6 +166,15 @@ def _names(parameter: Any) -> str:
         return str(parameter.metavar)
     names = ", ".join((*parameter.opts, *parameter.secondary_opts))
     return names if parameter.is_flag else f"{names} {parameter.metavar}"
+
+
+def option_meant(command: Any, typed: str) -> str | None:
+    """Return the option of a command that a misspelled one stands for, or None if none is like it."""
+    names = {name: name for one in command.params for name in (*one.opts, *one.secondary_opts)}
+    for source in getattr(command.callback, "sources", ()):
+        names |= {spelled(one.former_name): one.spelling for one in source.options if one.former_name}
+    close = difflib.get_close_matches(typed, names, n=1)
+    return names[close[0]] if close else None
 
 
 def typer_command(name: str, function: Callable[..., None]) -> Any:

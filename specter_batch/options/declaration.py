@@ -34,7 +34,6 @@ class Option:
         default: The default in words, for a default that is computed or is None.
         choices: The values that can be given on the command line, if the type does not list them.
         negative: Whether an option without a value has a form that switches it off (`--no-…`).
-        old_name: What the setting was called in the last version; the old name still works, with a note.
     """
 
     argument: str | None = None
@@ -44,7 +43,13 @@ class Option:
     default: str | None = None
     choices: tuple[str, ...] = ()
     negative: bool = True
-    old_name: str | None = None
+
+
+@dataclass(frozen=True)
+class FormerName:
+    """Marks, in `Annotated`, a setting that had another name in the last version, which still works, with a note."""
+
+    name: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +72,11 @@ class DeclaredOption:
     def name(self) -> str:
         """The name of the field."""
         return self.path[-1]
+
+    @property
+    def former_name(self) -> str | None:
+        """The name of the setting in the last version, if it was another one."""
+        return next((one.name for one in self.field.metadata if isinstance(one, FormerName)), None)
 
     @property
     def spelling(self) -> str:

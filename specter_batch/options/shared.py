@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from specter_batch.model.graph_names import Precision
 from specter_batch.options.declaration import Option
 from specter_batch.settings import Settings
 
@@ -13,6 +14,11 @@ if TYPE_CHECKING:
 Column = Annotated[str | None, Option(metavar="NAME", default="found by its usual names")]
 
 
+Graph = Annotated[
+    Precision | None,
+    Option(default="int8 on a CPU and fp16 on CUDA, if the bundle has them"),
+    Field(description="Graph of the bundle to run. fp32 is exact and slower. Labels of another graph are not reused."),
+]
 Language = Annotated[
     Literal["en", "any"],
     Field(

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from specter_batch.errors import ConfigError
 from specter_batch.model.bundle import ModelBundle
-from specter_batch.model.manifest import DeviceKind
+from specter_batch.model.graph_names import DeviceKind
 from specter_batch.storage.location import Location
 from specter_batch.storage.stored_names import stored_name
 from specter_jobs.output.ledger import binding_of, output_sizes, read_entries

@@ -16,9 +16,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from specter_batch.model.manifest import Precision
-from specter_batch.options.declaration import Option
-from specter_batch.options.shared import Language, TextColumns
+from specter_batch.options.declaration import FormerName, Option
+from specter_batch.options.shared import Graph, Language, TextColumns
 from specter_batch.settings import Settings
 from specter_batch.storage.location import LocalPath, PathOrUrl, PathTextOrUrl
 
@@ -112,12 +111,7 @@ class Model(Settings):
         description="Where the model runs: auto, cpu, cuda, cuda:N, or cuda:all for one worker on each card. `auto` "
         "uses a working CUDA card if there is one, else the CPU. With `cuda` the command fails if there is none.",
     )
-    graph: Annotated[
-        Precision | None, Option(old_name="precision", default="int8 on a CPU and fp16 on CUDA, if the bundle has them")
-    ] = Field(
-        default=None,
-        description="Which graph of the bundle runs. fp32 is exact and slower. Labels of another graph are not reused.",
-    )
+    graph: Annotated[Graph, FormerName("precision")] = None
     threads: Annotated[int | None, Option(unit="papers", default="the usable cores, shared by the workers")] = Field(
         default=None, ge=1, le=MAX_WORKERS, description="Number of papers that a worker labels at once on a CPU."
     )

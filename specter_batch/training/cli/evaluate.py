@@ -5,8 +5,8 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from specter_batch.options.command import command
-from specter_batch.options.declaration import Option
-from specter_batch.options.shared import BundleDevice, InputColumns, JsonOutput
+from specter_batch.options.declaration import FormerName, Option
+from specter_batch.options.shared import BundleDevice, Graph, InputColumns, JsonOutput
 from specter_batch.settings import Settings
 from specter_batch.storage.location import LocalPath
 from specter_batch.terminal import show_json, show_text, warn
@@ -30,11 +30,13 @@ class Scoring(Settings):
 
     panel: ClassVar[str] = "Scores"
 
-    min_precision: Annotated[float | None, Option(default="no threshold is looked for", old_name="precision")] = Field(
-        default=None,
-        ge=0,
-        le=1,
-        description="Find the lowest score threshold at which the labels kept have at least this precision.",
+    min_precision: Annotated[float | None, Option(default="no threshold is looked for"), FormerName("precision")] = (
+        Field(
+            default=None,
+            ge=0,
+            le=1,
+            description="Find the lowest score threshold at which the labels kept have at least this precision.",
+        )
     )
     strict_leaks: Annotated[bool, Option(negative=False)] = Field(
         default=False, description="Fail if a paper of TEST was in the training data."
@@ -47,7 +49,15 @@ class Scoring(Settings):
     seed: int = Field(default=0, ge=0, description="Random seed of the bootstrap intervals.")
 
 
-class EvaluateOptions(ReportFolder, Scoring, BundleDevice, InputColumns):
+class BundleRun(BundleDevice):
+    """How a bundle runs."""
+
+    panel: ClassVar[str] = "Model"
+
+    graph: Graph = None
+
+
+class EvaluateOptions(ReportFolder, Scoring, BundleRun, InputColumns):
     """What `evaluate` is asked for."""
 
     panel: ClassVar[str] = "Input"
@@ -81,7 +91,12 @@ def evaluate(options: EvaluateOptions) -> None:
     if options.out is not None:
         claim_folder(options.out, model=options.model, papers=options.papers, replace=options.replace)
     evaluation = run_evaluation(
-        options.model, options.papers, device=options.device, columns=options.columns, settings=settings
+        options.model,
+        options.papers,
+        device=options.device,
+        graph=options.graph,
+        columns=options.columns,
+        settings=settings,
     )
     if options.out is not None:
         write_evaluation(evaluation, options.out)

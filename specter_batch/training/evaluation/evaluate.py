@@ -11,11 +11,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from specter_batch import __version__
-from specter_batch.errors import LeakError
+from specter_batch.errors import ConfigError, LeakError
 from specter_batch.metrics.f1 import Ints
 from specter_batch.model.bundle import ModelBundle, file_sha256
 from specter_batch.model.device import Device
 from specter_batch.model.encoding import TokenIds, pad_batch, plan_batches
+from specter_batch.model.graph_names import Precision
 from specter_batch.model.manifest import MANIFEST_FILE
 from specter_batch.model.predictions import OnnxClassifier, Predictions
 from specter_batch.model.session import Logits
@@ -103,6 +104,7 @@ def evaluate(
     papers: Path,
     *,
     device: str = "auto",
+    graph: Precision | None = None,
     columns: PaperColumns | None = None,
     settings: EvaluationSettings | None = None,
 ) -> Evaluation:
@@ -111,19 +113,32 @@ def evaluate(
     Papers whose label the model does not know, and papers for which it gives NaN or infinity, are not scored. The
     report counts both.
 
+    Args:
+        model: The run or the bundle.
+        papers: The labelled papers.
+        device: Where a bundle runs.
+        graph: Which graph of a bundle runs; the one for the device when None.
+        columns: The names of the columns.
+        settings: What to compute.
+
     Raises:
         BundleError: The folder is neither a run nor a bundle.
+        ConfigError: A graph is given for a run, which has none.
         LabelError: No paper's label is one of the model's.
     """
     labelled = read_labelled(papers, columns)
     if (model / MANIFEST_FILE).exists():
         bundle = ModelBundle.open(model)
         made_from, fingerprint = bundle.manifest.training, bundle.fingerprint
-        onnx = OnnxClassifier(bundle, device=Device.parse(device))
+        onnx = OnnxClassifier(bundle, device=Device.parse(device), precision=graph)
         answers, ran = _Answers.of(onnx, labelled, bundle), onnx.describe()
         onnx.close()
     else:
         run = TrainingRun.open(model)
+        if graph is not None:
+            raise ConfigError(
+                f"--graph {graph}: {model} is a run, which PyTorch runs; give the bundle that export made of it"
+            )
         made_from, fingerprint = run.record.training, None
         torch = TorchClassifier(run)
         answers, ran = _Answers.of(torch, labelled, run), torch.describe()

@@ -203,7 +203,7 @@ def test_strict_leaks_fails_after_everything_is_written(
         "cpu",
         "--out",
         tmp_path / "out",
-        "--precision",
+        "--min-precision",
         "0.9",
         "--batch-mean-size",
         "8",

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 from specter_batch.errors import FingerprintError, ProviderError, ShardError
-from specter_batch.model.manifest import DeviceKind
+from specter_batch.model.graph_names import DeviceKind
 from specter_jobs.label.engines.messages import Done, Event, Failed, Lost, Ready, ShardAnswer, ShardTask
 from specter_jobs.label.engines.worker import SHARDS_AT_ONCE
 from specter_jobs.logs import log

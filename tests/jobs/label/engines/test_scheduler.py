@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from specter_batch.errors import BundleError, FingerprintError, ProviderError, ShardError, StorageError
-from specter_batch.model.manifest import DeviceKind
+from specter_batch.model.graph_names import DeviceKind
 from specter_jobs.label.engines.messages import Done, Event, Failed, Lost, Ready, ShardTask
 from specter_jobs.label.engines.scheduler import MAX_TRIES, Scheduler
 from specter_jobs.label.engines.worker import SHARDS_AT_ONCE
