@@ -158,9 +158,8 @@ def _wrong_usage(error: Any) -> NoReturn:
         message = f"no such option {typed}" + (f"; did you mean {meant}?" if meant else "")
     if message:  # without arguments the help was printed instead
         path = error.ctx.command_path if error.ctx else PROGRAM
-        show_error(
-            f"{message} See {path} --help" if message.endswith("?") else f"{message.rstrip('.')}; see {path} --help"
-        )
+        sentence = f"{message} See" if message.endswith("?") else f"{message.rstrip('.')}; see"
+        show_error(f"{sentence} {path} --help")
     sys.exit(EXIT_WRONG_USAGE)
 
 

@@ -98,7 +98,7 @@ def test_a_field_is_checked_wherever_its_value_comes_from(tmp_path: Path) -> Non
     file.write_text("batch_size = 65\n")
     with pytest.raises(ConfigError, match=r"a\.toml: batch_size: expected at most 64, got 65"):
         run(WithOneMore, "in", "--config", str(file))
-    with pytest.raises(UsageError, match="^--batch-size: expected at least 1, got 0$"):
+    with pytest.raises(UsageError, match=r"^--batch-size: expected at least 1, got 0$"):
         run(WithOneMore, "in", "--batch-size", "0")
     with pytest.raises(UsageError, match=r"^SOURCE: the path is empty; give a path, or \. for the current folder$"):
         run(WithOneMore, "")
@@ -108,7 +108,7 @@ def test_a_field_is_checked_wherever_its_value_comes_from(tmp_path: Path) -> Non
     "words", [("in", "--folder", "s3://key:hunter2@bucket/x"), ("in", "--folder", "s3://bucket/x")]
 )
 def test_an_option_for_a_place_here_takes_no_url_and_repeats_no_secret(words: tuple[str, ...]) -> None:
-    with pytest.raises(UsageError, match="^--folder: a URL cannot be used here; give a path on this machine$"):
+    with pytest.raises(UsageError, match=r"^--folder: a URL cannot be used here; give a path on this machine$"):
         run(Example, *words)
 
 

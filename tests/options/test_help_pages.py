@@ -19,6 +19,7 @@ OTHER_MEANING = {
     "--replace",
     "--papers",
     "--model",
+    "--sample",
     "--seed",
     "--workers",
     "--device",
@@ -73,7 +74,7 @@ def test_the_same_option_has_the_same_words_in_every_command() -> None:
     for command in COMMANDS:
         for option in declared(command):
             if option.option.argument is None and option.spelling not in OTHER_MEANING:
-                words[option.spelling].add((option.help, option.panel, option.metavar))
+                words[option.spelling].add((option.help, option.metavar))
     assert {name: texts for name, texts in words.items() if len(texts) > 1} == {}
 
 
