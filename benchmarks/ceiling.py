@@ -4,8 +4,9 @@ Usage: python benchmarks/ceiling.py DUMP [BUNDLE] [SHARD_ROWS]
 
 The real job runs from parquet to parquet, with the bundle's own tokenizer (default: `bundles/sample`, of the demo; a
 bundle with SPECTER's vocabulary tokenizes slower), and only the session is replaced by one that answers zeros. Papers
-a second are told over the whole night, the survey included. Stages overlap and share the cores, so they add up to more
-than the whole; CPU seconds say what a busy machine hides (those of the tokenizer's own threads stand in the sum alone).
+a second are those of the whole night, the deduplication included. Stages overlap and share the cores, so they add up to
+more than the whole; CPU seconds say what a busy machine hides (those of the tokenizer's own threads are only in the
+sum).
 """
 
 import os
@@ -31,15 +32,15 @@ from specter_jobs.label.assemble import ShardPipeline
 from specter_jobs.night.run import run_night
 from specter_jobs.output.ledger import Ledger
 from specter_jobs.plan.config import NightConfig
-from specter_jobs.screen import deduplicate as survey
-from specter_jobs.screen.deduplicate import Survey
+from specter_jobs.screen import deduplicate
+from specter_jobs.screen.deduplicate import Deduplication
 from specter_jobs.screen.shard_reader import ShardReader
 
 # What is timed: a stage, and the functions whose calls it is the sum of.
 STAGES: dict[str, list[tuple[Any, str]]] = {
-    "survey": [(Survey, "__init__")],
+    "deduplicate": [(Deduplication, "__init__")],
     "read, in both passes": [(ShardReader, "read")],
-    "hash, in both passes": [(survey, "content_hash"), (prepare, "content_hash"), (survey, "text_hash")],
+    "hash, in both passes": [(deduplicate, "content_hash"), (prepare, "content_hash"), (deduplicate, "text_hash")],
     "language": [(EnglishFilter, "language")],
     "screen, with read, hash and language": [(prepare.ShardPreparer, "screen")],
     "tokenize": [(TextEncoder, "encode")],

@@ -1,4 +1,4 @@
-"""What the survey's tables cost for a night of millions of papers: duplicates, equal texts and earlier labels.
+"""What the deduplication of millions of papers costs: its tables of duplicates, equal texts and earlier labels.
 
 Usage: python benchmarks/many_papers.py WORK [PAPERS ...]
 
@@ -17,8 +17,8 @@ from typing import Any
 import duckdb
 from many_shards import high_water
 
-from specter_jobs.plan.config import NightConfig
-from specter_jobs.screen.deduplicate import Survey
+from specter_jobs.plan.sections import LabelRules
+from specter_jobs.screen.deduplicate import Deduplication
 
 SIZES = ("1000000", "4000000", "16000000")
 ROWS = """
@@ -32,8 +32,8 @@ EARLIER = """
 """
 
 
-class MadeUp(Survey):
-    """A survey whose rows are made, not read."""
+class MadeUp(Deduplication):
+    """A deduplication whose rows are made, not read."""
 
     papers: int
 
@@ -50,14 +50,14 @@ def measure(work: Path, papers: int, *, warm: bool) -> str:
         duckdb.execute(f"{EARLIER} TO '{known[0]}' (COMPRESSION zstd)", [papers])
     scratch = work / "scratch"
     scratch.mkdir()
-    config = NightConfig.load(None, {"dump": ".", "out": work, "bundle": work})
+    rules = LabelRules()
     MadeUp.papers = papers
     Path("/proc/self/clear_refs").write_text("5")
     wall, cpu = time.perf_counter(), time.process_time()
-    survey: Any = MadeUp([], config, template="", known_labels=known, scratch=scratch, advance=lambda _: None)
+    deduplication: Any = MadeUp([], rules, template="", known_labels=known, scratch=scratch, advance=lambda _: None)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     disk = sum(file.stat().st_size for file in scratch.rglob("*")) / 1e6
-    survey.close()
+    deduplication.close()
     cells = (f"{papers:,}", "99 % known" if warm else "first", f"{wall:.1f}", f"{cpu:.1f}", f"{high_water():,}")
     return f"| {' | '.join(cells)} | {disk:,.0f} |"
 

@@ -3,11 +3,11 @@
 Usage: python benchmarks/many_shards.py BUNDLE [WORK] [SHARDS ...]
 
 Ten papers a file and one a shard, so that files and shards are many and papers few (default: 1,000, 10,000 and 100,000
-shards, each in a process of its own). The real job plans, surveys, labels and reports; only the session is replaced by
-one that answers zeros. Each size is run as a first night, run again with nothing left to do, verified, and run as the
-next night with `--reuse`. Seconds on the wall, seconds of all threads on the processor, and the highest memory of each
-stage stand side by side; the last column is the processor's time a shard at the last size, relative to the size before:
-above 1 the stage grows faster than the night does.
+shards, each in a process of its own). The real job plans, deduplicates, labels and reports; only the session is
+replaced by one that answers zeros. Each size is run as a first night, run again with nothing left to do, verified, and
+run as the next night with `--reuse`. Seconds on the wall, seconds of all threads on the processor, and the highest
+memory of each stage stand side by side; the last column is the processor's time a shard at the last size, relative to
+the size before: above 1 the stage grows faster than the night does.
 """
 
 import json
@@ -34,7 +34,7 @@ from specter_jobs.night import from_dump
 from specter_jobs.night import run as nightly
 from specter_jobs.output.ledger import Ledger
 from specter_jobs.plan.config import NightConfig
-from specter_jobs.screen.deduplicate import Survey
+from specter_jobs.screen.deduplicate import Deduplication
 
 FILE_ROWS = 10
 # Below, growth would be noise.
@@ -48,7 +48,7 @@ STAGES: dict[str, list[tuple[Any, str]]] = {
     "plan.json": [(nightly, "write_inventory")],
     "open the ledger": [(Ledger, "__init__")],
     "earlier labels' files": [(nightly, "reusable_labels")],
-    "survey": [(Survey, "__init__")],
+    "deduplicate": [(Deduplication, "__init__")],
     "which shards are done": [(Ledger, "finished")],
     "label, without the model": [(nightly, "label_shards")],
     "remove strangers": [(Ledger, "remove_strangers")],

@@ -29,7 +29,7 @@ def test_ceiling_times_every_stage(tiny_bundle: Path, sample_paths: SamplePaths)
     assert "papers/s on" in page
     times = {stage: float(cells[0]) for stage, cells in table_rows(page).items()}
     assert len(times) >= 5
-    assert {"survey", "language"} <= {stage for stage, seconds in times.items() if seconds > 0}
+    assert {"deduplicate", "language"} <= {stage for stage, seconds in times.items() if seconds > 0}
 
 
 def test_language_tells_speed_and_every_difference(sample_paths: SamplePaths) -> None:

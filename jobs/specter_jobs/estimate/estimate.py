@@ -21,8 +21,8 @@ from specter_jobs.estimate.sampling import Sample, read_pace, read_sample, sampl
 from specter_jobs.plan.config import NightConfig
 from specter_jobs.plan.identity import NightIdentity
 from specter_jobs.plan.planning import plan_shards
-from specter_jobs.screen.deduplicate import local_copies
-from specter_jobs.screen.reuse import reusable_labels
+from specter_jobs.plan.sections import LabelRules
+from specter_jobs.screen.reuse import local_copies, reusable_labels
 
 DEVICES = (1, 8, 64)
 Z_95 = 1.96
@@ -54,13 +54,13 @@ def estimate_night(
         SpecterBatchError: The bundle or an earlier night cannot be used.
     """
     _check(config, papers_per_second=papers_per_second, seconds=seconds, rows=sample_rows, cost=cost_per_hour)
-    bundle = ModelBundle.open(config.bundle)
+    bundle, rules = ModelBundle.open(config.bundle), config.section(LabelRules)
     device = devices(config.device)[0]
     graph = bundle.graph_for(device.kind, config.graph)
     plan = plan_shards(parquet_inventory(config.dump), columns=config.columns, shard_rows=config.shard_rows)
     if not plan.rows:
         raise PaperSchemaError(f"{config.dump}: {len(plan.files)} parquet files and no row; is the dump complete?")
-    sample = read_sample(sample_shards(plan, rows=sample_rows, seed=seed), config, bundle)
+    sample = read_sample(sample_shards(plan, rows=sample_rows, seed=seed), rules, bundle)
     _check_sample(sample, str(config.dump))
     reused = _reuse(config, bundle, device, sample, whole=sample.rows == plan.rows)
     lengths = np.array([len(ids) for ids in sample.token_ids])
@@ -73,7 +73,7 @@ def estimate_night(
     busy = {"estimate": to_label["estimate"] / rate["estimate"]}
     busy |= {"low": to_label["low"] / rate["high"], "high": to_label["high"] / rate["low"]}
     output, write_seconds = output_of(config, plan, sample, scores, bundle)
-    pace = read_pace(plan, config, bundle)
+    pace = read_pace(plan, rules, bundle)
     fixed = {"survey": pace.survey_start + pace.survey * plan.rows, "prepare": pace.prepare * plan.rows}
     fixed |= {"write": write_seconds}
     if reused:

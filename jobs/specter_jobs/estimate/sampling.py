@@ -16,9 +16,9 @@ from specter_batch.errors import PaperSchemaError, ShardError
 from specter_batch.model.bundle import ModelBundle
 from specter_batch.model.encoding import TokenIds
 from specter_jobs.label.prepare import ShardPreparer
-from specter_jobs.plan.config import NightConfig
+from specter_jobs.plan.sections import LabelRules
 from specter_jobs.plan.shards import Plan, Shard
-from specter_jobs.screen.deduplicate import Survey
+from specter_jobs.screen.deduplicate import Deduplication
 from specter_jobs.screen.screening import REJECT_SCHEMA
 
 # Rows read at one place of the sample: more would spread over fewer places.
@@ -80,14 +80,14 @@ def _windows(plan: Plan, rows: int, rng: np.random.Generator) -> Iterator[Shard]
         yield Shard(file=file, start=inside, rows=min(window, file.rows - inside, after - start))
 
 
-def read_sample(shards: list[Shard], config: NightConfig, bundle: ModelBundle) -> Sample:
-    """Survey, screen and tokenize these rows as the night does."""
+def read_sample(shards: list[Shard], rules: LabelRules, bundle: ModelBundle) -> Sample:
+    """Deduplicate, screen and tokenize these rows as the night does."""
     sample = Sample(rejects=[REJECT_SCHEMA.empty_table()])
     with (
         tempfile.TemporaryDirectory() as scratch,
-        closing(_survey(shards, config, bundle, Path(scratch))) as survey,
+        closing(_deduplication(shards, rules, bundle, Path(scratch))) as deduplication,
     ):
-        _prepare(sample, survey, ShardPreparer(bundle, config))
+        _prepare(sample, deduplication, ShardPreparer(bundle, rules))
     return sample
 
 
@@ -100,56 +100,62 @@ class Pace:
     prepare: float
 
 
-def read_pace(plan: Plan, config: NightConfig, bundle: ModelBundle) -> Pace:
-    """Time the survey and the preparation of some neighbouring rows; best after `read_sample`, when all is loaded.
+def read_pace(plan: Plan, rules: LabelRules, bundle: ModelBundle) -> Pace:
+    """Time the steps of some neighbouring rows before the model; best after `read_sample`, when all is loaded.
 
     Raises:
         PaperSchemaError: There is no file whose first rows can be read.
     """
     for file in sorted(plan.files, key=lambda file: file.rows, reverse=True):
         stretch = Shard(file=file, start=0, rows=min(PACE_ROWS, file.rows))
-        pace = _pace_of(stretch, config, bundle)
+        pace = _pace_of(stretch, rules, bundle)
         if pace is not None:
             return pace
     raise PaperSchemaError("the first rows of no file can be read; write the files again")
 
 
-def _pace_of(stretch: Shard, config: NightConfig, bundle: ModelBundle) -> Pace | None:
+def _pace_of(stretch: Shard, rules: LabelRules, bundle: ModelBundle) -> Pace | None:
     """Time these rows; None if they cannot be read, which takes no time at all."""
     with tempfile.TemporaryDirectory() as empty, tempfile.TemporaryDirectory() as scratch:
         began = time.perf_counter()
-        _survey([], config, bundle, Path(empty)).close()
+        _deduplication([], rules, bundle, Path(empty)).close()
         opened = time.perf_counter()
-        with closing(_survey([stretch], config, bundle, Path(scratch))) as survey:
-            surveyed = time.perf_counter()
+        with closing(_deduplication([stretch], rules, bundle, Path(scratch))) as deduplication:
+            deduplicated = time.perf_counter()
             sample = Sample(rejects=[REJECT_SCHEMA.empty_table()])
-            preparer = ShardPreparer(bundle, config)
+            preparer = ShardPreparer(bundle, rules)
             loaded = time.perf_counter()
-            _prepare(sample, survey, preparer)
+            _prepare(sample, deduplication, preparer)
             prepared = time.perf_counter()
     if not sample.rows:
         return None
     start = opened - began
     return Pace(
         survey_start=start,
-        survey=max(surveyed - opened - start, 0.0) / stretch.rows,
+        survey=max(deduplicated - opened - start, 0.0) / stretch.rows,
         prepare=(prepared - loaded) / stretch.rows,
     )
 
 
-def _survey(shards: list[Shard], config: NightConfig, bundle: ModelBundle, scratch: Path) -> Survey:
-    return Survey(
-        shards, config, template=bundle.text_template, known_labels=[], scratch=scratch, advance=lambda _: None
+def _deduplication(shards: list[Shard], rules: LabelRules, bundle: ModelBundle, scratch: Path) -> Deduplication:
+    return Deduplication(
+        shards,
+        rules,
+        template=bundle.text_template,
+        known_labels=[],
+        scratch=scratch,
+        advance=lambda _: None,
+        kept_bytes=0,  # most papers of a large night are read twice, and both times are counted
     )
 
 
-def _prepare(sample: Sample, survey: Survey, preparer: ShardPreparer) -> None:
-    for surveyed in survey.shards:
+def _prepare(sample: Sample, deduplication: Deduplication, preparer: ShardPreparer) -> None:
+    for surveyed in deduplication.shards:
         if surveyed.error is not None:
             sample.errors.append(surveyed.error)
             continue
         try:
-            screened, texts = preparer.screen(surveyed, survey.decisions(surveyed.number))
+            screened, texts = preparer.screen(surveyed, deduplication.decisions(surveyed.number))
         except ShardError as error:
             sample.errors.append(str(error))
             continue

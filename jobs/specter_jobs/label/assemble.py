@@ -22,7 +22,7 @@ from specter_jobs.output.labelled_shard import LabelledShard
 from specter_jobs.output.title_only import TitleOnlySums
 from specter_jobs.plan.decisions import Mask, SurveyedShard
 from specter_jobs.plan.shards import Shard
-from specter_jobs.screen.deduplicate import Survey
+from specter_jobs.screen.deduplicate import Deduplication
 from specter_jobs.screen.screening import reject_table
 
 NOT_FINITE_DETAIL = "the model gave NaN or infinity"
@@ -33,7 +33,7 @@ class ShardPipeline:
 
     Args:
         scheduler: With its engine.
-        survey: What was decided of each shard.
+        deduplication: Decisions about each shard.
         labels: Of the bundle.
         label_file: Returns the label file of a finished shard by name, None while it is not finished.
         probabilities: Write those of all labels.
@@ -43,13 +43,13 @@ class ShardPipeline:
         self,
         scheduler: Scheduler,
         *,
-        survey: Survey,
+        deduplication: Deduplication,
         labels: LabelSet,
         label_file: Callable[[str], Location | None],
         probabilities: bool,
     ) -> None:
         self._scheduler = scheduler
-        self._survey = survey
+        self._deduplication = deduplication
         self._labels = labels
         self._label_file = label_file
         self._probabilities = probabilities
@@ -59,7 +59,7 @@ class ShardPipeline:
 
         A yielded shard counts as finished when the next one is asked for.
         """
-        tasks = (ShardTask(surveyed=shard, decisions=self._survey.decisions(shard.number)) for shard in shards)
+        tasks = map(self._task, shards)
         unsettled = {shard.shard.name for shard in shards}
         waiting: dict[int, tuple[ShardTask, ShardAnswer]] = {}
         for task, outcome in self._scheduler.outcomes(tasks, n_tasks=len(shards)):
@@ -68,7 +68,7 @@ class ShardPipeline:
                 yield task.surveyed, outcome
                 unsettled.discard(name)
             else:
-                waiting[task.number] = task, outcome
+                waiting[task.number] = replace(task, papers=None), outcome
             # Shards only wait for earlier ones, so one pass in the plan's order settles all that can be.
             for number in sorted(waiting):
                 held, answer = waiting[number]
@@ -79,6 +79,11 @@ class ShardPipeline:
                         yield held.surveyed, settled
                         unsettled.discard(held.surveyed.shard.name)
 
+    def _task(self, shard: SurveyedShard) -> ShardTask:
+        number = shard.number
+        papers = self._deduplication.take_papers(number)
+        return ShardTask(surveyed=shard, decisions=self._deduplication.decisions(number), papers=papers)
+
     def _settled(self, task: ShardTask, answer: ShardAnswer) -> LabelledShard | ShardError | None:
         try:
             return self._labelled(task, answer)
@@ -87,11 +92,11 @@ class ShardPipeline:
             return ShardError(f"{name}: the labels of equal texts in other shards cannot be read: {error}; rerun")
 
     def _labelled(self, task: ShardTask, answer: ShardAnswer) -> LabelledShard | None:
-        """Return a shard's outputs; None when the model has to be asked of more of its papers first."""
+        """Return a shard's outputs; None if the model has to label more of its papers first."""
         screened, labels = answer.screened, self._labels
         answers, unanswered = self._answers(task, answer)
         if unanswered:
-            self._scheduler.again(replace(task, asked_texts=task.asked_texts | unanswered))
+            self._scheduler.again(replace(task, unanswered=task.unanswered | unanswered))
             return None
         kept = answers.is_finite
         reused = np.zeros(len(screened.hashes), dtype=np.bool_)
@@ -150,13 +155,13 @@ class ShardPipeline:
             is_finite=np.ones(len(hashes), np.bool_),
         )
         _fill(answers, screened.known["row"].to_numpy(), screened.known)
-        asked = screened.asked
-        answers.label_id[asked] = answer.predictions.label_id
-        answers.score[asked] = answer.predictions.score
-        answers.probabilities[asked] = answer.predictions.probabilities
-        answers.is_finite[asked] = answer.predictions.is_finite
-        first = {hashes[position]: position for position in reversed(asked)}
-        answered = set(asked)
+        fresh = screened.fresh
+        answers.label_id[fresh] = answer.predictions.label_id
+        answers.score[fresh] = answer.predictions.score
+        answers.probabilities[fresh] = answer.predictions.probabilities
+        answers.is_finite[fresh] = answer.predictions.is_finite
+        first = {hashes[position]: position for position in reversed(fresh)}
+        answered = set(fresh)
         copies = {position: owner for position, owner in screened.copies.items() if position not in answered}
         unanswered: set[str] = set()
         for owner in sorted(set(copies.values())):

@@ -1,4 +1,4 @@
-"""All that can be done of a shard before the model is asked: read, screen, look up what is known, tokenize."""
+"""What is done with a shard before the model runs: it is read, screened and tokenized, and known labels are put in."""
 
 from collections.abc import Collection, Sequence
 
@@ -16,11 +16,10 @@ from specter_batch.papers.language import ENGLISH, MAX_CHARACTERS, UNDECIDED, En
 from specter_batch.papers.parquet import PaperBatch
 from specter_batch.papers.text import missing_values, paper_texts, text_hash
 from specter_jobs.label.screened_shard import ScreenedShard, Truth
-from specter_jobs.plan.config import NightConfig
 from specter_jobs.plan.decisions import Decisions, Mask, SurveyedShard
-from specter_jobs.screen.deduplicate import content_hash
+from specter_jobs.plan.sections import LabelRules
 from specter_jobs.screen.screening import screen_columns
-from specter_jobs.screen.shard_reader import ShardReader
+from specter_jobs.screen.shard_reader import ShardReader, content_hash
 
 # A shard of 5,000 ordinary papers holds 7 MB of text. Giving back the memory of a larger one is worth the time.
 LARGE_BYTES = 16 << 20
@@ -31,39 +30,43 @@ class ShardPreparer:
 
     Args:
         bundle: The opened bundle.
-        config: Of the night.
+        rules: Which papers are labelled.
     """
 
-    def __init__(self, bundle: ModelBundle, config: NightConfig) -> None:
-        self._config = config
+    def __init__(self, bundle: ModelBundle, rules: LabelRules) -> None:
+        self._rules = rules
         self._labels = bundle.labels
         self._template = bundle.text_template
         self._seen_texts = bundle.seen_texts()
         self._encoder = bundle.text_encoder()
-        self._english = EnglishFilter() if config.language == "en" else None
+        self._english = EnglishFilter() if rules.language == "en" else None
         self._reader = ShardReader()
 
     def screen(
-        self, surveyed: SurveyedShard, decisions: Decisions, asked_texts: Collection[str] = ()
+        self,
+        surveyed: SurveyedShard,
+        decisions: Decisions,
+        *,
+        papers: PaperBatch | None = None,
+        unanswered: Collection[str] = (),
     ) -> tuple[ScreenedShard, list[str]]:
-        """Read a shard and reject what cannot be labelled.
+        """Reject the papers of a shard that cannot be labelled, and find those that the model has to label.
 
         Args:
             surveyed: The shard.
-            decisions: Of the survey about it.
-            asked_texts: Hashes of copies that the model is asked of nevertheless.
+            decisions: What the deduplication decided about it.
+            papers: The papers of the shard; they are read from the input when None.
+            unanswered: Hashes of copied texts that the model labels here, because the first copy has no label.
 
         Returns:
-            The screened shard, and the texts of its `asked` papers, or shorter ones with the same token ids.
+            The screened shard, and the texts of its `fresh` papers, or shorter texts with the same token ids.
 
         Raises:
-            ShardError: It cannot be read, or is no longer what the survey saw.
+            ShardError: It cannot be read, or it has changed since the deduplication.
         """
         shard = surveyed.shard
-        papers = self._reader.read(shard)
-        if content_hash(papers) != surveyed.rows_hash:
-            raise ShardError(f"{shard.file.path}: changed while the job ran; leave it alone and rerun")
-        screening = screen_columns(papers, self._config)
+        papers = self._read(surveyed) if papers is None else papers
+        screening = screen_columns(papers, self._rules)
         screening.reject_rows(decisions.duplicates, "duplicate_id")
         undecided = 0
         if self._english is not None:
@@ -82,8 +85,8 @@ class ShardPreparer:
         known = decisions.known.filter(pa.array(screening.usable[decisions.known["row"].to_numpy()]))
         known_at = position[known["row"].to_numpy()]
         copies = {int(position[row]): name for row, name in decisions.copies.items() if screening.usable[row]}
-        spared = {at for at in copies if hashes[at] not in asked_texts}.union(known_at.tolist())
-        asked = [at for at in range(len(texts)) if at not in spared]
+        spared = {at for at in copies if hashes[at] not in unanswered}.union(known_at.tolist())
+        fresh = [at for at in range(len(texts)) if at not in spared]
         screened = ScreenedShard(
             rejects=screening.table(shard, papers),
             rows=rows,
@@ -101,12 +104,18 @@ class ShardPreparer:
             known=known.set_column(known.column_names.index("row"), "row", pa.array(known_at, pa.int64())),
             undecided=undecided,
             copies=copies,
-            asked=asked,
+            fresh=fresh,
         )
         if papers.table.nbytes > LARGE_BYTES:
             del papers
             pa.default_memory_pool().release_unused()  # before the tokenizer needs memory of its own
-        return screened, [texts[at] for at in asked]
+        return screened, [texts[at] for at in fresh]
+
+    def _read(self, surveyed: SurveyedShard) -> PaperBatch:
+        papers = self._reader.read(surveyed.shard)
+        if content_hash(papers) != surveyed.rows_hash:
+            raise ShardError(f"{surveyed.shard.file.path}: changed while the job ran; leave it alone and rerun")
+        return papers
 
     def tokenize(self, texts: Sequence[str]) -> list[TokenIds]:
         """Return the texts' token ids."""
@@ -120,15 +129,15 @@ def _foreign_languages(english: EnglishFilter, papers: PaperBatch, usable: Mask)
     """
     parts = (pc.utf8_slice_codeunits(papers.table[name], 0, MAX_CHARACTERS) for name in ("title", "abstract"))
     titles, abstracts = (part.to_pylist() for part in parts)
-    found: dict[int, str] = {}
+    foreign: dict[int, str] = {}
     undecided = 0
     for row in np.flatnonzero(usable).tolist():
         language = english.language(f"{titles[row]} {abstracts[row] or ''}")
         if language == UNDECIDED:
             undecided += 1
         elif language != ENGLISH:
-            found[row] = language
-    return found, undecided
+            foreign[row] = language
+    return foreign, undecided
 
 
 def _truth(
@@ -140,22 +149,23 @@ def _truth(
     seen_texts: npt.NDArray[np.uint64],
     template: str,
 ) -> Truth:
-    """Look up the papers' true labels `values`, None or blank where there is none.
+    """Look up the papers' true labels.
 
     Args:
-        values: Of all papers.
-        papers: In the canonical schema.
-        rows: The rows of `papers` that the values are of.
-        labels: Of the model.
-        seen_texts: Of the bundle.
-        template: Of the bundle.
+        values: The true label of each paper, None or blank if it has none.
+        papers: The shard in the canonical schema.
+        rows: The row of each paper in `papers`.
+        labels: The labels of the model.
+        seen_texts: Hashes of the training texts, as in the bundle.
+        template: The text template of the bundle.
     """
     names = [normalise_label(value) for value in values]
-    found = [labels.find(name) if name is not None else None for name in names]
-    scored = np.array([label is not None for label in found], dtype=np.bool_)
+    label_ids = [labels.find(name) if name is not None else None for name in names]
+    scored = np.array([label_id is not None for label_id in label_ids], dtype=np.bool_)
+    seen = papers_seen(papers, seen_texts, template=template, rows=rows[scored]) if scored.any() else scored[:0]
     return Truth(
         scored=scored,
-        label_id=np.array([label for label in found if label is not None], dtype=np.int64),
-        seen=papers_seen(papers, seen_texts, template=template, rows=rows[scored]),
+        label_id=np.array([label_id for label_id in label_ids if label_id is not None], dtype=np.int64),
+        seen=seen,
         unknown=np.array([name is not None for name in names], dtype=np.bool_) & ~scored,
     )

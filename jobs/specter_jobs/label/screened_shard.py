@@ -39,7 +39,7 @@ class ScreenedShard:
         known: `row, label_id, score` (and `probabilities`) of papers labelled in an earlier night; `row` is a position.
         undecided: Papers that are kept although too few words do not say whether they are in English.
         copies: Position -> name of the shard in which the same text stands earlier tonight.
-        asked: Positions of the papers that the model is asked of.
+        fresh: Positions of the papers that the model labels.
     """
 
     rejects: pa.Table
@@ -51,4 +51,4 @@ class ScreenedShard:
     undecided: int
     known: pa.Table
     copies: dict[int, str]
-    asked: list[int]
+    fresh: list[int]

@@ -35,6 +35,7 @@ from specter_jobs.output.writer import SUCCESS_FILE
 from specter_jobs.plan.config import NightConfig
 from specter_jobs.plan.identity import NightIdentity
 from specter_jobs.plan.plan_file import MANIFEST_FILE, write_inventory
+from specter_jobs.plan.sections import LabelRules
 from specter_jobs.plan.shards import Plan
 from specter_jobs.plan.workload import Workload, reuse_sentences
 from specter_jobs.report.drift import drift_report
@@ -43,8 +44,8 @@ from specter_jobs.report.html import night_html
 from specter_jobs.report.metrics_file import prepare_metrics_file, write_metrics
 from specter_jobs.report.night_report import night_markdown, night_report, truth_problem
 from specter_jobs.scratch import scratch_folder
-from specter_jobs.screen.deduplicate import Survey
-from specter_jobs.screen.reuse import reusable_labels
+from specter_jobs.screen.deduplicate import Deduplication
+from specter_jobs.screen.reuse import local_copies, reusable_labels
 
 REPORT_MARKDOWN, REPORT_HTML = "report.md", "report.html"
 EXIT_SHARDS_FAILED = 3
@@ -146,19 +147,21 @@ def _labelled(
         write_inventory(out, root, plan, night=night, unreadable=unreadable, ignored=ignored, dump=dump)
         ledger = Ledger(out, binding=night.binding, model=night.model)
         lent = reusable_labels(config.reuse, tonight=night, probabilities=config.probabilities)
-        with _surveyed(plan, config, bundle, lent.files, out, progress, scheduler) as survey:
+        with _deduplicated(plan, config, bundle, lent.files, out, progress, scheduler) as deduplication:
             scheduler.await_worker()
-            workload = survey.workload(lent.unusable)
+            workload = deduplication.workload(lent.unusable)
             if config.reuse:
                 _announce(workload, console)
             pipeline = ShardPipeline(
                 scheduler,
-                survey=survey,
+                deduplication=deduplication,
                 labels=bundle.labels,
                 label_file=ledger.label_file,
                 probabilities=config.probabilities,
             )
-            entries, failed, fresh = label_shards(pipeline, ledger, survey.shards, workload, config, progress, watch)
+            entries, failed, fresh = label_shards(
+                pipeline, ledger, deduplication.shards, workload, config, progress, watch
+            )
     damaged = ledger.damaged(list(entries.values()))
     failed = unreadable | failed | damaged
     ordered = [entries[shard.name] for shard in plan.shards if shard.name in entries and shard.name not in damaged]
@@ -194,7 +197,7 @@ def _write_metrics(file: Path, result: NightResult) -> None:
 
 
 @contextmanager
-def _surveyed(
+def _deduplicated(
     plan: Plan,
     config: NightConfig,
     bundle: ModelBundle,
@@ -202,7 +205,7 @@ def _surveyed(
     out: Location,
     progress: Progress,
     scheduler: Scheduler,
-) -> Iterator[Survey]:
+) -> Iterator[Deduplication]:
     task = progress.add_task("survey", total=plan.rows)
 
     def advance(rows: int) -> None:
@@ -210,19 +213,19 @@ def _surveyed(
         scheduler.check()  # of a bundle that cannot run, not only when all is surveyed
 
     with scratch_folder(out) as scratch:
-        survey = Survey(
+        deduplication = Deduplication(
             plan.shards,
-            config,
+            config.section(LabelRules),
             template=bundle.text_template,
-            known_labels=known,
+            known_labels=local_copies(known, scratch),
             scratch=scratch,
             advance=advance,
         )
         pa.default_memory_pool().release_unused()  # texts of the whole input have passed through it
         try:
-            yield survey
+            yield deduplication
         finally:
-            survey.close()
+            deduplication.close()
 
 
 def _announce(workload: Workload, console: Console) -> None:

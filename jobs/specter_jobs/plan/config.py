@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 from pydantic import ModelWrapValidatorHandler, PrivateAttr, ValidationInfo, field_validator, model_validator
 
@@ -28,6 +28,8 @@ from specter_jobs.plan.sections import (
     Reading,
     ReusedNights,
 )
+
+SectionT = TypeVar("SectionT", bound=Settings)
 
 # The settings in which placeholders are replaced; all of them are paths.
 _PATHS = ("dump", "out", "bundle", "reuse", "previous", "metrics_file")
@@ -104,6 +106,10 @@ class NightConfig(
             return place if isinstance(place, UrlPath) else type(place)(Path(place).absolute())
 
         return self.model_copy(update={name: absolute(getattr(self, name)) for name in ("dump", "out", "bundle")})
+
+    def section(self, kind: type[SectionT]) -> SectionT:
+        """Return the settings of one section alone, for code that needs no others."""
+        return kind.model_construct(**{name: getattr(self, name) for name in kind.model_fields})
 
     def values_of(self, section: type[Settings]) -> dict[str, Any]:
         """Return the settings of a section by name, and those that a class made from it declares."""

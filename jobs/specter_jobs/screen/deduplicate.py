@@ -1,4 +1,4 @@
-"""The survey before the night's work: one pass over the input that decides, row by row, what need not be labelled."""
+"""Which rows need no label of their own: repeated ids, repeated texts, and texts that an earlier night labelled."""
 
 import hashlib
 from bisect import bisect_right
@@ -10,20 +10,17 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from specter_batch.errors import ShardError
 from specter_batch.papers.parquet import PaperBatch
 from specter_batch.papers.text import paper_texts, text_hash
-from specter_batch.storage.location import Location, in_parallel
-from specter_batch.storage.url_path import UrlPath
 from specter_jobs.database import opened_database, register_parquet
-from specter_jobs.plan.config import NightConfig
 from specter_jobs.plan.decisions import Decisions, Mask, SurveyedShard
+from specter_jobs.plan.sections import LabelRules
 from specter_jobs.plan.shards import Shard
 from specter_jobs.plan.workload import UnusableLabels, Workload
 from specter_jobs.screen.screening import screen_columns
-from specter_jobs.screen.shard_reader import ShardReader
+from specter_jobs.screen.shard_reader import ShardReader, content_hash
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +35,10 @@ class StatementSize:
 
 
 STATEMENT_SIZE = StatementSize()
+
+# Papers that stay in memory from the first pass until they are labelled: those of 30,000 short abstracts. The others
+# are read from the input again, which takes less than a hundredth of the time of their labelling.
+KEPT_BYTES = 16 << 20
 
 # A row's place in the night: its shard's number times this, and its row there.
 PLACES = 1 << 32
@@ -95,37 +96,41 @@ class _Decided:
         return zip(table["row"].to_pylist(), table["first"].to_pylist(), strict=True)
 
 
-class Survey:
-    """Reads every shard once, in order, and holds the decisions in duckdb.
+class Deduplication:
+    """Reads every shard once, in order, and holds in duckdb what is decided about its rows.
 
-    - Of rows with the same id the first usable one (it has id, title and abstract) is labelled.
+    - If several rows have the same id, the first usable one (it has id, title and abstract) is labelled.
     - A text that an earlier night labelled with the same model takes its label from there.
-    - A text that stands twice is labelled once.
+    - A text that is in the night several times is labelled once.
 
-    The order is that of the plan, so nothing depends on workers or restarts.
+    Shards are read in the order of the plan, so nothing depends on workers or restarts.
 
     Args:
-        shards: Of the plan, in its order.
-        config: Of the night.
+        shards: The shards of the plan, in its order.
+        rules: Which papers can be labelled, and what is written of them.
         template: How a paper becomes its text.
-        known_labels: Label files of earlier nights by the same model.
-        scratch: Folder for the tables; removed by the caller.
-        advance: Told the rows of each shard that was read.
+        known_labels: Local label files that the same model wrote in earlier nights.
+        scratch: Folder for the tables; the caller removes it.
+        advance: Called with the number of rows of each shard that was read.
         statement: The size of a statement.
+        kept_bytes: Most bytes of papers that stay in memory for `take_papers`.
     """
 
     def __init__(
         self,
         shards: Sequence[Shard],
-        config: NightConfig,
+        rules: LabelRules,
         *,
         template: str,
-        known_labels: Sequence[Location],
+        known_labels: Sequence[Path],
         scratch: Path,
         advance: Callable[[int], None],
         statement: StatementSize = STATEMENT_SIZE,
+        kept_bytes: int = KEPT_BYTES,
     ) -> None:
         self._plan = shards
+        self._kept: dict[int, PaperBatch] = {}
+        self._room = kept_bytes
         self._open = ExitStack()
         self._database = self._open.enter_context(opened_database(scratch))
         self._database.execute(
@@ -133,8 +138,8 @@ class Survey:
         )
         self._neighbours = _neighbours(shards, statement)
         self._fetched: tuple[range, dict[str, _Decided]] = range(0), {}
-        hashes, errors = self._read(config, template, advance)
-        self._decide(local_copies(known_labels, scratch), probabilities=config.probabilities)
+        hashes, errors = self._read(rules, template, advance)
+        self._decide(known_labels, probabilities=rules.probabilities)
         self.shards = [
             SurveyedShard(
                 shard=shard,
@@ -159,6 +164,10 @@ class Survey:
             copies={row: self._plan[first // PLACES].name for row, first in decided["copies"].firsts_of(number)},
         )
 
+    def take_papers(self, number: int) -> PaperBatch | None:
+        """Return the papers of a shard if they are still in memory, and forget them."""
+        return self._kept.pop(number, None)
+
     def workload(self, unusable: Sequence[UnusableLabels]) -> Workload:
         """Count where the labels of the night's papers come from.
 
@@ -170,7 +179,8 @@ class Survey:
         return Workload(reusable=reusable, copies=copies, fresh=fresh, unusable=unusable)
 
     def close(self) -> None:
-        """Close the tables."""
+        """Close the tables, and forget the papers."""
+        self._kept.clear()
         self._open.close()
 
     def _fetch(self, numbers: range) -> dict[str, _Decided]:
@@ -188,7 +198,7 @@ class Survey:
         return f"first in {shard.file.name} row {shard.start + place % PLACES}"
 
     def _read(
-        self, config: NightConfig, template: str, advance: Callable[[int], None]
+        self, rules: LabelRules, template: str, advance: Callable[[int], None]
     ) -> tuple[list[str], dict[int, str]]:
         reader = ShardReader()
         hashes: list[str] = []
@@ -204,12 +214,18 @@ class Survey:
                     hashes.append("")
                 else:
                     hashes.append(content_hash(papers))
-                    usable = screen_columns(papers, config).usable
+                    usable = screen_columns(papers, rules).usable
                     tables.append(_row_table(papers, usable, template, number))
+                    self._keep(number, papers)
                 advance(shard.rows)
             if tables:
                 self._database.from_arrow(pa.concat_tables(tables)).insert_into("rows")
         return hashes, errors
+
+    def _keep(self, number: int, papers: PaperBatch) -> None:
+        if papers.table.nbytes <= self._room:
+            self._room -= papers.table.nbytes
+            self._kept[number] = papers
 
     def _decide(self, known_labels: Sequence[Path], *, probabilities: bool) -> None:
         if known_labels:
@@ -241,22 +257,6 @@ def _neighbours(shards: Sequence[Shard], statement: StatementSize) -> list[range
     return [range(start, stop) for start, stop in pairwise([*starts, len(shards)]) if start < stop]
 
 
-def local_copies(files: Sequence[Location], scratch: Path) -> list[Path]:
-    """Fetch those that are in a store: duckdb reads them more than once, and out of core."""
-    folder = scratch / "earlier"
-    folder.mkdir(exist_ok=True)
-
-    def local(numbered: tuple[int, Location]) -> Path:
-        number, file = numbered
-        if not isinstance(file, UrlPath):
-            return file
-        copy = folder / f"{number:08d}.parquet"
-        file.fetch(copy)
-        return copy
-
-    return list(in_parallel(local, enumerate(files)))
-
-
 def _row_table(papers: PaperBatch, usable: Mask, template: str, shard: int) -> pa.Table:
     rows = np.flatnonzero(usable)
     ids = papers.table["paper_id"].take(pa.array(rows)).to_pylist()
@@ -270,26 +270,3 @@ def _row_table(papers: PaperBatch, usable: Mask, template: str, shard: int) -> p
             "place": pa.array(shard * PLACES + rows, pa.int64()),
         }
     )
-
-
-def content_hash(papers: PaperBatch) -> str:
-    """Hash the canonical rows: the same for the same papers, whatever the file's compression or column types."""
-    digest = hashlib.blake2b(digest_size=16)
-    for column in papers.table.columns:
-        lengths = pc.fill_null(pc.utf8_length(column), -1).to_numpy()
-        digest.update(lengths.astype("<i8").tobytes())
-        for chunk in column.chunks:
-            digest.update(_joined(chunk))
-    digest.update(papers.invalid_unicode.tobytes())
-    return digest.hexdigest()
-
-
-def _joined(texts: pa.StringArray) -> memoryview:
-    """Return the bytes of all values, one after another; nothing is copied unless a null hides bytes."""
-    _, offsets, data = texts.buffers()
-    if data is None or not len(texts):
-        return memoryview(b"")
-    ends = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1]
-    if texts.null_count and np.diff(ends)[texts.is_null().to_numpy(zero_copy_only=False)].any():
-        return _joined(pc.fill_null(texts, ""))
-    return memoryview(data)[ends[0] : ends[-1]]

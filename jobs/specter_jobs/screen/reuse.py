@@ -1,14 +1,16 @@
-"""Labels of earlier nights that may stand for tonight's, and why others may not."""
+"""Labels of earlier nights that tonight can take, and why others cannot be taken."""
 
 import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from specter_batch.errors import ConfigError
 from specter_batch.papers.parquet import open_parquet
 from specter_batch.storage.location import Location, in_parallel, names_in
 from specter_batch.storage.output_marker import output_command
+from specter_batch.storage.url_path import UrlPath
 from specter_jobs.logs import log
 from specter_jobs.output.ledger import LEDGER_FILE, has_ledger, read_entries
 from specter_jobs.output.ledger_entry import LedgerEntry
@@ -119,3 +121,19 @@ def _intact(night: Location, entries: Sequence[LedgerEntry]) -> list[LedgerEntry
 def _columns(path: Location) -> list[str]:
     with open_parquet(path) as parquet:
         return list(parquet.schema_arrow.names)
+
+
+def local_copies(files: Sequence[Location], scratch: Path) -> list[Path]:
+    """Return label files as local files; those in a store are fetched, because duckdb reads them more than once."""
+    folder = scratch / "earlier"
+    folder.mkdir(exist_ok=True)
+
+    def local(numbered: tuple[int, Location]) -> Path:
+        number, file = numbered
+        if not isinstance(file, UrlPath):
+            return file
+        copy = folder / f"{number:08d}.parquet"
+        file.fetch(copy)
+        return copy
+
+    return list(in_parallel(local, enumerate(files)))

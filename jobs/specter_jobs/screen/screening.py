@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 
 from specter_batch.papers.parquet import PaperBatch
 from specter_batch.papers.text import missing_ids, missing_values
-from specter_jobs.plan.config import NightConfig
 from specter_jobs.plan.decisions import Mask
+from specter_jobs.plan.sections import LabelRules
 from specter_jobs.plan.shards import Shard
 
 Reason = Literal[
@@ -94,17 +94,17 @@ def reject_table(
     return pa.table(columns, schema=REJECT_SCHEMA)
 
 
-def screen_columns(papers: PaperBatch, config: NightConfig) -> Screening:
+def screen_columns(papers: PaperBatch, rules: LabelRules) -> Screening:
     """Reject the rows whose id, title or abstract is not there, not text, or too little of it."""
     screening = Screening(usable=np.ones(len(papers), dtype=np.bool_))
     screening.reject(papers.invalid_unicode, "invalid_unicode")
     screening.reject_rows(_missing(papers.table["paper_id"], missing_ids), "null_id")
     screening.reject_rows(_missing(papers.table["title"], missing_values), "missing_title")
-    if config.missing_abstract == "reject":
+    if rules.missing_abstract == "reject":
         screening.reject_rows(_missing(papers.table["abstract"], missing_values), "missing_abstract")
-    if config.min_characters:
+    if rules.min_characters:
         characters = _characters(papers.table["title"]) + _characters(papers.table["abstract"])
-        short = np.flatnonzero(characters < config.min_characters).tolist()
+        short = np.flatnonzero(characters < rules.min_characters).tolist()
         screening.reject_rows({row: f"{characters[row]} characters" for row in short}, "too_short")
     return screening
 
@@ -113,8 +113,8 @@ def _missing(column: pa.ChunkedArray, rule: Callable[[pa.ChunkedArray], Mask]) -
     """Return the rows without a value, and what is there instead: null, empty or white space."""
     rows = np.flatnonzero(rule(column))
     values = column.take(pa.array(rows)).to_pylist()
-    told = ("null" if value is None else "white space" if value else "empty" for value in values)
-    return dict(zip(rows.tolist(), told, strict=True))
+    descriptions = ("null" if value is None else "white space" if value else "empty" for value in values)
+    return dict(zip(rows.tolist(), descriptions, strict=True))
 
 
 def _characters(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:

@@ -1,9 +1,11 @@
-"""Reads shards of papers, in order and without decoding a row group twice."""
+"""Reads shards of papers, in order and without decoding a row group twice, and hashes their rows."""
 
+import hashlib
 from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from specter_batch.errors import PaperSchemaError, ShardError, StorageError
 from specter_batch.papers.columns import PAPER_SCHEMA
@@ -81,3 +83,26 @@ class ShardReader:
         if not tables:
             return PaperBatch(table=PAPER_SCHEMA.empty_table(), invalid_unicode=np.zeros(0, dtype=np.bool_))
         return PaperBatch(table=pa.concat_tables(tables), invalid_unicode=np.concatenate(invalid))
+
+
+def content_hash(papers: PaperBatch) -> str:
+    """Hash the canonical rows: the same for the same papers, whatever the file's compression or column types."""
+    digest = hashlib.blake2b(digest_size=16)
+    for column in papers.table.columns:
+        lengths = pc.fill_null(pc.utf8_length(column), -1).to_numpy()
+        digest.update(lengths.astype("<i8").tobytes())
+        for chunk in column.chunks:
+            digest.update(_joined(chunk))
+    digest.update(papers.invalid_unicode.tobytes())
+    return digest.hexdigest()
+
+
+def _joined(texts: pa.StringArray) -> memoryview:
+    """Return the bytes of all values, one after another; nothing is copied unless a null hides bytes."""
+    _, offsets, data = texts.buffers()
+    if data is None or not len(texts):
+        return memoryview(b"")
+    ends = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1]
+    if texts.null_count and np.diff(ends)[texts.is_null().to_numpy(zero_copy_only=False)].any():
+        return _joined(pc.fill_null(texts, ""))
+    return memoryview(data)[ends[0] : ends[-1]]

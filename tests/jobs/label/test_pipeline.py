@@ -77,11 +77,11 @@ def test_a_stage_that_fails_costs_its_shard_alone(
     done = getattr(ShardPreparer, stage)
     seen: list[int] = []
 
-    def fail_once(self: ShardPreparer, *given: Any) -> Any:
+    def fail_once(self: ShardPreparer, *given: Any, **more: Any) -> Any:
         seen.append(1)
         if len(seen) == failing + 1:
             raise (ShardError if failing else RuntimeError)("the disk is on fire")
-        return done(self, *given)
+        return done(self, *given, **more)
 
     with monkeypatch.context() as patch:
         patch.setattr(ShardPreparer, stage, fail_once)
@@ -98,7 +98,7 @@ def test_too_many_failures_end_the_night_without_waiting_for_what_is_ahead(
 ) -> None:
     screened: list[int] = []
 
-    def fail(self: ShardPreparer, surveyed: SurveyedShard, *_: Any) -> Any:
+    def fail(self: ShardPreparer, surveyed: SurveyedShard, *_: Any, **__: Any) -> Any:
         screened.append(surveyed.number)
         raise ShardError("the disk is on fire")
 

@@ -134,10 +134,10 @@ def test_a_copy_whose_first_was_in_a_failed_shard_is_asked_of_the_model(
     asked.clear()
     screen = ShardPreparer.screen
 
-    def fail_first(self: ShardPreparer, surveyed: SurveyedShard, *given: Any) -> Any:
+    def fail_first(self: ShardPreparer, surveyed: SurveyedShard, *given: Any, **more: Any) -> Any:
         if surveyed.number == 0:
             raise ShardError("the disk is on fire")
-        return screen(self, surveyed, *given)
+        return screen(self, surveyed, *given, **more)
 
     with monkeypatch.context() as patch:
         patch.setattr(ShardPreparer, "screen", fail_first)

@@ -8,6 +8,7 @@ from specter_batch.errors import ShardError, SpecterBatchError
 from specter_batch.model.bundle import ModelBundle
 from specter_batch.model.device import Device
 from specter_batch.model.predictions import Predictions
+from specter_batch.papers.parquet import PaperBatch
 from specter_jobs.label.screened_shard import ScreenedShard
 from specter_jobs.plan.config import NightConfig
 from specter_jobs.plan.decisions import Decisions, SurveyedShard
@@ -34,13 +35,15 @@ class ShardTask:
     """One shard to label.
 
     Attributes:
-        asked_texts: Hashes of texts that the model is asked of although an earlier shard holds them, because that
-            shard has no label for them.
+        papers: The papers of the shard, if they are in memory; else the worker reads them.
+        unanswered: Hashes of texts that the model labels here although an earlier shard has them, because that shard
+            has no label for them.
     """
 
     surveyed: SurveyedShard
     decisions: Decisions
-    asked_texts: frozenset[str] = frozenset()
+    papers: PaperBatch | None = None
+    unanswered: frozenset[str] = frozenset()
 
     @property
     def number(self) -> int:
@@ -53,7 +56,7 @@ class ShardAnswer:
     """What a worker found out about a shard.
 
     Attributes:
-        predictions: Of `screened.asked`, in its order.
+        predictions: Those of `screened.fresh`, in its order.
         seconds: From the moment the worker was free for the shard.
         model_seconds: Of these, those in which the model was at work.
         max_batch_tokens: The worker's budget on CUDA, less than at the start where memory was short; None on a CPU.

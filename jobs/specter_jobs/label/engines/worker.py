@@ -14,6 +14,7 @@ from specter_batch.model.predictions import OnnxClassifier
 from specter_jobs.label.engines.messages import ShardAnswer, ShardTask, WorkerJob
 from specter_jobs.label.prepare import ShardPreparer
 from specter_jobs.label.screened_shard import ScreenedShard
+from specter_jobs.plan.sections import LabelRules
 
 # Most shards that a worker is given at once: one is screened, one tokenized, while the model works on a third. Python's
 # own code in the first leaves a core to the tokenizer in the second. More would only hold more papers in memory.
@@ -31,7 +32,7 @@ class ShardWorker:
     def __init__(self, job: WorkerJob) -> None:
         bundle = _opened_bundle(job)
         try:
-            self._preparer = ShardPreparer(bundle, job.config)
+            self._preparer = ShardPreparer(bundle, job.config.section(LabelRules))
             self._classifier = OnnxClassifier(
                 bundle, device=job.device, precision=job.config.graph, threads=job.threads
             )
@@ -45,7 +46,9 @@ class ShardWorker:
     def submit(self, task: ShardTask) -> "Future[ShardAnswer | ShardError]":
         """Begin on a shard; its trouble, whatever it is, is the future's result and costs no other shard."""
         given = time.monotonic()
-        screened = self._screening.submit(self._preparer.screen, task.surveyed, task.decisions, task.asked_texts)
+        screened = self._screening.submit(
+            self._preparer.screen, task.surveyed, task.decisions, papers=task.papers, unanswered=task.unanswered
+        )
         tokenized = self._tokenizing.submit(self._tokenize, screened)
         return self._labelling.submit(self._label, task, tokenized, given)
 
@@ -69,7 +72,7 @@ class ShardWorker:
         began = max(self._free_since, given)
         try:
             screened, token_ids = coming.result()
-            asked = time.monotonic()
+            model_began = time.monotonic()
             predictions = self._classifier.predict(token_ids)
         except ShardError as error:
             return error
@@ -81,7 +84,7 @@ class ShardWorker:
             screened=screened,
             predictions=predictions,
             seconds=self._free_since - began,
-            model_seconds=self._free_since - asked,
+            model_seconds=self._free_since - model_began,
             max_batch_tokens=self._classifier.max_batch_tokens,
         )
 
