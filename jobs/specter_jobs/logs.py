@@ -70,9 +70,9 @@ class _TerminalHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         fields = getattr(record, "fields", {})
-        told = "; ".join(f"{name} {value}" for name, value in fields.items())
+        listed = "; ".join(f"{name} {value}" for name, value in fields.items())
         line = Text(terminal_text(record.getMessage()), style="yellow")
-        line.append(terminal_text(f": {told}" if told else ""), style="default")
+        line.append(terminal_text(f": {listed}" if listed else ""), style="default")
         self._console.print(line, highlight=False)
 
 

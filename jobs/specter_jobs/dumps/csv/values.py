@@ -130,8 +130,8 @@ class CsvRules:
 
 
 def _matched(pattern: re.Pattern[str], line: str, position: int) -> str:
-    found = pattern.match(line, position)
-    return found[0] if found else ""
+    match = pattern.match(line, position)
+    return match[0] if match else ""
 
 
 def _after_blanks(line: str, position: int) -> int:

@@ -48,10 +48,10 @@ def encoding_of(head: bytes) -> str | None:
     XML is None whatever it begins with: it names its encoding itself, and its parser reads it.
     """
     marked = next((name for mark, name in _MARKS.items() if head.startswith(mark)), None)
-    found = marked or _without_mark(head[:_SAMPLE_BYTES])
-    if found is None or head[: len(head) // 4 * 4].decode(found, "ignore").lstrip().startswith("<"):
+    encoding = marked or _without_mark(head[:_SAMPLE_BYTES])
+    if encoding is None or head[: len(head) // 4 * 4].decode(encoding, "ignore").lstrip().startswith("<"):
         return None
-    return found
+    return encoding
 
 
 def _without_mark(sample: bytes) -> str | None:

@@ -114,8 +114,8 @@ def as_year(value: Any) -> int | None:
         return value.year
     if isinstance(value, str):
         value = value.strip()
-        found = _DATE.fullmatch(value) or _WHOLE_FLOAT.fullmatch(value)
-        value = found[1] if found else value
+        match = _DATE.fullmatch(value) or _WHOLE_FLOAT.fullmatch(value)
+        value = match[1] if match else value
         value = int(value) if value.isascii() and value.isdecimal() and len(value) <= 4 else None
     elif isinstance(value, float) and value.is_integer():
         value = int(value)

@@ -105,9 +105,9 @@ def _year(record: dict[str, Any], paper_id: str | None) -> int | None:
     versions = record.get("versions")
     first = versions[0] if isinstance(versions, list) and versions else None
     created = first.get("created") if isinstance(first, dict) else None
-    found = _YEAR.search(created) if isinstance(created, str) else None
-    if found:
-        return int(found[0])
+    year = _YEAR.search(created) if isinstance(created, str) else None
+    if year:
+        return int(year[0])
     dated = _ID_DATE.match(paper_id or "")  # 0704.0001 and hep-th/9901001 begin with year and month
     if dated is None:
         return None

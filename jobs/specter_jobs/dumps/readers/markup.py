@@ -65,8 +65,8 @@ def fragment_text(fragment: str, *, heading: bool = False) -> str | None:
         if not has_tags(marked):
             break
         marked = _marked_text(tree_of(_unmarked(marked)))
-    if heading and (found := _HEADING.match(marked)):
-        marked = marked[found.end() :]
+    if heading and (heading_match := _HEADING.match(marked)):
+        marked = marked[heading_match.end() :]
     return plain_text(_plain(marked, glued=True))
 
 
@@ -151,7 +151,9 @@ def _tex(node: etree._Element) -> str:
 
 def _plain(marked: str, *, glued: bool) -> str:
     if _TITLE_END in marked:
-        marked = _TITLE.sub(lambda found: found[1] + (" " if found[1] in ".:;?!" else ": "), marked)
+        marked = _TITLE.sub(
+            lambda section_title: section_title[1] + (" " if section_title[1] in ".:;?!" else ": "), marked
+        )
     marked = _GLUED_HEADING.sub(" ", marked)
     if glued:
         for pattern in (_GLUED_NAME, _GLUED_FORMULA, _GLUED_FORMULA_END):

@@ -111,13 +111,13 @@ def resolved(text: str) -> str:
     return _ENTITY.sub(_character, text) if "&" in text else text
 
 
-def _character(found: re.Match[str]) -> str:
-    return html5.get(found[1] + ";", found[0]) if found[1] else html.unescape(found[0])
+def _character(match: re.Match[str]) -> str:
+    return html5.get(match[1] + ";", match[0]) if match[1] else html.unescape(match[0])
 
 
 def usable(text: str) -> str:
     """Return a text without the control characters that neither XML nor a reader has a use for."""
-    return _UNUSABLE.sub(lambda found: " " if found[0].isspace() else "", text)
+    return _UNUSABLE.sub(lambda match: " " if match[0].isspace() else "", text)
 
 
 def _fences(tag: str) -> dict[str, str]:
@@ -126,19 +126,19 @@ def _fences(tag: str) -> dict[str, str]:
 
 def _tags(text: str) -> list[_Tag]:
     """Return what is mark-up of a text, in order."""
-    found = [_tag(match) for match in _TAG.finditer(text)]
-    paired = _paired(found)
-    return [tag for number, tag in enumerate(found) if number in paired or _stands_alone(text, tag)]
+    tags = [_tag(match) for match in _TAG.finditer(text)]
+    paired = _paired(tags)
+    return [tag for number, tag in enumerate(tags) if number in paired or _stands_alone(text, tag)]
 
 
-def _tag(found: re.Match[str]) -> _Tag:
-    whole = found["name"] or found["end"] or ""
+def _tag(match: re.Match[str]) -> _Tag:
+    whole = match["name"] or match["end"] or ""
     prefix, _, name = whole.lower().rpartition(":")
     if not whole:
-        return _Tag("", found.start(), found.end(), "declaration", known=True)
-    kind = "end" if found["end"] else "empty" if found["empty"] or name in _VOID else "start"
-    known = bool(prefix) or name in _KNOWN or bool(found["attributes"]) or bool(found["empty"])
-    return _Tag(name, found.start(), found.end(), kind, known)
+        return _Tag("", match.start(), match.end(), "declaration", known=True)
+    kind = "end" if match["end"] else "empty" if match["empty"] or name in _VOID else "start"
+    known = bool(prefix) or name in _KNOWN or bool(match["attributes"]) or bool(match["empty"])
+    return _Tag(name, match.start(), match.end(), kind, known)
 
 
 def _paired(tags: list[_Tag]) -> set[int]:

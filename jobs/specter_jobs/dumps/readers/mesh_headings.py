@@ -163,10 +163,10 @@ _CLASSES: dict[str, frozenset[str]] = {
 
 def classes_of(descriptor: str) -> frozenset[str]:
     """Return the classes that a descriptor points to: none, one, or the two that it stands between."""
-    found = _CLASSES.get(descriptor)
-    if found is None:
+    classes = _CLASSES.get(descriptor)
+    if classes is None:
         return frozenset(("Neoplasms (cancer)",)) if _CANCER.fullmatch(descriptor) else frozenset()
-    return found
+    return classes
 
 
 def mesh_class(headings: Iterable[MeshHeading]) -> str | None:
@@ -180,10 +180,10 @@ def mesh_class(headings: Iterable[MeshHeading]) -> str | None:
     """
     headings = list(headings)
     pointing = [(heading, classes_of(heading.descriptor)) for heading in headings]
-    found = frozenset[str]().union(*(classes for _, classes in pointing))
-    if len(found) != 1:
+    labels = frozenset[str]().union(*(classes for _, classes in pointing))
+    if len(labels) != 1:
         return None
     if any(heading.major for heading in headings) and not any(h.major for h, classes in pointing if classes):
         return None
-    (label,) = found
+    (label,) = labels
     return MESH.names[MESH.id_of(label)]

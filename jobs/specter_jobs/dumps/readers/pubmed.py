@@ -43,8 +43,8 @@ class PubmedReader:
 
     def file_order(self, name: str) -> tuple[int, int] | None:
         """Return year and number of a file, by which PubMed's files replace and delete what came before; or None."""
-        found = _FILE_NUMBER.search(name.rpartition("/")[2])
-        return None if found is None else (_year_of(int(found[1])), int(found[2]))
+        number = _FILE_NUMBER.search(name.rpartition("/")[2])
+        return None if number is None else (_year_of(int(number[1])), int(number[2]))
 
     def read(self, stream: BinaryIO, options: ReadOptions) -> Iterator[PaperRecord | MalformedRecord]:
         """Yield the citations and deletions in file order.
@@ -194,8 +194,8 @@ def _year(article: etree._Element, record: etree._Element | None) -> int | None:
     dates += record.iterfind(_HISTORY) if record is not None else ()
     for date in dates:
         for text in (date.findtext("Year"), date.findtext("MedlineDate")):
-            if found := _YEAR.search(text or ""):
-                return int(found[0])
+            if year := _YEAR.search(text or ""):
+                return int(year[0])
     return None
 
 

@@ -85,19 +85,19 @@ class JsonlReader:
             raise WrongFormatError(f"no record has a field {' or '.join(sorted(unseen))}; name the right one")
 
     def _paper(self, position: int, record: dict[str, Any]) -> PaperRecord:
-        found = {name: next((key for key in keys if key in record), "") for name, keys in self._names.items()}
+        key_of = {name: next((key for key in keys if key in record), "") for name, keys in self._names.items()}
         for name in ("paper_id", "title"):
-            if not found[name]:
+            if not key_of[name]:
                 option = f"--{name.replace('_', '-')}-column"
                 require_keys(record, (" or ".join(self._names[name]),), hint=f"; name it with {option}")
-        label, label_unusable = optional_label(record.get(found["label"]) if found["label"] else None)
+        label, label_unusable = optional_label(record.get(key_of["label"]) if key_of["label"] else None)
         return PaperRecord(
-            paper_id=as_id(record[found["paper_id"]], "paper_id"),
-            title=as_text(record[found["title"]], "title"),
-            abstract=as_text(record.get(found["abstract"]), "abstract"),
+            paper_id=as_id(record[key_of["paper_id"]], "paper_id"),
+            title=as_text(record[key_of["title"]], "title"),
+            abstract=as_text(record.get(key_of["abstract"]), "abstract"),
             label=label,
             label_unusable=label_unusable,
-            year=as_year(record.get(found["year"])),
+            year=as_year(record.get(key_of["year"])),
             position=position,
         )
 
@@ -131,7 +131,7 @@ class CsvReader:
         header = read_header(lines, self._layout, self._resolve)
         if header is None:
             return
-        columns = {name: header.names.index(found) for name, found in header.columns.items()}
+        columns = {name: header.names.index(column) for name, column in header.columns.items()}
         rows = CsvRows(
             lines,
             header.rules,
@@ -152,8 +152,8 @@ class CsvReader:
         wanted = self._columns.candidates()["year"]
         year = next((name for name in wanted if name in names), None)
         if year is None and self._columns.year:
-            found = ", ".join(names)
-            raise PaperSchemaError(f"header: no column {self._columns.year}, got {found}; name the right one")
+            available = ", ".join(names)
+            raise PaperSchemaError(f"header: no column {self._columns.year}, got {available}; name the right one")
         return columns | ({"year": year} if year else {})
 
 
