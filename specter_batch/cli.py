@@ -156,7 +156,10 @@ def _wrong_usage(error: Any) -> NoReturn:
 
         meant = option_meant(error.ctx.command, typed)
         message = f"no such option {typed}" + (f"; did you mean {meant}?" if meant else "")
-    if message:  # without arguments the help was printed instead
+    # Without arguments the message is the help page. Typer has its own copy of click, whose type has no public name.
+    if type(error).__name__ == "NoArgsIsHelpError":
+        show(*message.splitlines())
+    else:
         path = error.ctx.command_path if error.ctx else PROGRAM
         sentence = f"{message} See" if message.endswith("?") else f"{message.rstrip('.')}; see"
         show_error(f"{sentence} {path} --help")

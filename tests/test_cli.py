@@ -104,6 +104,11 @@ def test_an_error_of_a_command_is_one_line_and_exit_code_1(tmp_path: Path) -> No
     assert str(tmp_path) in done.stderr
 
 
+def test_without_arguments_the_help_page_is_printed(help_page: subprocess.CompletedProcess[str]) -> None:
+    done = specter_batch()
+    assert (done.returncode, done.stdout.split(), done.stderr) == (cli.EXIT_WRONG_USAGE, help_page.stdout.split(), "")
+
+
 # How main() turns failures into exit codes, on a command of our own
 
 
