@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from specter_batch.model.device import usable_cpus
+from specter_batch.cpus import usable_cpus
 from specter_batch.model.encoding import TextEncoder, TokenIds
 from specter_batch.model.predictions import OnnxClassifier
 from specter_batch.model.session import Logits

@@ -8,7 +8,7 @@ from typing import Any
 
 from processes import nvidia_smi
 
-from specter_batch.model.device import usable_cpus
+from specter_batch.cpus import usable_cpus
 
 PACKAGES = (
     *("specter-batch", "torch", "transformers", "optimum-onnx", "onnxruntime-gpu", "onnxruntime", "openvino", "nncf"),

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from contenders import Ask, Setting, contenders
 
+from specter_batch.cpus import usable_cpus
 from specter_batch.metrics.f1 import Ints
 from specter_batch.model.bundle import ModelBundle
-from specter_batch.model.device import usable_cpus
 from specter_batch.storage.files import write_json
 from specter_batch.training.run.folder import TrainingRun
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from specter_batch.model.device import Device, usable_cpus
+from specter_batch.cpus import usable_cpus
+from specter_batch.model.device import Device
 from specter_batch.model.encoding import EncodedBatch, TokenIds, longest_first, pad_batch, plan_batches
 from specter_batch.model.predictions import CUDA_MAX_TOKENS
 from specter_batch.model.session import Graph, Logits

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from specter_batch.model.device import usable_cpus
+from specter_batch.cpus import usable_cpus
 
 # The unit of `ru_maxrss`, in bytes.
 MAXRSS_BYTES = 1 if sys.platform == "darwin" else 1024

@@ -14,9 +14,14 @@ byte of a file name that is not UTF-8.
 
 import re
 import unicodedata
+from collections.abc import Mapping
 
 from specter_batch.storage.redaction import without_credentials
 
+# How many entries a message names; reports list all.
+SHOWN_ENTRIES = 3
+# Why an entry of an input is ignored that surprises nobody.
+HIDDEN = "no data, because its name begins with _ or ."
 # Joiners are invisible, but Persian, Hindi and emoji are spelled with them.
 _JOINERS = "\u200c\u200d"
 _SHORT_ESCAPES = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
@@ -64,6 +69,30 @@ def markdown_text(value: object) -> str:
         return text
     before, _, after = text.partition(stripped) if stripped else (text, "", "")
     return f"{'&#32;' * len(before)}{stripped}{'&#32;' * len(after)}"
+
+
+def shown_entries(entries: Mapping[str, str]) -> str:
+    """Return the first few entries of a mapping of names to reasons, for a message."""
+    shown = [f"{name}: {why}" for name, why in list(entries.items())[:SHOWN_ENTRIES]]
+    more = len(entries) - len(shown)
+    return "; ".join(shown) + (f"; and {more} more" if more else "")
+
+
+def ignored_line(ignored: Mapping[str, str], *, entries: int | None = None) -> str:
+    """Return a line that names the first ignored entries that may surprise a user.
+
+    Names that begin with `_` or `.` surprise nobody; where there is nothing else, the line is empty.
+
+    Args:
+        ignored: Name -> reason.
+        entries: How many there are in all, if `ignored` holds only some.
+    """
+    surprising = {name: reason for name, reason in ignored.items() if reason != HIDDEN}
+    if not surprising:
+        return ""
+    left = (len(ignored) if entries is None else entries) - SHOWN_ENTRIES
+    shown = [f"{name} ({reason})" for name, reason in list(surprising.items())[:SHOWN_ENTRIES]]
+    return ", ".join(shown) + (f" and {left:,} more" if left > 0 else "")
 
 
 def _escaped(char: str) -> str:

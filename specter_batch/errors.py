@@ -5,6 +5,7 @@
     │   ├── UsageError       the command line itself is wrong; exit code 2
     │   └── BusyError        another job holds the output folder, or did until it was killed; exit code 75
     ├── PaperSchemaError     an input of papers cannot be read as papers
+    │   └── WrongFormatError the whole file is not of the format, or has not the columns, that it was said to have
     ├── LabelError           a label is not in the label set, or the set itself is wrong
     ├── LeakError            papers of a test were in the model's training data
     ├── BundleError          a model bundle or run folder is missing, incomplete or of another format
@@ -51,6 +52,10 @@ class BusyError(ConfigError):
 
 class PaperSchemaError(SpecterBatchError):
     """An input of papers cannot be read as papers."""
+
+
+class WrongFormatError(PaperSchemaError):
+    """A whole file is not of the format, or not of the columns, that it was said to be."""
 
 
 class LabelError(SpecterBatchError):

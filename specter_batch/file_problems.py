@@ -1,9 +1,15 @@
 """Plain sentences about files whose content does not fit the model that reads them."""
 
+from typing import TypeVar
+
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from specter_batch.errors import SpecterBatchError
 from specter_batch.setting_problems import known_path, problem_of
+from specter_batch.storage.location import Location
+
+Model = TypeVar("Model", bound=BaseModel)
 
 
 def file_problem(error: ValidationError, kind: type[BaseModel]) -> str:
@@ -29,3 +35,23 @@ def value_problem(first: ErrorDetails, kind: type[BaseModel]) -> str:
     if first["type"].startswith(("model", "dict")):
         problem = problem.replace("expected a section", "expected an object in braces")
     return f"{where}: {problem}" if where else problem
+
+
+def read_json_model(path: Location, kind: type[Model], *, what: str, error: type[SpecterBatchError]) -> Model:
+    """Read a JSON file and check it against a model.
+
+    Args:
+        path: The file.
+        kind: The model that the content must fit.
+        what: The sentence's end after the file's name when the content does not fit: what the file should be, and what
+            to do, as "is not the report of a night; give the OUT folder of one as --previous".
+        error: The error to raise then.
+
+    Raises:
+        SpecterBatchError: An `error`: the content is not JSON, or does not fit the model.
+        FileNotFoundError: There is no such file.
+    """
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except ValidationError as problem:
+        raise error(f"{path}: {what} ({file_problem(problem, kind)})") from problem

@@ -13,7 +13,7 @@ import specter_export
 import specter_jobs
 from specter_batch.file_problems import file_problem, value_problem
 from specter_batch.model.manifest import BundleManifest
-from specter_jobs.output.progress import Progress
+from specter_jobs.output.progress_file import Progress
 
 # Words of pydantic's own messages.
 FOREIGN = (

@@ -11,7 +11,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from specter_batch.metrics.f1 import N_SCORE_BINS
-from specter_batch.model.bundle import file_sha256
 from specter_batch.model.manifest import (
     FORMAT_VERSION,
     MANIFEST_FILE,
@@ -24,7 +23,7 @@ from specter_batch.model.manifest import (
     GraphParity,
 )
 from specter_batch.papers.text import TEXT_TEMPLATE
-from specter_batch.storage.files import write_json
+from specter_batch.storage.files import file_sha256, write_json
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 LETTERS = "abcdefghijklmnopqrstuvwxyz"

@@ -15,7 +15,7 @@ from transformers import BertConfig
 
 from specter_batch import __version__
 from specter_batch.errors import ConfigError, ParityError
-from specter_batch.model.bundle import ModelBundle, file_sha256
+from specter_batch.model.bundle import ModelBundle
 from specter_batch.model.card import ModelCard
 from specter_batch.model.device import Device, cuda_problem
 from specter_batch.model.encoding import TokenIds
@@ -33,7 +33,7 @@ from specter_batch.model.manifest import (
 )
 from specter_batch.model.session import Graph, logits_alone
 from specter_batch.papers.text import paper_texts
-from specter_batch.storage.files import write_json
+from specter_batch.storage.files import file_sha256, write_json
 from specter_batch.storage.folder_swap import replace_folder, restore_folder
 from specter_batch.storage.output_marker import MARKER_FILE, mark_output
 from specter_batch.training.papers.labelled import read_labelled

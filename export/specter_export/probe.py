@@ -10,7 +10,8 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from specter_batch.model.device import Device, usable_cpus
+from specter_batch.cpus import usable_cpus
+from specter_batch.model.device import Device
 from specter_batch.model.encoding import TokenIds
 from specter_batch.model.session import Graph, logits_alone
 from specter_export.graph_file import save_graph

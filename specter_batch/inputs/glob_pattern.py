@@ -4,8 +4,6 @@ import re
 from collections.abc import Sequence
 from fnmatch import translate
 
-WILDCARD = re.compile(r"[*?\[]")
-
 
 class GlobPattern:
     """A glob below a folder; `**` stands for any number of folders, and for every file below at the end.

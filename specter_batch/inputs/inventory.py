@@ -1,23 +1,20 @@
 """The inventory of an input: each file found is read, ignored for a stated reason, or failed; none is passed over."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from specter_batch.display import ignored_line, shown_entries
 from specter_batch.errors import PaperSchemaError
-from specter_batch.inputs.glob_pattern import WILDCARD, GlobPattern
+from specter_batch.inputs.glob_pattern import GlobPattern
 from specter_batch.inputs.kinds import PARQUET, InputKind
 from specter_batch.inputs.lake_tables import table_around
 from specter_batch.inputs.partitions import partitions_above, partitions_in
 from specter_batch.inputs.tree import LocalTree, StoreTree
-from specter_batch.inputs.walk import HIDDEN, InputWalk, WalkedFile
-from specter_batch.storage.location import Location, located
+from specter_batch.inputs.walk import InputWalk, WalkedFile
+from specter_batch.storage.location import Location, is_remote, located, names_above, parted_at_wildcard, real_path
 from specter_batch.storage.stored_names import storable, stored_name
-from specter_batch.storage.url_path import UrlPath
-
-# How many entries a message names; reports list all.
-SHOWN_ENTRIES = 3
+from specter_batch.storage.url_path import WILDCARD
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,30 +65,6 @@ class InputInventory:
         return (f"not read: {line}",) if line else ()
 
 
-def shown_entries(entries: Mapping[str, str]) -> str:
-    """Return the first few entries of a mapping of names to reasons, for a message."""
-    shown = [f"{name}: {why}" for name, why in list(entries.items())[:SHOWN_ENTRIES]]
-    more = len(entries) - len(shown)
-    return "; ".join(shown) + (f"; and {more} more" if more else "")
-
-
-def ignored_line(ignored: Mapping[str, str], *, entries: int | None = None) -> str:
-    """Return a line that names the first ignored entries that may surprise a user.
-
-    Names that begin with `_` or `.` surprise nobody; where there is nothing else, the line is empty.
-
-    Args:
-        ignored: Name -> reason.
-        entries: How many there are in all, if `ignored` holds only some.
-    """
-    surprising = {name: reason for name, reason in ignored.items() if reason != HIDDEN}
-    if not surprising:
-        return ""
-    left = (len(ignored) if entries is None else entries) - SHOWN_ENTRIES
-    shown = [f"{name} ({reason})" for name, reason in list(surprising.items())[:SHOWN_ENTRIES]]
-    return ", ".join(shown) + (f" and {left:,} more" if left > 0 else "")
-
-
 def parquet_inventory(source: str | Location, *, out: Location | None = None) -> InputInventory:
     """Return the inventory of papers in parquet; see `take_inventory`."""
     return take_inventory(source, PARQUET, out=out)
@@ -121,8 +94,8 @@ def take_inventory(source: str | Location, kind: InputKind, *, out: Location | N
             f"{storable(str(source))}: no {kind.what} found (looked for {kind.looked_for}); there is no folder "
             f"{storable(str(root))}"
         )
-    tree = StoreTree(root) if isinstance(root, UrlPath) else LocalTree(root)
-    left_out = () if out is None else (str(out) if isinstance(out, UrlPath) else os.path.realpath(out),)
+    tree = StoreTree(root) if is_remote(root) else LocalTree(root)
+    left_out = () if out is None else (real_path(out),)
     walk = InputWalk(tree=tree, kind=kind, glob=glob, left_out=left_out)
     around = table_around(root)
     if around is not None:
@@ -166,20 +139,14 @@ def _before_wildcards(place: Location) -> tuple[Location, Sequence[str]]:
 
     A part that is the literal name of something is no wildcard: `run[1]` may be a folder.
     """
-    root: Location
-    if isinstance(place, UrlPath):
-        root, parts = place.parted_at_wildcard()
-    else:
-        names = list(place.parts)
-        first = next((number for number, part in enumerate(names) if WILDCARD.search(part)), len(names))
-        root, parts = Path(*names[:first]), names[first:]
+    root, parts = parted_at_wildcard(place)
     while parts and (not WILDCARD.search(parts[0]) or (root / parts[0]).exists()):
         root, parts = root / parts[0], parts[1:]
     return root, parts
 
 
 def _absence(place: Location) -> str:
-    if isinstance(place, UrlPath):
+    if is_remote(place):
         return "no such file, folder or bucket"
     if place.is_symlink():
         return f"is a link to {storable(str(place.readlink()))}, which is not there; is a disk not mounted?"
@@ -200,7 +167,7 @@ def _input_path(file: WalkedFile, root: Location) -> InputPath:
 
 
 def _folder_partitions(root: Location, folders: Sequence[str]) -> dict[str, str | None]:
-    above = root.whole_path.split("/")[2:] if isinstance(root, UrlPath) else root.absolute().parts
+    above = names_above(root)
     return partitions_above(above) | partitions_in(folders)
 
 

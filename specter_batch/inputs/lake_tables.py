@@ -11,8 +11,7 @@ from urllib.parse import unquote
 import pyarrow as pa
 
 from specter_batch.errors import PaperSchemaError, StorageError
-from specter_batch.storage.location import Location, names_in
-from specter_batch.storage.url_path import UrlPath
+from specter_batch.storage.location import Location, is_remote, names_in
 
 DELTA, ICEBERG, HUDI = "Delta Lake", "Iceberg", "Hudi"
 DELTA_LOG, HUDI_FOLDER, ICEBERG_METADATA = "_delta_log", ".hoodie", "metadata"
@@ -50,7 +49,7 @@ def table_around(folder: Location) -> tuple[Location, str] | None:
 
 
 def _parents(folder: Location) -> Sequence[Location]:
-    if not isinstance(folder, UrlPath):
+    if not is_remote(folder):
         return folder.resolve().parents
     parents: list[Location] = []
     while folder.whole_path.count("/") > LEAST_SLASHES and not folder.whole_path.startswith("http"):
@@ -119,7 +118,7 @@ def delta_files(folder: Location) -> dict[tuple[str, ...], Partitions]:
 @contextmanager
 def _local_table(folder: Location) -> Iterator[Path]:
     """Yield a local folder with the table's log: a store is reached as everywhere else, with the same credentials."""
-    if not isinstance(folder, UrlPath):
+    if not is_remote(folder):
         yield folder
         return
     with tempfile.TemporaryDirectory(prefix="specter-batch.") as scratch:

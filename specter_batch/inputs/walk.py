@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from specter_batch.display import HIDDEN
 from specter_batch.errors import ConfigError, PaperSchemaError
 from specter_batch.inputs.glob_pattern import GlobPattern
 from specter_batch.inputs.kinds import SYSTEM_FOLDERS, InputKind, Verdict, by_head, by_name, is_hidden, looks_like_data
@@ -23,7 +24,6 @@ from specter_batch.storage.output_marker import MARKER_FILE, output_command
 from specter_batch.storage.stored_names import storable, stored_name
 
 INGESTED_PAPERS = "papers"
-HIDDEN = "no data, because its name begins with _ or ."
 # Outputs of earlier versions are recognised by names that data seldom has; the others need the marker.
 _KNOWN_BY_FILES = frozenset({"classify", "ingest", "evaluate"})
 

@@ -1,6 +1,5 @@
 """The model bundle: a folder with graphs, tokenizer and manifest, checked whole before anything runs from it."""
 
-import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -35,6 +34,7 @@ from specter_batch.model.manifest import (
 )
 from specter_batch.papers.labels import LabelSet
 from specter_batch.papers.text import check_template
+from specter_batch.storage.files import file_sha256
 from specter_batch.storage.location import Location, located
 
 
@@ -174,12 +174,6 @@ def load_seen_texts(folder: Path) -> npt.NDArray[np.uint64]:
     except OSError as error:
         raise unreadable(file, error) from error
     return parse_seen_texts(content, file)
-
-
-def file_sha256(path: Path) -> str:
-    """Return the hex SHA-256 of a file."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _check_files(folder: Path, manifest: BundleManifest) -> None:

@@ -2,7 +2,6 @@
 
 import ctypes
 import itertools
-import os
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,8 +13,6 @@ from specter_batch.model.graph_names import DeviceKind
 # https://docs.nvidia.com/cuda/cuda-driver-api, enum CUresult.
 CUDA_ERROR_NO_DEVICE = 100
 
-# Of cgroup v2: microseconds of CPU in each period, and the period; "max" without a limit.
-CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 CPU_INFO = Path("/proc/cpuinfo")
 
 PROVIDERS: Mapping[DeviceKind, str] = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
@@ -86,25 +83,6 @@ def cuda_problem(index: int) -> str | None:
     if index >= count.value:
         return f"this machine has {count.value} CUDA card(s), numbered from 0"
     return None
-
-
-def usable_cpus() -> int:
-    """Return the cores this process may use: its CPU affinity, cut down to its cgroup's quota."""
-    return cores_within(CGROUP_QUOTA, affinity_cores())
-
-
-def affinity_cores() -> int:
-    """Return the cores this process may be put on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def cores_within(quota_file: Path, cores: int) -> int:
-    """Return the cores that a cgroup's quota leaves of `cores`: all of them where there is no quota."""
-    try:
-        quota, period = quota_file.read_text().split()
-        return cores if quota == "max" else min(cores, max(int(quota) // int(period), 1))
-    except (OSError, ValueError):  # no cgroup v2 here
-        return cores
 
 
 def int8_saturates(machine: str = platform.machine(), cpu_info: Path = CPU_INFO) -> bool:

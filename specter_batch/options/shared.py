@@ -11,6 +11,12 @@ from specter_batch.settings import Settings
 if TYPE_CHECKING:
     from specter_batch.papers.columns import PaperColumns
 
+# More than any cluster has: beyond it a typing error would fill the memory before anything starts.
+MAX_WORKERS = 10_000
+
+# The names of the formats of public dumps.
+FormatName = Literal["s2ag", "s2orc", "openalex", "arxiv", "pubmed", "crossref", "scidocs", "jsonl", "csv"]
+
 Column = Annotated[str | None, Option(metavar="NAME", default="found by its usual names")]
 
 
@@ -61,6 +67,27 @@ class InputColumns(LabelColumn, TextColumns):
             abstract=self.abstract_column,
             label=self.label_column,
         )
+
+
+class TextFiles(Settings):
+    """How text files are written that papers are read from."""
+
+    panel: ClassVar[str] = "Input"
+
+    delimiter: Annotated[str | None, Option(metavar="CHARACTER", default="found from the header")] = Field(
+        default=None, description="CSV: the character between values, or `tab`."
+    )
+    quote: Annotated[str | None, Option(metavar="CHARACTER", default='"')] = Field(
+        default=None,
+        description="CSV: the character around values, or `none` if quotes are plain text. Without this option a file "
+        "fails if its quotes may hide rows.",
+    )
+    escape: Annotated[str | None, Option(metavar="CHARACTER", default="a backslash, if the file uses it so")] = Field(
+        default=None, description="CSV: the character that makes a quote after it plain text, or `none`."
+    )
+    encoding: Annotated[str | None, Option(metavar="NAME", default="UTF-8, or UTF-16 where it is recognised")] = Field(
+        default=None, description="CSV and JSON Lines: the encoding of the file, for example cp1252."
+    )
 
 
 class JsonOutput(Settings):

@@ -13,8 +13,7 @@ from specter_batch.errors import PaperSchemaError, StorageError
 from specter_batch.papers.columns import NO_PARTITIONS, PAPER_SCHEMA
 from specter_batch.papers.parquet_file import local_source
 from specter_batch.papers.text import missing_values
-from specter_batch.storage.location import Location
-from specter_batch.storage.url_path import UrlPath
+from specter_batch.storage.location import Location, is_remote, size_of
 
 # By these, files that `embed` wrote are told from files of papers.
 EMBEDDING = "embedding"
@@ -32,9 +31,9 @@ def open_parquet(path: Location) -> pq.ParquetFile:
         PaperSchemaError: The file is empty, corrupt or no parquet at all.
     """
     # A column chunk of a local file is read whole; one of a store is streamed, however large it is.
-    buffer = STREAMED_BYTES if isinstance(path, UrlPath) else 0
+    buffer = STREAMED_BYTES if is_remote(path) else 0
     try:
-        source = path.open() if isinstance(path, UrlPath) else local_source(path)
+        source = path.open() if is_remote(path) else local_source(path)
         file = pq.ParquetFile(source, buffer_size=buffer)
         dictionaries = [field.name for field in file.schema_arrow if pa.types.is_dictionary(field.type)]
         # Asked for as such, dictionaries come undecoded, and bytes that are not UTF-8 cost their rows, not the file.
@@ -44,7 +43,7 @@ def open_parquet(path: Location) -> pq.ParquetFile:
     except StorageError as error:
         raise PaperSchemaError(str(error)) from error
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        size = path.size() if isinstance(path, UrlPath) else path.stat().st_size if path.exists() else 0
+        size = size_of(path)
         what = "the file is empty" if size == 0 else f"not a readable parquet file ({_first_line(error)})"
         raise PaperSchemaError(f"{path}: {what}; write it again or move it away") from error
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import stat
@@ -9,17 +10,11 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
-
-from specter_batch.errors import SpecterBatchError
-from specter_batch.file_problems import file_problem
 from specter_batch.storage.location import Location
 from specter_batch.storage.stored_names import storable, storable_json
 from specter_batch.storage.url_path import UrlPath
-
-Model = TypeVar("Model", bound=BaseModel)
 
 
 @contextmanager
@@ -65,26 +60,6 @@ def write_json(path: Location, value: Any) -> None:
     write_text(path, storable_json(text) + "\n")
 
 
-def read_json_model(path: Location, kind: type[Model], *, what: str, error: type[SpecterBatchError]) -> Model:
-    """Read a JSON file and check it against a model.
-
-    Args:
-        path: The file.
-        kind: The model that the content must fit.
-        what: The sentence's end after the file's name when the content does not fit: what the file should be, and what
-            to do, as "is not the report of a night; give the OUT folder of one as --previous".
-        error: The error to raise then.
-
-    Raises:
-        SpecterBatchError: An `error`: the content is not JSON, or does not fit the model.
-        FileNotFoundError: There is no such file.
-    """
-    try:
-        return kind.model_validate_json(path.read_bytes())
-    except ValidationError as problem:
-        raise error(f"{path}: {what} ({file_problem(problem, kind)})") from problem
-
-
 def apply_umask(folder: Path) -> None:
     """Give the files in a folder the mode that the umask gives to new files there.
 
@@ -121,3 +96,14 @@ def sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def file_sha256(path: Path) -> str:
+    """Return the hex SHA-256 of a file."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def json_hash(values: dict[str, Any]) -> str:
+    """Return a hash of values that JSON can hold: equal for equal values, whatever their order."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:32]

@@ -6,10 +6,10 @@ there is put whole (`specter_batch.storage.files.written_whole`): object stores 
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 from urllib.parse import unquote
 
 from pydantic import AfterValidator, PlainSerializer, PlainValidator
@@ -17,7 +17,10 @@ from pydantic import AfterValidator, PlainSerializer, PlainValidator
 from specter_batch.errors import ConfigError
 from specter_batch.storage.redaction import has_credentials, is_url, without_credentials
 from specter_batch.storage.stored_names import storable
-from specter_batch.storage.url_path import URL, UrlPath
+from specter_batch.storage.url_path import URL, WILDCARD, UrlPath
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs
 
 # What to install for a protocol whose package is missing: our extra, where there is one.
 EXTRAS = {
@@ -31,6 +34,7 @@ _BLANK_OR_QUOTE = re.compile(r"[\s'\"]")
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 Location = Path | UrlPath
+Place = TypeVar("Place", str, Path, UrlPath, Location)
 
 
 def located(place: str | Path | UrlPath) -> Location:
@@ -69,6 +73,57 @@ def located(place: str | Path | UrlPath) -> Location:
     if scheme in EXTRAS and not host:
         raise ConfigError(f"{shown}: names no bucket; write {scheme}://bucket/folder")
     return UrlPath(scheme + (place if scheme.startswith("http") else place.rstrip("/"))[len(scheme) :])
+
+
+def is_remote(place: object) -> "TypeIs[UrlPath]":
+    """Say whether a place is in a store, so that it is asked for with requests and has no folders, links or renames."""
+    return isinstance(place, UrlPath)
+
+
+def real_path(place: Location) -> str:
+    """Return the text of a place without links: equal for equal files and folders only."""
+    return str(place) if isinstance(place, UrlPath) else os.path.realpath(place)
+
+
+def names_above(folder: Location) -> Sequence[str]:
+    """Return the names of all folders on the way to a folder, and its own."""
+    return folder.whole_path.split("/")[2:] if isinstance(folder, UrlPath) else folder.absolute().parts
+
+
+def parted_at_wildcard(place: Location) -> tuple[Location, Sequence[str]]:
+    """Return the folder before the first part with a wildcard, and the parts from there on."""
+    if isinstance(place, UrlPath):
+        return place.parted_at_wildcard()
+    names = place.parts
+    first = next((number for number, part in enumerate(names) if WILDCARD.search(part)), len(names))
+    return Path(*names[:first]), names[first:]
+
+
+def size_of(place: Location) -> int:
+    """Return the size of a file in bytes; 0 when there is nothing."""
+    if isinstance(place, UrlPath):
+        return place.size()
+    return place.stat().st_size if place.exists() else 0
+
+
+def absolute(place: Place) -> Place:
+    """Return a place by a path that means the same in every working folder; a URL does already."""
+    if isinstance(place, UrlPath):
+        return place
+    return str(Path(place).absolute()) if isinstance(place, str) else place.absolute()
+
+
+def local_copy(place: Location, copy: Path) -> Path:
+    """Return a local file with the content of a place: the file itself, or a copy fetched from a store.
+
+    Args:
+        place: The file.
+        copy: Where to put a copy if one is needed.
+    """
+    if not isinstance(place, UrlPath):
+        return place
+    place.fetch(copy)
+    return copy
 
 
 def _location(value: object) -> Location:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from specter_batch.errors import ConfigError, StorageError, StorageRefusedError
-from specter_batch.inputs.glob_pattern import WILDCARD
 from specter_batch.storage.redaction import without_credentials
 
 if TYPE_CHECKING:
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 # Fetched beyond what was asked for, so that small row groups do not cost a request for each of their columns.
 READ_AHEAD_BYTES = 1 << 20
 
+WILDCARD = re.compile(r"[*?\[]")
 URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<host>[^/?]*)(?P<path>.*)", flags=re.DOTALL)
 
 

@@ -11,10 +11,11 @@ from optimum.onnxruntime import ORTModelForSequenceClassification
 from transformers import AutoTokenizer
 
 from specter_batch.errors import BundleError, ConfigError, ParityError
-from specter_batch.model.bundle import ModelBundle, file_sha256
+from specter_batch.model.bundle import ModelBundle
 from specter_batch.model.device import Device
 from specter_batch.model.manifest import MANIFEST_FILE, PARITY_FILE
 from specter_batch.model.predictions import OnnxClassifier
+from specter_batch.storage.files import file_sha256
 from specter_batch.storage.folder_lock import LOCK_FILE, folder_locked
 from specter_batch.storage.folder_swap import set_aside
 from specter_batch.storage.output_marker import MARKER_FILE, output_command

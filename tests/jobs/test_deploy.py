@@ -21,7 +21,7 @@ import yaml
 
 from specter_batch.cli import build_app
 from specter_batch.errors import EXIT_TRY_LATER
-from specter_jobs.output.store_lock import STALE_SECONDS
+from specter_jobs.output.folder.store_lock import STALE_SECONDS
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "jobs/deploy"

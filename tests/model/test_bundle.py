@@ -10,10 +10,11 @@ import onnx
 import pytest
 
 from specter_batch.errors import BundleError, FingerprintError
-from specter_batch.model.bundle import ModelBundle, file_sha256, load_seen_texts
+from specter_batch.model.bundle import ModelBundle, load_seen_texts
 from specter_batch.model.device import Device
 from specter_batch.model.manifest import MANIFEST_FILE, BundleManifest
 from specter_batch.model.predictions import OnnxClassifier
+from specter_batch.storage.files import file_sha256
 from specter_batch.storage.folder_swap import set_aside
 from specter_batch.training.run.folder import TrainingRun
 

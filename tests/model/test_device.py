@@ -3,15 +3,9 @@ from pathlib import Path
 
 import pytest
 
+from specter_batch.cpus import affinity_cores, cores_within, usable_cpus
 from specter_batch.errors import ConfigError, ProviderError
-from specter_batch.model.device import (
-    Device,
-    affinity_cores,
-    cores_within,
-    cuda_problem,
-    int8_saturates,
-    usable_cpus,
-)
+from specter_batch.model.device import Device, cuda_problem, int8_saturates
 
 CPU = Device(kind="cpu")
 HAS_CUDA = cuda_problem(0) is None

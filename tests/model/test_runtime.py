@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 from onnxruntime.capi.onnxruntime_pybind11_state import EPFail, Fail, RuntimeException
 
+from specter_batch.cpus import usable_cpus
 from specter_batch.errors import ProviderError
 from specter_batch.model import predictions as runtime
-from specter_batch.model.bundle import ModelBundle, file_sha256
-from specter_batch.model.device import Device, usable_cpus
+from specter_batch.model.bundle import ModelBundle
+from specter_batch.model.device import Device
 from specter_batch.model.encoding import TokenIds
 from specter_batch.model.manifest import BundleManifest, GraphEntry, GraphParity
 from specter_batch.model.predictions import OnnxClassifier, Predictions
+from specter_batch.storage.files import file_sha256
 from support.small_card import OUT_OF_MEMORY, SmallCard
 from support.tiny_graphs import EXPECTED, PAPERS, save_graph
 

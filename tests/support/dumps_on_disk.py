@@ -12,7 +12,7 @@ from rich.console import Console
 
 from specter_jobs.dumps.formats import Format
 from specter_jobs.dumps.ingest import IngestRequest, IngestResult, ingest
-from specter_jobs.dumps.readers.tables import TableColumns
+from specter_jobs.dumps.table_layout import TableColumns
 
 
 def arxiv(number: int, **changes: Any) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from specter_batch.metrics.f1 import N_SCORE_BINS, score_bins
 from specter_batch.metrics.scores import Scores
 from specter_batch.model.bundle_files import BundleReference
 from specter_batch.papers.labels import LabelSet
-from specter_jobs.output.ledger_entry import LedgerEntry, OutputFile
+from specter_jobs.output.ledger_entry import LedgerEntry
+from specter_jobs.output.output_file import OutputFile
 from specter_jobs.output.report_model import NightFigures
 from specter_jobs.plan.limits import GateLimits
 from specter_jobs.report.drift import drift_report

@@ -35,7 +35,7 @@ def classify(settings: NightConfig, output: JsonOutput) -> None:
 
 
 def _summary(report: dict[str, Any], manifest: dict[str, Any], out: "Location") -> list[str]:
-    from specter_batch.inputs.inventory import ignored_line
+    from specter_batch.display import ignored_line
     from specter_jobs.plan.workload import reuse_sentences
     from specter_jobs.report.gates import describe_gate, failed_gates, inapplicable_gates
     from specter_jobs.report.night_report import truth_problem_sentence, undecided_sentence, unknown_labels_sentence

@@ -95,7 +95,7 @@ def _table(found: dict[str, Any]) -> list[str]:
 
 
 def _input_lines(found: dict[str, Any]) -> list[str]:
-    from specter_batch.inputs.inventory import ignored_line
+    from specter_batch.display import ignored_line
 
     sample = found["sample"]
     rejects = ", ".join(f"{reason} {rows:,}" for reason, rows in sample["rejects_by_reason"].items()) or "none"

@@ -11,10 +11,9 @@ from specter_batch.errors import ConfigError
 from specter_batch.interruptible import interruptible
 from specter_batch.options.command import command
 from specter_batch.options.declaration import Option
-from specter_batch.options.shared import Column, InputColumns, JsonOutput
+from specter_batch.options.shared import MAX_WORKERS, Column, FormatName, InputColumns, JsonOutput, TextFiles
 from specter_batch.storage.location import LocalPath, PathTextOrUrl
 from specter_batch.terminal import error_console, show, show_json
-from specter_jobs.plan.sections import MAX_WORKERS, FormatName, TextFiles
 
 
 class IngestOptions(JsonOutput, TextFiles, InputColumns):
@@ -51,13 +50,12 @@ class IngestOptions(JsonOutput, TextFiles, InputColumns):
 )
 def ingest(options: IngestOptions) -> None:
     """Turn a public dump into parquet files of papers. If it is interrupted, run it again to resume."""
-    from specter_batch.model.device import usable_cpus
+    from specter_batch.cpus import usable_cpus
     from specter_batch.start import settle
-    from specter_jobs.dumps.csv.layout import TableLayout
     from specter_jobs.dumps.formats import Format
     from specter_jobs.dumps.ingest import IngestRequest
     from specter_jobs.dumps.ingest import ingest as ingest_dump
-    from specter_jobs.dumps.readers.tables import TableColumns
+    from specter_jobs.dumps.table_layout import TableColumns, TableLayout
 
     request = IngestRequest(
         format=Format(
@@ -97,7 +95,7 @@ def _years(text: str | None) -> tuple[int | None, int | None] | None:
 
 
 def _summary(account: dict[str, Any], out: Path) -> list[str]:
-    from specter_batch.inputs.inventory import ignored_line
+    from specter_batch.display import ignored_line
 
     records, run, files = account["records"], account["this_run"], account["files"]
     lines = [

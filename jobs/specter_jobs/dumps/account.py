@@ -4,8 +4,70 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict
+
 from specter_batch.errors import ShardError
-from specter_jobs.dumps.ledger import IngestEntry
+from specter_jobs.output.output_file import OutputFile
+
+
+class IngestEntry(BaseModel):
+    """A finished input file: what it held, and what it was made into.
+
+    Attributes:
+        unit: The file's path below the input's root; of a join the format's name.
+        content: Hash of the bytes on disk; empty while its outputs are being rewritten.
+        binding: Hash of the options.
+        disk_bytes: On disk.
+        text_bytes: Decompressed.
+        records: Read.
+        filtered: Left out by `--year`.
+        filtered_without_year: Those of them whose year is not known.
+        tombstones: Records that only withdraw others.
+        rejects_by_reason: Of the listed rejects.
+        papers: Output files.
+        rejects: Output files.
+        index: Files of versions, where the format has versions.
+        unusable_labels: Papers kept without their label, because it is neither text nor a whole number.
+        seconds: Of reading and writing it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    unit: str
+    content: str
+    binding: str
+    disk_bytes: int
+    text_bytes: int
+    records: int
+    filtered: int
+    filtered_without_year: int
+    tombstones: int
+    rejects_by_reason: dict[str, int]
+    papers: list[OutputFile]
+    rejects: list[OutputFile]
+    index: list[OutputFile]
+    unusable_labels: int = 0
+    seconds: float
+
+    @property
+    def paper_rows(self) -> int:
+        """Papers written."""
+        return sum(file.rows for file in self.papers)
+
+    @property
+    def reject_rows(self) -> int:
+        """Records listed as rejects."""
+        return sum(file.rows for file in self.rejects)
+
+    @property
+    def accounted(self) -> int:
+        """Records whose fate is known; all of them, or something is wrong."""
+        return self.paper_rows + self.reject_rows + self.filtered + self.tombstones
+
+    @property
+    def outputs(self) -> list[OutputFile]:
+        """All output files."""
+        return [*self.papers, *self.rejects, *self.index]
 
 
 def account_of(

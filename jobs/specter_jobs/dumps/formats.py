@@ -1,15 +1,16 @@
 """The formats by name, and the reader of each; a reader is imported when it is asked for."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import cast
 
 from specter_batch.errors import ConfigError, UsageError
+from specter_batch.options.shared import FormatName
 from specter_batch.papers.columns import NO_LABELS
-from specter_jobs.dumps.csv.layout import TableLayout
-from specter_jobs.dumps.readers.tables import TableColumns
-from specter_jobs.dumps.records import DumpReader
-from specter_jobs.plan.sections import FormatName
+from specter_jobs.dumps.json.values import optional_label
+from specter_jobs.dumps.records import DumpReader, JoiningReader
+from specter_jobs.dumps.table_layout import TableColumns, TableLayout
 
 _READERS: dict[FormatName, str] = {
     "s2ag": "s2ag:S2agReader",
@@ -19,8 +20,8 @@ _READERS: dict[FormatName, str] = {
     "pubmed": "pubmed:PubmedReader",
     "crossref": "crossref:CrossrefReader",
     "scidocs": "scidocs:ScidocsReader",
-    "jsonl": "tables:JsonlReader",
-    "csv": "tables:CsvReader",
+    "jsonl": "jsonl:JsonlReader",
+    "csv": "csv:CsvReader",
 }
 
 
@@ -41,7 +42,7 @@ class Format:
     @property
     def joined(self) -> bool:
         """Whether a paper is put together from several files, so that they are read in one piece."""
-        return self.name == "s2ag"
+        return isinstance(self.reader(), JoiningReader)
 
     def reader(self) -> DumpReader:
         """Make the reader."""
@@ -73,6 +74,23 @@ class Format:
             hint = "; name the column with --label-column" if self.name in ("jsonl", "csv") else ""
             raise ConfigError(f"--label {wanted}: {self.name} has {choices}{hint}")
         return wanted
+
+    def folder_label(self, partitions: Mapping[str, str | None]) -> str | None:
+        """Return the label that the folders of a file give its papers, as `partitionBy("label")` of Spark writes them.
+
+        Only tables have columns that may be in the names of folders.
+        """
+        if self.name not in ("jsonl", "csv"):
+            return None
+        names = self.columns.candidates()["label"]
+        return optional_label(next((partitions[name] for name in names if name in partitions), None))[0]
+
+    def without_folder_label(self, partitions: Mapping[str, str | None]) -> "Format":
+        """Return the format for reading such a file: a label column that the user named is not looked for in it."""
+        papers = self.columns.papers
+        if papers.label not in partitions:
+            return self
+        return replace(self, columns=replace(self.columns, papers=replace(papers, label=None)))
 
     def _check_layout(self) -> None:
         if self.name != "csv" and self.layout != TableLayout(encoding=self.layout.encoding):

@@ -12,10 +12,8 @@ from specter_batch.errors import ConfigError
 from specter_batch.storage.files import write_text
 from specter_batch.storage.stored_names import stored_name
 from specter_jobs.dumps.formats import Format
-from specter_jobs.dumps.ledger import IngestLedger
 from specter_jobs.dumps.records import ReadOptions
-
-REQUEST_FILE, ACCOUNT_FILE = "request.json", "ingest.json"
+from specter_jobs.output.names import ACCOUNT_FILE, REQUEST_FILE
 
 
 class IngestIdentity(BaseModel):
@@ -116,7 +114,13 @@ class BegunIngest:
 
 
 def begin(
-    out: Path, ledger: IngestLedger, identity: IngestIdentity, *, units: Collection[str], replace: bool
+    out: Path,
+    identity: IngestIdentity,
+    *,
+    held: Mapping[str, int],
+    has_other_options: bool,
+    units: Collection[str],
+    replace: bool,
 ) -> BegunIngest:
     """Check that a run replaces no finished papers of another ingest by accident, and record what it reads.
 
@@ -125,15 +129,16 @@ def begin(
 
     Args:
         out: The output folder.
-        ledger: Its ledger.
         identity: What the run is asked for.
+        held: Number of papers in the folder by unit, whatever options they were made with.
+        has_other_options: Whether papers of a unit were made with other options, or by another version.
         units: Names of what it reads.
         replace: Whether papers of another ingest may be replaced.
 
     Raises:
         ConfigError: The folder holds finished papers of another ingest, and `replace` is not set.
     """
-    record, held = _read(out), ledger.papers_held()
+    record = _read(out)
     before = record.identity if record else _identity_of_older_version(out)
     papers = sum(held.values())
     differences: list[str] = []
@@ -141,7 +146,7 @@ def begin(
         differences = [f"INPUT may be another one, because {REQUEST_FILE} is gone or damaged"]
     elif papers and before is not None:
         differences = identity.differences(before)
-        if not differences and record is None and ledger.has_other_options:
+        if not differences and record is None and has_other_options:
             differences = ["they were made with other options, or by another version of specter-batch"]
     if differences and not replace:
         of = f" of {before}" if before else ""

@@ -14,29 +14,36 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from specter_batch.errors import ConfigError, PaperSchemaError
 from specter_batch.inputs.inventory import InputInventory, take_inventory
 from specter_batch.papers.parquet_file import write_table
-from specter_batch.storage.files import write_json, write_text, written_whole
-from specter_batch.storage.location import located
-from specter_batch.storage.output_marker import mark_output, output_command
+from specter_batch.storage.files import json_hash, write_json, write_text, written_whole
+from specter_batch.storage.location import is_remote, located
+from specter_batch.storage.output_marker import output_command
 from specter_batch.storage.stored_names import storable
-from specter_batch.storage.url_path import UrlPath
 from specter_batch.terminal import print_above, progress_bars
 from specter_jobs.dumps.account import account_of
 from specter_jobs.dumps.files.file_order import in_order, warnings_of
 from specter_jobs.dumps.files.inputs import dump_kind, silent
 from specter_jobs.dumps.formats import Format
-from specter_jobs.dumps.identity import ACCOUNT_FILE, IngestIdentity, begin
+from specter_jobs.dumps.identity import IngestIdentity, begin
+from specter_jobs.dumps.ingest_unit import IngestTask
 from specter_jobs.dumps.ledger import IngestLedger
 from specter_jobs.dumps.newest import already_taken, losers_by_unit, take_out, wanted_out
 from specter_jobs.dumps.pool import Outcome, Work, run_unit, run_units
-from specter_jobs.dumps.record_writer import DUMP_SCHEMA, INDEX, NO_PAPERS_FILE, PAPERS, REJECTS, SCRATCH
+from specter_jobs.dumps.record_writer import DUMP_SCHEMA
 from specter_jobs.dumps.records import ReadOptions
-from specter_jobs.dumps.unit import IngestTask, IngestUnit, output_name
+from specter_jobs.dumps.unit import IngestUnit, output_name
 from specter_jobs.interrupts import sigterm_interrupts
-from specter_jobs.output.ledger import binding_of
-from specter_jobs.output.lock import locked
+from specter_jobs.output.folder import output_folder
+from specter_jobs.output.names import (
+    ACCOUNT_FILE,
+    INDEX,
+    INGEST,
+    INGEST_SCRATCH,
+    NO_PAPERS_FILE,
+    PAPERS,
+    REJECTS,
+    SUCCESS_FILE,
+)
 
-COMMAND = "ingest"
-SUCCESS_FILE = "_SUCCESS"
 EXIT_FILES_FAILED = 3
 # Raised when the same dump and options give other output files than an earlier version did.
 OUTPUT_VERSION = 2
@@ -94,16 +101,23 @@ def ingest(request: IngestRequest, *, console: Console) -> IngestResult:
     options = ReadOptions(label=request.format.label(request.label), years=request.years)
     inventory = _inventory(request)
     units, unnumbered = _units(inventory, request.format)
-    out = _claim(request.out)
+    folder, out = output_folder(request.out), _claim(request.out)
     task = IngestTask(format=request.format, options=options, out=out, binding=_binding(request.format, options))
-    with locked(out), sigterm_interrupts():
-        ledger = IngestLedger(out, binding=task.binding)
+    with folder.locked(), sigterm_interrupts():
+        ledger = IngestLedger(folder, binding=task.binding)
         identity = IngestIdentity.of(str(located(request.source)), request.format, options)
         part = request.writes is not None
         names = {unit.name for unit in units}
-        begun = begin(out, ledger, identity, units=names, replace=request.replace or part)
+        begun = begin(
+            out,
+            identity,
+            held=ledger.papers_held(),
+            has_other_options=ledger.has_other_options,
+            units=names,
+            replace=request.replace or part,
+        )
         (out / SUCCESS_FILE).unlink(missing_ok=True)
-        for left in out.glob(f"{SCRATCH}*"):
+        for left in out.glob(f"{INGEST_SCRATCH}*"):
             shutil.rmtree(left)  # by a kill
         fresh, failed = _read(units, task, ledger, workers=request.workers, console=console)
         good = [unit for unit in units if unit.name not in failed]
@@ -140,7 +154,7 @@ def _inventory(request: IngestRequest) -> InputInventory:
         ConfigError: The dump is in a store.
         PaperSchemaError: Nothing is there.
     """
-    if isinstance(place := located(request.source), UrlPath):
+    if is_remote(place := located(request.source)):
         raise ConfigError(f"{place}: ingest reads from a local disk; copy the dump there and give that folder")
     kind = dump_kind(request.format.reader().suffixes, what=request.format.name)
     return take_inventory(place, kind, out=request.writes or request.out)
@@ -172,14 +186,12 @@ def _claim(out: Path) -> Path:
                 raise ConfigError(
                     f"{out}: is no output of ingest, and {found} is in it; give another folder, nothing was changed"
                 )
-    mark_output(out, COMMAND)
-    for kind in (PAPERS, REJECTS, INDEX):
-        (out / kind).mkdir(exist_ok=True)
+    output_folder(out).prepare(INGEST, (PAPERS, REJECTS, INDEX))
     return out
 
 
 def _binding(format_: Format, options: ReadOptions) -> str:
-    return binding_of(
+    return json_hash(
         {
             "output_version": OUTPUT_VERSION,
             "format": format_.name,
@@ -218,7 +230,7 @@ def _read(
 def _resolve(units: Sequence[IngestUnit], task: IngestTask, ledger: IngestLedger) -> dict[str, Outcome]:
     """Take superseded and deleted papers out; return the outcomes of units that failed in it."""
     failed: dict[str, Outcome] = {}
-    scratch = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=task.out))
+    scratch = Path(tempfile.mkdtemp(prefix=INGEST_SCRATCH, dir=task.out))
     try:
         entries = [ledger.entries[unit.name] for unit in units]
         for unit, entry, losers in losers_by_unit(units, entries, out=task.out, scratch=scratch):

@@ -2,79 +2,15 @@
 
 import re
 from collections.abc import Collection, Iterable
-from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
-
-from specter_batch.model.bundle import file_sha256
+from specter_batch.storage.location import sizes_in
 from specter_batch.storage.stored_names import storable
-from specter_jobs.dumps.record_writer import INDEX, NO_PAPERS_FILE, PAPERS, REJECTS
-from specter_jobs.output.journal import append_entry, read_journal
-from specter_jobs.output.ledger_entry import OutputFile
+from specter_jobs.dumps.account import IngestEntry
+from specter_jobs.output.folder import OutputFolder
+from specter_jobs.output.names import INDEX, INGEST_LEDGER_FILE, NO_PAPERS_FILE, PAPERS, REJECTS, is_parquet
 
-LEDGER_FILE = "ingest.jsonl"
 _OUTPUT_NAME = re.compile(r"(.+)-\d{5}\.parquet", re.DOTALL)
 _PARTIAL_NAME = re.compile(r"\..+\.parquet\.partial", re.DOTALL)
-
-
-class IngestEntry(BaseModel):
-    """A finished input file: what it held, and what it was made into.
-
-    Attributes:
-        unit: The file's path below the input's root; of a join the format's name.
-        content: Hash of the bytes on disk; empty while its outputs are being rewritten.
-        binding: Hash of the options.
-        disk_bytes: On disk.
-        text_bytes: Decompressed.
-        records: Read.
-        filtered: Left out by `--year`.
-        filtered_without_year: Those of them whose year is not known.
-        tombstones: Records that only withdraw others.
-        rejects_by_reason: Of the listed rejects.
-        papers: Output files.
-        rejects: Output files.
-        index: Files of versions, where the format has versions.
-        unusable_labels: Papers kept without their label, because it is neither text nor a whole number.
-        seconds: Of reading and writing it.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    unit: str
-    content: str
-    binding: str
-    disk_bytes: int
-    text_bytes: int
-    records: int
-    filtered: int
-    filtered_without_year: int
-    tombstones: int
-    rejects_by_reason: dict[str, int]
-    papers: list[OutputFile]
-    rejects: list[OutputFile]
-    index: list[OutputFile]
-    unusable_labels: int = 0
-    seconds: float
-
-    @property
-    def paper_rows(self) -> int:
-        """Papers written."""
-        return sum(file.rows for file in self.papers)
-
-    @property
-    def reject_rows(self) -> int:
-        """Records listed as rejects."""
-        return sum(file.rows for file in self.rejects)
-
-    @property
-    def accounted(self) -> int:
-        """Records whose fate is known; all of them, or something is wrong."""
-        return self.paper_rows + self.reject_rows + self.filtered + self.tombstones
-
-    @property
-    def outputs(self) -> list[OutputFile]:
-        """All output files."""
-        return [*self.papers, *self.rejects, *self.index]
 
 
 class IngestLedger:
@@ -85,10 +21,9 @@ class IngestLedger:
         binding: Hash of the options; entries of other options do not count.
     """
 
-    def __init__(self, out: Path, *, binding: str) -> None:
+    def __init__(self, out: OutputFolder, *, binding: str) -> None:
         self._out = out
-        self._path = out / LEDGER_FILE
-        self._newest = {entry.unit: entry for entry in read_journal(self._path, IngestEntry)}
+        self._newest = {entry.unit: entry for entry in out.entries(INGEST_LEDGER_FILE, IngestEntry)}
         self.entries = {unit: entry for unit, entry in self._newest.items() if entry.binding == binding}
         self._binding = binding
 
@@ -109,11 +44,11 @@ class IngestLedger:
         entry = self.entries.get(unit)
         if entry is None or not entry.content:
             return None
-        return entry if all(_is_whole(self._out, file) for file in entry.outputs) else None
+        return entry if all(self._out.is_intact(file) for file in entry.outputs) else None
 
     def commit(self, entry: IngestEntry) -> None:
         """Write a unit's line, after its files."""
-        append_entry(self._path, entry)
+        self._out.add_entry(INGEST_LEDGER_FILE, entry.unit, entry)
         self.entries[entry.unit] = entry
 
     def reopen(self, entry: IngestEntry) -> None:
@@ -133,25 +68,16 @@ class IngestLedger:
         known = {file.name for entry in entries for file in entry.outputs}
         left = []
         for kind in (PAPERS, REJECTS, INDEX):
-            for path in sorted((self._out / kind).iterdir()):
-                name = path.relative_to(self._out).as_posix()
-                if name in known or not path.is_file():
+            for file in sorted(sizes_in(self._out / kind)):
+                name = f"{kind}/{file}"
+                if name in known:
                     continue
-                part = _OUTPUT_NAME.fullmatch(path.name)
-                if path.name == NO_PAPERS_FILE or _PARTIAL_NAME.fullmatch(path.name) or (part and part[1] in ours):
-                    path.unlink()
-                elif path.suffix == ".parquet":
+                part = _OUTPUT_NAME.fullmatch(file)
+                if file == NO_PAPERS_FILE or _PARTIAL_NAME.fullmatch(file) or (part and part[1] in ours):
+                    self._out.remove_files([name])
+                elif is_parquet(file):
                     left.append(storable(name))
         if not left:
             return []
         shown = ", ".join(left[:3]) + (f" and {len(left) - 3} more" if len(left) > 3 else "")
         return [f"not written by this ingest, and left alone: {shown}; move it away if it is not to be labelled"]
-
-
-def _is_whole(out: Path, file: OutputFile) -> bool:
-    """Say whether an output file is there with the content that the ledger remembers; the size alone proves nothing."""
-    path = out / file.name
-    try:
-        return path.stat().st_size == file.size and file_sha256(path) == file.sha256
-    except FileNotFoundError:
-        return False

@@ -10,11 +10,12 @@ import pyarrow as pa
 from specter_batch.papers.parquet_file import read_table, write_table
 from specter_batch.storage.files import written_whole
 from specter_jobs.database import opened_database, register_parquet
-from specter_jobs.dumps.ledger import IngestEntry
+from specter_jobs.dumps.account import IngestEntry
 from specter_jobs.dumps.record_sorter import Reason
-from specter_jobs.dumps.record_writer import INDEX_SCHEMA, REJECTS, RecordWriter, output_file
+from specter_jobs.dumps.record_writer import INDEX_SCHEMA, RecordWriter, output_file
 from specter_jobs.dumps.unit import IngestUnit
-from specter_jobs.output.ledger_entry import OutputFile
+from specter_jobs.output.names import REJECTS
+from specter_jobs.output.output_file import OutputFile
 
 # A place is a record's position within all input: the file's number above, the position within the file below.
 _PLACE_BITS = 40

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from multiprocessing.connection import wait as wait_for
 from typing import Any
 
-from specter_batch.errors import SpecterBatchError
+from specter_batch.errors import SpecterBatchError, WrongFormatError
 from specter_batch.storage.stored_names import storable
+from specter_jobs.dumps.account import IngestEntry
 from specter_jobs.dumps.files.inputs import Advance
-from specter_jobs.dumps.ledger import IngestEntry
-from specter_jobs.dumps.records import WrongFormatError
-from specter_jobs.dumps.unit import IngestTask, IngestUnit, ingest_unit
+from specter_jobs.dumps.ingest_unit import IngestTask, ingest_unit
+from specter_jobs.dumps.unit import IngestUnit
 
 # What a message quotes of a file that is something else can be of any length; what to do stands at its end.
 LINE_CHARACTERS = 400

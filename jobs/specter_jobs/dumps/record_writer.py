@@ -9,17 +9,11 @@ from typing import Any, Self
 import pyarrow as pa
 from pyarrow.parquet import ParquetWriter
 
-from specter_batch.model.bundle import file_sha256
 from specter_batch.papers.columns import PAPER_SCHEMA
 from specter_batch.papers.parquet_file import table_writer
-from specter_batch.storage.files import written_whole
-from specter_jobs.output.ledger_entry import OutputFile
-
-PAPERS, REJECTS, INDEX = "papers", "rejects", "_index"
-# The papers of a dump without any. The names of other files have a hash in them.
-NO_PAPERS_FILE = "none-00000.parquet"
-# How the names of temporary folders in the output folder begin.
-SCRATCH = "_scratch."
+from specter_batch.storage.files import file_sha256, written_whole
+from specter_jobs.output.names import INDEX, PAPERS, REJECTS, parquet_name
+from specter_jobs.output.output_file import OutputFile
 
 DUMP_SCHEMA = pa.schema([*PAPER_SCHEMA, ("source", pa.string()), ("year", pa.int32())])
 DUMP_REJECT_SCHEMA = pa.schema(
@@ -126,7 +120,7 @@ class RecordWriter:
         if not self._rows:
             return
         if self._parquet is None:
-            self._path = self._out / self._kind / f"{self._name}-{len(self.files):05d}.parquet"
+            self._path = self._out / self._kind / parquet_name(self._name, len(self.files))
             partial = self._file.enter_context(written_whole(self._path))
             self._parquet = self._file.enter_context(table_writer(partial, self._schema))
         values = zip(*self._rows, strict=True)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import BinaryIO, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Protocol, runtime_checkable
 
-from specter_batch.errors import PaperSchemaError
-
-
-class WrongFormatError(PaperSchemaError):
-    """A whole file is not of the format, or not of the columns, that it was said to be."""
+if TYPE_CHECKING:
+    from specter_jobs.dumps.files.inputs import InputCount
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,5 +90,34 @@ class DumpReader(Protocol):
         Raises:
             WrongFormatError: The file as a whole is not of this format.
             PaperSchemaError: It breaks off. Any error ends this file as failed and costs no other.
+        """
+        ...
+
+
+@runtime_checkable
+class JoiningReader(Protocol):
+    """The reader of a format whose papers are put together from several files."""
+
+    def joined_records(
+        self,
+        root: Path,
+        paths: Sequence[Path],
+        out: Path,
+        options: ReadOptions,
+        count: InputCount,
+        advance: Callable[[int], None],
+    ) -> AbstractContextManager[Iterator[PaperRecord | MalformedRecord]]:
+        """Yield the papers of all files; when the block ends well, `count` is complete.
+
+        Args:
+            root: Folder that files are named relative to.
+            paths: The files.
+            out: Output folder, in which there is room for what has to be on disk meanwhile.
+            options: What the user asked for.
+            count: Is filled while the files are read.
+            advance: Receives the number of bytes on disk as they are read.
+
+        Raises:
+            PaperSchemaError: The files are not those of a join.
         """
         ...

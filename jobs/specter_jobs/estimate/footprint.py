@@ -14,9 +14,11 @@ from specter_batch.model.bundle import ModelBundle
 from specter_batch.model.manifest import GraphEntry
 from specter_jobs.database import MEMORY
 from specter_jobs.estimate.sampling import Sample
-from specter_jobs.inspect.verify import LABEL_COLUMNS
 from specter_jobs.label.engines.worker import SHARDS_AT_ONCE
-from specter_jobs.output.writer import LABELS, REJECTS, write_output
+from specter_jobs.output.folder import output_folder
+from specter_jobs.output.names import LABELS, REJECTS
+from specter_jobs.output.schema import LABEL_SCHEMA, label_schema
+from specter_jobs.output.writer import write_output
 from specter_jobs.plan.config import NightConfig
 from specter_jobs.plan.shards import Plan
 
@@ -51,18 +53,20 @@ def output_of(
         "text_hash": sample.hashes,
         "reused": np.zeros(n, dtype=np.bool_),
     }
-    table = pa.table(columns, schema=pa.schema(list(LABEL_COLUMNS.items())))
+    table = pa.table(columns, schema=LABEL_SCHEMA)
     if config.probabilities:
         flat = pa.array(rng.dirichlet(np.ones(len(labels)), n).astype(np.float32).ravel())
-        table = table.append_column("probabilities", pa.FixedSizeListArray.from_arrays(flat, len(labels)))
+        schema = label_schema(n_probabilities=len(labels))
+        probabilities = pa.FixedSizeListArray.from_arrays(flat, len(labels))
+        table = pa.table([*table.columns, probabilities], schema=schema)
     rejects = pa.concat_tables(sample.rejects)
     with tempfile.TemporaryDirectory() as folder:
-        for kind in (LABELS, REJECTS):
-            (Path(folder) / kind).mkdir()
+        out = output_folder(Path(folder))
+        out.make((LABELS, REJECTS))
         began = time.perf_counter()
-        written = write_output(Path(folder), LABELS, "sample", table)
+        written = write_output(out.place, LABELS, "sample", table)
         spent = time.perf_counter() - began
-        rejected = write_output(Path(folder), REJECTS, "sample", rejects).size if rejects.num_rows else 0
+        rejected = write_output(out.place, REJECTS, "sample", rejects).size if rejects.num_rows else 0
     scale = plan.rows / sample.rows
     sizes = {"labels": written.size * scale, "rejects": rejected * scale}
     return sizes | {"bytes_a_label": written.size / n, "label_files": len(plan.shards)}, spent * scale

@@ -16,10 +16,10 @@ from specter_batch.errors import PaperSchemaError, ShardError
 from specter_batch.model.bundle import ModelBundle
 from specter_batch.model.encoding import TokenIds
 from specter_jobs.label.prepare import ShardPreparer
+from specter_jobs.output.schema import REJECT_SCHEMA
 from specter_jobs.plan.sections import LabelRules
 from specter_jobs.plan.shards import Plan, Shard
 from specter_jobs.screen.deduplicate import Deduplication
-from specter_jobs.screen.screening import REJECT_SCHEMA
 
 # Rows read at one place of the sample: more would spread over fewer places.
 WINDOW_ROWS = 64

@@ -5,20 +5,19 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from specter_batch.display import ignored_line
 from specter_batch.errors import ConfigError
 from specter_batch.file_problems import file_problem
-from specter_batch.inputs.inventory import ignored_line
-from specter_batch.storage.location import Location, names_in
-from specter_jobs.night.replacement import STAGING, is_swapping
-from specter_jobs.output.lock import holder
-from specter_jobs.output.progress import PROGRESS_FILE, Progress, timestamp
+from specter_batch.storage.location import Location
+from specter_jobs.output.folder import OutputFolder, output_folder
+from specter_jobs.output.names import PROGRESS_FILE, SUCCESS_FILE
+from specter_jobs.output.progress_file import Progress, timestamp
 from specter_jobs.output.report_model import read_report
-from specter_jobs.output.writer import SUCCESS_FILE
 from specter_jobs.report.gates import describe_gate, failed_gates, inapplicable_gates
 from specter_jobs.report.night_report import unknown_labels_sentence
 
 
-def night_status(out: Location) -> dict[str, Any]:
+def night_status(place: Location) -> dict[str, Any]:
     """Read a night's `progress.json` and its lock.
 
     `state` is `surveying` or `labelling` while a job is at work, `finished` when one came to its end, and `stopped`
@@ -27,8 +26,9 @@ def night_status(out: Location) -> dict[str, Any]:
     Raises:
         ConfigError: The folder is no output of this job.
     """
+    out = output_folder(place)
     progress = _read(out)
-    by = holder(out)
+    by = out.holder()
     report = _report(out) if progress.state == "finished" else None
     state = progress.state if by or progress.state == "finished" else "stopped"
     fresh = progress.rows_done - progress.rows_kept
@@ -57,7 +57,7 @@ def night_status(out: Location) -> dict[str, Any]:
         "ignored": progress.ignored,
         "ignored_entries": progress.ignored_entries,
         "exit_code": progress.exit_code if state == "finished" else None,
-        "success": SUCCESS_FILE in names_in(out),
+        "success": SUCCESS_FILE in out.names(),
         "failed_gates": [describe_gate(gate) for gate in failed_gates(report)] if report else [],
         "gates_not_applicable": [describe_gate(gate) for gate in inapplicable_gates(report)] if report else [],
         "macro_f1": report["macro_f1"] if report else None,
@@ -104,34 +104,34 @@ def status_lines(status: dict[str, Any]) -> list[str]:
     return lines
 
 
-def failed_gate_lines(out: Location) -> list[str]:
+def failed_gate_lines(out: OutputFolder) -> list[str]:
     """Return a line for each gate that a night failed, by its `report.json`; none if that cannot be read."""
     report = _report(out)
     return [] if report is None else [describe_gate(gate) for gate in failed_gates(report)]
 
 
-def _report(out: Location) -> dict[str, Any] | None:
+def _report(out: OutputFolder) -> dict[str, Any] | None:
     try:
-        return read_report(out)
+        return read_report(out.place)
     except (ConfigError, OSError):
         return None
 
 
-def _replacement(out: Location) -> str | None:
+def _replacement(out: OutputFolder) -> str | None:
     """Say how far a replacement of this night is; None if there is none."""
-    if is_swapping(out):
+    if out.is_swapping:
         return "the new night is complete and is being put in place; if no job is at work, run its command again"
     try:
-        progress = Progress.model_validate_json((out / STAGING / PROGRESS_FILE).read_bytes())
+        progress = Progress.model_validate_json((out.staging / PROGRESS_FILE).read_bytes())
     except (FileNotFoundError, NotADirectoryError, ValidationError):
         return None
     return (
-        f"{progress.shards_done:,} of {progress.shards:,} shards of a new night are done in {out / STAGING}; "
+        f"{progress.shards_done:,} of {progress.shards:,} shards of a new night are done in {out.staging}; "
         "this night stays until they all are"
     )
 
 
-def _read(out: Location) -> Progress:
+def _read(out: OutputFolder) -> Progress:
     file = out / PROGRESS_FILE
     try:
         return Progress.model_validate_json(file.read_bytes())

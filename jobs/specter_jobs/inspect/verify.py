@@ -15,29 +15,17 @@ from pydantic import ValidationError
 from specter_batch.errors import ConfigError, PaperSchemaError, StorageError
 from specter_batch.file_problems import file_problem
 from specter_batch.papers.parquet import open_parquet
-from specter_batch.storage.location import Location, in_parallel, names_in
-from specter_batch.storage.url_path import UrlPath
+from specter_batch.storage.location import Location, in_parallel, is_remote
 from specter_jobs.inspect.status import failed_gate_lines
-from specter_jobs.night.audit import listed_files
-from specter_jobs.night.replacement import is_swapping
-from specter_jobs.output.ledger import output_sizes, read_entries
-from specter_jobs.output.ledger_entry import LedgerEntry, OutputFile
-from specter_jobs.output.lock import holder
+from specter_jobs.output.folder import OutputFolder, output_folder
+from specter_jobs.output.ledger import read_entries
+from specter_jobs.output.ledger_entry import LedgerEntry
+from specter_jobs.output.names import REPORT_FILE, SUCCESS_FILE
+from specter_jobs.output.output_file import OutputFile
+from specter_jobs.output.plan_file import PlanFile, listed_files, read_plan
 from specter_jobs.output.report_model import NightReport
-from specter_jobs.plan.plan_file import Inventory, read_inventory
+from specter_jobs.output.schema import LABEL_SCHEMA, REJECT_SCHEMA, missing_columns
 from specter_jobs.report.gates import succeeded
-from specter_jobs.screen.screening import REJECT_SCHEMA
-
-# The columns that every label file holds; others are allowed when all files hold them.
-LABEL_COLUMNS: Mapping[str, pa.DataType] = {
-    "paper_id": pa.string(),
-    "label": pa.string(),
-    "label_id": pa.int32(),
-    "score": pa.float64(),
-    "text_hash": pa.string(),
-    "reused": pa.bool_(),
-}
-
 
 # In place of an input file's rows: the file is gone, or nobody can say, because its store or disk is not there.
 GONE, AWAY = -1, -2
@@ -60,32 +48,33 @@ class Verification:
     failed_gates: Sequence[str]
 
 
-def verify_night(out: Location) -> Verification:
+def verify_night(place: Location) -> Verification:
     """Check every output file of a night against its ledger, its plan, its report and its input.
 
     Raises:
         ConfigError: The folder is no output of this job, or a job is at work on it.
     """
-    by = holder(out)
+    out = output_folder(place)
+    by = out.holder()
     if by is not None:
         raise ConfigError(f"{out}: {by} is at work on it; verify it when it is done")
-    inventory = read_inventory(out)
-    newest = {e.shard: e for e in read_entries(out) if e.binding == inventory.binding}
-    entries = [newest[name] for name in inventory.shards if name in newest]
-    input_differences, notes = _check_input(inventory)
-    checked = list(in_parallel(lambda entry: _check_shard(out, entry, inventory), entries))
+    plan = read_plan(out)
+    newest = {e.shard: e for e in read_entries(out) if e.binding == plan.binding}
+    entries = [newest[name] for name in plan.shards if name in newest]
+    input_differences, notes = _check_input(plan)
+    checked = list(in_parallel(lambda entry: _check_shard(out, entry, plan), entries))
     differences = [
-        *(["files of two nights: a replacement was interrupted; run its command again"] if is_swapping(out) else []),
-        *(f"{name}: is in the plan and not in the ledger; run the night again" for name in _missing(inventory, newest)),
+        *(["files of two nights: a replacement was interrupted; run its command again"] if out.is_swapping else []),
+        *(f"{name}: is in the plan and not in the ledger; run the night again" for name in _missing(plan, newest)),
         *(difference for check in checked for difference in check.differences),
         *_check_schemas_agree(entries, [check.schema for check in checked]),
-        *(difference for file in listed_files(inventory.dump) for difference in _check_rejects(out, file)),
-        *_check_strangers(out, entries, listed_files(inventory.dump)),
-        *_check_report(out, inventory, entries),
+        *(difference for file in listed_files(plan.dump) for difference in _check_rejects(out, file)),
+        *_check_strangers(out, entries, listed_files(plan.dump)),
+        *_check_report(out, plan, entries),
         *input_differences,
     ]
     files = [file for entry in entries for file in (entry.labels, entry.rejects) if file]
-    files += listed_files(inventory.dump)
+    files += listed_files(plan.dump)
     rows = sum(entry.rows for entry in entries)
     return Verification(
         shards=len(entries),
@@ -97,8 +86,8 @@ def verify_night(out: Location) -> Verification:
     )
 
 
-def _missing(inventory: Inventory, entries: Mapping[str, LedgerEntry]) -> list[str]:
-    return [name for name in inventory.shards if name not in entries]
+def _missing(plan: PlanFile, entries: Mapping[str, LedgerEntry]) -> list[str]:
+    return [name for name in plan.shards if name not in entries]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,20 +98,20 @@ class _ShardCheck:
     schema: pa.Schema | None
 
 
-def _check_shard(out: Location, entry: LedgerEntry, inventory: Inventory) -> _ShardCheck:
-    schema, differences = _check_file(out, entry.labels, LABEL_COLUMNS)
+def _check_shard(out: OutputFolder, entry: LedgerEntry, plan: PlanFile) -> _ShardCheck:
+    schema, differences = _check_file(out, entry.labels, LABEL_SCHEMA)
     if entry.rejects:
         differences += _check_rejects(out, entry.rejects)
-    return _ShardCheck(differences=[*_check_counts(entry, inventory), *differences], schema=schema)
+    return _ShardCheck(differences=[*_check_counts(entry, plan), *differences], schema=schema)
 
 
-def _check_rejects(out: Location, file: OutputFile) -> list[str]:
-    return _check_file(out, file, dict(zip(REJECT_SCHEMA.names, REJECT_SCHEMA.types, strict=True)))[1]
+def _check_rejects(out: OutputFolder, file: OutputFile) -> list[str]:
+    return _check_file(out, file, REJECT_SCHEMA)[1]
 
 
-def _check_counts(entry: LedgerEntry, inventory: Inventory) -> Iterator[str]:
-    if entry.rows != inventory.shards[entry.shard]:
-        yield f"{entry.shard}: {entry.rows} rows in the ledger, {inventory.shards[entry.shard]} in the plan"
+def _check_counts(entry: LedgerEntry, plan: PlanFile) -> Iterator[str]:
+    if entry.rows != plan.shards[entry.shard]:
+        yield f"{entry.shard}: {entry.rows} rows in the ledger, {plan.shards[entry.shard]} in the plan"
     rejected = entry.rejects.rows if entry.rejects else 0
     if entry.labels.rows + rejected != entry.rows or rejected != entry.rejected:
         yield f"{entry.shard}: {entry.labels.rows} rows labelled and {rejected} rejected of {entry.rows}"
@@ -130,9 +119,7 @@ def _check_counts(entry: LedgerEntry, inventory: Inventory) -> Iterator[str]:
         yield f"{entry.shard}: the sums of its ledger entry do not add up; run the night again"
 
 
-def _check_file(
-    out: Location, file: OutputFile, columns: Mapping[str, pa.DataType]
-) -> tuple[pa.Schema | None, list[str]]:
+def _check_file(out: OutputFolder, file: OutputFile, columns: pa.Schema) -> tuple[pa.Schema | None, list[str]]:
     """Read a file once, whole, and return its columns, if it can be read, and what differs."""
     try:
         content = (out / file.name).read_bytes()
@@ -149,10 +136,8 @@ def _check_file(
     if parquet.metadata.num_rows != file.rows:
         differences.append(f"{file.name}: holds {parquet.metadata.num_rows} rows, {file.rows} by the ledger")
     schema = parquet.schema_arrow
-    for name, kind in columns.items():
-        held = schema.field(name).type if name in schema.names else None
-        if held != kind:
-            differences.append(f"{file.name}: column {name} should be {kind}, got {held or 'none'}")
+    for field, held in missing_columns(schema, columns):
+        differences.append(f"{file.name}: column {field.name} should be {field.type}, got {held or 'none'}")
     return schema, differences
 
 
@@ -168,15 +153,15 @@ def _check_schemas_agree(entries: Sequence[LedgerEntry], schemas: Sequence[pa.Sc
             yield f"{entry.labels.name}: has other columns than {first[0]}"
 
 
-def _check_strangers(out: Location, entries: Sequence[LedgerEntry], more: Sequence[OutputFile]) -> Iterator[str]:
+def _check_strangers(out: OutputFolder, entries: Sequence[LedgerEntry], more: Sequence[OutputFile]) -> Iterator[str]:
     known = {file.name for entry in entries for file in (entry.labels, entry.rejects) if file}
     known |= {file.name for file in more}
-    yield from (f"{name}: belongs to no shard of the ledger" for name in sorted(output_sizes(out)) if name not in known)
+    yield from (f"{name}: belongs to no shard of the ledger" for name in sorted(out.sizes()) if name not in known)
 
 
-def _check_report(out: Location, inventory: Inventory, entries: Sequence[LedgerEntry]) -> Iterator[str]:
+def _check_report(out: OutputFolder, plan: PlanFile, entries: Sequence[LedgerEntry]) -> Iterator[str]:
     try:
-        report = json.loads((out / "report.json").read_bytes())
+        report = json.loads((out / REPORT_FILE).read_bytes())
         NightReport.model_validate(report)
     except FileNotFoundError:
         yield "report.json: is missing; the night did not come to its end, run it again"
@@ -187,8 +172,8 @@ def _check_report(out: Location, inventory: Inventory, entries: Sequence[LedgerE
     except (ValueError, RecursionError) as error:
         yield f"report.json: is no JSON ({error})"
         return
-    rejects: Counter[str] = Counter(inventory.dump.rejects_by_reason if inventory.dump else {})
-    rows_in = inventory.rows + sum(rejects.values())
+    rejects: Counter[str] = Counter(plan.dump.rejects_by_reason if plan.dump else {})
+    rows_in = plan.rows + sum(rejects.values())
     for entry in entries:
         rejects.update(entry.rejects_by_reason)
     rows = report["rows"]
@@ -207,7 +192,7 @@ def _check_report(out: Location, inventory: Inventory, entries: Sequence[LedgerE
     for name, reason in report["failed_shards"].items():
         yield f"{name}: failed ({reason}); run the night again"
     kept = succeeded(report)
-    if kept != ("_SUCCESS" in names_in(out)):
+    if kept != (SUCCESS_FILE in out.names()):
         yield "_SUCCESS: is missing, though nothing failed" if kept else "_SUCCESS: is there, though something failed"
 
 
@@ -218,13 +203,13 @@ def _label_papers(report: Mapping[str, Any], entries: Sequence[LedgerEntry]) -> 
     return [sum(counts) for counts in zip_longest(*(entry.label_papers for entry in entries), fillvalue=0)]
 
 
-def _check_input(inventory: Inventory) -> tuple[list[str], list[str]]:
+def _check_input(plan: PlanFile) -> tuple[list[str], list[str]]:
     """Compare the input's footers, where the input is still there."""
     away: list[str] = []
 
     def rows_now(name: str) -> int | None:
-        path = inventory.input_path(name)
-        if away and isinstance(path, UrlPath):
+        path = plan.input_path(name)
+        if away and is_remote(path):
             return AWAY  # a store that is not reached takes minutes to say so, for each file
         try:
             if not path.is_file():
@@ -237,14 +222,14 @@ def _check_input(inventory: Inventory) -> tuple[list[str], list[str]]:
                 return AWAY
             return None
 
-    found = dict(zip(inventory.files, in_parallel(rows_now, inventory.files), strict=True))
+    found = dict(zip(plan.files, in_parallel(rows_now, plan.files), strict=True))
     differences = [f"input {name}: is no longer readable" for name, rows in found.items() if rows is None]
     differences += [
-        f"input {name}: holds {rows} rows now, {inventory.files[name]} when the night ran"
+        f"input {name}: holds {rows} rows now, {plan.files[name]} when the night ran"
         for name, rows in found.items()
-        if rows not in (None, GONE, AWAY, inventory.files[name])
+        if rows not in (None, GONE, AWAY, plan.files[name])
     ]
-    counts, total = Counter(found.values()), len(inventory.files)
+    counts, total = Counter(found.values()), len(plan.files)
     notes = [f"{counts[GONE]} of {total} input files are gone and were not compared"] if counts[GONE] else []
     if away:
         notes.append(f"{counts[AWAY]} of {total} input files cannot be reached and were not compared ({away[0]})")

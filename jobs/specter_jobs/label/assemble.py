@@ -19,9 +19,10 @@ from specter_jobs.label.engines.messages import ShardAnswer, ShardTask
 from specter_jobs.label.engines.scheduler import Scheduler
 from specter_jobs.label.screened_shard import ScreenedShard
 from specter_jobs.output.labelled_shard import LabelledShard
+from specter_jobs.output.schema import PROBABILITIES, label_schema
 from specter_jobs.output.title_only import TitleOnlySums
-from specter_jobs.plan.decisions import Mask, SurveyedShard
-from specter_jobs.plan.shards import Shard
+from specter_jobs.plan.decisions import SurveyedShard
+from specter_jobs.plan.shards import Mask, Shard
 from specter_jobs.screen.deduplicate import Deduplication
 from specter_jobs.screen.screening import reject_table
 
@@ -127,18 +128,19 @@ class ShardPipeline:
         )
 
     def _label_table(self, screened: ScreenedShard, answers: Predictions, reused: Mask) -> pa.Table:
-        columns = {
-            "paper_id": screened.paper_ids,
-            "label": pa.array(self._labels.names, pa.string()).take(pa.array(answers.label_id)),
-            "label_id": pa.array(answers.label_id, pa.int32()),
-            "score": pa.array(answers.score, pa.float64()),
-            "text_hash": pa.array(screened.hashes, pa.string()),
-            "reused": pa.array(reused),
-        }
-        if self._probabilities:
-            flat = pa.array(answers.probabilities.astype(np.float32).ravel())
-            columns["probabilities"] = pa.FixedSizeListArray.from_arrays(flat, len(self._labels))
-        return pa.table(columns)
+        columns = [
+            screened.paper_ids,
+            pa.array(self._labels.names, pa.string()).take(pa.array(answers.label_id)),
+            pa.array(answers.label_id, pa.int32()),
+            pa.array(answers.score, pa.float64()),
+            pa.array(screened.hashes, pa.string()),
+            pa.array(reused),
+        ]
+        if not self._probabilities:
+            return pa.table(columns, schema=label_schema())
+        flat = pa.array(answers.probabilities.astype(np.float32).ravel())
+        columns.append(pa.FixedSizeListArray.from_arrays(flat, len(self._labels)))
+        return pa.table(columns, schema=label_schema(n_probabilities=len(self._labels)))
 
     def _answers(self, task: ShardTask, answer: ShardAnswer) -> tuple[Predictions, frozenset[str]]:
         """Gather every paper's prediction: from earlier nights, from the model, and from equal texts of tonight.
@@ -228,5 +230,5 @@ def _fill(answers: Predictions, rows: npt.NDArray[np.int64], labelled: pa.Table)
     """Copy `label_id`, `score` and, where there, `probabilities` of label files into rows of the answers."""
     answers.label_id[rows] = labelled["label_id"].to_numpy()
     answers.score[rows] = labelled["score"].to_numpy()
-    if "probabilities" in labelled.column_names and len(rows):
-        answers.probabilities[rows] = np.array(labelled["probabilities"].to_pylist())
+    if PROBABILITIES in labelled.column_names and len(rows):
+        answers.probabilities[rows] = np.array(labelled[PROBABILITIES].to_pylist())

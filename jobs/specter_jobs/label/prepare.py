@@ -16,8 +16,9 @@ from specter_batch.papers.language import ENGLISH, MAX_CHARACTERS, UNDECIDED, En
 from specter_batch.papers.parquet import PaperBatch
 from specter_batch.papers.text import missing_values, paper_texts, text_hash
 from specter_jobs.label.screened_shard import ScreenedShard, Truth
-from specter_jobs.plan.decisions import Decisions, Mask, SurveyedShard
+from specter_jobs.plan.decisions import Decisions, SurveyedShard
 from specter_jobs.plan.sections import LabelRules
+from specter_jobs.plan.shards import Mask
 from specter_jobs.screen.screening import screen_columns
 from specter_jobs.screen.shard_reader import ShardReader, content_hash
 

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from specter_jobs.plan.decisions import Mask
+from specter_jobs.plan.shards import Mask
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,21 +1,22 @@
 """A night from a dump accounts for every record of the dump: what the ingest rejected is rejected by the night."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from specter_batch.papers.parquet_file import read_table
-from specter_batch.storage.location import Location
-from specter_jobs.output.dump_account import DumpAccount
-from specter_jobs.output.ledger_entry import OutputFile
-from specter_jobs.output.writer import REJECTS, write_output
-from specter_jobs.screen.screening import REJECT_SCHEMA
+from specter_jobs.output.folder import OutputFolder
+from specter_jobs.output.names import REJECTS
+from specter_jobs.output.output_file import OutputFile
+from specter_jobs.output.plan_file import DumpAccount
+from specter_jobs.output.schema import REJECT_SCHEMA
+from specter_jobs.output.writer import write_output
 
 
 def take_over_rejects(
-    out: Location, ingested: Path, account: Mapping[str, Any], *, labelled_files: Collection[str]
+    out: OutputFolder, ingested: Path, account: Mapping[str, Any], *, labelled_files: Collection[str]
 ) -> DumpAccount:
     """Write the rejects of an ingest as rejects of the night, and return the account of the dump.
 
@@ -42,12 +43,7 @@ def take_over_rejects(
     )
 
 
-def listed_files(dump: DumpAccount | None) -> Sequence[OutputFile]:
-    """Return the reject files of a dump's account, if there is one."""
-    return () if dump is None else dump.rejects
-
-
-def _written(out: Location, path: Path) -> OutputFile:
+def _written(out: OutputFolder, path: Path) -> OutputFile:
     table = read_table(path)
     columns = {
         "file": table["file"],
@@ -57,4 +53,4 @@ def _written(out: Location, path: Path) -> OutputFile:
         "reason": table["reason"],
         "detail": table["detail"],
     }
-    return write_output(out, REJECTS, f"ingest-{path.stem}", pa.table(columns, schema=REJECT_SCHEMA))
+    return write_output(out.place, REJECTS, f"ingest-{path.stem}", pa.table(columns, schema=REJECT_SCHEMA))

@@ -8,24 +8,21 @@ from typing import Any
 
 from rich.console import Console
 
+from specter_batch.cpus import usable_cpus
 from specter_batch.errors import ConfigError, PaperSchemaError, UsageError
 from specter_batch.inputs.inventory import parquet_inventory
-from specter_batch.model.device import usable_cpus
 from specter_batch.papers.columns import PaperColumns
-from specter_batch.storage.location import Location
+from specter_batch.storage.location import Location, is_remote
 from specter_batch.storage.url_path import UrlPath
-from specter_jobs.dumps.csv.layout import TableLayout
 from specter_jobs.dumps.formats import Format
-from specter_jobs.dumps.identity import ACCOUNT_FILE
 from specter_jobs.dumps.ingest import IngestRequest, ingest
-from specter_jobs.dumps.readers.tables import TableColumns
-from specter_jobs.dumps.record_writer import PAPERS
+from specter_jobs.dumps.table_layout import TableColumns, TableLayout
+from specter_jobs.output.folder import OutputFolder
+from specter_jobs.output.names import ACCOUNT_FILE, INGESTED, PAPERS
+from specter_jobs.output.plan_file import labelled_dump_files
 from specter_jobs.plan.config import NightConfig
-from specter_jobs.plan.plan_file import labelled_dump_files
 from specter_jobs.plan.planning import plan_shards
 from specter_jobs.plan.shards import Plan
-
-INGESTED = "ingested"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +46,7 @@ class NightInput:
     ingested: tuple[Path, Mapping[str, Any]] | None = None
 
 
-def night_input(config: NightConfig, out: Location, *, console: Console) -> NightInput:
+def night_input(config: NightConfig, out: OutputFolder, *, console: Console) -> NightInput:
     """Return the parquet to label; a dump of another format is made into parquet below the output folder first.
 
     The job reads its input twice and goes on at any row after a kill. Parquet gives both for next to nothing; to parse
@@ -67,12 +64,12 @@ def night_input(config: NightConfig, out: Location, *, console: Console) -> Nigh
         if _layout(config) != TableLayout():
             raise UsageError("--delimiter, --quote, --escape and --encoding describe a dump of text; add --format csv")
         return NightInput(dump=config.dump, columns=config.columns, failed={}, ignored={})
-    if not isinstance(out, Path) or not isinstance(config.out, Path) or not isinstance(config.dump, str):
+    if is_remote(out.place) or is_remote(config.out) or is_remote(config.dump):
         raise ConfigError(
             f"--format {config.format}: a dump is made into parquet on a local disk; ingest it into a local folder, "
             "copy that to the store and classify it there"
         )
-    ingested = out / INGESTED
+    ingested = out.place / INGESTED
     columns = TableColumns(papers=config.columns, year=None)
     format_ = Format(name=config.format, columns=columns, layout=_layout(config))
     request = IngestRequest(format=format_, source=config.dump, out=ingested, workers=usable_cpus(), writes=config.out)
@@ -106,7 +103,7 @@ class PlannedInput:
     labelled_files: frozenset[str] = frozenset()
 
 
-def plan_input(config: NightConfig, out: Location, *, console: Console) -> PlannedInput:
+def plan_input(config: NightConfig, out: OutputFolder, *, console: Console) -> PlannedInput:
     """Find the papers of a night and cut them into shards; a dump of another format is ingested first.
 
     Args:
@@ -142,7 +139,7 @@ def plan_input(config: NightConfig, out: Location, *, console: Console) -> Plann
     )
 
 
-def _ingested_files(out: Location) -> frozenset[str]:
+def _ingested_files(out: OutputFolder) -> frozenset[str]:
     """Return the files of the dump that were ingested below an output folder, by the account of the last run."""
     try:
         account = json.loads((out / INGESTED / ACCOUNT_FILE).read_bytes())

@@ -11,7 +11,7 @@ from typing import Any
 from specter_batch.model.bundle import ModelBundle
 from specter_jobs.label.engines.scheduler import Scheduler
 from specter_jobs.label.fresh import Fresh
-from specter_jobs.output.ledger import LEDGER_FILE
+from specter_jobs.output.names import LEDGER_FILE
 from specter_jobs.plan.config import NightConfig
 
 

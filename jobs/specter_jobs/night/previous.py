@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from specter_batch.errors import ConfigError, UsageError
-from specter_batch.storage.files import read_json_model
+from specter_batch.file_problems import read_json_model
 from specter_batch.storage.location import Location
 from specter_batch.storage.output_marker import output_command
 from specter_jobs.logs import log
-from specter_jobs.output.report_model import REPORT_FILE, NightFigures
-from specter_jobs.output.writer import SUCCESS_FILE
+from specter_jobs.output.names import CLASSIFY, REPORT_FILE, SUCCESS_FILE
+from specter_jobs.output.report_model import NightFigures
 from specter_jobs.plan.config import NightConfig
 from specter_jobs.plan.limits import PREVIOUS_DAYS
 from specter_jobs.report.gates import COMPARISON_GATES
@@ -108,7 +108,7 @@ def read_figures(night: Location) -> NightFigures | None:
 def _refuse_failed(night: Location) -> None:
     """Refuse what is named outright, and is the output of another command, or a night that did not succeed."""
     command = output_command(night)
-    if command not in (None, "classify"):
+    if command not in (None, CLASSIFY):
         raise ConfigError(
             f"--previous {night}: holds the output of `specter-batch {command}`, and no night; give the OUT folder of "
             "an earlier night"

@@ -5,33 +5,28 @@ to kill: whoever opens the folder next finishes the swap, and moving or removing
 """
 
 import logging
-import shutil
-from pathlib import Path
+from collections.abc import Collection
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from specter_batch.errors import ConfigError
 from specter_batch.file_problems import file_problem
-from specter_batch.storage.files import sync_folder, write_text, written_whole
-from specter_batch.storage.folder_lock import LOCK_FILE
-from specter_batch.storage.location import Location, in_parallel, names_in
-from specter_batch.storage.output_marker import MARKER_FILE
-from specter_batch.storage.url_path import UrlPath
+from specter_batch.storage.files import write_text
+from specter_batch.storage.location import Location
 from specter_jobs.logs import log
-from specter_jobs.output.writer import LABELS, REJECTS, SUCCESS_FILE
-from specter_jobs.plan.identity import HeldNight, NightIdentity
-from specter_jobs.plan.plan_file import held_in
-
-# Folder below OUT in which a replacement is labelled.
-STAGING = "_replacement"
-SWAP_FILE = "swap.json"
-
-# What a night leaves in its folder, and a replacement removes when it has no file of the same name.
-_NIGHT_NAMES = {
-    LABELS, REJECTS, "ledger", "ledger.jsonl", "plan.json", "progress.json", "report.json", "report.md", "report.html",
-    "manifest.json", "ingested",
-}  # fmt: skip
-_NOT_MOVED = {LOCK_FILE, MARKER_FILE, SWAP_FILE, SUCCESS_FILE}
+from specter_jobs.output.folder import OutputFolder
+from specter_jobs.output.held import HeldNight, held_in
+from specter_jobs.output.names import (
+    LABELS,
+    NIGHT_NAMES,
+    NOT_MOVED,
+    REJECTS,
+    STAGING,
+    SUCCESS_FILE,
+    SWAP_FILE,
+    is_parquet,
+)
+from specter_jobs.plan.identity import NightIdentity
 
 
 class Swap(BaseModel):
@@ -43,7 +38,7 @@ class Swap(BaseModel):
     new: tuple[str, ...]
 
 
-def folder_to_label(out: Location, held: HeldNight, night: NightIdentity, *, replace: bool) -> Location:
+def folder_to_label(out: OutputFolder, held: HeldNight, night: NightIdentity, *, replace: bool) -> OutputFolder:
     """Return the folder that a run may write to: OUT itself, or the staging of a replacement.
 
     The caller holds the folder's lock.
@@ -58,7 +53,7 @@ def folder_to_label(out: Location, held: HeldNight, night: NightIdentity, *, rep
         ConfigError: OUT holds finished labels of another night, and `replace` is not set.
     """
     differences = held.differences(night)
-    staging = out / STAGING
+    staging = out.staging
     begun = not held_in(staging).is_empty
     if held.is_empty or not differences:
         if begun:
@@ -77,37 +72,33 @@ def folder_to_label(out: Location, held: HeldNight, night: NightIdentity, *, rep
         )
     if held_in(staging).differences(night):
         log("unfinished replacement removed", level=logging.WARNING, folder=str(staging))
-        _remove(staging)
+        staging.remove()
     log("replacing a night", level=logging.WARNING, out=str(out), held=str(held), folder=str(staging))
     return staging
 
 
-def swap_in(out: Location) -> None:
+def swap_in(out: OutputFolder) -> None:
     """Put the complete night of the staging in the place of the old one; `_SUCCESS` is written last."""
-    staging = out / STAGING
-    swap = Swap(old=_files(out, _NIGHT_NAMES), new=_files(staging, names_in(staging) - _NOT_MOVED))
+    staging = out.staging
+    swap = Swap(old=_files(out, NIGHT_NAMES), new=_files(staging, staging.names() - NOT_MOVED))
     write_text(staging / SWAP_FILE, swap.model_dump_json(indent=1) + "\n")
     _carry_out(out, swap)
 
 
-def finish_swap(out: Location) -> None:
+def finish_swap(out: OutputFolder) -> None:
     """Finish a swap that was interrupted, or was about to begin.
 
     Raises:
         ConfigError: The journal of the swap is damaged.
     """
-    names = names_in(out / STAGING)
+    staging = out.staging
+    names = staging.names()
     if SWAP_FILE in names:
-        _carry_out(out, _read_swap(out / STAGING / SWAP_FILE))
+        _carry_out(out, _read_swap(staging / SWAP_FILE))
     elif SUCCESS_FILE in names:
         swap_in(out)
-    elif isinstance(out, Path) and (out / STAGING).is_dir() and held_in(out / STAGING).is_empty:
-        _remove(out / STAGING)  # emptied by a swap that was killed in its last step, or killed before any label
-
-
-def is_swapping(out: Location) -> bool:
-    """Say whether a swap was interrupted: the folder then holds files of two nights."""
-    return SWAP_FILE in names_in(out / STAGING)
+    elif out.keeps_empty_folders and (out / STAGING).is_dir() and held_in(staging).is_empty:
+        staging.remove()  # emptied by a swap that was killed in its last step, or killed before any label
 
 
 def _read_swap(file: Location) -> Swap:
@@ -120,56 +111,27 @@ def _read_swap(file: Location) -> Swap:
         ) from error
 
 
-def _carry_out(out: Location, swap: Swap) -> None:
-    staging = out / STAGING
-    (out / SUCCESS_FILE).unlink(missing_ok=True)
-    list(in_parallel(lambda name: _move(staging / name, out / name), swap.new))
+def _carry_out(out: OutputFolder, swap: Swap) -> None:
+    staging = out.staging
+    out.remove_files([SUCCESS_FILE])
+    out.take(swap.new, staging)
     gone = sorted(set(swap.old) - set(swap.new))
-    list(in_parallel(lambda name: (out / name).unlink(missing_ok=True), gone))
-    if isinstance(out, Path):
-        for folder in {(out / name).parent for name in (*swap.new, *gone)}:
-            if folder.is_dir():
-                sync_folder(folder)
+    out.remove_files(gone)
+    out.sync([*swap.new, *gone])
     write_text(out / SUCCESS_FILE, "")
     # In this order: a staging with _SUCCESS and no journal would be swapped in once more, and hold nothing.
-    (staging / SUCCESS_FILE).unlink(missing_ok=True)
-    (staging / SWAP_FILE).unlink(missing_ok=True)
-    _remove(staging)
+    staging.remove_files([SUCCESS_FILE])
+    staging.remove_files([SWAP_FILE])
+    staging.remove()
 
 
-def _move(source: Location, target: Location) -> None:
-    try:
-        if isinstance(source, UrlPath):
-            content = source.read_bytes()
-            with written_whole(target) as partial:
-                partial.write_bytes(content)
-            source.unlink(missing_ok=True)
-        else:
-            assert isinstance(target, Path)  # noqa: S101
-            target.parent.mkdir(parents=True, exist_ok=True)
-            source.replace(target)
-    except FileNotFoundError:
-        return  # moved before the swap was interrupted
-
-
-def _files(folder: Location, names: set[str]) -> tuple[str, ...]:
+def _files(folder: OutputFolder, names: Collection[str]) -> tuple[str, ...]:
     """Return the files below a folder whose path begins with one of the names, but nothing that a user put there."""
-    if isinstance(folder, UrlPath):
-        found = list(folder.below(recursive=True))
-    else:
-        found = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
-    top = {name: name.split("/")[0] for name in found}
+    top = {name: name.split("/")[0] for name in folder.files()}
     return tuple(
         sorted(
             name
-            for name in found
-            if top[name] in names - {STAGING} and (top[name] not in (LABELS, REJECTS) or name.endswith(".parquet"))
+            for name, first in top.items()
+            if first in names and first != STAGING and (first not in (LABELS, REJECTS) or is_parquet(name))
         )
     )
-
-
-def _remove(folder: Location) -> None:
-    if isinstance(folder, UrlPath):
-        list(in_parallel(lambda name: (folder / name).unlink(missing_ok=True), folder.below(recursive=True)))
-    elif folder.exists():
-        shutil.rmtree(folder)

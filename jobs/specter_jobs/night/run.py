@@ -22,19 +22,28 @@ from specter_jobs.label.engines import open_engine
 from specter_jobs.label.engines.scheduler import Engine, Scheduler
 from specter_jobs.label.loop import label_shards
 from specter_jobs.logs import log
-from specter_jobs.night.audit import listed_files, take_over_rejects
-from specter_jobs.night.folder import claimed, folder_and_input, make_folders
+from specter_jobs.night.audit import take_over_rejects
 from specter_jobs.night.from_dump import PlannedInput, plan_input
 from specter_jobs.night.manifest import night_manifest
 from specter_jobs.night.previous import PreviousNight, find_previous
-from specter_jobs.night.replacement import swap_in
+from specter_jobs.night.replacement import finish_swap, folder_to_label, swap_in
+from specter_jobs.output.folder import OutputFolder, output_folder
+from specter_jobs.output.held import check_no_file_is_gone, held_in
 from specter_jobs.output.ledger import Ledger
+from specter_jobs.output.names import (
+    CLASSIFY,
+    LABELS,
+    MANIFEST_FILE,
+    REJECTS,
+    REPORT_FILE,
+    REPORT_HTML,
+    REPORT_MARKDOWN,
+    SUCCESS_FILE,
+)
+from specter_jobs.output.plan_file import listed_files, write_plan
 from specter_jobs.output.progress import NightWatch
-from specter_jobs.output.report_model import REPORT_FILE
-from specter_jobs.output.writer import SUCCESS_FILE
 from specter_jobs.plan.config import NightConfig
 from specter_jobs.plan.identity import NightIdentity
-from specter_jobs.plan.plan_file import MANIFEST_FILE, write_inventory
 from specter_jobs.plan.sections import LabelRules
 from specter_jobs.plan.shards import Plan
 from specter_jobs.plan.workload import Workload, reuse_sentences
@@ -43,11 +52,9 @@ from specter_jobs.report.gates import judge, succeeded
 from specter_jobs.report.html import night_html
 from specter_jobs.report.metrics_file import prepare_metrics_file, write_metrics
 from specter_jobs.report.night_report import night_markdown, night_report, truth_problem
-from specter_jobs.scratch import scratch_folder
 from specter_jobs.screen.deduplicate import Deduplication
 from specter_jobs.screen.reuse import local_copies, reusable_labels
 
-REPORT_MARKDOWN, REPORT_HTML = "report.md", "report.html"
 EXIT_SHARDS_FAILED = 3
 EXIT_GATES_FAILED = 4
 
@@ -96,19 +103,20 @@ def _run(
     if len(others) < len(config.reuse):
         log("own output not reused", level=logging.WARNING, reuse=str(config.out))  # a rerun keeps its labels anyway
         config = config.model_copy(update={"reuse": others})
+    base = output_folder(config.out)
     # A DUMP that is not there leaves no folder behind; one that is ingested first is read below the folder's lock.
-    planned = plan_input(config, config.out, console=console) if config.format is None else None
+    planned = plan_input(config, base, console=console) if config.format is None else None
     previous = find_previous(config)
     if config.metrics_file is not None:
         prepare_metrics_file(config.metrics_file)
-    with claimed(config.out):
+    with base.claimed(CLASSIFY):
         night = NightIdentity.of(config, bundle, engine.kind, root=planned.root if planned else None)
-        out, planned = folder_and_input(config, night, planned, console=console)
+        out, planned = _folder_and_input(config, base, night, planned, console=console)
         result = _labelled(
             config, bundle, engine, signals, out, night, planned, previous=previous, started=started, console=console
         )
-        if out != config.out and result.exit_code == 0:
-            swap_in(config.out)
+        if out is not base and result.exit_code == 0:
+            swap_in(base)
             result = replace(result, out=config.out)
         signals.settle(result.exit_code)
     if config.metrics_file is not None:
@@ -116,12 +124,29 @@ def _run(
     return result
 
 
+def _folder_and_input(
+    config: NightConfig, out: OutputFolder, night: NightIdentity, planned: PlannedInput | None, *, console: Console
+) -> tuple[OutputFolder, PlannedInput]:
+    """Return the folder to label in and the planned input, if the run may write there.
+
+    Raises:
+        ConfigError: Finished labels would be lost, and `config.replace` is not set.
+    """
+    finish_swap(out)
+    held = held_in(out)
+    folder = folder_to_label(out, held, night, replace=config.replace)
+    planned = planned or plan_input(config, folder, console=console)
+    if not config.replace:
+        check_no_file_is_gone(out, held, planned.plan, gone=planned.gone)
+    return folder, planned
+
+
 def _labelled(
     config: NightConfig,
     bundle: ModelBundle,
     engine: Engine,
     signals: Interrupts,
-    out: Location,
+    out: OutputFolder,
     night: NightIdentity,
     planned: PlannedInput,
     *,
@@ -131,8 +156,8 @@ def _labelled(
 ) -> NightResult:
     """Label what is not done yet in a folder whose lock is held, and write its report."""
     source, root, plan = planned.source, planned.root, planned.plan
-    make_folders(out)
-    (out / SUCCESS_FILE).unlink(missing_ok=True)
+    out.prepare(CLASSIFY, (LABELS, REJECTS))
+    out.remove_files([SUCCESS_FILE])
     dump = take_over_rejects(out, *source.ingested, labelled_files=planned.labelled_files) if source.ingested else None
     if dump is not None and not plan.failed:
         dump.check(paper_rows=plan.rows)
@@ -144,7 +169,7 @@ def _labelled(
         log("true labels not read", level=logging.WARNING, **problem)
     with _progress(console) as progress:
         scheduler = Scheduler(engine)  # the workers load while the input is surveyed
-        write_inventory(out, root, plan, night=night, unreadable=unreadable, ignored=ignored, dump=dump)
+        write_plan(out, root, plan, night=night, unreadable=unreadable, ignored=ignored, dump=dump)
         ledger = Ledger(out, binding=night.binding, model=night.model)
         lent = reusable_labels(config.reuse, tonight=night, probabilities=config.probabilities)
         with _deduplicated(plan, config, bundle, lent.files, out, progress, scheduler) as deduplication:
@@ -186,7 +211,7 @@ def _labelled(
     if exit_code == 0:
         write_text(out / SUCCESS_FILE, "")
     watch.ended(report, exit_code=exit_code)
-    return NightResult(report=report, manifest=manifest, exit_code=exit_code, out=out)
+    return NightResult(report=report, manifest=manifest, exit_code=exit_code, out=out.place)
 
 
 def _write_metrics(file: Path, result: NightResult) -> None:
@@ -202,7 +227,7 @@ def _deduplicated(
     config: NightConfig,
     bundle: ModelBundle,
     known: Sequence[Location],
-    out: Location,
+    out: OutputFolder,
     progress: Progress,
     scheduler: Scheduler,
 ) -> Iterator[Deduplication]:
@@ -212,7 +237,7 @@ def _deduplicated(
         progress.update(task, advance=rows)
         scheduler.check()  # of a bundle that cannot run, not only when all is surveyed
 
-    with scratch_folder(out) as scratch:
+    with out.scratch() as scratch:
         deduplication = Deduplication(
             plan.shards,
             config.section(LabelRules),

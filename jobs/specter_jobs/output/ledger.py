@@ -1,25 +1,15 @@
 """The ledger: which shards are done, for which content, bundle and settings; an entry is written last."""
 
-import hashlib
-import json
 from collections.abc import Iterable, Sequence
-from typing import Any
 
-from specter_batch.storage.location import Location, in_parallel, sizes_in
-from specter_batch.storage.url_path import UrlPath
-from specter_jobs.output.journal import append_entry, read_journal
+from specter_batch.storage.location import Location, in_parallel
+from specter_jobs.output.folder import OutputFolder
 from specter_jobs.output.labelled_shard import LabelledShard
-from specter_jobs.output.ledger_entry import LedgerEntry, OutputFile
-from specter_jobs.output.ledger_objects import LEDGER_FOLDER, fold_entries, put_entry, read_entry_objects
-from specter_jobs.output.writer import LABELS, REJECTS, is_intact, write_output
+from specter_jobs.output.ledger_entry import LedgerEntry
+from specter_jobs.output.names import LABELS, LEDGER_FILE, LEDGER_FOLDER, REJECTS
+from specter_jobs.output.output_file import OutputFile
+from specter_jobs.output.writer import write_output
 from specter_jobs.plan.decisions import SurveyedShard
-
-LEDGER_FILE = "ledger.jsonl"
-
-
-def binding_of(values: dict[str, Any]) -> str:
-    """Hash all that can change an output but the rows themselves."""
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:32]
 
 
 class Ledger:
@@ -31,7 +21,7 @@ class Ledger:
         model: Hash of bundle, device kind and graph: what a later night must share to take these labels.
     """
 
-    def __init__(self, out: Location, *, binding: str, model: str) -> None:
+    def __init__(self, out: OutputFolder, *, binding: str, model: str) -> None:
         self._out = out
         self._model = model
         self._binding = binding
@@ -60,8 +50,8 @@ class Ledger:
             binding=self._binding,
             model=self._model,
             reused=labelled.reused,
-            labels=write_output(self._out, LABELS, shard.name, labelled.labels),
-            rejects=write_output(self._out, REJECTS, shard.name, rejects) if rejects.num_rows else None,
+            labels=write_output(self._out.place, LABELS, shard.name, labelled.labels),
+            rejects=write_output(self._out.place, REJECTS, shard.name, rejects) if rejects.num_rows else None,
             rejects_by_reason={row["values"]: row["counts"] for row in sorted(counted, key=lambda row: row["values"])},
             scores=labelled.scores.as_json(),
             unknown_labels=labelled.unknown_labels,
@@ -73,10 +63,7 @@ class Ledger:
             seconds=round(seconds, 3),
             model_seconds=round(labelled.model_seconds, 3),
         )
-        if isinstance(self._out, UrlPath):
-            put_entry(self._out, shard.name, entry)
-        else:
-            append_entry(self._out / LEDGER_FILE, entry)
+        self._out.add_entry(LEDGER_FILE, shard.name, entry)
         self._entries[entry.shard] = entry
         self._intact |= {file.name for file in entry.files}
         return entry
@@ -105,9 +92,9 @@ class Ledger:
     def _checked(self, entries: Iterable[LedgerEntry]) -> set[str]:
         """Return the names of these entries' files that hold what was written, by their SHA-256."""
         files = [file for entry in entries for file in entry.files]
-        there = output_sizes(self._out) if files else {}
+        there = self._out.sizes() if files else {}
         candidates = [file for file in files if there.get(file.name) == file.size]
-        intact = in_parallel(lambda file: is_intact(self._out, file), candidates)
+        intact = in_parallel(self._out.is_intact, candidates)
         return {file.name for file, good in zip(candidates, intact, strict=True) if good}
 
     def remove_strangers(self, entries: Sequence[LedgerEntry], *, keep: Sequence[OutputFile]) -> None:
@@ -120,24 +107,17 @@ class Ledger:
         In a store the entries are then made one file, which the next night reads in one request.
         """
         known = {file.name for entry in entries for file in entry.files} | {file.name for file in keep}
-        strangers = [name for name in output_sizes(self._out) if name not in known]
+        strangers = [name for name in self._out.sizes() if name not in known]
         ours = [name for name in strangers if name.endswith((".parquet", ".partial"))]
-        list(in_parallel(lambda name: (self._out / name).unlink(missing_ok=True), ours))
-        if isinstance(self._out, UrlPath):
-            fold_entries(self._out, LEDGER_FILE, entries)
+        self._out.remove_files(ours)
+        self._out.fold(LEDGER_FILE, entries)
 
 
-def read_entries(out: Location) -> list[LedgerEntry]:
+def read_entries(out: OutputFolder) -> list[LedgerEntry]:
     """Return the readable entries of a night, later ones last; a half-written one is as if it were not there."""
-    entries = read_journal(out / LEDGER_FILE, LedgerEntry)
-    return entries + read_entry_objects(out, LedgerEntry) if isinstance(out, UrlPath) else entries
+    return out.entries(LEDGER_FILE, LedgerEntry)
 
 
 def has_ledger(names: set[str]) -> bool:
     """Say whether these are the names in a night's output folder."""
     return not names.isdisjoint({LEDGER_FILE, LEDGER_FOLDER})
-
-
-def output_sizes(out: Location) -> dict[str, int]:
-    """Return the size of each label and reject file, by its name below the output folder."""
-    return {f"{kind}/{name}": size for kind in (LABELS, REJECTS) for name, size in sizes_in(out / kind).items()}

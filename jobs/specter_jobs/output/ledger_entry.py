@@ -6,18 +6,8 @@ from pydantic import BaseModel, ConfigDict
 
 from specter_batch.metrics.f1 import N_SCORE_BINS
 from specter_batch.metrics.scores import Scores
+from specter_jobs.output.output_file import OutputFile
 from specter_jobs.output.title_only import TitleOnlySums
-
-
-class OutputFile(BaseModel):
-    """A finished file below the output folder."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    rows: int
-    size: int
-    sha256: str
 
 
 class LedgerEntry(BaseModel):

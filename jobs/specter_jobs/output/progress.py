@@ -5,66 +5,19 @@ import os
 import socket
 import time
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
 from itertools import islice
-from typing import Any, Literal
-
-from pydantic import BaseModel, ConfigDict
+from typing import Any
 
 from specter_batch.storage.files import write_text
-from specter_batch.storage.location import Location
-from specter_batch.storage.url_path import UrlPath
 from specter_jobs.logs import log
+from specter_jobs.output.folder import OutputFolder
 from specter_jobs.output.ledger_entry import LedgerEntry
-from specter_jobs.plan.plan_file import INVENTORY_FILE
+from specter_jobs.output.names import PLAN_FILE, PROGRESS_FILE
+from specter_jobs.output.progress_file import Progress
 from specter_jobs.report.gates import failed_gates, inapplicable_gates
 
-PROGRESS_FILE = "progress.json"
-# Small shards come faster than anyone asks, and each writing waits for the disk.
-SECONDS_BETWEEN_WRITES = 0.5
-# In a store each is a request that is paid for, and waited for.
-SECONDS_BETWEEN_PUTS = 15.0
 # `progress.json` is written every few seconds; `plan.json` and the report list all.
 MAX_IGNORED = 100
-State = Literal["surveying", "labelling", "finished"]
-
-
-class Progress(BaseModel):
-    """`progress.json`.
-
-    Attributes:
-        shards_done: Those that were kept from an earlier run included, as in `rows_done`.
-        labelling_since: Seconds since the epoch; None while the input is surveyed.
-        papers: Labelled in this run.
-        shard_seconds: That the shards of this run took.
-        model_seconds: Of these, those in which the model was at work.
-        failed: Shard or file name -> error.
-        ignored: What was found in the input and is not read, and why; the first `MAX_IGNORED` of them.
-        ignored_entries: How many there are.
-        exit_code: Of a finished night.
-        refused: Why a finished night did not label anything; None if it did.
-    """
-
-    model_config = ConfigDict(extra="forbid")
-
-    state: State = "surveying"
-    process: str
-    started: float
-    updated: float
-    rows: int
-    rows_done: int = 0
-    rows_kept: int = 0
-    shards: int
-    shards_done: int = 0
-    labelling_since: float | None = None
-    papers: int = 0
-    shard_seconds: float = 0.0
-    model_seconds: float = 0.0
-    failed: dict[str, str] = {}
-    ignored: dict[str, str] = {}
-    ignored_entries: int = 0
-    exit_code: int | None = None
-    refused: str | None = None
 
 
 class NightWatch:
@@ -79,10 +32,10 @@ class NightWatch:
     """
 
     def __init__(
-        self, out: Location, *, rows: int, shards: int, unreadable: dict[str, str], ignored: Mapping[str, str]
+        self, out: OutputFolder, *, rows: int, shards: int, unreadable: dict[str, str], ignored: Mapping[str, str]
     ) -> None:
         self._file = out / PROGRESS_FILE
-        self._pause = SECONDS_BETWEEN_PUTS if isinstance(out, UrlPath) else SECONDS_BETWEEN_WRITES
+        self._pause = out.seconds_between_writes
         now = time.time()
         process = f"process {os.getpid()} on {socket.gethostname()}"
         self._progress = Progress(process=process, started=now, updated=now, rows=rows, shards=shards)
@@ -92,7 +45,7 @@ class NightWatch:
         for name, reason in self._progress.ignored.items():
             log("input ignored", entry=name, reason=reason)
         if len(ignored) > MAX_IGNORED:
-            log("more input ignored", entries=len(ignored) - MAX_IGNORED, listed_in=INVENTORY_FILE)
+            log("more input ignored", entries=len(ignored) - MAX_IGNORED, listed_in=PLAN_FILE)
         for name, error in unreadable.items():
             self._note_failure(name, error)
         self._write()
@@ -176,8 +129,3 @@ class NightWatch:
             write_text(self._file, self._progress.model_dump_json(indent=2) + "\n")
         except OSError as error:  # a night is not lost because nobody can be told how far it is
             log("progress not written", level=logging.WARNING, error=str(error))
-
-
-def timestamp(seconds: float) -> str:
-    """Write seconds since the epoch as a UTC time."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")

@@ -5,15 +5,14 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from specter_batch.errors import ConfigError
+from specter_batch.file_problems import read_json_model
 from specter_batch.metrics.f1 import N_SCORE_BINS
-from specter_batch.storage.files import read_json_model
 from specter_batch.storage.location import Location
+from specter_jobs.output.names import REPORT_FILE
 
 Count = Annotated[int, Field(ge=0)]
 # Sums of shares may exceed 1 by rounding.
 Share = Annotated[float, Field(ge=0, le=1 + 1e-6, allow_inf_nan=False)]
-
-REPORT_FILE = "report.json"
 
 
 class RowCounts(BaseModel):

@@ -13,9 +13,8 @@ from specter_batch.errors import UsageError
 from specter_batch.options.declaration import section_of
 from specter_batch.options.shared import InputColumns
 from specter_batch.settings import Settings
-from specter_batch.storage.location import Location, located
+from specter_batch.storage.location import Location, absolute, located
 from specter_batch.storage.redaction import without_credentials
-from specter_batch.storage.url_path import UrlPath
 from specter_jobs.plan.limits import PREVIOUS_DAYS, Gates, ReuseLimit
 from specter_jobs.plan.sections import (
     Cluster,
@@ -101,10 +100,6 @@ class NightConfig(
 
     def with_absolute_paths(self) -> Self:
         """Return the same settings for processes that run in another folder."""
-
-        def absolute(place: Any) -> Any:
-            return place if isinstance(place, UrlPath) else type(place)(Path(place).absolute())
-
         return self.model_copy(update={name: absolute(getattr(self, name)) for name in ("dump", "out", "bundle")})
 
     def section(self, kind: type[SectionT]) -> SectionT:

@@ -1,23 +1,18 @@
-"""Which night an output folder holds, and whether a run would replace finished labels of another one."""
+"""What makes a night the same night as another: its dump, model and settings."""
 
 import datetime
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from specter_batch.errors import ConfigError
 from specter_batch.model.bundle import ModelBundle
 from specter_batch.model.graph_names import DeviceKind
+from specter_batch.storage.files import json_hash
 from specter_batch.storage.location import Location
 from specter_batch.storage.stored_names import stored_name
-from specter_jobs.output.ledger import binding_of, output_sizes, read_entries
-from specter_jobs.output.ledger_entry import LedgerEntry
 from specter_jobs.plan.config import NightConfig
 from specter_jobs.plan.sections import LabelRules, Reading
-from specter_jobs.plan.shards import Plan
 
 # Raised when the same rows, bundle and settings give other output files than an earlier version did.
 OUTPUT_VERSION = 1
@@ -95,15 +90,15 @@ class NightIdentity(BaseModel):
     @property
     def binding(self) -> str:
         """Hash of all that can change an output but the rows themselves."""
-        return binding_of({"model": self.model, "screening_version": self.screening_version, **self.settings})
+        return json_hash({"model": self.model, "screening_version": self.screening_version, **self.settings})
 
     def differences(self, held: "NightIdentity") -> list[str]:
         """Say how this night differs from the one that a folder holds; nothing if it is the same night."""
         found = []
         if (self.dump, self.format) != (held.dump, held.format):
-            found.append(f"DUMP is {_dump(self)} instead of {_dump(held)}")
+            found.append(f"DUMP is {dump_text(self)} instead of {dump_text(held)}")
         if self.fingerprint != held.fingerprint:
-            found.append(f"the bundle is {_bundle(self)} instead of {_bundle(held)}")
+            found.append(f"the bundle is {bundle_text(self)} instead of {bundle_text(held)}")
         elif (self.device, self.graph) != (held.device, held.graph):
             found.append(f"the model runs on {self.device} with another file than the one used on {held.device}")
         pairs = [(name, self.settings.get(name), held.settings.get(name)) for name in self.settings | held.settings]
@@ -125,115 +120,13 @@ def model_hash(fingerprint: str, *, device: str, graph: str) -> str:
         device: Kind of device that labels.
         graph: SHA-256 of the model file.
     """
-    return binding_of(
+    return json_hash(
         {"output_version": OUTPUT_VERSION, "bundle": fingerprint, "device": device, "graph": graph},
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class HeldNight:
-    """The finished part of the night that an output folder holds.
-
-    Attributes:
-        entries: Finished shards whose label file is there, newest entry of each.
-        unlisted: Number of label files that the ledger does not know.
-        identity: Which night it is; None if the folder does not say.
-        root: Folder of its input files by an older `plan.json`, which has no identity, or by `manifest.json`; None if
-            the folder does not say that either.
-        binding: Hash of its model and settings.
-    """
-
-    entries: Sequence[LedgerEntry]
-    unlisted: int
-    identity: NightIdentity | None
-    root: Location | None
-    binding: str | None
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether there is nothing to lose."""
-        return not self.entries and not self.unlisted
-
-    def differences(self, night: NightIdentity) -> list[str]:
-        """Say how a night differs from this one."""
-        if self.identity is not None:
-            found = night.differences(self.identity)
-        elif self.root is not None and night.format is None and stored_name(str(self.root.resolve())) != night.dump:
-            found = [f"DUMP is {night.dump} instead of {self.root}"]
-        elif self.root is None and not self.is_empty:
-            found = ["DUMP may be another one, because plan.json is gone or damaged"]
-        else:
-            found = []
-        bindings = {entry.binding for entry in self.entries} | ({self.binding} if self.binding else set())
-        if not found and bindings - {night.binding}:
-            found = ["the labels were made with another bundle, device, setting or version of specter-batch"]
-        return found
-
-    def __str__(self) -> str:
-        rows = sum(entry.labels.rows for entry in self.entries)
-        what = f"{rows:,} labelled rows in {len(self.entries):,} finished shards"
-        if self.unlisted:
-            what += f" and {self.unlisted:,} label files without a ledger entry"
-        if self.identity is None:
-            return what if self.root is None else f"{what}, of {self.root}"
-        night = self.identity
-        return f"{what}, of {_dump(night)}, night of {night.date}, bundle {_bundle(night)}"
-
-
-def held_night(
-    out: Location, *, identity: NightIdentity | None, root: Location | None, binding: str | None
-) -> HeldNight:
-    """Look at the labels that a folder holds.
-
-    Args:
-        out: The output folder.
-        identity: From its `plan.json`, as `root` and `binding` are.
-        root: Folder of the input files.
-        binding: Hash of model and settings.
-    """
-    sizes = output_sizes(out)
-    newest = {entry.shard: entry for entry in read_entries(out)}
-    entries = [entry for entry in newest.values() if entry.labels.name in sizes]
-    known = {entry.labels.name for entry in entries}
-    unlisted = [name for name in sizes if name.startswith("labels/") and name.endswith(".parquet")]
-    return HeldNight(
-        entries=entries,
-        unlisted=len([name for name in unlisted if name not in known]),
-        identity=identity,
-        root=root,
-        binding=binding,
-    )
-
-
-def check_no_file_is_gone(out: Location, held: HeldNight, plan: Plan, *, gone: Collection[str]) -> None:
-    """Check that the dump still has every file whose papers are labelled in the output folder.
-
-    Args:
-        out: The output folder.
-        held: What it holds.
-        plan: The files of the dump.
-        gone: For a dump that is ingested first: its files that are gone. The parquet that it is made into may come and
-            go, because newer files take papers out of older ones.
-
-    Raises:
-        ConfigError: Files are gone; without them the run would delete finished labels.
-    """
-    if plan_is_of_ingested := bool(held.identity and held.identity.format):
-        lost = sorted(gone) if held.entries else []
-    else:
-        there = {file.name for file in plan.files} | {file.name for file in plan.failed}
-        lost = sorted({entry.file for entry in held.entries} - there)
-    if lost:
-        rows = sum(entry.labels.rows for entry in held.entries if plan_is_of_ingested or entry.file in lost)
-        shown = ", ".join(lost[:3]) + (f" and {len(lost) - 3} more" if len(lost) > 3 else "")
-        raise ConfigError(
-            f"{out}: DUMP no longer has {len(lost)} files whose papers are labelled here ({shown}), and this run would "
-            f"delete {'up to ' if plan_is_of_ingested else ''}{rows:,} finished labels. No label was changed. Put the "
-            "files back, give another OUT, or add --replace to delete these labels when the run is complete"
-        )
-
-
-def _dump(night: NightIdentity) -> str:
+def dump_text(night: NightIdentity) -> str:
+    """Return the dump of a night, for a message."""
     return night.dump + (f" (--format {night.format})" if night.format else "")
 
 
@@ -241,5 +134,6 @@ def _shown(value: object) -> str:
     return "not given" if value is None else str(value)
 
 
-def _bundle(night: NightIdentity) -> str:
+def bundle_text(night: NightIdentity) -> str:
+    """Return the bundle of a night, for a message."""
     return f"{night.bundle} ({night.fingerprint[:SHOWN_FINGERPRINT]})"

@@ -17,14 +17,9 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from specter_batch.options.declaration import FormerName, Option
-from specter_batch.options.shared import Graph, Language, TextColumns
+from specter_batch.options.shared import MAX_WORKERS, FormatName, Graph, Language, TextColumns, TextFiles
 from specter_batch.settings import Settings
 from specter_batch.storage.location import LocalPath, PathOrUrl, PathTextOrUrl
-
-# More than any cluster has: beyond it a typing error would fill the memory before anything starts.
-MAX_WORKERS = 10_000
-
-FormatName = Literal["s2ag", "s2orc", "openalex", "arxiv", "pubmed", "crossref", "scidocs", "jsonl", "csv"]
 
 INPUT, MODEL, LABELS, REUSE, OUTPUT, CLUSTER = "Input", "Model", "Labels", "Reuse", "Output", "Cluster"
 
@@ -61,27 +56,6 @@ class Papers(Settings):
         ge=1,
         description="Number of input rows in a shard. If the job is killed, at most one shard of work is lost; smaller "
         "shards make more label files.",
-    )
-
-
-class TextFiles(Settings):
-    """How text files are written that papers are read from."""
-
-    panel: ClassVar[str] = INPUT
-
-    delimiter: Annotated[str | None, Option(metavar="CHARACTER", default="found from the header")] = Field(
-        default=None, description="CSV: the character between values, or `tab`."
-    )
-    quote: Annotated[str | None, Option(metavar="CHARACTER", default='"')] = Field(
-        default=None,
-        description="CSV: the character around values, or `none` if quotes are plain text. Without this option a file "
-        "fails if its quotes may hide rows.",
-    )
-    escape: Annotated[str | None, Option(metavar="CHARACTER", default="a backslash, if the file uses it so")] = Field(
-        default=None, description="CSV: the character that makes a quote after it plain text, or `none`."
-    )
-    encoding: Annotated[str | None, Option(metavar="NAME", default="UTF-8, or UTF-16 where it is recognised")] = Field(
-        default=None, description="CSV and JSON Lines: the encoding of the file, for example cp1252."
     )
 
 

@@ -8,7 +8,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import PurePosixPath
 
+import numpy as np
+import numpy.typing as npt
+
 from specter_batch.storage.location import Location
+
+# One truth value for each row, or for each usable row, of a shard.
+Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, kw_only=True)

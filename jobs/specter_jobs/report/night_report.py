@@ -16,8 +16,8 @@ from specter_batch.metrics.f1 import N_SCORE_BINS
 from specter_batch.metrics.score_report import ScoreReport
 from specter_batch.metrics.scores import Scores, scores_markdown
 from specter_batch.model.bundle import ModelBundle
-from specter_jobs.output.dump_account import DumpAccount
 from specter_jobs.output.ledger_entry import LedgerEntry
+from specter_jobs.output.plan_file import DumpAccount
 from specter_jobs.plan.shards import Plan
 from specter_jobs.plan.workload import reuse_sentences
 from specter_jobs.report.drift import drift_markdown

@@ -8,15 +8,16 @@ from pathlib import Path
 
 from specter_batch.errors import ConfigError
 from specter_batch.papers.parquet import open_parquet
-from specter_batch.storage.location import Location, in_parallel, names_in
+from specter_batch.storage.location import Location, in_parallel, local_copy
 from specter_batch.storage.output_marker import output_command
-from specter_batch.storage.url_path import UrlPath
 from specter_jobs.logs import log
-from specter_jobs.output.ledger import LEDGER_FILE, has_ledger, read_entries
+from specter_jobs.output.folder import OutputFolder, output_folder
+from specter_jobs.output.ledger import has_ledger, read_entries
 from specter_jobs.output.ledger_entry import LedgerEntry
-from specter_jobs.output.writer import is_intact
+from specter_jobs.output.names import CLASSIFY, LEDGER_FILE, parquet_name
+from specter_jobs.output.plan_file import night_in
+from specter_jobs.output.schema import PROBABILITIES
 from specter_jobs.plan.identity import SHOWN_FINGERPRINT, NightIdentity
-from specter_jobs.plan.plan_file import held_in
 from specter_jobs.plan.workload import UnusableLabels
 
 
@@ -55,22 +56,23 @@ def reusable_labels(nights: Sequence[Location], *, tonight: NightIdentity, proba
             log("no earlier night to reuse labels of", level=logging.WARNING, reuse=str(night))
             unusable.append(UnusableLabels(night=str(night), labels=0, reason="there is no such night"))
             continue
-        names = names_in(night)
+        folder = output_folder(night)
+        names = folder.names()
         if not has_ledger(names):
-            if output_command(night, names=names) == "classify":
+            if output_command(night, names=names) == CLASSIFY:
                 log("earlier night has no labels", level=logging.WARNING, reuse=str(night))
                 continue
             raise ConfigError(f"--reuse {night}: no output of this job, {LEDGER_FILE} is missing")
-        newest = {entry.shard: entry for entry in read_entries(night)}
+        newest = {entry.shard: entry for entry in read_entries(folder)}
         ours = [entry for entry in newest.values() if entry.model == tonight.model]
         others = [entry for entry in newest.values() if entry.model != tonight.model]
-        intact = _intact(night, ours)
-        lent = _with_probabilities(night, intact) if probabilities else intact
+        intact = _intact(folder, ours)
+        lent = _with_probabilities(folder, intact) if probabilities else intact
         files += [night / entry.labels.name for entry in lent]
         without = [entry for entry in intact if entry not in lent]
         lost: Counter[str] = Counter()
         for reason, entries in (
-            (_why_another_model(night, tonight) if others else "", others),
+            (_why_another_model(folder, tonight) if others else "", others),
             ("their files are missing or damaged", [entry for entry in ours if entry not in intact]),
             ("they were written without the probabilities that --probabilities asks for", without),
         ):
@@ -81,9 +83,9 @@ def reusable_labels(nights: Sequence[Location], *, tonight: NightIdentity, proba
     return ReusableLabels(files=files, unusable=unusable)
 
 
-def _why_another_model(night: Location, tonight: NightIdentity) -> str:
+def _why_another_model(night: OutputFolder, tonight: NightIdentity) -> str:
     """Say how the model that labelled an earlier night differs from tonight's."""
-    earlier = held_in(night).identity
+    earlier = night_in(night)
     if earlier is None:
         return "another bundle, device or version of specter-batch made them"
     if earlier.fingerprint != tonight.fingerprint:
@@ -96,16 +98,16 @@ def _why_another_model(night: Location, tonight: NightIdentity) -> str:
     return "another version of specter-batch made them"
 
 
-def _with_probabilities(night: Location, entries: Sequence[LedgerEntry]) -> list[LedgerEntry]:
+def _with_probabilities(night: OutputFolder, entries: Sequence[LedgerEntry]) -> list[LedgerEntry]:
     """Return the entries whose label file holds probabilities: one file of each binding tells it of all."""
     firsts = {entry.binding: night / entry.labels.name for entry in reversed(entries)}
-    hold = {binding: "probabilities" in _columns(path) for binding, path in firsts.items()}
+    hold = {binding: PROBABILITIES in _columns(path) for binding, path in firsts.items()}
     return [entry for entry in entries if hold[entry.binding]]
 
 
-def _intact(night: Location, entries: Sequence[LedgerEntry]) -> list[LedgerEntry]:
+def _intact(night: OutputFolder, entries: Sequence[LedgerEntry]) -> list[LedgerEntry]:
     """Return the entries whose label file is the one that was written; the others are named in a warning."""
-    good = list(in_parallel(lambda entry: is_intact(night, entry.labels), entries))
+    good = list(in_parallel(lambda entry: night.is_intact(entry.labels), entries))
     damaged = [entry.labels.name for entry, intact in zip(entries, good, strict=True) if not intact]
     if damaged:
         log(
@@ -130,10 +132,6 @@ def local_copies(files: Sequence[Location], scratch: Path) -> list[Path]:
 
     def local(numbered: tuple[int, Location]) -> Path:
         number, file = numbered
-        if not isinstance(file, UrlPath):
-            return file
-        copy = folder / f"{number:08d}.parquet"
-        file.fetch(copy)
-        return copy
+        return local_copy(file, folder / parquet_name(f"{number:08d}"))
 
     return list(in_parallel(local, enumerate(files)))

@@ -11,25 +11,14 @@ import pyarrow.compute as pc
 
 from specter_batch.papers.parquet import PaperBatch
 from specter_batch.papers.text import missing_ids, missing_values
-from specter_jobs.plan.decisions import Mask
+from specter_jobs.output.schema import REJECT_SCHEMA
 from specter_jobs.plan.sections import LabelRules
-from specter_jobs.plan.shards import Shard
+from specter_jobs.plan.shards import Mask, Shard
 
 Reason = Literal[
     "invalid_unicode", "null_id", "missing_title", "missing_abstract", "too_short", "duplicate_id", "not_english",
     "not_finite",
 ]  # fmt: skip  # in the order they are looked for: a row is rejected once, for the first
-
-REJECT_SCHEMA = pa.schema(
-    [
-        ("file", pa.string()),
-        ("row_group", pa.int32()),
-        ("row", pa.int64()),
-        ("paper_id", pa.string()),
-        ("reason", pa.string()),
-        ("detail", pa.string()),
-    ]
-)
 
 
 @dataclass(kw_only=True)

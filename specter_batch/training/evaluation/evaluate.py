@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from specter_batch import __version__
 from specter_batch.errors import ConfigError, LeakError
 from specter_batch.metrics.f1 import Ints
-from specter_batch.model.bundle import ModelBundle, file_sha256
+from specter_batch.model.bundle import ModelBundle
 from specter_batch.model.device import Device
 from specter_batch.model.encoding import TokenIds, pad_batch, plan_batches
 from specter_batch.model.graph_names import Precision
@@ -21,6 +21,7 @@ from specter_batch.model.manifest import MANIFEST_FILE
 from specter_batch.model.predictions import OnnxClassifier, Predictions
 from specter_batch.model.session import Logits
 from specter_batch.papers.columns import PaperColumns
+from specter_batch.storage.files import file_sha256
 from specter_batch.training.evaluation.figures import EvaluationSettings, figures
 from specter_batch.training.evaluation.report_model import EvaluationReport, ScoredPapers
 from specter_batch.training.papers.labelled import LabelledPapers, read_labelled

@@ -16,9 +16,10 @@ from specter_jobs.dumps import pool
 from specter_jobs.dumps.files.inputs import silent
 from specter_jobs.dumps.formats import Format
 from specter_jobs.dumps.ingest import IngestResult
-from specter_jobs.dumps.readers.tables import TableColumns
+from specter_jobs.dumps.ingest_unit import IngestTask
 from specter_jobs.dumps.record_writer import DUMP_SCHEMA, FILE_ROWS
-from specter_jobs.dumps.unit import IngestTask, IngestUnit
+from specter_jobs.dumps.table_layout import TableColumns
+from specter_jobs.dumps.unit import IngestUnit
 from support.dumps_on_disk import arxiv, output_bytes, rows, run, write_lines
 
 

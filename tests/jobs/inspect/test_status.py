@@ -14,8 +14,8 @@ from specter_batch.cli import build_app
 from specter_batch.errors import ConfigError
 from specter_batch.storage.folder_lock import LOCK_FILE
 from specter_jobs.inspect.status import night_status, status_lines
-from specter_jobs.output.lock import holder, locked
-from specter_jobs.output.progress import PROGRESS_FILE
+from specter_jobs.output.folder import output_folder
+from specter_jobs.output.names import PROGRESS_FILE
 from support.papers_on_disk import RunNight, paper, write_dump
 
 
@@ -68,10 +68,10 @@ def test_shards_kept_from_an_earlier_run_count_as_done_and_not_as_speed(night: R
 
 def test_a_running_night_tells_speed_time_left_and_who_is_at_work(tmp_path: Path) -> None:
     write_progress(tmp_path)
-    with locked(tmp_path):
+    with output_folder(tmp_path).locked():
         status = night_status(tmp_path)
         assert status["state"] == "labelling"
-        assert status["holder"] == holder(tmp_path)
+        assert status["holder"] == output_folder(tmp_path).holder()
         assert status["holder"].startswith("process ")
     # 200 rows and 150 papers in 50 seconds, 600 rows to go.
     assert status["papers_per_second"] == pytest.approx(3.0, rel=0.05)
@@ -89,7 +89,7 @@ def test_a_night_without_a_job_at_work_has_stopped(tmp_path: Path) -> None:
 def test_a_survey_has_no_speed_yet(tmp_path: Path) -> None:
     nothing = {"rows_done": 0, "rows_kept": 0, "shards_done": 0, "papers": 0, "shard_seconds": 0, "model_seconds": 0}
     write_progress(tmp_path, state="surveying", labelling_since=None, **nothing)
-    with locked(tmp_path):
+    with output_folder(tmp_path).locked():
         status = night_status(tmp_path)
     assert (status["state"], status["papers_per_second"], status["eta_seconds"]) == ("surveying", None, None)
     assert status["model_wait_share"] is None
@@ -97,7 +97,7 @@ def test_a_survey_has_no_speed_yet(tmp_path: Path) -> None:
 
 def test_the_text_tells_all_that_is_known(tmp_path: Path) -> None:
     write_progress(tmp_path, failed={"a": "is empty"})
-    with locked(tmp_path):
+    with output_folder(tmp_path).locked():
         lines = status_lines(night_status(tmp_path) | {"eta_seconds": 3725, "papers_per_second": 3.5})
     assert lines[:3] == ["labelling", "shards   4 of 10 done, 1 failed", "rows     400 of 1,000"]
     assert lines[4:6] == ["speed    3.5 papers/s, the model waited 25% of the time", "left     about 1:02:05"]
@@ -127,20 +127,20 @@ def test_a_look_at_the_lock_turns_no_job_away(tmp_path: Path) -> None:
     with (tmp_path / LOCK_FILE).open("a") as stream:
         fcntl.flock(stream, fcntl.LOCK_SH)
         threading.Timer(0.2, lambda: fcntl.flock(stream, fcntl.LOCK_UN)).start()
-        with locked(tmp_path):
-            assert holder(tmp_path) is not None
+        with output_folder(tmp_path).locked():
+            assert output_folder(tmp_path).holder() is not None
 
 
 def test_the_lock_of_a_killed_job_is_free(tmp_path: Path) -> None:
     code = (
-        "import sys, time\nfrom pathlib import Path\nfrom specter_jobs.output.lock import locked\n"
-        "with locked(Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(60)\n"
+        "import sys, time\nfrom pathlib import Path\nfrom specter_jobs.output.folder import output_folder\n"
+        "with output_folder(Path(sys.argv[1])).locked():\n    print('held', flush=True)\n    time.sleep(60)\n"
     )
     process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     with process.stdout:
         process.stdout.readline()
-        assert f"process {process.pid} on" in (holder(tmp_path) or "")
+        assert f"process {process.pid} on" in (output_folder(tmp_path).holder() or "")
         process.kill()
         process.wait()
-    assert holder(tmp_path) is None
+    assert output_folder(tmp_path).holder() is None

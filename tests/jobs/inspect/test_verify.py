@@ -10,10 +10,10 @@ from typer.testing import CliRunner
 
 from specter_batch.cli import build_app
 from specter_batch.errors import ConfigError
-from specter_batch.model.bundle import file_sha256
+from specter_batch.storage.files import file_sha256
 from specter_jobs.cli.inspect import MAX_SHOWN
 from specter_jobs.inspect.verify import verify_night
-from specter_jobs.output.lock import locked
+from specter_jobs.output.folder import output_folder
 from support.papers_on_disk import RunNight, paper, write_dump
 from support.s3_server import S3Server
 
@@ -171,7 +171,7 @@ def test_an_input_that_has_changed_is_found_and_one_that_is_gone_is_noted(out: P
 
 
 def test_a_night_at_work_is_not_verified(out: Path) -> None:
-    with locked(out), pytest.raises(ConfigError, match="is at work on it; verify it when it is done"):
+    with output_folder(out).locked(), pytest.raises(ConfigError, match="is at work on it; verify it when it is done"):
         verify_night(out)
 
 

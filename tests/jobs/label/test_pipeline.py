@@ -11,6 +11,7 @@ from specter_batch.model.device import Device
 from specter_batch.model.predictions import OnnxClassifier
 from specter_jobs.inspect.status import night_status, status_lines
 from specter_jobs.label.prepare import ShardPreparer
+from specter_jobs.output.folder import output_folder
 from specter_jobs.output.ledger import read_entries
 from specter_jobs.plan.decisions import SurveyedShard
 from support.papers_on_disk import RunNight, paper, read_all, write_dump
@@ -30,7 +31,7 @@ def test_the_model_waits_for_papers_that_are_slow_to_prepare(
     dump = write_dump(tmp_path / "in/a.parquet", [paper(i) for i in range(8)])
     run = night(dump, shard_rows=2).manifest["this_run"]
     assert 0.7 < run["model_wait_share"] < 1
-    entries = read_entries(tmp_path / "out")
+    entries = read_entries(output_folder(tmp_path / "out"))
     assert all(0 < entry.model_seconds < entry.seconds for entry in entries)
     assert all(0.5 < (entry.model_wait_share or 0) < 1 for entry in entries)
 
@@ -54,7 +55,7 @@ def test_a_model_that_had_nothing_to_do_has_not_waited(night: RunNight, tmp_path
     assert night(dump, out=tmp_path / "one").manifest["this_run"]["model_wait_share"] is None
     again = night(dump, out=tmp_path / "two", reuse=[tmp_path / "one"])
     assert again.manifest["this_run"]["model_wait_share"] is None
-    (entry,) = read_entries(tmp_path / "two")
+    (entry,) = read_entries(output_folder(tmp_path / "two"))
     assert entry.model_wait_share is None
     assert night_status(tmp_path / "two")["model_wait_share"] is None
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from specter_batch.errors import ShardError
 from specter_jobs.inspect.verify import verify_night
-from specter_jobs.output.dump_account import DumpAccount
+from specter_jobs.output.plan_file import DumpAccount
+from specter_jobs.output.schema import REJECT_SCHEMA
 from specter_jobs.plan.limits import GateLimits
-from specter_jobs.screen.screening import REJECT_SCHEMA
 from support.papers_on_disk import RunNight, paper, read_all
 
 # Lines of a dump, and the reason for which each is rejected; None: it becomes a label.

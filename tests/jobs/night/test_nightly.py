@@ -7,12 +7,13 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import f1_score
 
+from specter_batch.cpus import usable_cpus
 from specter_batch.errors import ConfigError, PaperSchemaError, ProviderError
 from specter_batch.model.bundle import ModelBundle
-from specter_batch.model.device import cuda_problem, usable_cpus
+from specter_batch.model.device import cuda_problem
 from specter_batch.papers.text import paper_text, text_hash
 from specter_batch.training.demo.sample import NIGHT_DIRT, SamplePaths
-from specter_jobs.output.lock import locked
+from specter_jobs.output.folder import output_folder
 from support.papers_on_disk import GERMAN, RunNight, label_bytes, paper, read_all, write_dump
 
 
@@ -205,14 +206,17 @@ def test_a_folder_of_something_else_is_not_written_to(night: RunNight, tmp_path:
 def test_the_second_job_on_a_folder_stops_and_says_who_holds_it(night: RunNight, tmp_path: Path) -> None:
     dump = write_dump(tmp_path / "in/a.parquet", [paper(1)])
     night(dump)
-    with locked(tmp_path / "out"), pytest.raises(ConfigError, match=r"process \d+ on .+ is at work on it"):
+    with (
+        output_folder(tmp_path / "out").locked(),
+        pytest.raises(ConfigError, match=r"process \d+ on .+ is at work on it"),
+    ):
         night(dump)
 
 
 def test_a_locked_folder_keeps_its_success_marker(night: RunNight, tmp_path: Path) -> None:
     dump = write_dump(tmp_path / "in/a.parquet", [paper(1)])
     night(dump)
-    with locked(tmp_path / "out"), pytest.raises(ConfigError):
+    with output_folder(tmp_path / "out").locked(), pytest.raises(ConfigError):
         night(dump)
     assert (tmp_path / "out/_SUCCESS").exists()
 

@@ -22,8 +22,8 @@ from specter_batch.storage.folder_lock import LOCK_FILE
 from specter_batch.training.demo.sample import SamplePaths
 from specter_jobs.inspect.status import night_status
 from specter_jobs.inspect.verify import verify_night
+from specter_jobs.output.folder import output_folder
 from specter_jobs.output.ledger import read_entries
-from specter_jobs.output.lock import locked
 from support.papers_on_disk import RunNight, label_bytes, paper, write_dump
 from support.s3_server import ACCESS_KEY, SECRET_KEY, S3Server
 
@@ -64,10 +64,10 @@ def test_killed_and_run_again_in_a_store_it_gives_the_bytes_of_a_local_night(
         said += process.communicate()[0]
         assert "_SUCCESS" not in out.names()
         written = outputs(s3.files("out"))
-        for entry in read_entries(out):
+        for entry in read_entries(output_folder(out)):
             assert len(written[entry.labels.name]) == entry.labels.size
         assert night_status(out)["state"] == "stopped"
-        assert len(read_entries(out)) >= 2 * (kill + 1)
+        assert len(read_entries(output_folder(out))) >= 2 * (kill + 1)
     process = start(*arguments, "--workers", 2)  # each of which reads from the store by itself
     said += process.communicate()[0]
     assert process.returncode == 0, said
@@ -106,7 +106,7 @@ def test_a_night_ended_with_sigterm_gives_its_lock_back(s3: S3Server, dump: str,
     said = process.communicate()[0]
     assert process.returncode == 130, said
     assert LOCK_FILE not in out.names()
-    assert read_entries(out)
+    assert read_entries(output_folder(out))
 
 
 def test_a_rerun_does_nothing_again_and_a_lost_file_is_made_again(night: RunNight, s3: S3Server, dump: str) -> None:
@@ -129,7 +129,7 @@ def test_outputs_of_rows_that_are_gone_are_removed(night: RunNight, s3: S3Server
         night(str(source), out=out)
     night(str(source), out=out, replace=True)
     assert len(outputs(s3.files("out"))) == 1
-    assert len(read_entries(out)) == 1
+    assert len(read_entries(output_folder(out))) == 1
 
 
 def test_a_night_of_a_store_can_lend_to_one_on_disk(night: RunNight, s3: S3Server, dump: str, tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ def test_verify_finds_what_was_changed_in_a_store(night: RunNight, s3: S3Server,
 def test_the_second_job_stops_and_says_who_holds_the_lock(night: RunNight, s3: S3Server, dump: str) -> None:
     out = s3.path("out")
     night(dump, out=out)
-    with locked(out):
+    with output_folder(out).locked():
         assert night_status(out)["holder"].startswith(f"process {os.getpid()} on ")
         with pytest.raises(ConfigError, match=r"out: process \d+ on .+ is at work on it; wait for it"):
             night(dump, out=out)

@@ -17,9 +17,10 @@ from specter_batch.errors import ConfigError
 from specter_batch.storage.files import write_text
 from specter_jobs.inspect.status import night_status, status_lines
 from specter_jobs.inspect.verify import verify_night
-from specter_jobs.night.replacement import STAGING, finish_swap, is_swapping
+from specter_jobs.night.replacement import finish_swap
+from specter_jobs.output.folder import output_folder
 from specter_jobs.output.ledger import read_entries
-from specter_jobs.plan.plan_file import INVENTORY_FILE
+from specter_jobs.output.names import PLAN_FILE, STAGING
 from support.other_bundle import other_bundle
 from support.papers_on_disk import RunNight, label_bytes, paper, read_all, write_dump
 from support.s3_server import S3Server
@@ -124,16 +125,16 @@ def test_a_folder_of_an_older_version_is_compared_by_its_root_and_binding(
     night: RunNight, dump: Path, out: Path, tmp_path: Path
 ) -> None:
     night(dump)
-    plan = json.loads((out / INVENTORY_FILE).read_bytes())
+    plan = json.loads((out / PLAN_FILE).read_bytes())
     del plan["night"]
-    (out / INVENTORY_FILE).write_text(json.dumps(plan))
+    (out / PLAN_FILE).write_text(json.dumps(plan))
     assert night(dump).manifest["this_run"]["shards"] == 0
-    (out / INVENTORY_FILE).write_text(json.dumps(plan))
+    (out / PLAN_FILE).write_text(json.dumps(plan))
     with pytest.raises(ConfigError, match=r"DUMP is .*wrong instead of .*in"):
         night(write_dump(tmp_path / "wrong/a.parquet", [paper(1)]))
     with pytest.raises(ConfigError, match="made with another bundle, device, setting or version"):
         night(dump, language="any")
-    (out / INVENTORY_FILE).unlink()
+    (out / PLAN_FILE).unlink()
     with pytest.raises(ConfigError, match="made with another bundle, device, setting or version"):
         night(dump, language="any")
 
@@ -214,8 +215,9 @@ def test_the_nights_own_folder_as_an_earlier_night_is_left_out(
 SWAPPED_IN = """
 import os, sys
 from pathlib import Path
-from specter_jobs.night import replacement
-replacement.in_parallel = map
+from specter_jobs.night.replacement import swap_in
+from specter_jobs.output import folder
+folder.in_parallel = map
 def trip(event, _):
     global left
     if event in ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "shutil.rmtree"):
@@ -226,7 +228,7 @@ for left, out in enumerate(sys.argv[1:]):
     process = os.fork()
     if process == 0:
         sys.addaudithook(trip)
-        replacement.swap_in(Path(out))
+        swap_in(folder.output_folder(Path(out)))
         os._exit(0)
     print(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]))
 """
@@ -256,10 +258,10 @@ def test_a_swap_killed_at_any_point_is_finished_by_the_next_run(tmp_path: Path) 
     codes = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
     for out in folders:
         names = content(out)
-        if "_SUCCESS" in names and not is_swapping(out):
+        if "_SUCCESS" in names and not output_folder(out).is_swapping:
             assert names["labels/a.parquet"] == (b"old" if STAGING + "/_SUCCESS" in names else b"new")
         for _ in range(2):
-            finish_swap(out)
+            finish_swap(output_folder(out))
             assert {name: held for name, held in content(out).items() if not name.startswith(STAGING)} == laid[0]
     assert codes.count("9") > 25
     assert codes[-1] == "0"
@@ -269,7 +271,6 @@ RUN = """
 import json, os, sys
 from io import StringIO
 from rich.console import Console
-from specter_batch.errors import SpecterBatchError
 from specter_jobs.plan.config import NightConfig
 from specter_jobs.night.run import run_night
 values, left = json.loads(sys.argv[1]), int(sys.argv[2])
@@ -290,7 +291,7 @@ except SpecterBatchError as error:
 
 def finished(out: Path) -> dict[str, tuple[str, float]]:
     """Return label and score of each paper in a label file that the ledger names."""
-    newest = {entry.shard: entry for entry in read_entries(out)}
+    newest = {entry.shard: entry for entry in read_entries(output_folder(out))}
     found = {}
     for entry in newest.values():
         file = out / entry.labels.name
@@ -341,8 +342,8 @@ def test_no_sequence_of_runs_and_kills_loses_a_finished_label(
         before = finished(out) if out.exists() else {}
         code = run(dump, bundle, replace=replace, point=point)
         assert code in (0, 1, 9)
-        if is_swapping(out):
-            finish_swap(out)
+        if output_folder(out).is_swapping:
+            finish_swap(output_folder(out))
         after = finished(out)
         lost = {paper_id for paper_id in before if after.get(paper_id) != before[paper_id]}
         assert not lost or (replace and len(after) == {"one": 7, "two": 8}[dump]), (code, lost)

@@ -8,8 +8,10 @@ import pytest
 
 from specter_batch.errors import ConfigError
 from specter_jobs.inspect.verify import verify_night
-from specter_jobs.output.ledger import LEDGER_FILE, Ledger, read_entries
+from specter_jobs.output.folder import output_folder
+from specter_jobs.output.ledger import Ledger, read_entries
 from specter_jobs.output.ledger_entry import LedgerEntry
+from specter_jobs.output.names import LEDGER_FILE
 from support.papers_on_disk import RunNight, label_bytes, paper, write_dump
 
 
@@ -19,9 +21,9 @@ def test_a_half_written_line_is_as_if_it_were_not_there(night: RunNight, tmp_pat
     ledger = tmp_path / "out" / LEDGER_FILE
     whole = ledger.read_bytes()
     ledger.write_bytes(whole[:-30])
-    assert len(read_entries(tmp_path / "out")) == 2
+    assert len(read_entries(output_folder(tmp_path / "out"))) == 2
     assert night(dump, shard_rows=4).manifest["this_run"]["shards"] == 1
-    assert len(read_entries(tmp_path / "out")) == 3
+    assert len(read_entries(output_folder(tmp_path / "out"))) == 3
 
 
 def test_a_rerun_does_nothing_again(night: RunNight, tmp_path: Path) -> None:

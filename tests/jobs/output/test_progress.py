@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
-from specter_jobs.output.progress import PROGRESS_FILE, NightWatch
+from specter_jobs.output.folder import output_folder
+from specter_jobs.output.names import PROGRESS_FILE
+from specter_jobs.output.progress import NightWatch
 from support.night_reports import entry_of, report_of
 
 
@@ -13,7 +15,7 @@ def progress(out: Path) -> dict[str, Any]:
 
 
 def test_the_file_follows_the_night_from_survey_to_end(tmp_path: Path) -> None:
-    watch = NightWatch(tmp_path, rows=400, shards=4, unreadable={"b.parquet": "is empty"}, ignored={})
+    watch = NightWatch(output_folder(tmp_path), rows=400, shards=4, unreadable={"b.parquet": "is empty"}, ignored={})
     assert (progress(tmp_path)["state"], progress(tmp_path)["failed"]) == ("surveying", {"b.parquet": "is empty"})
     watch.labelling([entry_of(0), entry_of(1)], {"a-3": "is gone"})
     found = progress(tmp_path)
@@ -28,7 +30,7 @@ def test_the_file_follows_the_night_from_survey_to_end(tmp_path: Path) -> None:
 
 
 def test_small_shards_do_not_wait_for_the_disk_each(tmp_path: Path) -> None:
-    watch = NightWatch(tmp_path, rows=400, shards=4, unreadable={}, ignored={})
+    watch = NightWatch(output_folder(tmp_path), rows=400, shards=4, unreadable={}, ignored={})
     watch.labelling([], {})
     for number in range(3):
         watch.finished(entry_of(number))
@@ -38,6 +40,6 @@ def test_small_shards_do_not_wait_for_the_disk_each(tmp_path: Path) -> None:
 
 
 def test_a_file_that_cannot_be_written_costs_no_night(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    watch = NightWatch(tmp_path / "gone", rows=1, shards=1, unreadable={}, ignored={})
+    watch = NightWatch(output_folder(tmp_path / "gone"), rows=1, shards=1, unreadable={}, ignored={})
     watch.ended(report_of(), exit_code=0)
     assert caplog.messages.count("progress not written") == 2

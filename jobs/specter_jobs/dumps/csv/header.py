@@ -5,12 +5,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from specter_batch.errors import PaperSchemaError
-from specter_jobs.dumps.csv.layout import TableLayout
 from specter_jobs.dumps.csv.lines import CsvLines
 from specter_jobs.dumps.csv.values import LINE_END, CsvRules, QuoteError
+from specter_jobs.dumps.table_layout import OTHER_ENCODING, TableLayout
 
 DELIMITERS = ",\t;|"
-OTHER_ENCODING = "if the file has another encoding, name it, for example --encoding cp1252"
 # Excel reads, and some tools write, the delimiter on a line before the header.
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
 

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, cast
 
 import pyarrow as pa
 
-from specter_jobs.dumps.records import WrongFormatError
+from specter_batch.errors import WrongFormatError
 
 READ_BYTES = 1 << 20
 # A tar archive names itself this far into the file.

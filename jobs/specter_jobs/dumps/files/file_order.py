@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from specter_jobs.dumps.ledger import IngestEntry
+from specter_jobs.dumps.account import IngestEntry
 from specter_jobs.dumps.records import DumpReader
 
 # How many names a warning shows; the account lists all files.

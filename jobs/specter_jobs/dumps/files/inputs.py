@@ -3,12 +3,13 @@
 import hashlib
 import io
 import lzma
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from specter_batch.errors import WrongFormatError
 from specter_batch.inputs.kinds import InputKind
 from specter_jobs.dumps.files.compression import (
     COMPRESSED,
@@ -22,7 +23,6 @@ from specter_jobs.dumps.files.compression import (
     unpacking_error,
 )
 from specter_jobs.dumps.files.encodings import encoding_of, transcoded
-from specter_jobs.dumps.records import WrongFormatError
 
 Advance = Callable[[int], None]
 
@@ -112,6 +112,11 @@ def content_of(path: Path, advance: Advance) -> str:
         while raw.read(READ_BYTES):
             pass
         return str(raw.digest.hexdigest())
+
+
+def joined_content(contents: Sequence[str]) -> str:
+    """Return the hash of all files of a join, by theirs."""
+    return hashlib.blake2b(":".join(contents).encode(), digest_size=16).hexdigest()
 
 
 def silent(size: int) -> None:

@@ -8,10 +8,10 @@ from typing import BinaryIO
 
 from lxml import etree
 
-from specter_batch.errors import ShardError
+from specter_batch.errors import ShardError, WrongFormatError
 from specter_jobs.dumps.readers.markup import element_text
 from specter_jobs.dumps.readers.mesh_headings import MeshHeading, mesh_class
-from specter_jobs.dumps.records import MalformedRecord, PaperRecord, ReadOptions, WrongFormatError
+from specter_jobs.dumps.records import MalformedRecord, PaperRecord, ReadOptions
 
 _ROOTS = ("PubmedArticleSet", "PubmedBookArticleSet", "MedlineCitationSet")
 _DELETIONS = ("DeleteCitation", "DeleteDocument")

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import pyarrow as pa
 
-from specter_batch.errors import PaperSchemaError, ShardError
-from specter_jobs.dumps.files.inputs import InputCount, opened
+from specter_batch.errors import PaperSchemaError, ShardError, WrongFormatError
+from specter_jobs.dumps.files.inputs import InputCount, content_of, joined_content, opened
 from specter_jobs.dumps.json.lines import json_values
 from specter_jobs.dumps.json.values import FieldError, as_id, as_text, as_year, require_keys
 from specter_jobs.dumps.readers.markup import plain_text, without_markup
-from specter_jobs.dumps.records import MalformedRecord, PaperRecord, ReadOptions, WrongFormatError
+from specter_jobs.dumps.records import MalformedRecord, PaperRecord, ReadOptions
+from specter_jobs.output.names import INGEST_SCRATCH
 
 # A bucket holds the rows of so many consecutive corpusids and is sorted in memory: at 1.3 kB for a mean abstract, and
 # with every id taken, 350 MB. (duckdb's sort of long texts runs out of memory instead of spilling.)
@@ -40,7 +44,7 @@ _ROWS = pa.schema(
 
 
 class S2agReader:
-    """Names the format; its papers come from `join_s2ag`, which reads all files in one piece.
+    """Reads the two datasets in one piece, because a paper is put together from both.
 
     Labels: the one category that a source of `s2fieldsofstudy` names, the model of Semantic Scholar (`s2-fos-model`) or
     the older Microsoft Academic Graph (`external`); none where it names several.
@@ -55,6 +59,34 @@ class S2agReader:
         for line, value in json_values(stream):
             row = _row(value, 0, line, is_paper=True, source=options.label)
             yield _record(row, known_abstract=None, files=None)
+
+    @contextmanager
+    def joined_records(
+        self,
+        root: Path,
+        paths: Sequence[Path],
+        out: Path,
+        options: ReadOptions,
+        count: InputCount,
+        advance: Callable[[int], None],
+    ) -> Iterator[Iterator[PaperRecord | MalformedRecord]]:
+        """Yield the joined papers; when the block ends well, `count` is complete.
+
+        Raises:
+            PaperSchemaError: One of the two kinds of files is not there.
+        """
+        try:
+            papers, abstracts = split_s2ag(paths)
+        except PaperSchemaError as error:
+            raise PaperSchemaError(f"{root}: {error}") from error
+        contents = [content_of(path, advance) for path in paths]
+        scratch = Path(tempfile.mkdtemp(prefix=INGEST_SCRATCH, dir=out))
+        try:
+            yield join_s2ag(papers, abstracts, scratch, options, count)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+        count.content = joined_content(contents)
+        count.disk_bytes = sum(path.stat().st_size for path in paths)
 
 
 def split_s2ag(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:

@@ -1,8 +1,9 @@
 """The engine of one machine: a thread of this process for one device, a process each for several."""
 
+from specter_batch.cpus import usable_cpus
 from specter_batch.errors import ConfigError
 from specter_batch.model.bundle import ModelBundle
-from specter_batch.model.device import devices, usable_cpus
+from specter_batch.model.device import devices
 from specter_jobs.label.engines.messages import WorkerJob
 from specter_jobs.label.engines.processes import ProcessEngine
 from specter_jobs.label.engines.thread import ThreadEngine

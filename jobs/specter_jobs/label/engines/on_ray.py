@@ -12,9 +12,10 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
+from specter_batch.cpus import usable_cpus
 from specter_batch.errors import ConfigError, ProviderError, SpecterBatchError
 from specter_batch.model.bundle import ModelBundle
-from specter_batch.model.device import Device, usable_cpus
+from specter_batch.model.device import Device
 from specter_jobs.label.engines.messages import Done, Event, Failed, Lost, Ready, ShardTask, WorkerJob
 from specter_jobs.label.engines.worker import SHARDS_AT_ONCE, CollectedLogs, ShardWorker
 from specter_jobs.plan.config import NightConfig

@@ -15,8 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from specter_batch.errors import FingerprintError
-from specter_batch.model.bundle import ModelBundle, file_sha256
+from specter_batch.model.bundle import ModelBundle
 from specter_batch.model.manifest import MANIFEST_FILE, REFERENCE_FILE, BundleManifest
+from specter_batch.storage.files import file_sha256
 from specter_batch.storage.folder_swap import replace_folder
 from specter_jobs.label.engines import open_engine
 from specter_jobs.label.engines.scheduler import Scheduler

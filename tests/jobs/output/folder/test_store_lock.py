@@ -12,9 +12,8 @@ from specter_batch.errors import BusyError, StorageError
 from specter_batch.storage.files import write_text
 from specter_batch.storage.folder_lock import LOCK_FILE, this_process
 from specter_batch.storage.url_path import UrlPath
-from specter_jobs.output import store_lock
-from specter_jobs.output.lock import holder, locked
-from specter_jobs.output.store_lock import STALE_SECONDS, Claim, Pace, lock_object_held, read_claim
+from specter_jobs.output.folder import output_folder, store_lock
+from specter_jobs.output.folder.store_lock import STALE_SECONDS, Claim, Pace, lock_object_held, read_claim
 from support.s3_server import S3Server
 
 OTHER = "process 7 on far-away"
@@ -44,17 +43,17 @@ def test_a_lock_is_held_kept_fresh_and_given_back(out: UrlPath) -> None:
         later = read_claim(out / LOCK_FILE)
         assert later is not None
         assert (later.token, later.beat > first.beat) == (first.token, True)
-        assert holder(out) == first.holder
-    assert holder(out) is None
+        assert output_folder(out).holder() == first.holder
+    assert output_folder(out).holder() is None
     assert not (out / LOCK_FILE).exists()
 
 
 def test_the_lock_of_an_output_in_a_store_is_this_object(out: UrlPath) -> None:
-    with locked(out):
-        assert holder(out) == this_process()
+    with output_folder(out).locked():
+        assert output_folder(out).holder() == this_process()
         with pytest.raises(BusyError), held(out):
             raise AssertionError
-    assert holder(out) is None
+    assert output_folder(out).holder() is None
 
 
 def test_a_lock_is_given_back_when_the_job_fails(out: UrlPath) -> None:
@@ -67,7 +66,7 @@ def test_a_job_on_another_machine_that_was_heard_of_holds_it(out: UrlPath) -> No
     write_text(out / LOCK_FILE, claim(silent=STALE_SECONDS - 10).model_dump_json())
     with pytest.raises(BusyError, match=f"{OTHER} is at work on it.* heard of 110 s ago"), held(out):
         raise AssertionError
-    assert holder(out) == OTHER
+    assert output_folder(out).holder() == OTHER
 
 
 @pytest.mark.parametrize(
@@ -80,9 +79,9 @@ def test_a_job_on_another_machine_that_was_heard_of_holds_it(out: UrlPath) -> No
 )
 def test_a_lock_that_was_left_behind_is_taken_over(out: UrlPath, left: Claim) -> None:
     write_text(out / LOCK_FILE, left.model_dump_json())
-    assert holder(out) is None
+    assert output_folder(out).holder() is None
     with held(out):
-        assert holder(out) == f"process {os.getpid()} on {os.uname().nodename}"
+        assert output_folder(out).holder() == f"process {os.getpid()} on {os.uname().nodename}"
 
 
 def test_half_a_lock_is_none(out: UrlPath) -> None:
@@ -95,7 +94,7 @@ def test_of_two_that_take_over_at_once_one_stops(out: UrlPath) -> None:
     write_text(out / LOCK_FILE, claim(silent=STALE_SECONDS + 1).model_dump_json())
 
     def take_over_too() -> None:
-        while holder(out) != this_process():
+        while output_folder(out).holder() != this_process():
             time.sleep(0.01)
         write_text(out / LOCK_FILE, claim(silent=0).model_dump_json())
 
@@ -117,4 +116,4 @@ def test_a_job_whose_lock_was_taken_over_stops_and_leaves_it_alone(out: UrlPath,
         assert signal.getsignal(signal.SIGINT) is inherited
     finally:
         signal.signal(signal.SIGINT, before)
-    assert holder(out) == OTHER
+    assert output_folder(out).holder() == OTHER

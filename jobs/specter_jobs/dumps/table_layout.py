@@ -1,12 +1,16 @@
-"""How a text table is written: delimiter, quotes, escapes and encoding, as the user names them or None to find out."""
+"""How a table of text is written, and which of its columns hold what: as the user says, or None to find out."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 from specter_batch.errors import UsageError
+from specter_batch.papers.columns import DETECTED_NAMES, PaperColumns
 from specter_jobs.dumps.files.encodings import checked_encoding
 
 NONE = "none"
+YEAR_NAMES = ("year", "publication_year")
+# The end of a message about bytes that are not UTF-8.
+OTHER_ENCODING = "if the file has another encoding, name it, for example --encoding cp1252"
 _NAMED = {
     "tab": "\t",
     r"\t": "\t",
@@ -60,6 +64,19 @@ class TableLayout:
             escape=marks["--escape"],
             encoding=None if encoding is None else checked_encoding(encoding),
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableColumns:
+    """The names of the columns in the input; None means: find them (`DETECTED_NAMES`, `YEAR_NAMES`)."""
+
+    papers: PaperColumns = field(default_factory=PaperColumns)
+    year: str | None = None
+
+    def candidates(self) -> dict[str, tuple[str, ...]]:
+        """Return the names under which each canonical column is looked for, in this order."""
+        names = {name: self.papers.candidates(name) for name in DETECTED_NAMES}
+        return names | {"year": (self.year,) if self.year else YEAR_NAMES}
 
 
 def _mark(option: str, value: str | None, examples: str, *, may_be_none: bool) -> str | None:

@@ -1,0 +1,115 @@
+"""One input file's way from its records to papers and rejects, with an account of every record."""
+
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from specter_batch.errors import PaperSchemaError, ShardError, WrongFormatError
+from specter_jobs.dumps.account import IngestEntry
+from specter_jobs.dumps.files.inputs import Advance, InputCount, content_of, joined_content, opened, silent
+from specter_jobs.dumps.formats import Format
+from specter_jobs.dumps.record_sorter import Record, RecordSorter
+from specter_jobs.dumps.record_writer import RecordWriter
+from specter_jobs.dumps.records import JoiningReader, PaperRecord, ReadOptions
+from specter_jobs.dumps.unit import IngestUnit
+from specter_jobs.output.names import INDEX, PAPERS, REJECTS
+
+
+@dataclass(frozen=True, kw_only=True)
+class IngestTask:
+    """What to do with every unit; travels to the worker processes."""
+
+    format: Format
+    options: ReadOptions
+    out: Path
+    binding: str
+
+
+def ingest_unit(
+    unit: IngestUnit, task: IngestTask, advance: Advance, *, known: str | None = None
+) -> IngestEntry | None:
+    """Turn one unit into output files; on any error none of them is left.
+
+    Args:
+        unit: What to read.
+        task: How.
+        advance: Told the bytes on disk as they are read.
+        known: The content hash it was already ingested with; if that is still so, nothing is done.
+
+    Returns:
+        Its line for the ledger, or None where it is still the known content.
+
+    Raises:
+        PaperSchemaError: It is not of this format.
+        OSError: It cannot be read.
+    """
+    if known is not None and _content(unit, task, advance) == known:
+        return None
+    began = time.monotonic()
+    count = InputCount()
+    name = unit.output_name
+    with (
+        RecordWriter(task.out, PAPERS, name) as papers,
+        RecordWriter(task.out, REJECTS, name) as rejects,
+        RecordWriter(task.out, INDEX, name) as index,
+        # A file that was hashed to see whether it is still the same was counted then.
+        _records(unit, task, count, advance if known is None else silent) as records,
+    ):
+        account = RecordSorter(unit.name, task.format.name, task.options, papers=papers, rejects=rejects, index=index)
+        try:
+            for record in records:
+                account.sort(record)
+            account.check_format()
+        except (PaperSchemaError, ShardError) as error:
+            if account.readable or isinstance(error, WrongFormatError):
+                raise
+            raise WrongFormatError(f"not a file of {task.format.name}: {error}") from error
+    entry = IngestEntry(
+        unit=unit.name,
+        content=count.content,
+        binding=task.binding,
+        disk_bytes=count.disk_bytes,
+        text_bytes=count.text_bytes,
+        records=account.records,
+        filtered=account.filtered,
+        filtered_without_year=account.filtered_without_year,
+        tombstones=account.tombstones,
+        rejects_by_reason=dict(sorted(account.reasons.items())),
+        papers=papers.files,
+        rejects=rejects.files,
+        index=index.files,
+        unusable_labels=account.unusable_labels,
+        seconds=round(time.monotonic() - began, 3),
+    )
+    if entry.accounted != entry.records:
+        raise ShardError(
+            f"{entry.accounted} records accounted for of {entry.records}; the file was dropped, please report this"
+        )
+    return entry
+
+
+@contextmanager
+def _records(unit: IngestUnit, task: IngestTask, count: InputCount, advance: Advance) -> Iterator[Iterator[Record]]:
+    reader = task.format.without_folder_label(unit.partitions).reader()
+    if isinstance(reader, JoiningReader):
+        with reader.joined_records(unit.root, unit.paths, task.out, task.options, count, advance) as records:
+            yield records
+        return
+    with opened(unit.paths[0], count, advance, encoding=task.format.layout.encoding) as stream:
+        yield _with_label(reader.read(stream, task.options), task.format.folder_label(unit.partitions))
+
+
+def _content(unit: IngestUnit, task: IngestTask, advance: Advance) -> str:
+    contents = [content_of(path, advance) for path in unit.paths]
+    return joined_content(contents) if task.format.joined else contents[0]
+
+
+def _with_label(records: Iterable[Record], label: str | None) -> Iterator[Record]:
+    """Yield records; a paper without a label of its own gets this one."""
+    for record in records:
+        if label is not None and isinstance(record, PaperRecord) and record.label is None:
+            yield replace(record, label=label)
+        else:
+            yield record

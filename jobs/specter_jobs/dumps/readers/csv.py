@@ -1,0 +1,99 @@
+"""Anyone's papers as CSV, with the columns found by name or named by options."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import pyarrow as pa
+
+from specter_batch.errors import PaperSchemaError
+from specter_jobs.dumps.csv.header import read_header
+from specter_jobs.dumps.csv.lines import MAX_ROW_BYTES, CsvLines
+from specter_jobs.dumps.csv.rows import CsvRows
+from specter_jobs.dumps.json.values import as_year, id_of_table
+from specter_jobs.dumps.records import MalformedRecord, PaperRecord, ReadOptions
+from specter_jobs.dumps.table_layout import OTHER_ENCODING, TableColumns, TableLayout
+
+# What MySQL, PostgreSQL and Hive write for a value that is not there.
+DATABASE_NULL = r"\N"
+
+
+class CsvReader:
+    """Reads CSV with a header row; the delimiter is the one that gives the header its columns.
+
+    Quoted values may hold line breaks. A row with too few or too many values is rejected alone. What is done about
+    quotes that are not well-formed is described in `specter_jobs.dumps.csv.rows`.
+    """
+
+    name = "csv"
+    suffixes = (".csv", ".tsv")
+    label_choices: tuple[str, ...] = ()
+
+    def __init__(
+        self, columns: TableColumns, layout: TableLayout | None = None, *, most_row_bytes: int = MAX_ROW_BYTES
+    ) -> None:
+        self._columns = columns
+        self._layout = layout or TableLayout()
+        self._most_row_bytes = most_row_bytes
+
+    def read(self, stream: BinaryIO, options: ReadOptions) -> Iterator[PaperRecord | MalformedRecord]:
+        """Read row by row; positions count the rows after the header from 1.
+
+        Raises:
+            PaperSchemaError: A column is missing, or it cannot be told where rows begin and end.
+        """
+        del options
+        lines = CsvLines(stream, most_bytes=self._most_row_bytes)
+        header = read_header(lines, self._layout, self._resolve)
+        if header is None:
+            return
+        columns = {name: header.names.index(column) for name, column in header.columns.items()}
+        rows = CsvRows(
+            lines,
+            header.rules,
+            header.values,
+            id_column=columns["paper_id"],
+            guess_quotes=self._layout.quote is None,
+            guess_escape=self._layout.escape is None,
+        )
+        for position, row in enumerate(rows, start=1):
+            if row.values is None:
+                yield MalformedRecord(position=position, detail=row.problem, paper_id=row.paper_id)
+            else:
+                yield _row(position, {name: row.values[column] for name, column in columns.items()})
+
+    def _resolve(self, names: list[str]) -> dict[str, str]:
+        schema = pa.schema([(name, pa.string()) for name in names])
+        columns = self._columns.papers.resolve(schema, where="header")
+        wanted = self._columns.candidates()["year"]
+        year = next((name for name in wanted if name in names), None)
+        if year is None and self._columns.year:
+            available = ", ".join(names)
+            raise PaperSchemaError(f"header: no column {self._columns.year}, got {available}; name the right one")
+        return columns | ({"year": year} if year else {})
+
+
+def _row(position: int, values: dict[str, str]) -> PaperRecord | MalformedRecord:
+    text = {name: "" if value == DATABASE_NULL else value for name, value in values.items()}
+    paper_id = id_of_table(text["paper_id"]) if _is_unicode(text["paper_id"]) else None
+    for name in ("paper_id", "title", "abstract"):
+        if not _is_unicode(text[name]):
+            return MalformedRecord(
+                position=position, detail=f"{name} is not UTF-8; {OTHER_ENCODING}", paper_id=paper_id
+            )
+    label = text.get("label", "")
+    return PaperRecord(
+        paper_id=paper_id,
+        title=text["title"] or None,
+        abstract=text["abstract"] or None,
+        label=id_of_table(label) if _is_unicode(label) else None,
+        label_unusable=not _is_unicode(label),
+        year=as_year(text.get("year")),
+        position=position,
+    )
+
+
+def _is_unicode(text: str) -> bool:
+    """Say whether all bytes of a value were UTF-8; those that were not are surrogates."""
+    return text.isascii() or not any("\ud800" <= char <= "\udfff" for char in text)

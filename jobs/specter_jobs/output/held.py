@@ -1,0 +1,142 @@
+"""Which night an output folder holds, and whether a run would replace finished labels of another one."""
+
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from specter_batch.errors import ConfigError, SpecterBatchError
+from specter_batch.storage.location import Location, located
+from specter_batch.storage.stored_names import original_name, stored_name
+from specter_jobs.output.folder import OutputFolder
+from specter_jobs.output.ledger import read_entries
+from specter_jobs.output.ledger_entry import LedgerEntry
+from specter_jobs.output.names import LABELS, MANIFEST_FILE, PLAN_FILE, is_parquet
+from specter_jobs.output.plan_file import PlanFile
+from specter_jobs.plan.identity import NightIdentity, bundle_text, dump_text
+from specter_jobs.plan.shards import Plan
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldNight:
+    """The finished part of the night that an output folder holds.
+
+    Attributes:
+        entries: Finished shards whose label file is there, newest entry of each.
+        unlisted: Number of label files that the ledger does not know.
+        identity: Which night it is; None if the folder does not say.
+        root: Folder of its input files by an older `plan.json`, which has no identity, or by `manifest.json`; None if
+            the folder does not say that either.
+        binding: Hash of its model and settings.
+    """
+
+    entries: Sequence[LedgerEntry]
+    unlisted: int
+    identity: NightIdentity | None
+    root: Location | None
+    binding: str | None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to lose."""
+        return not self.entries and not self.unlisted
+
+    def differences(self, night: NightIdentity) -> list[str]:
+        """Say how a night differs from this one."""
+        if self.identity is not None:
+            found = night.differences(self.identity)
+        elif self.root is not None and night.format is None and stored_name(str(self.root.resolve())) != night.dump:
+            found = [f"DUMP is {night.dump} instead of {self.root}"]
+        elif self.root is None and not self.is_empty:
+            found = ["DUMP may be another one, because plan.json is gone or damaged"]
+        else:
+            found = []
+        bindings = {entry.binding for entry in self.entries} | ({self.binding} if self.binding else set())
+        if not found and bindings - {night.binding}:
+            found = ["the labels were made with another bundle, device, setting or version of specter-batch"]
+        return found
+
+    def __str__(self) -> str:
+        rows = sum(entry.labels.rows for entry in self.entries)
+        what = f"{rows:,} labelled rows in {len(self.entries):,} finished shards"
+        if self.unlisted:
+            what += f" and {self.unlisted:,} label files without a ledger entry"
+        if self.identity is None:
+            return what if self.root is None else f"{what}, of {self.root}"
+        night = self.identity
+        return f"{what}, of {dump_text(night)}, night of {night.date}, bundle {bundle_text(night)}"
+
+
+def held_night(
+    out: OutputFolder, *, identity: NightIdentity | None, root: Location | None, binding: str | None
+) -> HeldNight:
+    """Look at the labels that a folder holds.
+
+    Args:
+        out: The output folder.
+        identity: From its `plan.json`, as `root` and `binding` are.
+        root: Folder of the input files.
+        binding: Hash of model and settings.
+    """
+    sizes = out.sizes()
+    newest = {entry.shard: entry for entry in read_entries(out)}
+    entries = [entry for entry in newest.values() if entry.labels.name in sizes]
+    known = {entry.labels.name for entry in entries}
+    unlisted = [name for name in sizes if name.startswith(f"{LABELS}/") and is_parquet(name)]
+    return HeldNight(
+        entries=entries,
+        unlisted=len([name for name in unlisted if name not in known]),
+        identity=identity,
+        root=root,
+        binding=binding,
+    )
+
+
+def check_no_file_is_gone(out: OutputFolder, held: HeldNight, plan: Plan, *, gone: Collection[str]) -> None:
+    """Check that the dump still has every file whose papers are labelled in the output folder.
+
+    Args:
+        out: The output folder.
+        held: What it holds.
+        plan: The files of the dump.
+        gone: For a dump that is ingested first: its files that are gone. The parquet that it is made into may come and
+            go, because newer files take papers out of older ones.
+
+    Raises:
+        ConfigError: Files are gone; without them the run would delete finished labels.
+    """
+    if plan_is_of_ingested := bool(held.identity and held.identity.format):
+        lost = sorted(gone) if held.entries else []
+    else:
+        there = {file.name for file in plan.files} | {file.name for file in plan.failed}
+        lost = sorted({entry.file for entry in held.entries} - there)
+    if lost:
+        rows = sum(entry.labels.rows for entry in held.entries if plan_is_of_ingested or entry.file in lost)
+        shown = ", ".join(lost[:3]) + (f" and {len(lost) - 3} more" if len(lost) > 3 else "")
+        raise ConfigError(
+            f"{out}: DUMP no longer has {len(lost)} files whose papers are labelled here ({shown}), and this run would "
+            f"delete {'up to ' if plan_is_of_ingested else ''}{rows:,} finished labels. No label was changed. Put the "
+            "files back, give another OUT, or add --replace to delete these labels when the run is complete"
+        )
+
+
+def held_in(out: OutputFolder) -> HeldNight:
+    """Return the finished part of the night that a folder holds; without a plan its manifest says of which dump."""
+    try:
+        plan_file = PlanFile.model_validate_json((out / PLAN_FILE).read_bytes())
+    except (FileNotFoundError, NotADirectoryError, ValidationError):
+        return held_night(out, identity=None, root=_root_by_manifest(out), binding=None)
+    root = located(original_name(plan_file.root))
+    return held_night(out, identity=plan_file.night, root=root, binding=plan_file.binding)
+
+
+def _root_by_manifest(out: OutputFolder) -> Location | None:
+    """Return the DUMP that a finished night labelled, or its folder; None if it was ingested or nothing says so."""
+    try:
+        config = json.loads((out / MANIFEST_FILE).read_bytes())["config"]
+        dump = located(config["dump"]) if config["format"] is None else None
+    except (FileNotFoundError, NotADirectoryError, ValueError, TypeError, KeyError, SpecterBatchError):
+        return None
+    return dump.parent if isinstance(dump, Path) and dump.is_file() else dump

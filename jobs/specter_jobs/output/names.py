@@ -1,0 +1,70 @@
+"""The name of every file and folder that the job's commands write into an output folder."""
+
+from specter_batch.storage.folder_lock import LOCK_FILE
+from specter_batch.storage.output_marker import MARKER_FILE
+
+# Commands that an output folder can belong to.
+CLASSIFY, INGEST = "classify", "ingest"
+
+# Of every output. `_SUCCESS` is written last, and only when nothing failed.
+SUCCESS_FILE = "_SUCCESS"
+REJECTS = "rejects"
+
+# Of a night: a folder of label files, and what is known of them.
+LABELS = "labels"
+LEDGER_FILE = "ledger.jsonl"
+# In a store, where nothing can be appended to a file: an object for each shard, until the night is complete.
+LEDGER_FOLDER = "ledger"
+PLAN_FILE = "plan.json"
+PROGRESS_FILE = "progress.json"
+REPORT_FILE = "report.json"
+REPORT_MARKDOWN = "report.md"
+REPORT_HTML = "report.html"
+MANIFEST_FILE = "manifest.json"
+# The output of the ingest of a night that labels a dump of another format.
+INGESTED = "ingested"
+# Tables that a night needs only while it runs; the name goes on with something random.
+SURVEY_SCRATCH = "_survey."
+# The night that is to replace this one, and the journal of the moment when it does.
+STAGING = "_replacement"
+SWAP_FILE = "swap.json"
+
+# What a night leaves in its folder when it is complete.
+NIGHT_NAMES = frozenset(
+    {
+        LABELS,
+        REJECTS,
+        LEDGER_FOLDER,
+        LEDGER_FILE,
+        PLAN_FILE,
+        PROGRESS_FILE,
+        REPORT_FILE,
+        REPORT_MARKDOWN,
+        REPORT_HTML,
+        MANIFEST_FILE,
+        INGESTED,
+    }
+)
+# What stays in the folder of a replacement when its night moves to the folder above.
+NOT_MOVED = frozenset({LOCK_FILE, MARKER_FILE, SWAP_FILE, SUCCESS_FILE})
+
+# Of an ingest: papers, an index of the versions of papers, and what is known of them.
+PAPERS = "papers"
+INDEX = "_index"
+INGEST_LEDGER_FILE = "ingest.jsonl"
+ACCOUNT_FILE = "ingest.json"
+REQUEST_FILE = "request.json"
+# The papers of a dump without any. The names of other files have a hash in them.
+NO_PAPERS_FILE = "none-00000.parquet"
+# Tables that an ingest needs only while it runs; the name goes on with something random.
+INGEST_SCRATCH = "_scratch."
+
+
+def parquet_name(stem: str, part: int | None = None) -> str:
+    """Return the name of a parquet file; several files of one input are numbered."""
+    return f"{stem}.parquet" if part is None else f"{stem}-{part:05d}.parquet"
+
+
+def is_parquet(name: str) -> bool:
+    """Say whether a file is one of those that hold rows."""
+    return name.endswith(".parquet")
