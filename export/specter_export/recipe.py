@@ -1,11 +1,13 @@
 """Recipes: what to build, for which device, within which tolerances."""
 
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field
 
 from specter_batch.errors import ConfigError
 from specter_batch.model.graph_names import DeviceKind, Precision
+from specter_batch.options.declaration import Option
 from specter_batch.settings import Settings
 
 REFERENCE_RECIPE = "reference-fp32"
@@ -13,38 +15,40 @@ DEFAULT_RECIPES = ("cpu-int8", "cuda-fp16")
 
 
 class Quantization(Settings):
-    """How weights become int8.
+    """How weights become int8."""
 
-    Attributes:
-        per_channel: One scale per output channel instead of one per weight.
-        smoothing: How far the loudness of activation channels moves into the weights first, from 0 to 1
-            (`specter_export.smooth`); not at all when None.
-        reduce_range: Keep weights within 7 bits: the fast kernels of x86-64 CPUs without VNNI are exact with these.
-    """
-
-    per_channel: bool = True
-    smoothing: float | None = Field(default=None, ge=0, le=1)
-    reduce_range: bool = False
+    per_channel: bool = Field(
+        default=True, description="Use one scale for each output channel instead of one for each weight matrix."
+    )
+    smoothing: Annotated[float | None, Option(default="no smoothing")] = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="How much of the range of loud activation channels moves into the weights before quantization.",
+    )
+    reduce_range: bool = Field(
+        default=False,
+        description="Keep weights within 7 bits, which makes the fast kernels of x86-64 CPUs without VNNI exact.",
+    )
 
 
 class Tolerances(Settings):
-    """What the parity gate lets pass.
+    """What the parity gate lets pass."""
 
-    Attributes:
-        max_logit_difference: Largest absolute difference of any logit from Torch; not looked at when None.
-        max_label_flips: Largest share of papers with another label than Torch's; not looked at when None.
-    """
-
-    max_logit_difference: float | None = Field(default=None, gt=0)
-    max_label_flips: float | None = Field(default=None, ge=0, le=1)
+    max_logit_difference: Annotated[float | None, Option(default="no limit")] = Field(
+        default=None, gt=0, description="Fail if any logit differs from PyTorch's by more than this."
+    )
+    max_label_flips: Annotated[float | None, Option(default="no limit")] = Field(
+        default=None, ge=0, le=1, description="Fail if a larger share of the papers than this has another label."
+    )
 
 
 class Recipe(Settings):
     """One graph of a bundle."""
 
-    precision: Precision
-    device: DeviceKind
-    opset: int = Field(ge=14)
+    precision: Precision = Field(description="Number format of the graph.")
+    device: DeviceKind = Field(description="Kind of device that the graph is for.")
+    opset: int = Field(ge=14, description="Version of the ONNX operator set.")
     quantization: Quantization = Quantization()
     tolerances: Tolerances
 

@@ -134,7 +134,8 @@ class DeclaredOption:
             return "yes" if value else "no"
         number = isinstance(value, (int, float))
         text = f"{value:g}" if isinstance(value, float) else f"{value}"
-        return f"{text} {self.option.unit}" if number and self.option.unit else text
+        unit = self.option.unit
+        return f"{text} {unit.removesuffix('s') if value == 1 else unit}" if number and unit else text
 
     @property
     def range(self) -> str | None:

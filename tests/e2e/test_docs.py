@@ -17,7 +17,12 @@ from typer.main import get_command
 
 from specter_batch.cli import build_app
 from specter_batch.model.manifest import BundleManifest, GraphEntry, GraphParity
+from specter_batch.options.declaration import declared_options
 from specter_batch.training.demo.sample import write_sample
+from specter_batch.training.fit.config import TrainConfig
+from specter_batch.training.model.head_config import HeadConfig
+from specter_export.recipe import Recipe
+from specter_jobs.plan.config import NightConfig
 from support.pages import BLOCK, PAGES, README, ROOT, blocks, commands, run_in_new_process, run_ours
 
 # What a shell may have in front of our command, and behind it.
@@ -130,10 +135,19 @@ def test_every_command_has_a_page_with_each_of_its_options(site: Path) -> None:
     for name, command in our_commands().items():
         words = Page((site / f"commands/{name}.html").read_text()).words
         assert command.help in words
-        for parameter in command.params:
-            for option in options_of(parameter):
-                assert option in words, f"{name}: {option}"
-            assert " ".join(parameter.help.split()) in " ".join(words.split()), f"{name}: {parameter.help}"
+        for option in (option for source in command.callback.sources for option in source.options):
+            assert option.spelling in words, f"{name}: {option.spelling}"
+            assert option.field.description.replace("`", "") in words, f"{name}: {option.spelling}"
+            assert option.option.argument or (option.default or "required") in words, f"{name}: {option.spelling}"
+
+
+def test_the_page_of_settings_has_every_key_of_every_file(site: Path) -> None:
+    words = Page((site / "configuration.html").read_text()).words
+    for settings in (NightConfig, TrainConfig, HeadConfig, Recipe):
+        for option in declared_options(settings):
+            assert re.search(rf"^{option.name}$", words, flags=re.MULTILINE), option.name
+            assert option.field.description.replace("`", "") in words, option.name
+    assert "invalidates finished labels: language, missing_abstract, min_characters, probabilities, paper" in words
 
 
 def test_the_site_fetches_nothing_from_elsewhere(site: Path) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @command(
     "specter-batch classify papers night --bundle bundle",
-    "specter-batch classify papers nights/{date} --bundle bundle --reuse nights/{yesterday}",
+    'specter-batch classify papers "nights/{date}" --bundle bundle --reuse "nights/{yesterday}"',
     "specter-batch classify papers night-fp32 --bundle bundle --graph fp32 --max-reject-rate 0.5",
 )
 def classify(settings: NightConfig, output: JsonOutput) -> None:

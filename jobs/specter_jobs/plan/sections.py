@@ -2,12 +2,13 @@
 
 The sections that hold limits are in `specter_jobs.plan.limits`.
 
-Three sections say what a change of a setting does to labels that are there already:
+Two sections say that a change of their settings invalidates labels that are there already. A run that changes one in
+the same OUT is refused without `--replace`, and labels all papers again with it:
 
-* `LabelRules`: finished shards are labelled again, or the night is refused without `--replace`.
-* `Reading`: the night is another one, and refused without `--replace`; shards whose rows stay the same are kept.
-* All others: nothing; finished labels stay.
+* `LabelRules`: a part of the hash that binds each shard to its night.
+* `Reading`: a part of what two runs on one folder must share. The hash of a shard's rows sees what it changes.
 
+A change of any other setting leaves finished labels as they are.
 The bundle, the device and the graph count by their hashes (`specter_jobs.plan.identity.model_hash`).
 """
 

@@ -66,7 +66,7 @@ class Optimisation(Settings):
     batch_size: Annotated[int, Option(unit="papers")] = Field(
         default=16, ge=1, description="Number of papers in a batch, on each device."
     )
-    gradient_accumulation_steps: Annotated[int, Option(unit="batch")] = Field(
+    gradient_accumulation_steps: Annotated[int, Option(unit="batches")] = Field(
         default=1, ge=1, description="Number of batches in one optimizer step. More batches act like a larger batch."
     )
     optimizer: Literal["adamw", "sgd"] = Field(

@@ -1,11 +1,12 @@
 """Settings of the classification head and of the pooling below it; they are read without torch."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator
 
 from specter_batch.errors import ConfigError
+from specter_batch.options.declaration import Option
 
 if TYPE_CHECKING:
     from torch import nn
@@ -46,23 +47,24 @@ class LayerConfig(BaseModel):
 
 
 class HeadConfig(BaseModel):
-    """A head: no hidden layer is the linear head, any number of them is an MLP.
-
-    Attributes:
-        hidden_sizes: Units of each hidden layer, from the encoder's side.
-        activation: After every hidden layer.
-        dropout: Before every linear layer.
-        batch_norm: Between every hidden layer and its activation.
-        layers: A head of one's own, from `HeadConfig.of`; then the fields above do nothing.
-    """
+    """A head: no hidden layer is the linear head, any number of them is an MLP."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    hidden_sizes: tuple[PositiveInt, ...] = ()
-    activation: Activation = "relu"
-    dropout: float = Field(default=0.1, ge=0, lt=1)
-    batch_norm: bool = False
-    layers: tuple[LayerConfig, ...] | None = None
+    hidden_sizes: tuple[PositiveInt, ...] = Field(
+        default=(), description="Units of each hidden layer, starting at the encoder. None is a linear head."
+    )
+    activation: Activation = Field(default="relu", description="Activation function after every hidden layer.")
+    dropout: float = Field(
+        default=0.1, ge=0, lt=1, description="Share of the values that are dropped before every linear layer."
+    )
+    batch_norm: bool = Field(
+        default=False, description="Normalise batches between every hidden layer and its activation."
+    )
+    layers: Annotated[tuple[LayerConfig, ...] | None, Option(default="made from the keys above")] = Field(
+        default=None,
+        description="Layers of a custom head, each with a kind and arguments; the keys above then do nothing.",
+    )
 
     @classmethod
     def of(cls, head: "nn.Sequential") -> "HeadConfig":
