@@ -2,28 +2,28 @@
 
 import os
 import signal
-from multiprocessing.connection import Connection
 from typing import Any
 
 import pytest
 
-from specter_jobs.label.engines import processes
 from specter_jobs.label.engines.messages import WorkerJob
+from specter_jobs.label.engines.processes import ShardProcess
 from specter_jobs.label.prepare import ShardPreparer
+from specter_jobs.workers.processes import Advance
 
 POISON = "A fatal text"
-serve = processes._serve
 
 
-def poisoned(number: int, job: WorkerJob, connection: Connection) -> None:
-    """Serve as a worker that is killed by the first text that starts with `POISON`."""
-    tokenize = ShardPreparer.tokenize
+class PoisonedProcess(ShardProcess):
+    """A worker that is killed by the first text that starts with `POISON`."""
 
-    def fatal(self: ShardPreparer, texts: list[str]) -> Any:
-        if any(text.startswith(POISON) for text in texts):
-            os.kill(os.getpid(), signal.SIGKILL)
-        return tokenize(self, texts)
+    def __init__(self, job: WorkerJob, advance: Advance) -> None:
+        tokenize = ShardPreparer.tokenize
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ShardPreparer, "tokenize", fatal)
-        serve(number, job, connection)
+        def fatal(self: ShardPreparer, texts: list[str]) -> Any:
+            if any(text.startswith(POISON) for text in texts):
+                os.kill(os.getpid(), signal.SIGKILL)
+            return tokenize(self, texts)
+
+        pytest.MonkeyPatch().setattr(ShardPreparer, "tokenize", fatal)
+        super().__init__(job, advance)

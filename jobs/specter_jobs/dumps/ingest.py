@@ -216,7 +216,14 @@ def _read(
     with _progress(console) as progress:
         total = sum(path.stat().st_size for unit in units for path in unit.paths)
         bar = progress.add_task(task.format.name, total=total)
-        for outcome in run_units(work, task, workers=workers, advance=lambda size: progress.update(bar, advance=size)):
+
+        def advance(size: int) -> None:
+            progress.update(bar, advance=size)
+
+        def warn(line: str) -> None:
+            print_above(progress.console, f"warning: {line}", style="yellow")
+
+        for outcome in run_units(work, task, workers=workers, advance=advance, warn=warn):
             if outcome.error is not None:
                 failed[outcome.unit.name] = outcome
                 if len(units) > 1:  # one file's failure is the result, and told as that

@@ -1,16 +1,12 @@
 """Several input files at once, each in a process of its own choosing; the same outputs whatever their number."""
 
-import multiprocessing
-import os
-import signal
 import threading
-from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
-from multiprocessing.connection import wait as wait_for
-from typing import Any
+from functools import partial
 
 from specter_batch.errors import SpecterBatchError, WrongFormatError
 from specter_batch.storage.stored_names import storable
@@ -18,15 +14,20 @@ from specter_jobs.dumps.account import IngestEntry
 from specter_jobs.dumps.files.inputs import Advance
 from specter_jobs.dumps.ingest_unit import IngestTask, ingest_unit
 from specter_jobs.dumps.unit import IngestUnit
+from specter_jobs.workers import processes
+from specter_jobs.workers.events import Lost, Progress
+from specter_jobs.workers.processes import WorkerProcesses
+from specter_jobs.workers.scheduler import MAX_TRIES, Scheduler
 
 # What a message quotes of a file that is something else can be of any length; what to do stands at its end.
 LINE_CHARACTERS = 400
-POLL_SECONDS = 0.2
-# Units handed out per worker: waiting for thousands at once would cost more than the work on small files.
-AHEAD = 4
-WORKER_DIED = "a worker process died, perhaps for want of memory; run again with fewer --workers"
+# How often a worker reports its progress.
+REPORT_SECONDS = 0.2
 # Starting processes takes a second or two, in which one process reads this much.
 SPAWN_BYTES = 16 << 20
+# Of files smaller than this on average, a worker is given several at once: the way to the driver and back would cost
+# more than the work.
+SMALL_BYTES, SMALL_AT_ONCE = 1 << 20, 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +50,9 @@ class Outcome:
 Work = tuple[IngestUnit, str | None]  # a unit, and the content it was already ingested with
 
 
-def run_units(work: Sequence[Work], task: IngestTask, *, workers: int, advance: Advance) -> Iterator[Outcome]:
+def run_units(
+    work: Sequence[Work], task: IngestTask, *, workers: int, advance: Advance, warn: Callable[[str], None]
+) -> Iterator[Outcome]:
     """Yield each unit's outcome as it ends.
 
     With one worker, one unit or little to do, everything happens in this process.
@@ -58,14 +61,24 @@ def run_units(work: Sequence[Work], task: IngestTask, *, workers: int, advance: 
         work: In the order to begin them.
         task: The same for all.
         workers: Most processes.
-        advance: Told bytes on disk as they are read.
+        advance: Receives the number of bytes on disk as they are read.
+        warn: Receives a line for the user when a worker process dies.
     """
     workers = min(workers, len(work))
-    if workers > 1 and sum(path.stat().st_size for unit, _ in work for path in unit.paths) >= SPAWN_BYTES:
-        yield from _in_processes(work, task, workers=workers, advance=advance)
+    sizes = [sum(path.stat().st_size for path in unit.paths) for unit, _ in work]
+    if workers <= 1 or sum(sizes) < SPAWN_BYTES:
+        for unit, known in work:
+            yield run_unit(unit, task, known, advance)
         return
-    for unit, known in work:
-        yield run_unit(unit, task, known, advance)
+    tasks = [
+        UnitTask(number=number, unit=unit, known=known, size=size)
+        for number, ((unit, known), size) in enumerate(zip(work, sizes, strict=True))
+    ]
+    with closing(WorkerProcesses([partial(UnitWorker, task)] * workers)) as engine:
+        at_once = SMALL_AT_ONCE if sum(sizes) < SMALL_BYTES * len(sizes) else 1
+        scheduler = UnitScheduler(engine, tasks, advance, warn, at_once=at_once)
+        for _, outcome in scheduler.outcomes(tasks, n_tasks=len(tasks)):
+            yield outcome
 
 
 def run_unit(unit: IngestUnit, task: IngestTask, known: str | None, advance: Advance) -> Outcome:
@@ -85,57 +98,107 @@ def _line(error: Exception) -> str:
     return line if len(line) <= LINE_CHARACTERS else f"{line[: LINE_CHARACTERS - 100]} … {line[-100:]}"
 
 
-def _in_processes(work: Sequence[Work], task: IngestTask, *, workers: int, advance: Advance) -> Iterator[Outcome]:
-    # Spawned, not forked: duckdb and pyarrow have threads of their own, which a fork would leave in the middle.
-    context = multiprocessing.get_context("spawn")
-    read, stop = context.Value("q", 0), context.Event()
-    shown = 0
-    queue, pending = deque(work), dict[Future[Outcome], IngestUnit]()
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(read, stop)) as pool:
-        try:
-            while queue or pending:
-                while queue and len(pending) < AHEAD * workers:
-                    unit, known = queue.popleft()
-                    try:
-                        pending[pool.submit(_work, unit, task, known)] = unit
-                    except BrokenProcessPool:
-                        yield Outcome(unit=unit, error=WORKER_DIED)
-                done, _ = wait(pending, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
-                total = int(read.value)
-                advance(total - shown)
-                shown = total
-                for future in done:
-                    unit = pending.pop(future)
-                    try:
-                        yield future.result()
-                    except BrokenProcessPool:
-                        yield Outcome(unit=unit, error=WORKER_DIED)
-        finally:
-            if pending:
-                stop.set()
-                pool.shutdown(cancel_futures=True)
+@dataclass(frozen=True, kw_only=True)
+class UnitTask:
+    """A unit for a worker.
+
+    Attributes:
+        number: Its position in the work.
+        known: The content it was already ingested with.
+        size: Bytes on disk.
+    """
+
+    number: int
+    unit: IngestUnit
+    known: str | None
+    size: int
+
+    @property
+    def name(self) -> str:
+        """The unit's name."""
+        return self.unit.name
 
 
-# Of a worker process; set once by `_start`.
-_shared: dict[str, Any] = {}
+class UnitScheduler(Scheduler[UnitTask, Outcome]):
+    """Hands units to worker processes.
+
+    Args:
+        engine: The processes.
+        tasks: All units.
+        advance: Receives the number of bytes on disk as they are read.
+        warn: Receives a line for the user when a worker process dies.
+        at_once: Most units that a worker is given at once.
+    """
+
+    def __init__(
+        self,
+        engine: WorkerProcesses[UnitTask, Outcome],
+        tasks: Sequence[UnitTask],
+        advance: Advance,
+        warn: Callable[[str], None],
+        *,
+        at_once: int,
+    ) -> None:
+        super().__init__(engine, at_once=at_once)
+        self._advance, self._warn = advance, warn
+        self._unread = [task.size for task in tasks]
+
+    def progress(self, event: Progress) -> None:
+        """Report bytes that were read; those that a second try reads again do not count."""
+        size = min(event.size, self._unread[event.number])
+        self._unread[event.number] -= size
+        self._advance(size)
+
+    def report_loss(self, event: Lost, tasks: Sequence[UnitTask]) -> None:
+        """Say which files a worker had when it died."""
+        files = ", ".join(task.name for task in tasks) or "no file"
+        self._warn(f"worker process {event.worker} died ({event.why}) while it read {files}; another one is started")
+
+    def given_up(self, task: UnitTask, why: str) -> Outcome:
+        """Return the outcome of a file with which too many workers died."""
+        error = f"{MAX_TRIES} worker processes died while they read this file, the last because {why}; "
+        return Outcome(unit=task.unit, error=f"{error}run the same command again with fewer --workers")
 
 
-def _start(read: Any, stop: Any) -> None:
-    _shared.update(read=read, stop=stop)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent says when to stop
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        # A worker must not write on when its parent was killed: the next run may be at work by then.
-        sentinel = parent.sentinel
-        threading.Thread(target=lambda: (wait_for([sentinel]), os._exit(1)), daemon=True).start()
+class UnitWorker:
+    """Ingests units one after the other, in a process of its own.
 
+    Args:
+        task: The same for all units.
+        advance: Reports bytes that were read.
+    """
 
-def _work(unit: IngestUnit, task: IngestTask, known: str | None) -> Outcome:
-    def advance(size: int) -> None:
-        read, stop = _shared["read"], _shared["stop"]
-        with read.get_lock():
-            read.value += size
-        if stop.is_set():
-            raise KeyboardInterrupt
+    def __init__(self, task: IngestTask, advance: processes.Advance) -> None:
+        self._task = task
+        self._advance = advance
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="ingest")
+        self._stopped = threading.Event()
 
-    return run_unit(unit, task, known, advance)
+    def describe(self) -> Mapping[str, str]:
+        """Return nothing: every worker is the same."""
+        return {}
+
+    def submit(self, task: UnitTask) -> "Future[Outcome]":
+        """Begin a unit."""
+        return self._thread.submit(self._ingest, task)
+
+    def stop(self) -> None:
+        """Drop the running unit at its next read; its unfinished files are removed."""
+        self._stopped.set()
+        self._thread.shutdown()
+
+    def _ingest(self, task: UnitTask) -> Outcome:
+        unreported, reported = 0, time.monotonic()
+
+        def advance(size: int) -> None:
+            nonlocal unreported, reported
+            if self._stopped.is_set():
+                raise KeyboardInterrupt
+            unreported += size
+            if time.monotonic() - reported >= REPORT_SECONDS:
+                self._advance(task.number, unreported)
+                unreported, reported = 0, time.monotonic()
+
+        outcome = run_unit(task.unit, self._task, task.known, advance)
+        self._advance(task.number, unreported)
+        return outcome

@@ -13,13 +13,9 @@ from specter_batch.inputs.inventory import parquet_inventory
 from specter_batch.papers.columns import PAPER_SCHEMA, PaperColumns
 from specter_batch.papers.parquet import open_parquet
 from specter_jobs.dumps import pool
-from specter_jobs.dumps.files.inputs import silent
-from specter_jobs.dumps.formats import Format
 from specter_jobs.dumps.ingest import IngestResult
-from specter_jobs.dumps.ingest_unit import IngestTask
 from specter_jobs.dumps.record_writer import DUMP_SCHEMA, FILE_ROWS
 from specter_jobs.dumps.table_layout import TableColumns
-from specter_jobs.dumps.unit import IngestUnit
 from support.dumps_on_disk import arxiv, output_bytes, rows, run, write_lines
 
 
@@ -373,25 +369,6 @@ def test_what_a_kill_left_is_cleared_away(dump: Path, tmp_path: Path) -> None:
         path.write_text("half")
     run("arxiv", dump, tmp_path / "out")
     assert not any(path.exists() for path in left)
-
-
-class Bomb:
-    """Ends the process that unpickles it."""
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os._exit, (1,)
-
-
-def test_a_worker_that_dies_fails_its_files_and_not_the_job(
-    dump: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(pool, "SPAWN_BYTES", 0)
-    units = [IngestUnit(name=str(n), root=dump, paths=(dump / "a.json",)) for n in range(20)]
-    options: Any = Bomb()
-    task = IngestTask(format=Format(name="arxiv"), options=options, out=tmp_path, binding="")
-    outcomes = list(pool.run_units([(unit, None) for unit in units], task, workers=2, advance=silent))
-    assert sorted(outcome.unit.name for outcome in outcomes) == sorted(unit.name for unit in units)
-    assert {outcome.error for outcome in outcomes} == {pool.WORKER_DIED}
 
 
 def test_an_ingest_into_its_own_input_reads_the_dump_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,10 +1,10 @@
-"""What the driver and its workers tell each other; all of it can be sent to another process or machine."""
+"""What the driver gives its workers and gets from them; all of it can be sent to another process or machine."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from specter_batch.errors import ShardError, SpecterBatchError
+from specter_batch.errors import ShardError
 from specter_batch.model.bundle import ModelBundle
 from specter_batch.model.device import Device
 from specter_batch.model.predictions import Predictions
@@ -12,6 +12,7 @@ from specter_batch.papers.parquet import PaperBatch
 from specter_jobs.label.screened_shard import ScreenedShard
 from specter_jobs.plan.config import NightConfig
 from specter_jobs.plan.decisions import Decisions, SurveyedShard
+from specter_jobs.workers.events import Event
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +51,11 @@ class ShardTask:
         """The shard's position in the plan."""
         return self.surveyed.number
 
+    @property
+    def name(self) -> str:
+        """The shard's name."""
+        return self.surveyed.shard.name
+
 
 @dataclass(frozen=True, kw_only=True)
 class ShardAnswer:
@@ -71,37 +77,4 @@ class ShardAnswer:
     logs: Sequence[tuple[int, str, Mapping[str, Any]]] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Ready:
-    """A worker has its session; `description` is that of `OnnxClassifier`."""
-
-    worker: int
-    description: Mapping[str, str]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Failed:
-    """A worker cannot run the bundle here, and another try would end the same."""
-
-    worker: int
-    error: SpecterBatchError
-
-
-@dataclass(frozen=True, kw_only=True)
-class Lost:
-    """A worker is gone, and with it what it was at; `why` as "it was killed by signal 9"."""
-
-    worker: int
-    why: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Done:
-    """A worker is through with the shard of this number."""
-
-    worker: int
-    number: int
-    outcome: ShardAnswer | ShardError
-
-
-Event = Ready | Failed | Lost | Done
+ShardEvent = Event[ShardAnswer | ShardError]

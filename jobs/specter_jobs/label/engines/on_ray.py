@@ -13,12 +13,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from specter_batch.cpus import usable_cpus
-from specter_batch.errors import ConfigError, ProviderError, SpecterBatchError
+from specter_batch.errors import ConfigError, ProviderError, ShardError, SpecterBatchError
 from specter_batch.model.bundle import ModelBundle
 from specter_batch.model.device import Device
-from specter_jobs.label.engines.messages import Done, Event, Failed, Lost, Ready, ShardTask, WorkerJob
+from specter_jobs.label.engines.messages import ShardAnswer, ShardEvent, ShardTask, WorkerJob
 from specter_jobs.label.engines.worker import SHARDS_AT_ONCE, CollectedLogs, ShardWorker
 from specter_jobs.plan.config import NightConfig
+from specter_jobs.workers.events import Done, Failed, Lost, Ready
 
 # Of the embedded cluster, for the shards under way: an answer takes a megabyte or two.
 OBJECT_STORE_BYTES = 256 * 1024**2
@@ -31,23 +32,21 @@ class RayWorker:
     """The actor: a `ShardWorker` in a process of the cluster."""
 
     def __init__(self) -> None:
-        self._logs = CollectedLogs()
         self._worker: ShardWorker | None = None
 
     def load(self, number: int, job: WorkerJob) -> Ready | Failed:
         """Open the bundle, as this machine sees it, and its session."""
         try:
-            self._worker = ShardWorker(job)
+            self._worker = ShardWorker(job, CollectedLogs())
         except SpecterBatchError as error:
             return Failed(worker=number, error=error)
         return Ready(worker=number, description=self._worker.describe())
 
-    def label(self, number: int, task: ShardTask) -> Done:
+    def label(self, number: int, task: ShardTask) -> Done[ShardAnswer | ShardError]:
         """Label a shard; calls overlap as a worker's shards do."""
         if self._worker is None:
             raise RuntimeError("the worker is not ready")
-        outcome = self._logs.put_on(self._worker.submit(task).result())
-        return Done(worker=number, number=task.number, outcome=outcome)
+        return Done(worker=number, number=task.number, outcome=self._worker.submit(task).result())
 
 
 class RayEngine:
@@ -95,8 +94,8 @@ class RayEngine:
         """Send a shard."""
         self._awaited[self._actors[worker].label.remote(worker, task)] = worker
 
-    def events(self, *, wait: bool) -> Sequence[Event]:
-        """Return what has happened."""
+    def events(self, *, wait: bool) -> Sequence[ShardEvent]:
+        """Return the events since the last call; if there are none and `wait` is set, wait for one."""
         while self._awaited:
             ready, _ = self._ray.wait(list(self._awaited), timeout=POLL_SECONDS if wait else 0)
             if ready:
@@ -111,10 +110,10 @@ class RayEngine:
             self._ray.kill(actor)
         self._ray.shutdown()
 
-    def _receive(self, reference: Any) -> Event:
+    def _receive(self, reference: Any) -> ShardEvent:
         worker = self._awaited.pop(reference)
         try:
-            event: Event = self._ray.get(reference)
+            event: ShardEvent = self._ray.get(reference)
             return event
         except self._ray.exceptions.RayError as error:
             # An actor's death comes as the error of each call it had; the first one stands for all.

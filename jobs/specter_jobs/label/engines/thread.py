@@ -5,8 +5,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
 
 from specter_batch.errors import ShardError, SpecterBatchError
-from specter_jobs.label.engines.messages import Done, Event, Failed, Ready, ShardAnswer, ShardTask, WorkerJob
+from specter_jobs.label.engines.messages import ShardAnswer, ShardEvent, ShardTask, WorkerJob
 from specter_jobs.label.engines.worker import ShardWorker
+from specter_jobs.workers.events import Done, Failed, Ready
 
 
 class ThreadEngine:
@@ -19,7 +20,7 @@ class ThreadEngine:
         self.threads = job.threads
         self.kind = job.device.kind
         self._worker: ShardWorker | None = None
-        self._events: SimpleQueue[Event | BaseException] = SimpleQueue()
+        self._events: SimpleQueue[ShardEvent | BaseException] = SimpleQueue()
         self._making = ThreadPoolExecutor(1, thread_name_prefix="load")
 
     def start(self, worker: int) -> None:
@@ -37,9 +38,9 @@ class ThreadEngine:
 
         self._worker.submit(task).add_done_callback(tell)
 
-    def events(self, *, wait: bool) -> Sequence[Event]:
-        """Return what has happened."""
-        found: list[Event] = []
+    def events(self, *, wait: bool) -> Sequence[ShardEvent]:
+        """Return the events since the last call; if there are none and `wait` is set, wait for one."""
+        found: list[ShardEvent] = []
         while (wait and not found) or not self._events.empty():
             event = self._events.get()
             if isinstance(event, BaseException):

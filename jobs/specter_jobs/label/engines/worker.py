@@ -2,9 +2,8 @@
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
 from typing import Any
 
 from specter_batch.errors import FingerprintError, ShardError
@@ -24,12 +23,17 @@ SHARDS_AT_ONCE = 3
 class ShardWorker:
     """Labels shards with one bundle on one device, in the order it is given them.
 
+    Args:
+        job: What the worker is for.
+        logs: Sent to the driver with the answers, if the worker is in another process.
+
     Raises:
         FingerprintError: The bundle is not, or is no longer, the one that the driver opened.
         SpecterBatchError: The bundle cannot run here.
     """
 
-    def __init__(self, job: WorkerJob) -> None:
+    def __init__(self, job: WorkerJob, logs: "CollectedLogs | None" = None) -> None:
+        self._logs = logs
         bundle = _opened_bundle(job)
         try:
             self._preparer = ShardPreparer(bundle, job.config.section(LabelRules))
@@ -86,6 +90,7 @@ class ShardWorker:
             seconds=self._free_since - began,
             model_seconds=self._free_since - model_began,
             max_batch_tokens=self._classifier.max_batch_tokens,
+            logs=self._logs.take() if self._logs is not None else (),
         )
 
 
@@ -125,9 +130,7 @@ class CollectedLogs(logging.Handler):
         """Keep a record."""
         self._kept.append((record.levelno, record.getMessage(), getattr(record, "fields", {})))
 
-    def put_on(self, outcome: ShardAnswer | ShardError) -> ShardAnswer | ShardError:
-        """Return an outcome with what was kept, and forget it; an error carries none and leaves it for the next."""
-        if isinstance(outcome, ShardError):
-            return outcome
+    def take(self) -> Sequence[tuple[int, str, Mapping[str, Any]]]:
+        """Return the records kept so far, and forget them."""
         kept, self._kept = self._kept, []
-        return replace(outcome, logs=kept)
+        return kept

@@ -176,7 +176,7 @@ def test_a_paper_that_is_fatal_to_its_worker_costs_its_shard_alone(
     night: RunNight, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = [paper(i) | ({"title": f"{poisoned.POISON} number {i}"} if i == 7 else {}) for i in range(20)]
-    monkeypatch.setattr(processes, "_serve", poisoned.poisoned)
+    monkeypatch.setattr(processes, "ShardProcess", poisoned.PoisonedProcess)
     result = night(write_dump(tmp_path / "in/a.parquet", rows), shard_rows=2, workers=2, threads=1)
     assert result.exit_code == 3
     ((name, error),) = result.report["failed_shards"].items()

@@ -10,11 +10,13 @@ import pytest
 
 from specter_batch.errors import BundleError, FingerprintError, ProviderError, ShardError, StorageError
 from specter_batch.model.graph_names import DeviceKind
-from specter_jobs.label.engines.messages import Done, Event, Failed, Lost, Ready, ShardTask
-from specter_jobs.label.engines.scheduler import MAX_TRIES, Scheduler
+from specter_jobs.label.engines.messages import ShardEvent, ShardTask
+from specter_jobs.label.engines.scheduler import Scheduler
 from specter_jobs.label.engines.worker import SHARDS_AT_ONCE
 from specter_jobs.plan.decisions import Decisions, SurveyedShard
 from specter_jobs.plan.shards import InputFile, Shard
+from specter_jobs.workers.events import Done, Failed, Lost, Ready
+from specter_jobs.workers.scheduler import MAX_TRIES
 
 
 def task_of(number: int) -> ShardTask:
@@ -36,7 +38,7 @@ class ListedEngine:
         self.given: dict[int, list[int]] = {}
         self.asked: list[tuple[int, list[int]]] = []
         self.starts: list[int] = []
-        self.coming: list[Event] = []
+        self.coming: list[ShardEvent] = []
 
     def start(self, worker: int) -> None:
         self.starts.append(worker)
@@ -46,7 +48,7 @@ class ListedEngine:
         self.given.setdefault(worker, []).append(task.number)
         self.asked.append((worker, list(self.given[worker])))
 
-    def events(self, *, wait: bool) -> Sequence[Event]:
+    def events(self, *, wait: bool) -> Sequence[ShardEvent]:
         if self.coming or not wait:
             events, self.coming = self.coming, []
             return events
@@ -86,7 +88,7 @@ def test_one_worker_takes_the_shards_in_order() -> None:
 @pytest.mark.parametrize(("n_workers", "n_tasks"), [(2, 4), (2, 5), (4, 4), (3, 7)])
 def test_a_worker_that_is_ready_late_still_gets_its_share(n_workers: int, n_tasks: int) -> None:
     class OneByOne(ListedEngine):
-        def events(self, *, wait: bool) -> Sequence[Event]:
+        def events(self, *, wait: bool) -> Sequence[ShardEvent]:
             if self.coming:
                 return [self.coming.pop(0)]
             return super().events(wait=wait)
@@ -153,7 +155,7 @@ def test_a_worker_that_does_not_come_up_is_given_up_and_the_others_go_on() -> No
         def start(self, worker: int) -> None:
             self.starts.append(worker)
             dead = worker == 0
-            event: Event = Lost(worker=worker, why="x") if dead else Ready(worker=worker, description={})
+            event: ShardEvent = Lost(worker=worker, why="x") if dead else Ready(worker=worker, description={})
             self.coming.append(event)
 
     engine = OneDead(2)

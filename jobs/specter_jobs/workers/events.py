@@ -1,0 +1,69 @@
+"""What workers report to the driver; all of it can be sent to another process or machine."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from specter_batch.errors import SpecterBatchError
+
+
+class Task(Protocol):
+    """A piece of work that can be given to another worker when the first one dies."""
+
+    @property
+    def number(self) -> int:
+        """The task's position among all tasks."""
+
+    @property
+    def name(self) -> str:
+        """The file or shard, for messages."""
+
+
+TaskT = TypeVar("TaskT", bound=Task)
+TaskIn = TypeVar("TaskIn", bound=Task, contravariant=True)
+OutcomeT = TypeVar("OutcomeT")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ready:
+    """A worker can be given tasks; `description` says what it runs on."""
+
+    worker: int
+    description: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failed:
+    """A worker cannot start, and another try would end the same way."""
+
+    worker: int
+    error: SpecterBatchError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lost:
+    """A worker died, and the tasks it had have no outcome; `why` is a clause such as "it was killed by signal 9"."""
+
+    worker: int
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """A worker read this many bytes more of a task's input."""
+
+    worker: int
+    number: int
+    size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done(Generic[OutcomeT]):
+    """A worker has finished the task of this number."""
+
+    worker: int
+    number: int
+    outcome: OutcomeT
+
+
+Event = Ready | Failed | Lost | Progress | Done[OutcomeT]

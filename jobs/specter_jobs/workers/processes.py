@@ -1,0 +1,145 @@
+"""Worker processes of this machine, each connected by a pipe: one that dies takes no other with it."""
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from typing import Generic, Protocol
+
+from specter_batch.errors import SpecterBatchError
+from specter_jobs.workers.events import Done, Event, Failed, Lost, OutcomeT, Progress, Ready, TaskIn, TaskT
+
+# Spawned, not forked: the driver has threads and open duckdb tables, which a fork would copy half.
+_CONTEXT = multiprocessing.get_context("spawn")
+# A worker that is told to stop may remove its unfinished files within this time; then it is killed.
+STOP_SECONDS = 10.0
+
+# Reports bytes that were read of the input of the task of this number.
+Advance = Callable[[int, int], None]
+
+
+class Worker(Protocol[TaskIn, OutcomeT]):
+    """What a worker process does."""
+
+    def describe(self) -> Mapping[str, str]:
+        """Return what the worker runs on."""
+
+    def submit(self, task: TaskIn) -> "Future[OutcomeT]":
+        """Begin a task; an error in it is part of the outcome."""
+
+    def stop(self) -> None:
+        """Drop the running tasks, and remove their unfinished files; the process ends afterwards."""
+
+
+# Makes the worker in its process. Raises `SpecterBatchError` if it cannot run here.
+MakeWorker = Callable[[Advance], Worker[TaskT, OutcomeT]]
+
+
+class WorkerProcesses(Generic[TaskT, OutcomeT]):
+    """The engine of a scheduler whose workers are processes.
+
+    Args:
+        makers: One function per worker, which makes it in its process. They can be pickled.
+    """
+
+    def __init__(self, makers: Sequence[MakeWorker[TaskT, OutcomeT]]) -> None:
+        self._makers = makers
+        self.n_workers = len(makers)
+        self._processes: dict[int, tuple[SpawnProcess, Connection]] = {}
+        self._busy: set[int] = set()  # processes that were given tasks, so that they may have unfinished files
+
+    def start(self, worker: int) -> None:
+        """Start a process."""
+        ours, theirs = _CONTEXT.Pipe()
+        process = _CONTEXT.Process(
+            target=_serve, args=(worker, self._makers[worker], theirs), name=f"worker-{worker}", daemon=True
+        )
+        process.start()
+        theirs.close()
+        self._processes[worker] = process, ours
+
+    def submit(self, worker: int, task: TaskT) -> None:
+        """Send a task; if the process died meanwhile, `events` will report it."""
+        self._busy.add(worker)
+        with suppress(OSError):
+            self._processes[worker][1].send(task)
+
+    def events(self, *, wait: bool) -> Sequence[Event[OutcomeT]]:
+        """Return the events since the last call; if there are none and `wait` is set, wait for one."""
+        return [self._receive(worker) for worker in self._heard(None if wait else 0)]
+
+    def close(self) -> None:
+        """Stop the processes: what they work on is dropped."""
+        for worker, (process, connection) in self._processes.items():
+            if worker not in self._busy:
+                process.kill()
+                continue
+            with suppress(OSError):
+                connection.send(None)
+        end = time.monotonic() + STOP_SECONDS
+        for process, connection in self._processes.values():
+            process.join(max(end - time.monotonic(), 0))
+            process.kill()
+            process.join()
+            connection.close()
+        self._processes.clear()
+
+    def _heard(self, timeout: float | None) -> list[int]:
+        connections = {connection: worker for worker, (_, connection) in self._processes.items()}
+        return [connections[ready] for ready in wait(list(connections), timeout)]  # type: ignore[index]
+
+    def _receive(self, worker: int) -> Event[OutcomeT]:
+        process, connection = self._processes[worker]
+        try:
+            event: Event[OutcomeT] = connection.recv()
+            return event
+        except (EOFError, OSError):  # the pipe of a dead process reads as closed, after all that it said
+            del self._processes[worker]
+            self._busy.discard(worker)
+            connection.close()
+            process.join()
+            code = process.exitcode or 0
+            by = f"it was killed by signal {-code}" if code < 0 else f"it ended with exit code {code}"
+            return Lost(worker=worker, why=by + (", perhaps for want of memory" if code == -signal.SIGKILL else ""))
+
+
+def _serve(number: int, make: MakeWorker[TaskT, OutcomeT], connection: Connection) -> None:
+    """Be a worker until the driver says stop, or has died.
+
+    This thread only receives, so that the driver never waits for a worker that is busy.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C reaches us too; the driver stops us
+    sending = threading.Lock()
+
+    def report(event: Event[OutcomeT]) -> None:
+        with sending:
+            connection.send(event)
+
+    def answer(task: TaskT, done: "Future[OutcomeT]") -> None:
+        try:
+            report(Done(worker=number, number=task.number, outcome=done.result()))
+        except BaseException:  # the driver would wait for ever; it knows what to do about a dead worker
+            os._exit(1)
+
+    try:
+        worker = make(lambda task, size: report(Progress(worker=number, number=task, size=size)))
+    except SpecterBatchError as error:
+        report(Failed(worker=number, error=error))
+        return
+    report(Ready(worker=number, description=worker.describe()))
+    while True:
+        try:
+            task: TaskT | None = connection.recv()
+        except (EOFError, OSError):
+            # At once: a running model would delay the end for minutes, and the next run may already write to OUT.
+            os._exit(0)
+        if task is None:
+            worker.stop()
+            os._exit(0)
+        worker.submit(task).add_done_callback(lambda done, task=task: answer(task, done))  # type: ignore[misc]

@@ -1,0 +1,189 @@
+"""Who works on which task: a worker that dies costs a second try, a task that kills its workers is given up."""
+
+import math
+from abc import ABC, abstractmethod
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Generic, Protocol
+
+from specter_batch.errors import ProviderError, SpecterBatchError
+from specter_jobs.workers.events import Done, Event, Failed, Lost, OutcomeT, Progress, Ready, TaskIn, TaskT
+
+# Workers that may die with a task before it is given up, and deaths in a row without a task before a worker is.
+MAX_TRIES = 3
+
+
+class Engine(Protocol[TaskIn, OutcomeT]):
+    """Runs workers, numbered from 0, somewhere; an engine only passes tasks on."""
+
+    @property
+    def n_workers(self) -> int:
+        """How many workers there are."""
+
+    def start(self, worker: int) -> None:
+        """Begin to make a worker, in place of one that was lost; `Ready`, `Failed` or `Lost` will report on it."""
+
+    def submit(self, worker: int, task: TaskIn) -> None:
+        """Give a ready worker a task; `Done` will report on it."""
+
+    def events(self, *, wait: bool) -> Sequence[Event[OutcomeT]]:
+        """Return the events since the last call; if there are none and `wait` is set, wait for one."""
+
+    def close(self) -> None:
+        """Stop all workers; what they work on is dropped."""
+
+
+class Scheduler(ABC, Generic[TaskT, OutcomeT]):
+    """Hands tasks to an engine's workers, in order, and gathers their outcomes as they come.
+
+    Each worker has a few tasks at once, so that it never waits, but no more than its share of the tasks that are left:
+    with few tasks, or at the end, none holds what another could begin with. When a worker dies, any of the tasks that
+    it had may be the cause: each of them is then run by itself, so that only the one that kills its worker is blamed.
+
+    Args:
+        engine: Its workers are started.
+        at_once: Most tasks that a worker is given at once.
+    """
+
+    # Errors at the start of a worker that end the run, even if other workers could do its work.
+    fatal: tuple[type[SpecterBatchError], ...] = ()
+    # Why a worker was lost that could not start; its error follows.
+    cannot_start = "it cannot start"
+
+    def __init__(self, engine: Engine[TaskT, OutcomeT], *, at_once: int) -> None:
+        self._engine = engine
+        self._at_once = at_once
+        self.n_workers = engine.n_workers
+        self._running: dict[int, dict[int, TaskT]] = {}  # by ready worker, then by task
+        self._again: deque[TaskT] = deque()
+        self._suspects: deque[TaskT] = deque()
+        self._quarantine: int | None = None  # the worker that runs suspects, one by one
+        self._fresh: Iterator[TaskT] = iter(())
+        self._left = 0  # tasks without an outcome
+        self._tries: Counter[int] = Counter()
+        self._deaths: Counter[int] = Counter()
+        self.descriptions: dict[int, dict[str, str]] = {}
+        for worker in range(engine.n_workers):
+            engine.start(worker)
+
+    @abstractmethod
+    def report_loss(self, event: Lost, tasks: Sequence[TaskT]) -> None:
+        """Report that a worker died while it had these tasks."""
+
+    @abstractmethod
+    def given_up(self, task: TaskT, why: str) -> OutcomeT:
+        """Return the outcome of a task with which `MAX_TRIES` workers died.
+
+        Args:
+            task: It is not tried again.
+            why: How the last worker died, as in `Lost`.
+        """
+
+    def progress(self, event: Progress) -> None:
+        """Take note of a task's progress."""
+
+    def finished(self, event: Done[OutcomeT]) -> None:
+        """Take note of a task's outcome."""
+
+    def check(self) -> None:
+        """Take note of what has happened so far.
+
+        Raises:
+            SpecterBatchError: The first worker to report cannot start.
+        """
+        for event in self._engine.events(wait=False):
+            self._note(event)
+
+    def await_worker(self) -> None:
+        """Wait until a worker is ready.
+
+        Raises:
+            SpecterBatchError: The workers cannot start.
+        """
+        while not self.descriptions:
+            for event in self._engine.events(wait=True):
+                self._note(event)
+
+    def again(self, task: TaskT) -> None:
+        """Run a task once more, before those that were not run yet."""
+        self._again.append(task)
+        self._left += 1
+
+    def outcomes(self, tasks: Iterable[TaskT], *, n_tasks: int) -> Iterator[tuple[TaskT, OutcomeT]]:
+        """Yield each of `n_tasks` tasks with its outcome; `again` may be called meanwhile.
+
+        Raises:
+            SpecterBatchError: A worker cannot start for one of the `fatal` reasons.
+            ProviderError: No worker stays alive.
+        """
+        self._fresh, self._left = iter(tasks), n_tasks
+        while self._left:
+            self._hand_out()
+            for event in self._engine.events(wait=True):
+                for task, outcome in self._note(event):
+                    self._left -= 1
+                    yield task, outcome
+
+    def _hand_out(self) -> None:
+        """Keep the ready workers busy."""
+        most = min(self._at_once, math.ceil(self._left / self.n_workers))
+        if self._suspects and self._quarantine not in self._running:
+            self._quarantine = min(self._running, key=lambda worker: len(self._running[worker]), default=None)
+        for worker, running in self._running.items():
+            if worker == self._quarantine:
+                if running:
+                    continue
+                if self._suspects:
+                    self._give(worker, self._suspects.popleft())
+                    continue
+                self._quarantine = None
+            while len(running) < most and (task := self._next()) is not None:
+                self._give(worker, task)
+
+    def _next(self) -> TaskT | None:
+        if self._again:
+            return self._again.popleft()
+        return next(self._fresh, None)
+
+    def _give(self, worker: int, task: TaskT) -> None:
+        self._running[worker][task.number] = task
+        self._engine.submit(worker, task)
+
+    def _note(self, event: Event[OutcomeT]) -> list[tuple[TaskT, OutcomeT]]:
+        if isinstance(event, Progress):
+            self.progress(event)
+            return []
+        if isinstance(event, Failed):
+            if not self.descriptions or isinstance(event.error, self.fatal):
+                raise event.error
+            # Others could: it may be the store that is away, or a card whose memory is not free yet.
+            event = Lost(worker=event.worker, why=f"{self.cannot_start}: {event.error}")
+        if isinstance(event, Lost):
+            return self._lost(event)
+        if isinstance(event, Ready):
+            self._running[event.worker] = {}
+            self.descriptions[event.worker] = dict(event.description)
+            return []
+        task = self._running[event.worker].pop(event.number)
+        self._deaths[event.worker] = 0
+        self.finished(event)
+        return [(task, event.outcome)]
+
+    def _lost(self, event: Lost) -> list[tuple[TaskT, OutcomeT]]:
+        """Run elsewhere what a dead worker had, and put another worker in its place."""
+        had = list(self._running.pop(event.worker, {}).values())
+        self.report_loss(event, had)
+        given_up: list[tuple[TaskT, OutcomeT]] = []
+        for task in had:
+            self._tries[task.number] += 1
+            if self._tries[task.number] < MAX_TRIES:
+                self._suspects.append(task)
+            else:
+                given_up.append((task, self.given_up(task, event.why)))
+        if not had:
+            self._deaths[event.worker] += 1
+        if self._deaths[event.worker] < MAX_TRIES:
+            self._engine.start(event.worker)
+        elif all(self._deaths[worker] >= MAX_TRIES for worker in range(self._engine.n_workers)):
+            raise ProviderError(f"no worker stays alive, the last one because {event.why}; is there memory for them?")
+        return given_up
