@@ -60,3 +60,9 @@ def test_json_streams_reads_every_paper_and_names_what_damages_cost(tmp_path: Pa
     assert speeds.count(" | ours | ") == speeds.count(" | json.load | ") == 2
     assert "| a number of 5,000 digits | 20,001 papers, the damaged one as {'title': 'a', 'n': inf} |" in damages
     assert "| a missing comma | 10,000 papers, then PaperSchemaError: not valid JSON at character" in damages
+
+
+def test_object_stores_times_every_client_that_is_installed() -> None:
+    page = printed("object_stores.py", "--objects", "20", "--rounds", "1")
+    for what in ("list", "put and get", "parquet", "import s3fs"):
+        assert f"| {what} | ours | " in page
