@@ -15,7 +15,7 @@ from pygments.util import ClassNotFound
 from typer.main import get_command
 
 from specter_batch.cli import build_app
-from specter_batch.options.declaration import DeclaredOption, declared_options
+from specter_batch.settings.declaration import DeclaredOption, declared_options
 from specter_batch.training.fit.config import TrainConfig
 from specter_batch.training.model.head_config import HeadConfig
 from specter_export.recipe import Recipe

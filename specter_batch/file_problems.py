@@ -6,7 +6,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from specter_batch.errors import SpecterBatchError
-from specter_batch.setting_problems import known_path, problem_of
+from specter_batch.settings.problems import known_path, problem_of
 from specter_batch.storage.location import Location
 
 Model = TypeVar("Model", bound=BaseModel)

@@ -7,8 +7,8 @@ from pydantic import Field
 
 from specter_batch.errors import ConfigError
 from specter_batch.model.graph_names import DeviceKind, Precision
-from specter_batch.options.declaration import Option
 from specter_batch.settings import Settings
+from specter_batch.settings.declaration import Option
 
 REFERENCE_RECIPE = "reference-fp32"
 DEFAULT_RECIPES = ("cpu-int8", "cuda-fp16")

@@ -10,8 +10,8 @@ import typer
 from pydantic import Field
 from typer.core import TyperCommand
 
-from specter_batch.options.declaration import DeclaredOption, Option, declared_options, spelled
 from specter_batch.settings import Settings
+from specter_batch.settings.declaration import DeclaredOption, Option, declared_options, spelled
 from specter_batch.storage.location import LocalPath
 
 ARGUMENTS, HELP = "Arguments", "Help"

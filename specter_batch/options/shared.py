@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field
 
 from specter_batch.model.graph_names import Precision
-from specter_batch.options.declaration import Option
 from specter_batch.settings import Settings
+from specter_batch.settings.declaration import Option
 
 if TYPE_CHECKING:
     from specter_batch.papers.columns import PaperColumns

@@ -17,7 +17,7 @@ from typer.main import get_command
 
 from specter_batch.cli import build_app
 from specter_batch.model.manifest import BundleManifest, GraphEntry, GraphParity
-from specter_batch.options.declaration import declared_options
+from specter_batch.settings.declaration import declared_options
 from specter_batch.training.demo.sample import write_sample
 from specter_batch.training.fit.config import TrainConfig
 from specter_batch.training.model.head_config import HeadConfig

@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 from specter_batch.cli import build_app
 from specter_batch.errors import ConfigError, UsageError
 from specter_batch.options.command import Sections, command
-from specter_batch.options.declaration import FormerName, Option, declared_options
 from specter_batch.settings import Settings
+from specter_batch.settings.declaration import FormerName, Option, declared_options
 from specter_batch.storage.location import LocalPath, PathOrUrl
 
 

@@ -10,7 +10,7 @@ import pytest
 import typer
 
 from specter_batch.cli import build_app
-from specter_batch.options.declaration import DeclaredOption
+from specter_batch.settings.declaration import DeclaredOption
 
 COMMANDS: dict[str, Any] = dict(typer.main.get_command(build_app()).commands)  # type: ignore[attr-defined]
 # Options that do something else in another command, by what they choose there.

@@ -8,8 +8,8 @@ from pydantic import Field
 
 from specter_batch.interruptible import interruptible
 from specter_batch.options.command import Sections, command
-from specter_batch.options.declaration import Option
 from specter_batch.options.shared import InputColumns, JsonOutput
+from specter_batch.settings.declaration import Option
 from specter_batch.terminal import show, show_json
 from specter_jobs.plan.config import NightConfig
 from specter_jobs.plan.sections import LabelRules, Model, Papers, ReusedNights

@@ -7,8 +7,8 @@ import typer
 from pydantic import Field
 
 from specter_batch.options.command import command
-from specter_batch.options.declaration import Option
 from specter_batch.options.shared import JsonOutput
+from specter_batch.settings.declaration import Option
 from specter_batch.storage.location import PathOrUrl
 from specter_batch.terminal import show, show_json
 

@@ -5,8 +5,8 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field
 
-from specter_batch.options.declaration import Option
 from specter_batch.settings import Settings
+from specter_batch.settings.declaration import Option
 from specter_batch.storage.location import PathOrUrl
 
 Share = Annotated[float, Field(ge=0, le=1)]

@@ -17,9 +17,9 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from specter_batch.options.declaration import FormerName, Option
 from specter_batch.options.shared import MAX_WORKERS, FormatName, Graph, Language, TextColumns, TextFiles
 from specter_batch.settings import Settings
+from specter_batch.settings.declaration import FormerName, Option
 from specter_batch.storage.location import LocalPath, PathOrUrl, PathTextOrUrl
 
 INPUT, MODEL, LABELS, REUSE, OUTPUT, CLUSTER = "Input", "Model", "Labels", "Reuse", "Output", "Cluster"

@@ -6,9 +6,9 @@ from pydantic import Field
 
 from specter_batch.interruptible import interruptible
 from specter_batch.options.command import command
-from specter_batch.options.declaration import Option
 from specter_batch.options.shared import BundleDevice, InputColumns, JsonOutput
 from specter_batch.settings import Settings
+from specter_batch.settings.declaration import Option
 from specter_batch.storage.location import LocalPath
 from specter_batch.terminal import show_json, show_text
 from specter_batch.training.fit.config import EncoderSettings

@@ -5,8 +5,8 @@ from typing import Annotated
 from pydantic import Field
 
 from specter_batch.options.command import command
-from specter_batch.options.declaration import Option
 from specter_batch.settings import Settings
+from specter_batch.settings.declaration import Option
 from specter_batch.storage.location import LocalPath
 from specter_batch.terminal import output_console
 

@@ -6,9 +6,9 @@ from pydantic import Field
 
 from specter_batch.interruptible import interruptible
 from specter_batch.options.command import command
-from specter_batch.options.declaration import Option
 from specter_batch.options.shared import InputColumns, JsonOutput
 from specter_batch.settings import Settings
+from specter_batch.settings.declaration import Option
 from specter_batch.storage.location import LocalPath
 from specter_batch.terminal import error_console, progress_bars, show, show_json, warn
 from specter_batch.training.fit.config import EncoderSettings

@@ -4,8 +4,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, field_validator
 
-from specter_batch.options.declaration import Option
 from specter_batch.settings import Settings
+from specter_batch.settings.declaration import Option
 from specter_batch.training.model.head_config import HEAD_PRESETS, HeadConfig, Pooling
 
 

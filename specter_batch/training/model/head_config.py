@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator
 
 from specter_batch.errors import ConfigError
-from specter_batch.options.declaration import Option
+from specter_batch.settings.declaration import Option
 
 if TYPE_CHECKING:
     from torch import nn

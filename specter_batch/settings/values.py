@@ -1,6 +1,6 @@
 """What is refused of every option, argument and key, whatever the setting is.
 
-The checks go by the type of the setting (`specter_batch.setting_problems.wrong_values`):
+The checks go by the type of the setting (`specter_batch.settings.problems.wrong_values`):
 
 * `LocalPath` is a place on this machine: a URL is refused, and so is an empty text.
 * `PathOrUrl` is a path or a URL; `specter_batch.storage.location.located` checks it further.

@@ -8,8 +8,8 @@ from typing import Any, ClassVar, Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from specter_batch.errors import ConfigError, UsageError
-from specter_batch.options.declaration import declared_options, spelled
-from specter_batch.setting_problems import known_path, problem_of, wrong_values
+from specter_batch.settings.declaration import declared_options, spelled
+from specter_batch.settings.problems import known_path, problem_of, wrong_values
 from specter_batch.terminal import warn
 
 # Which of several errors is reported.

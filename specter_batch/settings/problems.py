@@ -10,8 +10,8 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from specter_batch.argument_checks import number_problem, place_problem, text_problem
-from specter_batch.options.declaration import kinds_of
+from specter_batch.settings.declaration import kinds_of
+from specter_batch.settings.values import number_problem, place_problem, text_problem
 from specter_batch.storage.url_path import UrlPath
 
 MAX_SHOWN = 60
