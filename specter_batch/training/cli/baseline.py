@@ -11,7 +11,7 @@ from specter_batch.settings import Settings
 from specter_batch.settings.declaration import Option
 from specter_batch.storage.location import LocalPath
 from specter_batch.terminal import show_json, show_text
-from specter_batch.training.fit.config import EncoderSettings
+from specter_batch.training.model.settings import EncoderSettings
 
 
 class BaselineFolder(JsonOutput):

@@ -11,7 +11,7 @@ from specter_batch.settings import Settings
 from specter_batch.settings.declaration import Option
 from specter_batch.storage.location import LocalPath
 from specter_batch.terminal import error_console, progress_bars, show, show_json, warn
-from specter_batch.training.fit.config import EncoderSettings
+from specter_batch.training.model.settings import EncoderSettings
 
 
 class EmbeddingFile(JsonOutput):

@@ -17,10 +17,9 @@ from specter_batch.model.encoding import TextEncoder, TokenIds, pad_batch, plan_
 from specter_batch.model.manifest import MANIFEST_FILE, TOKENIZER_FILE
 from specter_batch.model.predictions import CUDA_MAX_TOKENS
 from specter_batch.papers.labels import LabelSet
-from specter_batch.training.evaluation.evaluate import TORCH_MAX_TOKENS
-from specter_batch.training.fit.config import TrainConfig
 from specter_batch.training.model.classifier import SpecterForSequenceClassification
 from specter_batch.training.model.encoder import load_encoder
+from specter_batch.training.model.settings import TORCH_MAX_TOKENS, ModelSettings
 from specter_batch.training.run.folder import TrainingRun
 
 Embeddings = npt.NDArray[np.float32]
@@ -93,12 +92,12 @@ class Embedder:
         max_length: int | None = None,
         precision: Precision = "fp32",
     ) -> "Embedder":
-        """Load a pretrained encoder; None takes the defaults of `TrainConfig`.
+        """Load a pretrained encoder; None takes the defaults of `ModelSettings`.
 
         Raises:
             ConfigError: It cannot be loaded, or a setting is wrong.
         """
-        config = TrainConfig.load(None, {"encoder": encoder, "pooling": pooling, "max_length": max_length})
+        config = ModelSettings.load(None, {"encoder": encoder, "pooling": pooling, "max_length": max_length})
         loaded = load_encoder(config, _ANY_LABELS)
         with TemporaryDirectory() as folder:
             loaded.tokenizer.save_pretrained(folder)

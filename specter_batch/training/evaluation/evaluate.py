@@ -24,12 +24,10 @@ from specter_batch.papers.columns import PaperColumns
 from specter_batch.storage.files import file_sha256
 from specter_batch.training.evaluation.figures import EvaluationSettings, figures
 from specter_batch.training.evaluation.report_model import EvaluationReport, ScoredPapers
+from specter_batch.training.model.settings import TORCH_MAX_TOKENS
 from specter_batch.training.papers.labelled import LabelledPapers, read_labelled
 from specter_batch.training.run.folder import RUN_FILE, TrainingRun
 from specter_batch.training.run.lineage import validation_sha256s
-
-# Padded tokens held at once by the Torch model; on a CPU small batches of equal length are the fastest.
-TORCH_MAX_TOKENS = 4096
 
 
 class Classifier(Protocol):

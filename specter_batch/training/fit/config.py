@@ -1,51 +1,12 @@
 """What a training run is asked to do, from TOML and flags."""
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import ConfigDict, Field, field_validator
+from pydantic import ConfigDict, Field
 
 from specter_batch.settings import Settings
 from specter_batch.settings.declaration import Option
-from specter_batch.training.model.head_config import HEAD_PRESETS, HeadConfig, Pooling
-
-
-class EncoderSettings(Settings):
-    """The encoder, and how it makes one vector of a paper."""
-
-    panel: ClassVar[str] = "Model"
-
-    encoder: Annotated[str, Option(metavar="NAME_OR_FOLDER")] = Field(
-        default="allenai/specter",
-        description="BERT-type encoder: a name on the Hugging Face hub, or a local folder.",
-    )
-    pooling: Literal["auto"] | Pooling = Field(
-        default="auto",
-        description="How token vectors become one paper vector: [CLS], BERT's pooler, or the mean of all tokens. "
-        "`auto` is the pooling that the encoder's folder names, else cls.",
-    )
-    max_length: Annotated[int, Option(unit="tokens")] = Field(
-        default=512,
-        ge=8,
-        description="Number of tokens of a paper that are read; the rest is cut off. Half the length is more than "
-        "twice as fast.",
-    )
-
-
-class HeadSettings(Settings):
-    """The classification head."""
-
-    panel: ClassVar[str] = "Model"
-
-    labels: Literal["auto", "mesh", "mag"] = Field(
-        default="auto",
-        description="Meaning of the labels. `mesh` and `mag` translate the integer codes of SciDocs to names; `auto` "
-        "takes the labels of TRAIN as they are.",
-    )
-    head: Annotated[HeadConfig, Option(choices=tuple(HEAD_PRESETS), default="linear")] = Field(
-        default=HeadConfig(),
-        description="Classification head, by the name of a preset. A section [head] in the --config file can describe "
-        "any other head.",
-    )
+from specter_batch.training.model.settings import ModelSettings
 
 
 class Optimisation(Settings):
@@ -140,17 +101,8 @@ class RunSettings(Settings):
 
 
 # Fields come in the reverse order of the bases.
-class TrainConfig(RunSettings, Optimisation, HeadSettings, EncoderSettings):
+class TrainConfig(RunSettings, Optimisation, ModelSettings):
     """Settings of a training run. docs/training.md describes how the defaults were found."""
 
     model_config = ConfigDict(allow_inf_nan=False)
     may_be_in_a_file: ClassVar[bool] = True
-
-    @field_validator("head", mode="before")
-    @classmethod
-    def _preset(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            if value not in HEAD_PRESETS:
-                raise ValueError(f"expected one of {', '.join(HEAD_PRESETS)}, or a section of fields; got {value!r}")
-            return HEAD_PRESETS[value]
-        return value

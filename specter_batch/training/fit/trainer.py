@@ -23,14 +23,15 @@ from specter_batch.model.manifest import TOKENIZER_FILE
 from specter_batch.model.predictions import Predictions
 from specter_batch.papers.labels import MAG, MESH, LabelSet
 from specter_batch.training.embeddings.embed import embed
-from specter_batch.training.evaluation.evaluate import TORCH_MAX_TOKENS
 from specter_batch.training.fit.arguments import CHECKPOINTS, autocast_dtype, make_arguments, resolve_precision
 from specter_batch.training.fit.config import TrainConfig
 from specter_batch.training.fit.optimisation import make_loss, make_optimizer
+from specter_batch.training.fit.run_writer import write_run
 from specter_batch.training.fit.sampler import LengthGroupedTrainer
 from specter_batch.training.fit.warm_start import EmbeddedPapers, head_logits, train_head
 from specter_batch.training.model.classifier import SpecterForSequenceClassification
 from specter_batch.training.model.encoder import load_encoder
+from specter_batch.training.model.settings import TORCH_MAX_TOKENS
 from specter_batch.training.papers.dataset import EncodedPapers, padded
 from specter_batch.training.papers.labelled import LabelledPapers, label_warnings
 from specter_batch.training.papers.split import check_split
@@ -46,7 +47,6 @@ from specter_batch.training.run.resume import (
     remove_broken_checkpoints,
     saving,
 )
-from specter_batch.training.run.writer import write_run
 
 logger = logging.getLogger(__name__)
 

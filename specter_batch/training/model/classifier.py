@@ -9,7 +9,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from specter_batch.training.model.head_config import HeadConfig, Pooling
 from specter_batch.training.model.heads import build_head, initialise_head
-from specter_batch.training.run.folder import MODEL_TYPE
+from specter_batch.training.model.settings import MODEL_TYPE
 
 
 class SpecterClassifierConfig(BertConfig):

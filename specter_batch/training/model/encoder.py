@@ -9,11 +9,11 @@ from transformers.utils import logging
 
 from specter_batch.errors import ConfigError, SpecterBatchError
 from specter_batch.papers.labels import LabelSet
-from specter_batch.training.fit.config import TrainConfig
 from specter_batch.training.model.classifier import SpecterClassifierConfig, SpecterForSequenceClassification
 from specter_batch.training.model.encoder_checks import check_tokenizer, separator_template
 from specter_batch.training.model.encoder_folder import EncoderFolder
 from specter_batch.training.model.head_config import Pooling
+from specter_batch.training.model.settings import ModelSettings
 
 # transformers lists every model that it knows in some of its messages.
 _REASON_CHARACTERS = 240
@@ -38,7 +38,7 @@ class LoadedEncoder:
     notes: tuple[str, ...]
 
 
-def load_encoder(config: TrainConfig, labels: LabelSet) -> LoadedEncoder:
+def load_encoder(config: ModelSettings, labels: LabelSet) -> LoadedEncoder:
     """Load a BERT-type encoder under a new head, and check that all of its parts go together.
 
     Raises:
@@ -88,7 +88,7 @@ def _configuration(folder: EncoderFolder) -> BertConfig:
 
 
 def _model(
-    config: TrainConfig, folder: EncoderFolder, base: BertConfig, *, pooling: Pooling, labels: LabelSet
+    config: ModelSettings, folder: EncoderFolder, base: BertConfig, *, pooling: Pooling, labels: LabelSet
 ) -> tuple[SpecterForSequenceClassification, tuple[str, ...]]:
     """Return the model with its pretrained weights, and sentences that a user should read."""
     names = {"id2label": dict(enumerate(labels)), "label2id": {name: i for i, name in enumerate(labels)}}

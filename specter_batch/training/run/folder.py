@@ -20,8 +20,6 @@ from specter_batch.papers.parquet_file import read_table
 
 RUN_FILE = "run.json"
 CALIBRATION_FILE = "calibration.parquet"
-# How `config.json` of a run calls the model.
-MODEL_TYPE = "specter-classifier"
 
 
 class RunRecord(ModelCard):

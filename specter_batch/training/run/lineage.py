@@ -13,7 +13,8 @@ from specter_batch.errors import ConfigError
 from specter_batch.model.bundle import load_seen_texts
 from specter_batch.model.manifest import SEEN_TEXTS_FILE
 from specter_batch.papers.text import TEXT_TEMPLATE
-from specter_batch.training.run.folder import MODEL_TYPE, RUN_FILE, TrainingRun
+from specter_batch.training.model.settings import MODEL_TYPE
+from specter_batch.training.run.folder import RUN_FILE, TrainingRun
 
 # Where `run.json` and `bundle.json` keep it, below `training`.
 STARTED_FROM = "started_from"

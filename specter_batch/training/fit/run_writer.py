@@ -17,11 +17,11 @@ from specter_batch.storage.files import apply_umask, write_json, written_whole
 from specter_batch.training.evaluation.figures import EvaluationSettings, figures
 from specter_batch.training.fit.calibration import fit_temperature
 from specter_batch.training.fit.config import TrainConfig
+from specter_batch.training.fit.run_report import write_run_report
 from specter_batch.training.model.classifier import SpecterForSequenceClassification
 from specter_batch.training.papers.labelled import LabelledPapers
 from specter_batch.training.run.folder import CALIBRATION_FILE, RUN_FILE, RunRecord
 from specter_batch.training.run.lineage import STARTED_FROM, Lineage
-from specter_batch.training.run.report import write_run_report
 from specter_batch.training.run.resume import saving
 
 

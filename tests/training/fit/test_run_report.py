@@ -9,9 +9,9 @@ import pytest
 
 from specter_batch.training.demo.sample import SamplePaths
 from specter_batch.training.evaluation.evaluate import TorchClassifier, score
+from specter_batch.training.fit.run_report import write_run_report
 from specter_batch.training.papers.labelled import read_labelled
 from specter_batch.training.run.folder import RUN_FILE, TrainingRun
-from specter_batch.training.run.report import write_run_report
 from support.drawings import assert_asks_for_nothing, assert_readable_in_dark_and_light, text_of
 
 EVIL = "<script>alert('x')</script>"

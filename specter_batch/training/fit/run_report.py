@@ -13,7 +13,7 @@ from specter_batch.report import charts
 from specter_batch.report.page import label_rows, page_environment, top_confusions
 from specter_batch.storage.files import write_text
 from specter_batch.training.evaluation.report_model import RiskCoverageCurve
-from specter_batch.training.run.curves import training_curves
+from specter_batch.training.fit.curves import training_curves
 from specter_batch.training.run.folder import RunRecord
 
 

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import matplotlib
 import pytest
 
-from specter_batch.training.run.curves import MAX_EPOCHS, MAX_POINTS, training_curves
+from specter_batch.training.fit.curves import MAX_EPOCHS, MAX_POINTS, training_curves
 
 LOG: list[dict[str, Any]] = [
     {"loss": 2.0, "grad_norm": 3.0, "learning_rate": 1e-5, "epoch": 0.5, "step": 50},
