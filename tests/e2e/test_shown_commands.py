@@ -7,13 +7,17 @@ import shutil
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.main import get_command
 
+from specter_batch.cli import build_app
 from specter_batch.training.demo.sample import SamplePaths
 from specter_batch.training.run.folder import TrainingRun
 from support.dumps_shown import DUMPS, OPENALEX
 from support.pages import PAGES, ROOT, blocks, commands, run_in_new_process, run_ours, run_python
+from support.scidocs_on_disk import make_scidocs
 
 # The block that tests/jobs/test_object_storage.py runs, against a server.
 RUN_ELSEWHERE = ("docs/object-storage.md", "sh")
@@ -27,6 +31,10 @@ NOT_RUN = {
 WAYS = {"docs/scaling-out.md", "docs/dumps/crossref.md", "docs/dumps/tables.md"}
 # By command what is added to it: an encoder in place of the default, which would have to be fetched, and less to do.
 ADDED = {"train": " --encoder encoder --epochs 1", "estimate": " --seconds 1"}
+ADDED_TO_EXAMPLES = {**ADDED, "baseline": " --encoder encoder"}
+COMMANDS: Mapping[str, Any] = get_command(build_app()).commands  # type: ignore[attr-defined]
+# What the examples of a command write.
+WRITTEN = {"train": "run", "export": "bundle", "ingest": "papers", "classify": "night"}
 
 # Files and folders to copy, and texts, by their places.
 Things = Mapping[str, Path | str]
@@ -116,6 +124,33 @@ def test_what_a_page_shows_runs(page: str, taken_for_granted: Mapping[str, Thing
     # An ingest that keeps no paper ends well too.
     accounts = [json.loads(path.read_text()) for path in tmp_path.rglob("ingest.json")]
     assert all(account["records"]["papers"] for account in accounts), accounts
+
+
+@pytest.fixture(scope="module")
+def asked_for(
+    tiny_encoder: Path, tiny_run: TrainingRun, tiny_bundle: Path, sample_paths: SamplePaths, night: Path
+) -> Things:
+    """Return what is there before the examples of a help page."""
+    csv = "Title\tabstract\tpaper_id\nA title\tAn abstract of a paper in English.\tp1\n"
+    record = {"paper_id": "p1", "title": "A title", "abstract": "An abstract of a paper in English."}
+    today = datetime.now(UTC).date()
+    return {
+        "papers": sample_paths.night, "night": night,
+        "run": tiny_run.path, "bundle": tiny_bundle, "encoder": tiny_encoder,
+        "train.parquet": sample_paths.train, "val.parquet": sample_paths.val, "test.parquet": sample_paths.val,
+        "papers.csv": csv, "papers.jsonl": json.dumps(record) + "\n",
+        f"nights/{today - timedelta(days=1)}": night,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS.keys() - {"demo"}))  # the demo has tests of its own
+def test_the_examples_of_a_help_page_run(command: str, asked_for: Things, tmp_path: Path) -> None:
+    for number, line in enumerate(COMMANDS[command].epilog.splitlines()):
+        folder = tmp_path / f"example-{number}"
+        lay(folder, {name: thing for name, thing in asked_for.items() if name != WRITTEN.get(command)})
+        make_scidocs().write(folder / "scidocs/data")
+        code, said = run_in_new_process(run_ours, line + ADDED_TO_EXAMPLES.get(command, ""), folder)
+        assert code == 0, f"{line}\n{said[-2000:]}"
 
 
 def test_what_is_not_run_stands_on_a_page() -> None:

@@ -1,5 +1,7 @@
 import pickle
+import re
 import sys
+import tomllib
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -7,6 +9,7 @@ from typing import Any
 import pytest
 
 from specter_batch.errors import ConfigError, UsageError
+from specter_batch.settings.declaration import declared_options
 from specter_batch.storage.location import located
 from specter_jobs.plan.config import NightConfig
 
@@ -109,12 +112,23 @@ def test_a_url_where_only_a_local_file_can_be_is_refused() -> None:
         located(Path("s3:/nights"))
 
 
-def test_the_example_file_is_valid_and_names_every_gate() -> None:
+def test_the_example_file_lists_every_setting_with_its_default() -> None:
     file = Path(__file__).parents[3] / "jobs/configs/nightly.toml"
-    config = NightConfig.load(file, {"dump": "in", "out": "out", "bundle": "b"})
-    assert config.gates.min_rows == 1
     text = file.read_text()
-    assert [name for name in type(config.gates).model_fields if f"{name} = " not in text] == []
+    for option in declared_options(NightConfig):
+        assert re.search(rf"^(# )?{option.name} = ", text, flags=re.MULTILINE), option.name
+    places = {"dump": "in", "out": "out", "bundle": "b"}
+    given, default = NightConfig.load(file, places), NightConfig.load(None, places)
+    assert given.gates.max_reject_rate == 0.5  # recommended, and said to be no default
+    gates = given.gates.model_copy(update={"max_reject_rate": None})
+    assert given.model_copy(update={"gates": gates}) == default
+
+
+def test_the_examples_in_the_example_file_are_valid() -> None:
+    file = Path(__file__).parents[3] / "jobs/configs/nightly.toml"
+    lines = [line.removeprefix("# ") for line in file.read_text().splitlines() if re.match(r"(# )?\w+ = |\[", line)]
+    config = NightConfig.model_validate(tomllib.loads("\n".join(lines)))
+    assert (config.graph, config.max_fresh, config.gates.max_psi) == ("fp32", 0.2, 0.5)
 
 
 def test_a_url_stays_whole_takes_the_date_and_is_stored_without_credentials() -> None:

@@ -1,4 +1,5 @@
 import os
+import tomllib
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,8 +15,9 @@ from specter_batch.training.model.head_config import HEAD_PRESETS, HeadConfig
 RECIPE = Path(specter_batch.training.__file__).parent / "recipes/fine-tune.toml"
 
 
-def test_the_shipped_recipe_is_the_default() -> None:
+def test_the_shipped_recipe_lists_every_setting_with_its_default() -> None:
     assert TrainConfig.load(RECIPE, {}) == TrainConfig()
+    assert tomllib.loads(RECIPE.read_text()).keys() == TrainConfig.model_fields.keys()
 
 
 def test_a_head_may_be_named(tmp_path: Path) -> None:
