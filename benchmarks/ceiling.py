@@ -85,8 +85,8 @@ def main(dump: str, bundle: str = "bundles/sample", shard_rows: str = "5000") ->
         result = run_night(config, console=Console(file=StringIO()))
         whole, cpu = time.perf_counter() - began, time.process_time() - cpu
     if result.exit_code:
-        sys.exit(f"the night failed: {result.report['failed_shards']}")
-    rows = result.report["rows"]["in"]
+        sys.exit(f"the night failed: {result.report.failed_shards}")
+    rows = result.report.rows.rows_in
     print(f"{rows:,} papers in {whole:.2f} s: {rows / whole:,.0f} papers/s on {usable_cpus()} cores")
     print(f"{cpu:.2f} CPU seconds: {rows / cpu:,.0f} papers a CPU second; load before the run {load:.1f}")
     began = time.perf_counter()

@@ -52,7 +52,7 @@ STAGES: dict[str, list[tuple[Any, str]]] = {
     "which shards are done": [(Ledger, "finished")],
     "label, without the model": [(nightly, "label_shards")],
     "remove strangers": [(Ledger, "remove_strangers")],
-    "report.json": [(nightly, "night_report")],
+    "report.json": [(nightly, "night_totals"), (nightly, "night_report")],
     "report.html": [(nightly, "night_html")],
 }
 # Within others: no memory of their own.
@@ -138,8 +138,8 @@ def measure(bundle: str, work: Path, shards: int) -> dict[str, Any]:
                 setattr(owner, name, watch.timing(stage, call, memory=stage not in WITHIN))
         config = NightConfig.load(None, common | settings)
         result = watch.timing("**whole**", nightly.run_night, memory=False)(config, console=Console(file=StringIO()))
-        if result.exit_code or result.report["shards"]["finished"] != shards:
-            sys.exit(f"the night failed: {result.report['shards']}, {result.report['failed_shards']}")
+        if result.exit_code or result.report.shards.finished != shards:
+            sys.exit(f"the night failed: {result.report.shards}, {result.report.failed_shards}")
         for inner, outer in WITHIN.items():
             watch.wall[outer] -= watch.wall[inner]
             watch.cpu[outer] -= watch.cpu[inner]

@@ -1,11 +1,9 @@
 """The real command, `specter-batch classify`, measured from outside."""
 
-import json
 import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,6 +11,7 @@ from processes import Finished, run_measured
 
 from specter_batch.errors import ShardError
 from specter_batch.papers.columns import PAPER_SCHEMA
+from specter_jobs.output.report_model.manifest import NightManifest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,17 +21,17 @@ class Night:
     Attributes:
         out: Its folder.
         process: What the command took.
-        manifest: `manifest.json`.
+        manifest: Its manifest.
     """
 
     out: Path
     process: Finished
-    manifest: dict[str, Any]
+    manifest: NightManifest
 
     @property
     def labelling_seconds(self) -> float:
         """Seconds of labelling, the survey and all start-up left out."""
-        return float(self.manifest["this_run"]["seconds"])
+        return self.manifest.this_run.seconds
 
     def label_ids(self) -> dict[str, int]:
         """Return the labels by paper id."""
@@ -54,7 +53,7 @@ def run_night(papers: pa.Table, out: Path, *, bundle: Path, device: str, options
     process = run_measured([*command, "--device", device, *options], device=device)
     if process.exit_code:
         raise ShardError(f"{out}: the night ended with {process.exit_code}: {process.last_line}")
-    manifest = json.loads((out / "manifest.json").read_text())
-    if manifest["rows"]["rejected"]:
-        raise ShardError(f"{out}: {manifest['rows']['rejected']} papers were rejected; see {out / 'report.md'}")
+    manifest = NightManifest.model_validate_json((out / "manifest.json").read_bytes())
+    if manifest.rows.rejected:
+        raise ShardError(f"{out}: {manifest.rows.rejected} papers were rejected; see {out / 'report.md'}")
     return Night(out=out, process=process, manifest=manifest)

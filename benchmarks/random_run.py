@@ -17,7 +17,7 @@ import torch
 from bench_papers import read_usable
 from transformers import BertTokenizerFast
 
-from specter_batch.metrics.f1 import N_SCORE_BINS
+from specter_batch.metrics.score_report import N_SCORE_BINS
 from specter_batch.model.manifest import REFERENCE_FILE, SEEN_TEXTS_FILE
 from specter_batch.papers.labels import MESH
 from specter_batch.papers.text import TEXT_TEMPLATE

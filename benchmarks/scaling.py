@@ -63,8 +63,8 @@ class Scaling:
         """Return figures by the names of the nights."""
         return {
             name: {
-                "papers": nights[0].manifest["rows"]["in"],
-                "reused": nights[0].manifest["rows"]["reused"],
+                "papers": nights[0].manifest.rows.rows_in,
+                "reused": nights[0].manifest.rows.reused,
                 "seconds": spread([night.process.seconds for night in nights]),
                 "labelling_seconds": spread([night.labelling_seconds for night in nights]),
                 "peak_mb": spread([night.process.peak_mb for night in nights]),

@@ -2,6 +2,7 @@
 
 import importlib
 import pkgutil
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -59,6 +60,7 @@ def nested(kind: type[BaseModel], wrong: Any) -> Iterator[dict[str, Any]]:
 def test_no_word_of_the_validation_library_reaches_a_message(kind: type[BaseModel]) -> None:
     contents: list[Any] = [{}, [], "x", None, 3]
     contents += [content for wrong in WRONG for content in nested(kind, wrong)]
+    names = re.compile(rf"\b({'|'.join(kind.model_fields)})\b")
     found = 0
     for content in contents:
         try:
@@ -66,7 +68,7 @@ def test_no_word_of_the_validation_library_reaches_a_message(kind: type[BaseMode
         except ValidationError as error:
             for one in error.errors(include_url=False):
                 problem = value_problem(one, kind)
-                said = problem.lower()
+                said = names.sub("", problem).lower()
                 assert not [word for word in FOREIGN if word in said], problem
                 found += 1
     assert found

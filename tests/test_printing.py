@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from specter_batch.metrics.score_report import ScoreReport
 from specter_batch.metrics.scores import label_tables_markdown
-from specter_jobs.report.night_report import night_markdown
+from specter_jobs.report.markdown import night_markdown
 from support.night_reports import report_of
 
 ROOT = Path(__file__).parents[1]
@@ -97,4 +96,4 @@ def test_hostile_names_neither_tear_nor_steer_a_night_report() -> None:
 
 
 def test_hostile_names_do_not_tear_the_tables_of_an_evaluation() -> None:
-    assert torn(label_tables_markdown(ScoreReport.model_validate(report_of(HOSTILE)))) == []
+    assert torn(label_tables_markdown(report_of(HOSTILE))) == []

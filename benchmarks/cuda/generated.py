@@ -10,7 +10,7 @@ import onnx
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from specter_batch.metrics.f1 import N_SCORE_BINS
+from specter_batch.metrics.score_report import N_SCORE_BINS
 from specter_batch.model.manifest import (
     FORMAT_VERSION,
     MANIFEST_FILE,

@@ -7,14 +7,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from specter_batch.metrics.score_report import LabelF1, ReliabilityBin
+from specter_batch.metrics.score_report import N_SCORE_BINS, LabelF1, ReliabilityBin
 from specter_batch.papers.labels import LabelSet
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-
-# Fifteen bins of equal width, as Guo et al. 2017 (https://arxiv.org/abs/1706.04599) report calibration error.
-N_SCORE_BINS = 15
 
 
 def softmax(logits: npt.NDArray[Any], *, temperature: float = 1.0) -> Floats:

@@ -2,6 +2,9 @@
 
 from pydantic import BaseModel, ConfigDict, Field
 
+# Fifteen bins of equal width, as Guo et al. 2017 (https://arxiv.org/abs/1706.04599) report calibration error.
+N_SCORE_BINS = 15
+
 
 class LabelF1(BaseModel):
     """Precision, recall and F1 of one label.

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from specter_batch.errors import BundleError, FingerprintError
 from specter_batch.file_problems import file_problem
-from specter_batch.metrics.f1 import N_SCORE_BINS
+from specter_batch.metrics.score_report import N_SCORE_BINS
 
 # Weights that a graph keeps in another file are taken from the bundle's own folder only.
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*")

@@ -6,6 +6,9 @@ files never get the same stored name. Every other name is stored as it is.
 """
 
 import re
+from typing import Annotated
+
+from pydantic import BeforeValidator
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _STORED = re.compile(r"\\(?:\\|x([0-9a-f]{2}))")
@@ -34,3 +37,7 @@ def storable_json(text: str) -> str:
 def _escaped(match: re.Match[str]) -> str:
     code = ord(match[0])
     return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
+
+
+# A text of a model that becomes JSON. Keys of a mapping have to be storable before they are written; values do not.
+StorableText = Annotated[str, BeforeValidator(lambda value: storable(value) if isinstance(value, str) else value)]

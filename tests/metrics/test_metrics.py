@@ -14,7 +14,6 @@ from sklearn.metrics import (
 )
 
 from specter_batch.metrics.f1 import (
-    N_SCORE_BINS,
     F1Report,
     Tally,
     macro_f1,
@@ -24,6 +23,7 @@ from specter_batch.metrics.f1 import (
     top_k_accuracy,
     wilson,
 )
+from specter_batch.metrics.score_report import N_SCORE_BINS
 from specter_batch.papers.labels import LabelSet
 
 LABELS = LabelSet(names=("a", "b", "c", "d", "e"))

@@ -1,18 +1,20 @@
 """Reports of made-up nights, for what is drawn, judged and told of them."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
-from specter_batch.metrics.f1 import N_SCORE_BINS, score_bins
+from specter_batch.metrics.f1 import score_bins
+from specter_batch.metrics.score_report import N_SCORE_BINS
 from specter_batch.metrics.scores import Scores
 from specter_batch.model.bundle_files import BundleReference
 from specter_batch.papers.labels import LabelSet
 from specter_jobs.output.ledger_entry import LedgerEntry
 from specter_jobs.output.output_file import OutputFile
-from specter_jobs.output.report_model import NightFigures
+from specter_jobs.output.report_model.manifest import BundleUsed, DeviceUsed, NightManifest, ThisRun
+from specter_jobs.output.report_model.parts import PreviousReport, RowCounts, ShardCounts
+from specter_jobs.output.report_model.report import SCHEMA_VERSION, NightReport, NightTotals
 from specter_jobs.plan.limits import GateLimits
 from specter_jobs.report.drift import drift_report
 from specter_jobs.report.gates import judge
@@ -27,11 +29,11 @@ def report_of(
     scored: int = 100,
     failed_shards: dict[str, str] | None = None,
     ignored: dict[str, str] | None = None,
-    previous: dict[str, Any] | None = None,
+    previous: NightReport | None = None,
     gates: GateLimits | None = None,
     seed: int = 0,
-) -> dict[str, Any]:
-    """Return `report.json` of a night in which about four of five labels are right."""
+) -> NightReport:
+    """Return the report of a night in which about four of five labels are right."""
     rng = np.random.default_rng(seed)
     names = LabelSet(names=tuple(labels))
     true = rng.integers(0, len(names), papers)
@@ -42,39 +44,39 @@ def report_of(
     )
     counts = np.bincount(predicted, minlength=len(names))
     failed = failed_shards or {}
-    report: dict[str, Any] = {
-        **tallies.as_report(names).model_dump(mode="json"),
-        "unknown_labels": 0,
-        "labels_not_read": None,
-        "reuse": None,
-        "language_undecided": 0,
-        "rows": {
-            "in": papers + sum(REJECTS.values()) + 50 * len(failed),
-            "labelled": papers,
-            "reused": 0,
-            "rejected": sum(REJECTS.values()),
-            "failed": 50 * len(failed),
-        },
-        "rejects_by_reason": dict(REJECTS),
-        "label_papers": {name: int(counts[i]) for i, name in enumerate(names)},
-        "label_shares": {name: float(counts[i] / max(papers, 1)) for i, name in enumerate(names)},
-        "score_histogram": (np.bincount(score_bins(scores), minlength=N_SCORE_BINS) / max(papers, 1)).tolist(),
-        "mean_score": float(scores.mean()) if papers else None,
-        "title_only": None,
-        "shards": {"planned": 2 + len(failed), "finished": 2, "failed": len(failed)},
-        "failed_shards": failed,
-        "ignored_inputs": ignored or {},
-        "files": 2,
-        "bundle": "f" * 64,
-    }
-    report["previous"] = None if previous is None else {"asked": "before", "used": "before", "passed_over": {}}
-    report["drift"] = drift_report(
-        report,
-        reference=BundleReference.model_validate(reference_of(labels)),
-        previous=None if previous is None else NightFigures.model_validate(previous),
+    totals = NightTotals(
+        schema_version=SCHEMA_VERSION,
+        **dict(tallies.as_report(names)),
+        rows=RowCounts(
+            rows_in=papers + sum(REJECTS.values()) + 50 * len(failed),
+            labelled=papers,
+            reused=0,
+            rejected=sum(REJECTS.values()),
+            failed=50 * len(failed),
+        ),
+        rejects_by_reason=REJECTS,
+        label_papers={name: int(counts[i]) for i, name in enumerate(names)},
+        label_shares={name: float(counts[i] / max(papers, 1)) for i, name in enumerate(names)},
+        score_histogram=(np.bincount(score_bins(scores), minlength=N_SCORE_BINS) / max(papers, 1)).tolist(),
+        mean_score=float(scores.mean()) if papers else None,
+        shards=ShardCounts(planned=2 + len(failed), finished=2, failed=len(failed)),
+        failed_shards=failed,
+        ignored_inputs=ignored or {},
+        files=2,
+        bundle="f" * 64,
     )
-    report["gates"] = [asdict(gate) for gate in judge(gates or GateLimits(), report)]
-    return report
+    report = NightReport(
+        **dict(totals),
+        previous=None if previous is None else PreviousReport(asked="before", used="before", passed_over={}),
+        drift=drift_report(totals, reference=BundleReference.model_validate(reference_of(labels)), previous=previous),
+        gates=(),
+    )
+    return changed(report, gates=judge(gates or GateLimits(), report))
+
+
+def changed(report: NightReport, **values: Any) -> NightReport:
+    """Return a report in which some fields have other values."""
+    return report.model_copy(update=values)
 
 
 def reference_of(labels: Sequence[str]) -> dict[str, Any]:
@@ -87,30 +89,31 @@ def reference_of(labels: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def manifest_of(report: dict[str, Any]) -> dict[str, Any]:
-    """Return a `manifest.json` of the night."""
-    return {
-        "started": "2026-11-22T02:00:00+00:00",
-        "finished": "2026-11-22T02:10:00+00:00",
-        "seconds": 600.0,
-        "host": "batch",
-        "config": {"date": "2026-11-22", "dump": "papers", "previous": None},
-        "bundle": {"path": "bundle", "fingerprint": "f" * 64, "encoder": "allenai/specter"},
-        "device": {
-            "asked": "auto",
-            "device": "cpu",
-            "provider": "CPUExecutionProvider",
-            "graph": "model_int8.onnx",
-            "engine": "local",
-            "workers": 1,
-            "threads": 2,
-            "max_batch_tokens": None,
-        },
-        "rows": report["rows"],
-        "shards": report["shards"],
-        "this_run": {"shards": 2, "papers": 200, "seconds": 50.0, "papers_per_second": 4.0, "model_wait_share": 0.125},
-        "versions": {"python": "3.12.0"},
-    }
+def manifest_of(report: NightReport) -> NightManifest:
+    """Return the manifest of the night."""
+    return NightManifest(
+        started="2026-11-22T02:00:00+00:00",
+        finished="2026-11-22T02:10:00+00:00",
+        seconds=600.0,
+        host="batch",
+        config={"date": "2026-11-22", "dump": "papers", "previous": None},
+        bundle=BundleUsed(path="bundle", fingerprint="f" * 64, encoder="allenai/specter"),
+        device=DeviceUsed(
+            asked="auto",
+            device="cpu",
+            provider="CPUExecutionProvider",
+            graph="model_int8.onnx",
+            engine="local",
+            workers=1,
+            threads=2,
+            max_batch_tokens=None,
+        ),
+        rows=report.rows,
+        shards=report.shards,
+        this_run=ThisRun(shards=2, papers=200, seconds=50.0, papers_per_second=4.0, model_wait_share=0.125),
+        ledger="ledger.jsonl",
+        versions={"python": "3.12.0"},
+    )
 
 
 def entry_of(number: int, *, file: str = "a.parquet", papers: int = 100, seconds: float = 20.0) -> LedgerEntry:

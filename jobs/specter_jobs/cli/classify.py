@@ -1,6 +1,6 @@
 """The command that labels a dump of papers: classify."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -11,7 +11,7 @@ from specter_batch.terminal import error_console, show, show_json
 from specter_jobs.plan.config import NightConfig
 
 if TYPE_CHECKING:
-    from specter_batch.storage.location import Location
+    from specter_jobs.night.run import NightResult
 
 
 @command(
@@ -28,38 +28,33 @@ def classify(settings: NightConfig, output: JsonOutput) -> None:
     with interruptible("what is finished is kept, run the same command again to go on"), logging_to(console):
         result = run_night(settings, console=console)
     if output.as_json:
-        show_json(result.report | {"manifest": result.manifest}, in_files_too=True)
+        show_json(result.as_json(), in_files_too=True)
     else:
-        show(*_summary(result.report, result.manifest, result.out), in_files_too=True)
+        show(*_summary(result), in_files_too=True)
     raise typer.Exit(result.exit_code)
 
 
-def _summary(report: dict[str, Any], manifest: dict[str, Any], out: "Location") -> list[str]:
+def _summary(result: "NightResult") -> list[str]:
     from specter_batch.display import ignored_line
-    from specter_jobs.plan.workload import reuse_sentences
-    from specter_jobs.report.gates import describe_gate, failed_gates, inapplicable_gates
-    from specter_jobs.report.night_report import truth_problem_sentence, undecided_sentence, unknown_labels_sentence
 
-    rows, device, run = report["rows"], manifest["device"], manifest["this_run"]
+    report, out = result.report, result.out
+    rows, device, run = report.rows, result.manifest.device, result.manifest.this_run
     lines = [
-        f"{rows['in']:,} rows: {rows['labelled']:,} labelled, {rows['reused']:,} reused, "
-        f"{rows['rejected']:,} rejected, {rows['failed']:,} failed",
-        f"on {device['device']} ({device['provider']}, {device['graph']}), "
-        f"{run['papers']:,} papers in this run, {run['papers_per_second'] or 0:,} papers/s"
-        + ("" if run["model_wait_share"] is None else f", the model waited {run['model_wait_share']:.0%} of the time"),
+        f"{rows.rows_in:,} rows: {rows.labelled:,} labelled, {rows.reused:,} reused, "
+        f"{rows.rejected:,} rejected, {rows.failed:,} failed",
+        f"on {device.device} ({device.provider}, {device.graph}), "
+        f"{run.papers:,} papers in this run, {run.papers_per_second or 0:,} papers/s"
+        + ("" if run.model_wait_share is None else f", the model waited {run.model_wait_share:.0%} of the time"),
     ]
-    lines += reuse_sentences(report["reuse"]) if report["reuse"] else []
-    unknown = unknown_labels_sentence(report)
-    if report["macro_f1"] is not None:
-        lines.append(f"macro F1 {report['macro_f1']:.4f} over {report['scored_papers']:,} papers")
-    lines += [f"warning: {unknown}"] if unknown else []
-    if report["language_undecided"]:
-        lines.append(undecided_sentence(report))
-    if report["labels_not_read"]:
-        lines.append(f"warning: {truth_problem_sentence(report['labels_not_read'])}")
-    lines += [f"failed: {name}: {error}" for name, error in report["failed_shards"].items()]
-    if ignored := ignored_line(report["ignored_inputs"]):
+    lines += report.reuse.sentences() if report.reuse else []
+    if report.macro_f1 is not None:
+        lines.append(f"macro F1 {report.macro_f1:.4f} over {report.scored_papers:,} papers")
+    lines += [f"warning: {unknown}"] if (unknown := report.unknown_labels_sentence) else []
+    lines += [undecided] if (undecided := report.undecided_sentence) else []
+    lines += [f"warning: {report.labels_not_read}"] if report.labels_not_read else []
+    lines += [f"failed: {name}: {error}" for name, error in report.failed_shards.items()]
+    if ignored := ignored_line(report.ignored_inputs):
         lines.append(f"ignored: {ignored}")
-    lines += [f"gate {describe_gate(gate)}" for gate in (*failed_gates(report), *inapplicable_gates(report))]
+    lines += [f"gate {gate}" for gate in (*report.failed_gates, *report.inapplicable_gates)]
     lines.append(f"labels: {out / 'labels'}   report: {out / 'report.html'}")
     return lines

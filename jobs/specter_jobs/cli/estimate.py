@@ -1,7 +1,7 @@
 """The command that plans a night: estimate."""
 
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 from pydantic import Field
@@ -13,6 +13,10 @@ from specter_batch.settings.declaration import Option
 from specter_batch.terminal import show, show_json
 from specter_jobs.plan.config import NightConfig
 from specter_jobs.plan.sections import LabelRules, Model, Papers, ReusedNights
+
+if TYPE_CHECKING:
+    from specter_jobs.estimate.ranges import Range
+    from specter_jobs.estimate.result import Estimate, MeasuredRate, ReuseFigures, WallTime
 
 EXIT_FILES_FAILED = 3
 ASSUMED = """assumed    a worker on each device, with the cores of this machine for it, and one driver:
@@ -63,81 +67,80 @@ def estimate(settings: Planned, measurement: Measurement) -> None:
             cost_per_hour=measurement.cost_per_hour,
         )
     if measurement.as_json:
-        show_json(found)
+        show_json(found.model_dump(mode="json"))
     else:
         show(*_table(found))
-    raise typer.Exit(EXIT_FILES_FAILED if found["unreadable_files"] else 0)
+    raise typer.Exit(EXIT_FILES_FAILED if found.unreadable_files else 0)
 
 
-def _table(found: dict[str, Any]) -> list[str]:
-    tokens, model, output, memory = (found[key] for key in ("tokens", "model", "output", "memory"))
-    fixed = {name: _time(value) for name, value in found["fixed_seconds"].items()}
-    cost = "" if found["cost"] is None else f", cost {_range(found['cost'])}"
+def _table(found: "Estimate") -> list[str]:
+    tokens, model, output, memory = (found.tokens, found.model, found.output, found.memory)
+    fixed = found.fixed_seconds
+    cost = "" if found.cost is None else f", cost {_range(found.cost)}"
     return [
         *_input_lines(found),
-        f"tokens     mean {tokens['mean']:.0f}, median {tokens['p50']:.0f}, p90 {tokens['p90']:.0f}, p99 "
-        f"{tokens['p99']:.0f}; {tokens['cut_share']:.1%} cut at {tokens['max_length']}",
-        f"           {_range(tokens['total'])} in all",
-        f"rate       {_range(model['papers_per_second'])} papers/s, "
-        + (_measured(model) if model["measured"] else "as given"),
-        *_reuse_lines(found["reuse"]),
-        f"model      {_range(found['device_hours'])} device-hours{cost}",
-        f"fixed      survey {fixed['survey']}, preparation {fixed['prepare']} (beside the model, by each worker), "
-        f"writing {fixed['write']}",
-        *(_wall_line(wall) for wall in found["wall"]),
-        f"output     {_size(output['labels'])} of labels ({output['bytes_a_label']:.0f} bytes each), "
-        f"{_size(output['rejects'])} of rejects, {output['label_files']:,} label files",
-        f"memory     {_size(memory['total'])}: process and model {_size(memory['process_and_sessions'])}, shards "
-        f"{_size(memory['shards_in_flight'])}, survey {_size(memory['survey'])}, ledger {_size(memory['ledger'])}; "
-        f"the survey takes {_size(memory['survey_on_disk'])} of disk",
+        f"tokens     mean {tokens.mean:.0f}, median {tokens.p50:.0f}, p90 {tokens.p90:.0f}, p99 "
+        f"{tokens.p99:.0f}; {tokens.cut_share:.1%} cut at {tokens.max_length}",
+        f"           {_range(tokens.total)} in all",
+        f"rate       {_range(model.papers_per_second)} papers/s, "
+        + ("as given" if model.measured is False else _measured(model)),
+        *_reuse_lines(found.reuse),
+        f"model      {_range(found.device_hours)} device-hours{cost}",
+        f"fixed      survey {_time(fixed.survey)}, preparation {_time(fixed.prepare)} (beside the model, by each "
+        f"worker), writing {_time(fixed.write)}",
+        *(_wall_line(wall) for wall in found.wall),
+        f"output     {_size(output.labels)} of labels ({output.bytes_a_label:.0f} bytes each), "
+        f"{_size(output.rejects)} of rejects, {output.label_files:,} label files",
+        f"memory     {_size(memory.total)}: process and model {_size(memory.process_and_sessions)}, shards "
+        f"{_size(memory.shards_in_flight)}, survey {_size(memory.survey)}, ledger {_size(memory.ledger)}; "
+        f"the survey takes {_size(memory.survey_on_disk)} of disk",
         *ASSUMED.split("\n"),
     ]
 
 
-def _input_lines(found: dict[str, Any]) -> list[str]:
+def _input_lines(found: "Estimate") -> list[str]:
     from specter_batch.display import ignored_line
 
-    sample = found["sample"]
-    rejects = ", ".join(f"{reason} {rows:,}" for reason, rows in sample["rejects_by_reason"].items()) or "none"
-    read = "all rows" if sample["whole"] else f"{sample['rows']:,} rows spread over the files, seed {sample['seed']}"
+    sample = found.sample
+    rejects = ", ".join(f"{reason} {rows:,}" for reason, rows in sample.rejects_by_reason.items()) or "none"
+    read = "all rows" if sample.whole else f"{sample.rows:,} rows spread over the files, seed {sample.seed}"
     return [
-        f"rows       {found['rows']:,} in {found['files']:,} files, by their footers: {found['shards']:,} shards",
-        *(f"unreadable {name}: {error}" for name, error in found["unreadable_files"].items()),
-        *([f"ignored    {ignored}"] if (ignored := ignored_line(found["ignored_files"])) else []),
+        f"rows       {found.rows:,} in {found.files:,} files, by their footers: {found.shards:,} shards",
+        *(f"unreadable {name}: {error}" for name, error in found.unreadable_files.items()),
+        *([f"ignored    {ignored}"] if (ignored := ignored_line(found.ignored_files)) else []),
         f"sample     {read}; rejected: {rejects}",
-        *(f"unreadable {error}" for error in sample["unreadable"]),
-        f"papers     {_range(found['papers'])} to label",
+        *(f"unreadable {error}" for error in sample.unreadable),
+        f"papers     {_range(found.papers)} to label",
     ]
 
 
-def _measured(model: dict[str, Any]) -> str:
+def _measured(model: "MeasuredRate") -> str:
     return (
-        f"{_range(model['tokens_per_second'])} tokens/s: {model['papers']:,} papers in {model['seconds']:.1f} s on "
-        f"{model['device']} ({model['graph']}, {model['threads']} at once)"
+        f"{_range(model.tokens_per_second)} tokens/s: {model.papers:,} papers in {model.seconds:.1f} s on "
+        f"{model.device} ({model.graph}, {model.threads} at once)"
     )
 
 
-def _reuse_lines(reuse: dict[str, Any] | None) -> list[str]:
+def _reuse_lines(reuse: "ReuseFigures | None") -> list[str]:
     if reuse is None:
         return []
-    percent = {name: value * 100 for name, value in reuse["share"].items()}
-    cost = "" if reuse["cost_saved"] is None else f", cost {_digits(reuse['cost_saved'])}"
+    cost = "" if reuse.cost_saved is None else f", cost {_digits(reuse.cost_saved)}"
     return [
-        f"reuse      {_range(percent)} % of the papers stand in {reuse['label_files']:,} earlier label files: saves "
-        f"{_digits(reuse['papers'])} papers, {_digits(reuse['device_hours_saved'])} device-hours{cost}",
-        *(f"           {sentence}" for sentence in reuse["unusable"]),
+        f"reuse      {_range(reuse.share.times(100))} % of the papers stand in {reuse.label_files:,} earlier label "
+        f"files: saves {_digits(reuse.papers)} papers, {_digits(reuse.device_hours_saved)} device-hours{cost}",
+        *(f"           {sentence}" for sentence in reuse.unusable),
     ]
 
 
-def _wall_line(wall: dict[str, Any]) -> str:
-    count = f"{wall['devices']:>2} device{'s' if wall['devices'] > 1 else ' '}"
-    estimate, low, high = (_time(wall["seconds"][name]) for name in ("estimate", "low", "high"))
+def _wall_line(wall: "WallTime") -> str:
+    count = f"{wall.devices:>2} device{'s' if wall.devices > 1 else ' '}"
+    estimate, low, high = (_time(value) for value in (wall.seconds.estimate, wall.seconds.low, wall.seconds.high))
     told = estimate if low == high else f"{estimate} ({low} to {high})"
-    return f"wall       {count}  {told}, bound by the {wall['bound_by']}"
+    return f"wall       {count}  {told}, bound by the {wall.bound_by}"
 
 
-def _range(value: dict[str, float]) -> str:
-    estimate, low, high = (_digits(value[name]) for name in ("estimate", "low", "high"))
+def _range(value: "Range") -> str:
+    estimate, low, high = (_digits(part) for part in (value.estimate, value.low, value.high))
     return estimate if low == high else f"{estimate} ({low} to {high})"
 
 

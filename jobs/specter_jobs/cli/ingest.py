@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 from pydantic import Field
@@ -14,6 +14,9 @@ from specter_batch.options.shared import MAX_WORKERS, Column, FormatName, InputC
 from specter_batch.settings.declaration import Option
 from specter_batch.storage.location import LocalPath, PathTextOrUrl
 from specter_batch.terminal import error_console, show, show_json
+
+if TYPE_CHECKING:
+    from specter_jobs.dumps.account_model import IngestAccount
 
 
 class IngestOptions(JsonOutput, TextFiles, InputColumns):
@@ -76,7 +79,7 @@ def ingest(options: IngestOptions) -> None:
         result = ingest_dump(request, console=error_console())
         settle(result.exit_code)
     if options.as_json:
-        show_json(result.account, in_files_too=True)
+        show_json(result.account.model_dump(mode="json"), in_files_too=True)
     else:
         show(*_summary(result.account, options.out), in_files_too=True)
     raise typer.Exit(result.exit_code)
@@ -94,31 +97,31 @@ def _years(text: str | None) -> tuple[int | None, int | None] | None:
     return first, last
 
 
-def _summary(account: dict[str, Any], out: Path) -> list[str]:
+def _summary(account: "IngestAccount", out: Path) -> list[str]:
     from specter_batch.display import ignored_line
 
-    records, run, files = account["records"], account["this_run"], account["files"]
+    records, run, files = account.records, account.this_run, account.files
     lines = [
-        f"{_some(records['read'], 'record')} in {_some(files['finished'], 'file')}: "
-        f"{_some(records['papers'], 'paper')}, {records['rejected']:,} rejected, "
-        f"{records['filtered']:,} filtered out, {_some(records['tombstones'], 'tombstone')}",
+        f"{_some(records.read, 'record')} in {_some(files.finished, 'file')}: "
+        f"{_some(records.papers, 'paper')}, {records.rejected:,} rejected, "
+        f"{records.filtered:,} filtered out, {_some(records.tombstones, 'tombstone')}",
     ]
-    if account["rejects_by_reason"]:
-        reasons = ", ".join(f"{reason} {count:,}" for reason, count in account["rejects_by_reason"].items())
+    if account.rejects_by_reason:
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in account.rejects_by_reason.items())
         lines.append(f"rejects: {reasons}")
-    if account["unusable_labels"]:
+    if account.unusable_labels:
         lines.append(
-            f"warning: {_some(account['unusable_labels'], 'paper')} kept without a label, because theirs is neither "
+            f"warning: {_some(account.unusable_labels, 'paper')} kept without a label, because theirs is neither "
             "text nor a whole number; --label-column none reads no labels"
         )
-    if run["files"]:
-        speed = f", {run['mb_per_second']:,} MB/s" if run["mb_per_second"] else ""
-        read = (run["text_bytes"] or run["bytes"]) / 1e6
-        lines.append(f"{_some(run['files'], 'file')} read: {read:,.1f} MB in {run['seconds']:,} s{speed}")
+    if run.files:
+        speed = f", {run.mb_per_second:,} MB/s" if run.mb_per_second else ""
+        read = (run.text_bytes or run.bytes) / 1e6
+        lines.append(f"{_some(run.files, 'file')} read: {read:,.1f} MB in {run.seconds:,} s{speed}")
     else:
         lines.append("nothing to read anew")
-    lines += [f"failed: {name}: {error}" for name, error in account["failed_files"].items()]
-    if ignored := ignored_line(account["ignored_files"]):
+    lines += [f"failed: {name}: {error}" for name, error in account.failed_files.items()]
+    if ignored := ignored_line(account.ignored_files):
         lines.append(f"ignored: {ignored}")
     lines.append(f"papers: {out / 'papers'}   account: {out / 'ingest.json'}")
     return lines

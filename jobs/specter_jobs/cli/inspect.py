@@ -31,7 +31,7 @@ def status(night: NightFolder) -> None:
 
     found = night_status(night.out)
     if night.as_json:
-        show_json(found)
+        show_json(found.model_dump(mode="json"))
     else:
         show(*status_lines(found))
 

@@ -6,7 +6,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
@@ -20,6 +19,7 @@ from specter_batch.storage.output_marker import output_command
 from specter_batch.storage.stored_names import storable
 from specter_batch.terminal import print_above, progress_bars
 from specter_jobs.dumps.account import account_of
+from specter_jobs.dumps.account_model import IngestAccount, RequestDescription
 from specter_jobs.dumps.files.file_order import in_order, warnings_of
 from specter_jobs.dumps.files.inputs import dump_kind, silent
 from specter_jobs.dumps.formats import Format
@@ -79,7 +79,7 @@ class IngestRequest:
 class IngestResult:
     """How an ingest ended: the account that `ingest.json` holds, and 0 or `EXIT_FILES_FAILED`."""
 
-    account: dict[str, Any]
+    account: IngestAccount
     exit_code: int
 
 
@@ -134,14 +134,19 @@ def ingest(request: IngestRequest, *, console: Console) -> IngestResult:
                 write_table(partial, DUMP_SCHEMA.empty_table())
         errors = {unit.name: str(failed[unit.name].error) for unit in units if unit.name in failed}
         errors |= inventory.failed
-        account = _described(request, options) | account_of(
-            entries, errors, ignored=inventory.ignored, fresh=fresh, seconds=time.monotonic() - began
-        )
         removed = [] if part else begun.removed(names | inventory.failed.keys())
-        account["warnings"] = [*warnings_of(unnumbered, entries), *removed, *strangers]
-        for warning in account["warnings"]:
+        account = account_of(
+            _described(request, options),
+            entries,
+            errors,
+            ignored=inventory.ignored,
+            fresh=fresh,
+            seconds=time.monotonic() - began,
+            warnings=[*warnings_of(unnumbered, entries), *removed, *strangers],
+        )
+        for warning in account.warnings:
             print_above(console, f"warning: {warning}", style="yellow")
-        write_json(out / ACCOUNT_FILE, account)
+        write_json(out / ACCOUNT_FILE, account.model_dump(mode="json"))
         if not errors:
             write_text(out / SUCCESS_FILE, "")
     return IngestResult(account=account, exit_code=EXIT_FILES_FAILED if errors else 0)
@@ -257,14 +262,14 @@ def _resolve(units: Sequence[IngestUnit], task: IngestTask, ledger: IngestLedger
     return failed
 
 
-def _described(request: IngestRequest, options: ReadOptions) -> dict[str, Any]:
-    return {
-        "format": request.format.name,
-        "input": storable(request.source),
-        "label": options.label,
-        "years": list(options.years) if options.years else None,
-        "workers": request.workers,
-    }
+def _described(request: IngestRequest, options: ReadOptions) -> RequestDescription:
+    return RequestDescription(
+        format=request.format.name,
+        input=storable(request.source),
+        label=options.label,
+        years=options.years,
+        workers=request.workers,
+    )
 
 
 def _progress(console: Console) -> Progress:

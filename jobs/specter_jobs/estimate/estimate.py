@@ -2,11 +2,10 @@
 
 import math
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from specter_batch.errors import ConfigError, PaperSchemaError
@@ -16,7 +15,8 @@ from specter_batch.model.device import Device, devices
 from specter_jobs.database import opened_database, register_parquet
 from specter_jobs.estimate.footprint import memory_of, output_of
 from specter_jobs.estimate.model_rate import rate_of
-from specter_jobs.estimate.ranges import Range, share_of, times
+from specter_jobs.estimate.ranges import Range
+from specter_jobs.estimate.result import Estimate, FixedSeconds, ReuseFigures, SampleFigures, TokenFigures, WallTime
 from specter_jobs.estimate.sampling import Sample, read_pace, read_sample, sample_shards
 from specter_jobs.plan.config import NightConfig
 from specter_jobs.plan.identity import NightIdentity
@@ -37,7 +37,7 @@ def estimate_night(
     sample_rows: int,
     seed: int,
     cost_per_hour: float | None,
-) -> dict[str, Any]:
+) -> Estimate:
     """Estimate a night without labelling it.
 
     Args:
@@ -62,50 +62,50 @@ def estimate_night(
         raise PaperSchemaError(f"{config.dump}: {len(plan.files)} parquet files and no row; is the dump complete?")
     sample = read_sample(sample_shards(plan, rows=sample_rows, seed=seed), rules, bundle)
     _check_sample(sample, str(config.dump))
-    reused = _reuse(config, bundle, device, sample, whole=sample.rows == plan.rows)
-    lengths = np.array([len(ids) for ids in sample.token_ids])
-    papers = times(share_of(len(sample.hashes), sample.rows, whole=sample.rows == plan.rows), plan.rows)
-    known = reused["share"] if reused else dict.fromkeys(papers, 0.0)
-    to_label = {"estimate": papers["estimate"] * (1 - known["estimate"])}
-    to_label |= {"low": papers["low"] * (1 - known["high"]), "high": papers["high"] * (1 - known["low"])}
+    whole = sample.rows == plan.rows
+    papers = Range.share_of(len(sample.hashes), sample.rows, whole=whole).times(plan.rows)
+    lent = _lent(config, bundle, device, sample, whole=whole)
+    to_label = papers if lent is None else papers.without(lent.share)
     model, scores = rate_of(bundle, device, config, sample, papers_per_second=papers_per_second, seconds=seconds)
-    rate = model["papers_per_second"]
-    busy = {"estimate": to_label["estimate"] / rate["estimate"]}
-    busy |= {"low": to_label["low"] / rate["high"], "high": to_label["high"] / rate["low"]}
+    busy = to_label.over(model.papers_per_second)
     output, write_seconds = output_of(config, plan, sample, scores, bundle)
     pace = read_pace(plan, rules, bundle)
-    fixed = {"survey": pace.survey_start + pace.survey * plan.rows, "prepare": pace.prepare * plan.rows}
-    fixed |= {"write": write_seconds}
-    if reused:
-        hours = (papers["estimate"] - to_label["estimate"]) / rate["estimate"] / 3600
-        reused |= {"papers": papers["estimate"] - to_label["estimate"], "device_hours_saved": hours}
-        reused |= {"cost_saved": None if cost_per_hour is None else hours * cost_per_hour}
-    device_hours = times(busy, 1 / 3600)
-    return {
-        "rows": plan.rows,
-        "files": len(plan.files),
-        "unreadable_files": {file.name: file.error for file in plan.failed},
-        "ignored_files": dict(plan.ignored),
-        "shards": len(plan.shards),
-        "sample": {
-            "rows": sample.rows,
-            "whole": sample.rows == plan.rows,
-            "usable": len(sample.hashes),
-            "rejects_by_reason": sample.rejects_by_reason,
-            "unreadable": sample.errors,
-            "seed": seed,
-        },
-        "papers": papers,
-        "tokens": _tokens(lengths, papers, bundle, whole=sample.rows == plan.rows),
-        "model": model,
-        "reuse": reused,
-        "device_hours": device_hours,
-        "cost": None if cost_per_hour is None else times(device_hours, cost_per_hour),
-        "fixed_seconds": fixed,
-        "wall": [_wall(count, busy, fixed) for count in DEVICES],
-        "output": output,
-        "memory": memory_of(config, plan, sample, bundle, graph, loaded=papers_per_second is None),
-    }
+    fixed = FixedSeconds(
+        survey=pace.survey_start + pace.survey * plan.rows, prepare=pace.prepare * plan.rows, write=write_seconds
+    )
+    device_hours = busy.times(1 / 3600)
+    return Estimate(
+        rows=plan.rows,
+        files=len(plan.files),
+        unreadable_files={file.name: file.error for file in plan.failed},
+        ignored_files=plan.ignored,
+        shards=len(plan.shards),
+        sample=SampleFigures(
+            rows=sample.rows,
+            whole=whole,
+            usable=len(sample.hashes),
+            rejects_by_reason=sample.rejects_by_reason,
+            unreadable=tuple(sample.errors),
+            seed=seed,
+        ),
+        papers=papers,
+        tokens=_tokens(sample, papers, bundle, whole=whole),
+        model=model,
+        reuse=None
+        if lent is None
+        else _saved(
+            lent,
+            papers.estimate - to_label.estimate,
+            rate=model.papers_per_second.estimate,
+            cost_per_hour=cost_per_hour,
+        ),
+        device_hours=device_hours,
+        cost=None if cost_per_hour is None else device_hours.times(cost_per_hour),
+        fixed_seconds=fixed,
+        wall=tuple(_wall(count, busy, fixed) for count in DEVICES),
+        output=output,
+        memory=memory_of(config, plan, sample, bundle, graph, loaded=papers_per_second is None),
+    )
 
 
 def _check(
@@ -133,28 +133,42 @@ def _check_sample(sample: Sample, dump: str) -> None:
         raise PaperSchemaError(f"{dump}: not one of {sample.rows} sampled rows would be labelled: {told}")
 
 
-def _tokens(lengths: npt.NDArray[np.int64], papers: Range, bundle: ModelBundle, *, whole: bool) -> dict[str, Any]:
+def _tokens(sample: Sample, papers: Range, bundle: ModelBundle, *, whole: bool) -> TokenFigures:
+    lengths = np.array([len(ids) for ids in sample.token_ids])
     reach = 0.0 if whole else Z_95 * float(lengths.std()) / math.sqrt(len(lengths))
     mean, longest = float(lengths.mean()), bundle.manifest.max_length
     p50, p90, p99 = (float(value) for value in np.percentile(lengths, [50, 90, 99]))
-    return {
-        "mean": mean,
-        "p50": p50,
-        "p90": p90,
-        "p99": p99,
-        "max_length": longest,
-        "cut_share": float((lengths == longest).mean()),
-        "total": {
-            "estimate": papers["estimate"] * mean,
-            "low": papers["low"] * (mean - reach),
-            "high": papers["high"] * (mean + reach),
-        },
-    }
+    return TokenFigures(
+        mean=mean,
+        p50=p50,
+        p90=p90,
+        p99=p99,
+        max_length=longest,
+        cut_share=float((lengths == longest).mean()),
+        total=Range(
+            estimate=papers.estimate * mean, low=papers.low * (mean - reach), high=papers.high * (mean + reach)
+        ),
+    )
 
 
-def _reuse(
+@dataclass(frozen=True, kw_only=True)
+class _LentLabels:
+    """What earlier nights have for the sampled papers.
+
+    Attributes:
+        label_files: Number of label files that can be used.
+        unusable: Why other labels cannot be used.
+        share: Share of the papers whose text is in these files.
+    """
+
+    label_files: int
+    unusable: tuple[str, ...]
+    share: Range
+
+
+def _lent(
     config: NightConfig, bundle: ModelBundle, device: Device, sample: Sample, *, whole: bool
-) -> dict[str, Any] | None:
+) -> _LentLabels | None:
     """Look the sampled texts up in the earlier nights' labels, as the night would."""
     if not config.reuse:
         return None
@@ -169,20 +183,38 @@ def _reuse(
                 rows = database.execute(FOUND).fetchall()
         found = {row[0] for row in rows}
     count = sum(text_hash in found for text_hash in sample.hashes)
-    return {
-        "label_files": len(files),
-        "unusable": [str(one) for one in lent.unusable],
-        "share": share_of(count, len(sample.hashes), whole=whole),
-    }
+    return _LentLabels(
+        label_files=len(files),
+        unusable=tuple(map(str, lent.unusable)),
+        share=Range.share_of(count, len(sample.hashes), whole=whole),
+    )
 
 
-def _wall(count: int, busy: Range, fixed: dict[str, float]) -> dict[str, Any]:
+def _saved(lent: _LentLabels, papers: float, *, rate: float, cost_per_hour: float | None) -> ReuseFigures:
+    hours = papers / rate / 3600
+    return ReuseFigures(
+        label_files=lent.label_files,
+        unusable=lent.unusable,
+        share=lent.share,
+        papers=papers,
+        device_hours_saved=hours,
+        cost_saved=None if cost_per_hour is None else hours * cost_per_hour,
+    )
+
+
+def _wall(count: int, busy: Range, fixed: FixedSeconds) -> WallTime:
     """Return the wall time on so many devices, each with the cores of this machine, and one driver."""
-    before_and_after = fixed["survey"] + fixed["write"]
-    wall = {name: before_and_after + max(value, fixed["prepare"]) / count for name, value in busy.items()}
+    before_and_after = fixed.survey + fixed.write
+    estimate, low, high = (
+        before_and_after + max(seconds, fixed.prepare) / count for seconds in (busy.estimate, busy.low, busy.high)
+    )
     slowest = {
-        "model": busy["estimate"] / count,
-        "preparation": fixed["prepare"] / count,
+        "model": busy.estimate / count,
+        "preparation": fixed.prepare / count,
         "survey and writing": before_and_after,
     }
-    return {"devices": count, "seconds": wall, "bound_by": max(slowest, key=lambda name: slowest[name])}
+    return WallTime(
+        devices=count,
+        seconds=Range(estimate=estimate, low=low, high=high),
+        bound_by=max(slowest, key=lambda name: slowest[name]),
+    )

@@ -4,7 +4,6 @@ import resource
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +12,7 @@ import pyarrow as pa
 from specter_batch.model.bundle import ModelBundle
 from specter_batch.model.manifest import GraphEntry
 from specter_jobs.database import MEMORY
+from specter_jobs.estimate.result import MemoryUse, OutputSize
 from specter_jobs.estimate.sampling import Sample
 from specter_jobs.label.engines.worker import SHARDS_AT_ONCE
 from specter_jobs.output.folder import output_folder
@@ -34,7 +34,7 @@ def output_of(
     sample: Sample,
     scores: npt.NDArray[np.float64] | None,
     bundle: ModelBundle,
-) -> tuple[dict[str, Any], float]:
+) -> tuple[OutputSize, float]:
     """Write the sample's labels and rejects, and return what the night's would take and how long to write.
 
     Not all of them were asked of the model, and what compresses is how values repeat: scores are drawn anew from the
@@ -68,26 +68,35 @@ def output_of(
         spent = time.perf_counter() - began
         rejected = write_output(out.place, REJECTS, "sample", rejects).size if rejects.num_rows else 0
     scale = plan.rows / sample.rows
-    sizes = {"labels": written.size * scale, "rejects": rejected * scale}
-    return sizes | {"bytes_a_label": written.size / n, "label_files": len(plan.shards)}, spent * scale
+    sizes = OutputSize(
+        labels=written.size * scale,
+        rejects=rejected * scale,
+        bytes_a_label=written.size / n,
+        label_files=len(plan.shards),
+    )
+    return sizes, spent * scale
 
 
 def memory_of(
     config: NightConfig, plan: Plan, sample: Sample, bundle: ModelBundle, graph: GraphEntry, *, loaded: bool
-) -> dict[str, float]:
+) -> MemoryUse:
     """Return bytes by what holds them; the survey's tables go to disk beyond their limit."""
     graphs = {graph.file} | ({bundle.graph_for("cpu", "fp32").file} if graph.deferral_margin else set())
     unloaded = 0 if loaded else sum((bundle.path / file).stat().st_size for file in graphs)
     held = sample.held_bytes / sample.rows * min(config.shard_rows, max(shard.rows for shard in plan.shards))
     survey = plan.rows * SURVEY_ROW_BYTES
-    parts = {
-        # Linux counts kibibytes (getrusage(2)); what the sample itself took is in it, so this is rather too much.
-        "process_and_sessions": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 + unloaded,
-        "shards_in_flight": held * SHARDS_AT_ONCE,
-        "survey": min(survey, _bytes(MEMORY)),
-        "ledger": len(plan.shards) * LEDGER_ENTRY_BYTES,
-    }
-    return parts | {"total": sum(parts.values()), "survey_on_disk": survey}
+    # Linux counts kibibytes (getrusage(2)); what the sample itself took is in it, so this is rather too much.
+    process = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 + unloaded
+    in_flight, in_memory = held * SHARDS_AT_ONCE, min(survey, _bytes(MEMORY))
+    ledger = len(plan.shards) * LEDGER_ENTRY_BYTES
+    return MemoryUse(
+        process_and_sessions=process,
+        shards_in_flight=in_flight,
+        survey=in_memory,
+        ledger=ledger,
+        total=process + in_flight + in_memory + ledger,
+        survey_on_disk=survey,
+    )
 
 
 def _bytes(size: str) -> int:

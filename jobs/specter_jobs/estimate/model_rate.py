@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +10,8 @@ from specter_batch.model.bundle import ModelBundle
 from specter_batch.model.device import Device
 from specter_batch.model.encoding import TokenIds
 from specter_batch.model.predictions import OnnxClassifier
-from specter_jobs.estimate.ranges import times
+from specter_jobs.estimate.ranges import Range
+from specter_jobs.estimate.result import GivenRate, MeasuredRate
 from specter_jobs.estimate.sampling import Sample
 from specter_jobs.plan.config import NightConfig
 
@@ -28,7 +28,7 @@ def rate_of(
     *,
     papers_per_second: float | None,
     seconds: float,
-) -> tuple[dict[str, Any], npt.NDArray[np.float64] | None]:
+) -> tuple[GivenRate | MeasuredRate, npt.NDArray[np.float64] | None]:
     """Return the rate of one device, and the scores that timing it gave.
 
     Args:
@@ -40,32 +40,32 @@ def rate_of(
         seconds: How long to time, about.
 
     Returns:
-        What the estimate tells of the rate, and scores `(timed,)`; None when nothing was timed.
+        The speed of the device, and scores `(timed,)`; None when nothing was timed.
     """
     if papers_per_second is not None:
-        rate = {"estimate": papers_per_second, "low": papers_per_second, "high": papers_per_second}
-        return {"measured": False, "device": str(device), "papers_per_second": rate, "tokens_per_second": None}, None
+        return GivenRate(device=str(device), papers_per_second=Range.exactly(papers_per_second)), None
     classifier = OnnxClassifier(bundle, device=device, precision=config.graph, threads=config.threads)
     try:
         scores, timed = _timed_slices(classifier, sample.token_ids, seconds=seconds)
     finally:
         classifier.close()
     papers, tokens, spent = (np.array(column) for column in zip(*timed, strict=True))
-    speeds = tokens / spent
-    low, high = np.percentile(speeds, [10, 90])
-    rate = {"estimate": float(tokens.sum() / spent.sum()), "low": float(low), "high": float(high)}
-    rate |= {"low": min(rate["low"], rate["estimate"]), "high": max(rate["high"], rate["estimate"])}
+    low, high = np.percentile(tokens / spent, [10, 90])
+    mean_rate = float(tokens.sum() / spent.sum())
+    rate = Range(estimate=mean_rate, low=min(float(low), mean_rate), high=max(float(high), mean_rate))
     mean = float(np.mean([len(ids) for ids in sample.token_ids]))
-    model = {
-        "measured": True,
-        **classifier.describe(),
-        "threads": classifier.threads,
-        "papers": int(papers.sum()),
-        "seconds": float(spent.sum()),
-        "slices": len(timed),
-        "tokens_per_second": rate,
-        "papers_per_second": times(rate, 1 / mean),
-    }
+    used = classifier.describe()
+    model = MeasuredRate(
+        device=used["device"],
+        provider=used["provider"],
+        graph=used["graph"],
+        threads=classifier.threads,
+        papers=int(papers.sum()),
+        seconds=float(spent.sum()),
+        slices=len(timed),
+        tokens_per_second=rate,
+        papers_per_second=rate.times(1 / mean),
+    )
     return model, scores
 
 

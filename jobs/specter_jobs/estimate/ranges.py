@@ -1,17 +1,52 @@
 """Estimates with the ends of their ranges."""
 
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict
+
 from specter_batch.metrics.f1 import wilson
 
-# `estimate`, `low` and `high`.
-Range = dict[str, float]
 
+class Range(BaseModel):
+    """An estimate and the range that it lies in.
 
-def share_of(count: int, n: int, *, whole: bool) -> Range:
-    """Return the share with its 95 % interval, of Wilson; of rows that were all read it is exact."""
-    low, high = (count / n, count / n) if whole else wilson(count / n, n)
-    return {"estimate": count / n, "low": low, "high": high}
+    Attributes:
+        estimate: The estimate.
+        low: Lower end of the range.
+        high: Upper end of the range.
+    """
 
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
-def times(value: Range, factor: float) -> Range:
-    """Return the estimate and its ends, each multiplied."""
-    return {name: part * factor for name, part in value.items()}
+    estimate: float
+    low: float
+    high: float
+
+    @classmethod
+    def exactly(cls, value: float) -> Self:
+        """Return a value that is known."""
+        return cls(estimate=value, low=value, high=value)
+
+    @classmethod
+    def share_of(cls, count: int, n: int, *, whole: bool) -> Self:
+        """Return a share with its 95 % interval of Wilson; if all rows were read it is exact."""
+        if whole:
+            return cls.exactly(count / n)
+        low, high = wilson(count / n, n)
+        return cls(estimate=count / n, low=low, high=high)
+
+    def times(self, factor: float) -> Self:
+        """Return the estimate and its ends, each multiplied."""
+        return type(self)(estimate=self.estimate * factor, low=self.low * factor, high=self.high * factor)
+
+    def without(self, share: Self) -> Self:
+        """Return what is left when a share is taken away, whose own ends widen the range."""
+        return type(self)(
+            estimate=self.estimate * (1 - share.estimate),
+            low=self.low * (1 - share.high),
+            high=self.high * (1 - share.low),
+        )
+
+    def over(self, rate: Self) -> Self:
+        """Return the time that so much takes at a rate, whose own ends widen the range."""
+        return type(self)(estimate=self.estimate / rate.estimate, low=self.low / rate.high, high=self.high / rate.low)

@@ -1,9 +1,9 @@
 """Where a night stands, seen from outside: of a job at work, a finished one, or one that was killed."""
 
 import time
-from typing import Any
+from collections.abc import Mapping
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from specter_batch.display import ignored_line
 from specter_batch.errors import ConfigError
@@ -12,16 +12,91 @@ from specter_batch.storage.location import Location
 from specter_jobs.output.folder import OutputFolder, output_folder
 from specter_jobs.output.names import PROGRESS_FILE, SUCCESS_FILE
 from specter_jobs.output.progress_file import Progress, timestamp
-from specter_jobs.output.report_model import read_report
-from specter_jobs.report.gates import describe_gate, failed_gates, inapplicable_gates
-from specter_jobs.report.night_report import unknown_labels_sentence
+from specter_jobs.output.report_model.parts import ReportPart
+from specter_jobs.output.report_model.report import NightReport, read_report
 
 
-def night_status(place: Location) -> dict[str, Any]:
-    """Read a night's `progress.json` and its lock.
+class ShardsDone(ReportPart):
+    """How far the shards are.
 
-    `state` is `surveying` or `labelling` while a job is at work, `finished` when one came to its end, and `stopped`
-    when it was killed or interrupted: then the same command goes on.
+    Attributes:
+        planned: Number of shards of the night.
+        done: Number of shards whose labels are complete.
+        failed: Number of shards and files that failed.
+    """
+
+    planned: int
+    done: int
+    failed: int
+
+
+class RowsDone(ReportPart):
+    """How far the rows are.
+
+    Attributes:
+        rows_in: Number of rows in the input; `in` in JSON.
+        done: Number of rows in complete shards.
+    """
+
+    rows_in: int = Field(validation_alias="in", serialization_alias="in")
+    done: int
+
+
+class NightStatus(ReportPart):
+    """What `status` prints about a night.
+
+    Attributes:
+        state: `surveying` or `labelling` while a job is at work, `finished` when one came to its end, and `stopped`
+            when it was killed or interrupted: then the same command goes on.
+        holder: The job that is at work, if one is.
+        started: Start of the last run, in UTC.
+        updated: Time of the last sign of life, in UTC.
+        shards: How far the shards are.
+        rows: How far the rows are.
+        papers: Number of papers that this run labelled.
+        papers_per_second: Papers by seconds; None before the first one.
+        model_wait_share: Share of the time in which the model was idle.
+        eta_seconds: Estimated time until the labels are complete.
+        failed: Shards and files that failed, each with its error.
+        refused: Why a finished night labelled nothing; None if it did.
+        ignored: Entries of the input that are not read, each with the reason; the first of many.
+        ignored_entries: Number of entries that are not read.
+        exit_code: Exit code of a finished night.
+        success: Whether `_SUCCESS` is there.
+        failed_gates: Gates that failed, in words.
+        gates_not_applicable: Gates that do not apply, in words.
+        macro_f1: Macro F1 of a finished night.
+        scored_papers: Number of papers that it counts.
+        unknown_labels: How many papers have a true label that the model does not know, in words.
+        replacement: How far a replacement of this night is, in words.
+    """
+
+    state: str
+    holder: str | None
+    started: str
+    updated: str
+    shards: ShardsDone
+    rows: RowsDone
+    papers: int
+    papers_per_second: float | None
+    model_wait_share: float | None
+    eta_seconds: int | None
+    failed: Mapping[str, str]
+    refused: str | None
+    ignored: Mapping[str, str]
+    ignored_entries: int
+    exit_code: int | None
+    success: bool
+    failed_gates: tuple[str, ...]
+    gates_not_applicable: tuple[str, ...]
+    macro_f1: float | None
+    scored_papers: int | None
+    unknown_labels: str | None
+    replacement: str | None
+
+
+def night_status(place: Location) -> NightStatus:
+    """Read a night's `progress.json`, its lock and, of a finished night, its report.
 
     Raises:
         ConfigError: The folder is no output of this job.
@@ -41,76 +116,75 @@ def night_status(place: Location) -> dict[str, Any]:
     waited = max(1 - progress.model_seconds / progress.shard_seconds, 0.0) if progress.shard_seconds else None
     left = progress.rows - progress.rows_done
     eta = round(left * seconds / fresh) if seconds and fresh and state == "labelling" else None
-    return {
-        "state": state,
-        "holder": by,
-        "started": timestamp(progress.started),
-        "updated": timestamp(progress.updated),
-        "shards": {"planned": progress.shards, "done": progress.shards_done, "failed": len(progress.failed)},
-        "rows": {"in": progress.rows, "done": progress.rows_done},
-        "papers": progress.papers,
-        "papers_per_second": papers_per_second,
-        "model_wait_share": round(waited, 4) if waited is not None and progress.papers else None,
-        "eta_seconds": eta,
-        "failed": progress.failed,
-        "refused": progress.refused,
-        "ignored": progress.ignored,
-        "ignored_entries": progress.ignored_entries,
-        "exit_code": progress.exit_code if state == "finished" else None,
-        "success": SUCCESS_FILE in out.names(),
-        "failed_gates": [describe_gate(gate) for gate in failed_gates(report)] if report else [],
-        "gates_not_applicable": [describe_gate(gate) for gate in inapplicable_gates(report)] if report else [],
-        "macro_f1": report["macro_f1"] if report else None,
-        "scored_papers": report["scored_papers"] if report else None,
-        "unknown_labels": unknown_labels_sentence(report) if report else None,
-        "replacement": _replacement(out),
-    }
+    return NightStatus(
+        state=state,
+        holder=by,
+        started=timestamp(progress.started),
+        updated=timestamp(progress.updated),
+        shards=ShardsDone(planned=progress.shards, done=progress.shards_done, failed=len(progress.failed)),
+        rows=RowsDone(rows_in=progress.rows, done=progress.rows_done),
+        papers=progress.papers,
+        papers_per_second=papers_per_second,
+        model_wait_share=round(waited, 4) if waited is not None and progress.papers else None,
+        eta_seconds=eta,
+        failed=progress.failed,
+        refused=progress.refused,
+        ignored=progress.ignored,
+        ignored_entries=progress.ignored_entries,
+        exit_code=progress.exit_code if state == "finished" else None,
+        success=SUCCESS_FILE in out.names(),
+        failed_gates=tuple(map(str, report.failed_gates)) if report else (),
+        gates_not_applicable=tuple(map(str, report.inapplicable_gates)) if report else (),
+        macro_f1=report.macro_f1 if report else None,
+        scored_papers=report.scored_papers if report else None,
+        unknown_labels=report.unknown_labels_sentence if report else None,
+        replacement=_replacement(out),
+    )
 
 
-def status_lines(status: dict[str, Any]) -> list[str]:
-    """Say it in a few lines."""
-    shards, rows = status["shards"], status["rows"]
-    state = status["state"]
+def status_lines(status: NightStatus) -> list[str]:
+    """Return the status as lines for a terminal."""
+    shards, rows, state = status.shards, status.rows, status.state
     if state == "finished":
-        state += f" with exit code {status['exit_code']}"
-        state += "" if status["success"] else f", without {SUCCESS_FILE}"
+        state += f" with exit code {status.exit_code}"
+        state += "" if status.success else f", without {SUCCESS_FILE}"
     elif state == "stopped":
         state += " before its end; run the same command again to go on"
     lines = [
         state,
-        f"shards   {shards['done']:,} of {shards['planned']:,} done, {shards['failed']:,} failed",
-        f"rows     {rows['done']:,} of {rows['in']:,}",
-        f"started  {status['started']}, last heard of {status['updated']}",
+        f"shards   {shards.done:,} of {shards.planned:,} done, {shards.failed:,} failed",
+        f"rows     {rows.done:,} of {rows.rows_in:,}",
+        f"started  {status.started}, last heard of {status.updated}",
     ]
-    if status["papers_per_second"] is not None:
-        waited = status["model_wait_share"]
+    if status.papers_per_second is not None:
+        waited = status.model_wait_share
         told = "" if waited is None else f", the model waited {waited:.0%} of the time"
-        lines.append(f"speed    {status['papers_per_second']:,} papers/s{told}")
-    if status["eta_seconds"] is not None:
-        minutes, seconds = divmod(status["eta_seconds"], 60)
+        lines.append(f"speed    {status.papers_per_second:,} papers/s{told}")
+    if status.eta_seconds is not None:
+        minutes, seconds = divmod(status.eta_seconds, 60)
         lines.append(f"left     about {minutes // 60}:{minutes % 60:02d}:{seconds:02d}")
-    if status["holder"]:
-        lines.append(f"held by  {status['holder']}")
-    lines += [f"stopped  {status['refused']}"] if status["refused"] else []
-    if status["macro_f1"] is not None:
-        lines.append(f"F1       macro F1 {status['macro_f1']:.4f} over {status['scored_papers']:,} papers")
-    lines += [f"labels   {status['unknown_labels']}"] if status["unknown_labels"] else []
-    lines += [f"gate     {line}" for line in (*status["failed_gates"], *status["gates_not_applicable"])]
-    lines += [f"failed   {name}: {error}" for name, error in status["failed"].items()]
-    if ignored := ignored_line(status["ignored"], entries=status["ignored_entries"]):
+    if status.holder:
+        lines.append(f"held by  {status.holder}")
+    lines += [f"stopped  {status.refused}"] if status.refused else []
+    if status.macro_f1 is not None:
+        lines.append(f"F1       macro F1 {status.macro_f1:.4f} over {status.scored_papers:,} papers")
+    lines += [f"labels   {status.unknown_labels}"] if status.unknown_labels else []
+    lines += [f"gate     {line}" for line in (*status.failed_gates, *status.gates_not_applicable)]
+    lines += [f"failed   {name}: {error}" for name, error in status.failed.items()]
+    if ignored := ignored_line(status.ignored, entries=status.ignored_entries):
         lines.append(f"ignored  {ignored}")
-    if status["replacement"]:
-        lines.append(f"replaced {status['replacement']}")
+    if status.replacement:
+        lines.append(f"replaced {status.replacement}")
     return lines
 
 
 def failed_gate_lines(out: OutputFolder) -> list[str]:
     """Return a line for each gate that a night failed, by its `report.json`; none if that cannot be read."""
     report = _report(out)
-    return [] if report is None else [describe_gate(gate) for gate in failed_gates(report)]
+    return [] if report is None else [str(gate) for gate in report.failed_gates]
 
 
-def _report(out: OutputFolder) -> dict[str, Any] | None:
+def _report(out: OutputFolder) -> NightReport | None:
     try:
         return read_report(out.place)
     except (ConfigError, OSError):

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,9 +22,8 @@ from specter_jobs.output.ledger_entry import LedgerEntry
 from specter_jobs.output.names import REPORT_FILE, SUCCESS_FILE
 from specter_jobs.output.output_file import OutputFile
 from specter_jobs.output.plan_file import PlanFile, listed_files, read_plan
-from specter_jobs.output.report_model import NightReport
+from specter_jobs.output.report_model.report import NightReport
 from specter_jobs.output.schema import LABEL_SCHEMA, REJECT_SCHEMA, missing_columns
-from specter_jobs.report.gates import succeeded
 
 # In place of an input file's rows: the file is gone, or nobody can say, because its store or disk is not there.
 GONE, AWAY = -1, -2
@@ -161,44 +159,49 @@ def _check_strangers(out: OutputFolder, entries: Sequence[LedgerEntry], more: Se
 
 def _check_report(out: OutputFolder, plan: PlanFile, entries: Sequence[LedgerEntry]) -> Iterator[str]:
     try:
-        report = json.loads((out / REPORT_FILE).read_bytes())
-        NightReport.model_validate(report)
+        content = (out / REPORT_FILE).read_bytes()
+        json.loads(content)
+        report = NightReport.model_validate_json(content)
     except FileNotFoundError:
-        yield "report.json: is missing; the night did not come to its end, run it again"
+        yield f"{REPORT_FILE}: is missing; the night did not come to its end, run it again"
         return
     except ValidationError as error:
-        yield f"report.json: is not the report of a night ({file_problem(error, NightReport)}); run the night again"
+        yield f"{REPORT_FILE}: is not the report of a night ({file_problem(error, NightReport)}); run the night again"
         return
     except (ValueError, RecursionError) as error:
-        yield f"report.json: is no JSON ({error})"
+        yield f"{REPORT_FILE}: is no JSON ({error})"
         return
     rejects: Counter[str] = Counter(plan.dump.rejects_by_reason if plan.dump else {})
     rows_in = plan.rows + sum(rejects.values())
     for entry in entries:
         rejects.update(entry.rejects_by_reason)
-    rows = report["rows"]
-    counted: dict[str, tuple[Any, Any]] = {
-        "rows in": (rows["in"], rows_in),
-        "rows labelled": (rows["labelled"], sum(entry.labels.rows - entry.reused for entry in entries)),
-        "rows reused": (rows["reused"], sum(entry.reused for entry in entries)),
-        "rows rejected": (rows["rejected"], sum(rejects.values())),
-        "rejects by reason": (report["rejects_by_reason"], dict(sorted(rejects.items()))),
-        "papers by label": (list(report["label_papers"].values()), _label_papers(report, entries)),
-        "rows of all outcomes": (sum(rows[name] for name in ("labelled", "reused", "rejected", "failed")), rows["in"]),
+    rows = report.rows
+    counted: dict[str, tuple[object, object]] = {
+        "rows in": (rows.rows_in, rows_in),
+        "rows labelled": (rows.labelled, sum(entry.labels.rows - entry.reused for entry in entries)),
+        "rows reused": (rows.reused, sum(entry.reused for entry in entries)),
+        "rows rejected": (rows.rejected, sum(rejects.values())),
+        "rejects by reason": (report.rejects_by_reason, dict(sorted(rejects.items()))),
+        "papers by label": (list(report.label_papers.values()), _label_papers(report, entries)),
+        "rows of all outcomes": (sum(rows.outcomes.values()), rows.rows_in),
     }
     for what, (told, found) in counted.items():
         if told != found:
-            yield f"report.json: {what}: {told} in the report, {found} found"
-    for name, reason in report["failed_shards"].items():
+            yield f"{REPORT_FILE}: {what}: {told} in the report, {found} found"
+    for name, reason in report.failed_shards.items():
         yield f"{name}: failed ({reason}); run the night again"
-    kept = succeeded(report)
+    kept = report.succeeded
     if kept != (SUCCESS_FILE in out.names()):
-        yield "_SUCCESS: is missing, though nothing failed" if kept else "_SUCCESS: is there, though something failed"
+        yield (
+            f"{SUCCESS_FILE}: is missing, though nothing failed"
+            if kept
+            else f"{SUCCESS_FILE}: is there, though something failed"
+        )
 
 
-def _label_papers(report: Mapping[str, Any], entries: Sequence[LedgerEntry]) -> list[int]:
+def _label_papers(report: NightReport, entries: Sequence[LedgerEntry]) -> list[int]:
     if not entries:
-        return [0] * len(report["labels"])
+        return [0] * len(report.labels)
     # An entry of another number of labels does not add up, which is a difference of its own.
     return [sum(counts) for counts in zip_longest(*(entry.label_papers for entry in entries), fillvalue=0)]
 

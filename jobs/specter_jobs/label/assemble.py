@@ -10,7 +10,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from specter_batch.errors import ShardError
-from specter_batch.metrics.f1 import N_SCORE_BINS, score_bins
+from specter_batch.metrics.f1 import score_bins
+from specter_batch.metrics.score_report import N_SCORE_BINS
 from specter_batch.metrics.scores import Scores
 from specter_batch.model.predictions import Predictions
 from specter_batch.papers.labels import LabelSet

@@ -1,12 +1,12 @@
 """A night from a dump accounts for every record of the dump: what the ingest rejected is rejected by the night."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
 from specter_batch.papers.parquet_file import read_table
+from specter_jobs.dumps.account_model import IngestAccount
 from specter_jobs.output.folder import OutputFolder
 from specter_jobs.output.names import REJECTS
 from specter_jobs.output.output_file import OutputFile
@@ -16,7 +16,7 @@ from specter_jobs.output.writer import write_output
 
 
 def take_over_rejects(
-    out: OutputFolder, ingested: Path, account: Mapping[str, Any], *, labelled_files: Collection[str]
+    out: OutputFolder, ingested: Path, account: IngestAccount, *, labelled_files: Collection[str]
 ) -> DumpAccount:
     """Write the rejects of an ingest as rejects of the night, and return the account of the dump.
 
@@ -26,18 +26,18 @@ def take_over_rejects(
     Args:
         out: Output folder of the night.
         ingested: Output folder of the ingest.
-        account: Content of the ingest's `ingest.json`.
+        account: Account of the ingest.
         labelled_files: Files of the dump whose papers have labels in the folder, when the night is complete.
     """
-    names = [output["file"] for entry in account["inputs"] for output in entry["outputs"]]
-    records = account["records"]
+    names = [output.file for entry in account.inputs for output in entry.outputs]
+    records = account.records
     return DumpAccount(
-        files=account["files"]["found"],
-        records=records["read"],
-        papers=records["papers"],
-        filtered=records["filtered"],
-        tombstones=records["tombstones"],
-        rejects_by_reason=account["rejects_by_reason"],
+        files=account.files.found,
+        records=records.read,
+        papers=records.papers,
+        filtered=records.filtered,
+        tombstones=records.tombstones,
+        rejects_by_reason=dict(account.rejects_by_reason),
         rejects=tuple(_written(out, ingested / name) for name in names if name.startswith(f"{REJECTS}/")),
         labelled_files=tuple(sorted(labelled_files)),
     )

@@ -1,11 +1,10 @@
 """The input of a night: parquet, or a public dump that is ingested into the night's own folder first."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from pydantic import ValidationError
 from rich.console import Console
 
 from specter_batch.cpus import usable_cpus
@@ -14,6 +13,7 @@ from specter_batch.inputs.inventory import parquet_inventory
 from specter_batch.papers.columns import PaperColumns
 from specter_batch.storage.location import Location, is_remote
 from specter_batch.storage.url_path import UrlPath
+from specter_jobs.dumps.account_model import IngestAccount, ListedFiles
 from specter_jobs.dumps.formats import Format
 from specter_jobs.dumps.ingest import IngestRequest, ingest
 from specter_jobs.dumps.table_layout import TableColumns, TableLayout
@@ -43,7 +43,7 @@ class NightInput:
     failed: Mapping[str, str]
     ignored: Mapping[str, str]
     unusable_labels: int = 0
-    ingested: tuple[Path, Mapping[str, Any]] | None = None
+    ingested: tuple[Path, IngestAccount] | None = None
 
 
 def night_input(config: NightConfig, out: OutputFolder, *, console: Console) -> NightInput:
@@ -77,9 +77,9 @@ def night_input(config: NightConfig, out: OutputFolder, *, console: Console) -> 
     return NightInput(
         dump=str(ingested / PAPERS),
         columns=PaperColumns(),
-        failed=account["failed_files"],
-        ignored=account["ignored_files"],
-        unusable_labels=account["unusable_labels"],
+        failed=account.failed_files,
+        ignored=account.ignored_files,
+        unusable_labels=account.unusable_labels,
         ingested=(ingested, account),
     )
 
@@ -119,9 +119,9 @@ def plan_input(config: NightConfig, out: OutputFolder, *, console: Console) -> P
     before = labelled_dump_files(out) if config.format is not None else frozenset[str]()
     before = _ingested_files(out) if before is None else before
     source = night_input(config, out, console=console)
-    account = source.ingested[1] if source.ingested else {"inputs": ()}
-    read = {file["file"] for file in account["inputs"]}
-    labelled = {file["file"] for file in account["inputs"] if file["papers"]} | (before & source.failed.keys())
+    inputs = source.ingested[1].inputs if source.ingested else ()
+    read = {file.file for file in inputs}
+    labelled = {file.file for file in inputs if file.papers} | (before & source.failed.keys())
     inventory = parquet_inventory(source.dump, out=config.out)
     plan = plan_shards(inventory, columns=source.columns, shard_rows=config.shard_rows)
     if len(plan.failed) > config.max_failed_shards:
@@ -142,10 +142,10 @@ def plan_input(config: NightConfig, out: OutputFolder, *, console: Console) -> P
 def _ingested_files(out: OutputFolder) -> frozenset[str]:
     """Return the files of the dump that were ingested below an output folder, by the account of the last run."""
     try:
-        account = json.loads((out / INGESTED / ACCOUNT_FILE).read_bytes())
-        return frozenset([*(file["file"] for file in account["inputs"]), *account["failed_files"]])
-    except (OSError, ValueError, KeyError, TypeError):
+        listed = ListedFiles.model_validate_json((out / INGESTED / ACCOUNT_FILE).read_bytes())
+    except (OSError, ValidationError):
         return frozenset()
+    return frozenset([*(file.file for file in listed.inputs), *listed.failed_files])
 
 
 def _layout(config: NightConfig) -> TableLayout:

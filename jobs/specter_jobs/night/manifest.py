@@ -6,12 +6,13 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import Any
 
 from specter_batch.model.bundle import ModelBundle
 from specter_jobs.label.engines.scheduler import Scheduler
 from specter_jobs.label.fresh import Fresh
 from specter_jobs.output.names import LEDGER_FILE
+from specter_jobs.output.report_model.manifest import BundleUsed, DeviceUsed, NightManifest, ThisRun
+from specter_jobs.output.report_model.report import NightReport
 from specter_jobs.plan.config import NightConfig
 
 
@@ -19,51 +20,51 @@ def night_manifest(
     config: NightConfig,
     bundle: ModelBundle,
     scheduler: Scheduler,
-    report: dict[str, Any],
+    report: NightReport,
     *,
     started: float,
     fresh: Fresh,
-) -> dict[str, Any]:
-    """Return the fields of `manifest.json`.
+) -> NightManifest:
+    """Return the manifest of a night.
 
     Args:
-        config: Of the night.
-        bundle: That labelled it.
-        scheduler: Its workers: the device, provider and graph really used.
-        report: `report.json`.
-        started: Seconds since the epoch.
+        config: Settings of the night.
+        bundle: The bundle that labelled it.
+        scheduler: The workers, which know the device, provider and graph that they used.
+        report: Report of the night.
+        started: Start of the run, in seconds since the epoch.
         fresh: What this run labelled.
     """
     finished = time.time()
     at_work = fresh.model_seconds / (fresh.seconds * scheduler.n_workers) if fresh.papers else None
     packages = ("specter-batch", "onnxruntime-gpu", "onnxruntime", "tokenizers", "pyarrow", "duckdb", "numpy")
-    return {
-        "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
-        "finished": datetime.fromtimestamp(finished, UTC).isoformat(timespec="seconds"),
-        "seconds": round(finished - started, 3),
-        "host": socket.gethostname(),
-        "config": config.model_dump(mode="json"),
-        "bundle": {"path": str(config.bundle), "fingerprint": bundle.fingerprint, "encoder": bundle.manifest.encoder},
-        "device": {
-            "asked": config.device,
-            "engine": config.engine,
-            "workers": scheduler.n_workers,
-            "threads": scheduler.threads,
-            "max_batch_tokens": fresh.max_batch_tokens,  # less than at the start where memory was short
+    return NightManifest(
+        started=datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
+        finished=datetime.fromtimestamp(finished, UTC).isoformat(timespec="seconds"),
+        seconds=round(finished - started, 3),
+        host=socket.gethostname(),
+        config=config.model_dump(mode="json"),
+        bundle=BundleUsed(path=str(config.bundle), fingerprint=bundle.fingerprint, encoder=bundle.manifest.encoder),
+        device=DeviceUsed(
+            asked=config.device,
+            engine=config.engine,
+            workers=scheduler.n_workers,
+            threads=scheduler.threads,
+            max_batch_tokens=fresh.max_batch_tokens,
             **_common(scheduler.descriptions.values()),
-        },
-        "rows": report["rows"],
-        "shards": report["shards"],
-        "this_run": {
-            "shards": fresh.shards,
-            "papers": fresh.papers,
-            "seconds": round(fresh.seconds, 3),
-            "papers_per_second": round(fresh.papers / fresh.seconds, 2) if fresh.papers else None,
-            "model_wait_share": None if at_work is None else round(max(1 - at_work, 0.0), 4),
-        },
-        "ledger": LEDGER_FILE,
-        "versions": {"python": platform.python_version()} | _versions(packages),
-    }
+        ),
+        rows=report.rows,
+        shards=report.shards,
+        this_run=ThisRun(
+            shards=fresh.shards,
+            papers=fresh.papers,
+            seconds=round(fresh.seconds, 3),
+            papers_per_second=round(fresh.papers / fresh.seconds, 2) if fresh.papers else None,
+            model_wait_share=None if at_work is None else round(max(1 - at_work, 0.0), 4),
+        ),
+        ledger=LEDGER_FILE,
+        versions={"python": platform.python_version()} | _versions(packages),
+    )
 
 
 def _common(descriptions: Collection[Mapping[str, str]]) -> dict[str, str]:

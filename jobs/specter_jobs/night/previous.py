@@ -3,15 +3,14 @@
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from specter_batch.errors import ConfigError, UsageError
-from specter_batch.file_problems import read_json_model
 from specter_batch.storage.location import Location
 from specter_batch.storage.output_marker import output_command
 from specter_jobs.logs import log
 from specter_jobs.output.names import CLASSIFY, REPORT_FILE, SUCCESS_FILE
-from specter_jobs.output.report_model import NightFigures
+from specter_jobs.output.report_model.parts import PreviousReport
+from specter_jobs.output.report_model.report import NightReport, read_report
 from specter_jobs.plan.config import NightConfig
 from specter_jobs.plan.limits import PREVIOUS_DAYS
 from specter_jobs.report.gates import COMPARISON_GATES
@@ -24,22 +23,22 @@ class PreviousNight:
     Attributes:
         asked: The place that `--previous` names.
         used: The night that is taken, or None.
-        figures: What that night reports, or None.
+        report: Report of that night, or None.
         passed_over: Nearer nights that are there and were not taken -> why.
     """
 
     asked: Location
     used: Location | None = None
-    figures: NightFigures | None = None
+    report: NightReport | None = None
     passed_over: Mapping[str, str]
 
-    def as_report(self) -> dict[str, Any]:
+    def as_report(self) -> PreviousReport:
         """Return the part of `report.json` that names the night."""
-        return {
-            "asked": str(self.asked),
-            "used": None if self.used is None else str(self.used),
-            "passed_over": dict(self.passed_over),
-        }
+        return PreviousReport(
+            asked=str(self.asked),
+            used=None if self.used is None else str(self.used),
+            passed_over=self.passed_over,
+        )
 
 
 def find_previous(config: NightConfig) -> PreviousNight | None:
@@ -72,15 +71,15 @@ def find_previous(config: NightConfig) -> PreviousNight | None:
             elif (night / REPORT_FILE).exists():
                 passed_over[str(night)] = f"it has no {SUCCESS_FILE}: a shard or a gate failed, or it did not finish"
             continue
-        figures = read_figures(night)
-        if figures is None:
+        report = read_previous(night)
+        if report is None:
             continue
-        if not figures.papers:
+        if not report.papers:
             passed_over[str(night)] = "it labelled no paper"
             continue
         if passed_over:
             log("nearer nights passed over", level=logging.WARNING, previous=str(night), passed_over=passed_over)
-        return PreviousNight(asked=config.previous, used=night, figures=figures, passed_over=passed_over)
+        return PreviousNight(asked=config.previous, used=night, report=report, passed_over=passed_over)
     searched = len(candidates) if len(candidates) > 1 else None
     log(
         "no previous night to compare with",
@@ -92,15 +91,15 @@ def find_previous(config: NightConfig) -> PreviousNight | None:
     return PreviousNight(asked=config.previous, passed_over=passed_over)
 
 
-def read_figures(night: Location) -> NightFigures | None:
+def read_previous(night: Location) -> NightReport | None:
     """Read the report of an earlier night; None when the folder holds none.
 
     Raises:
         ConfigError: There is one, and it is not a night's report.
     """
-    what = "not the report of a night; give the OUT folder of an earlier night as --previous"
+    advice = "give the OUT folder of an earlier night as --previous"
     try:
-        return read_json_model(night / REPORT_FILE, NightFigures, what=what, error=ConfigError)
+        return read_report(night, advice=advice)
     except (FileNotFoundError, NotADirectoryError):
         return None
 
@@ -113,7 +112,7 @@ def _refuse_failed(night: Location) -> None:
             f"--previous {night}: holds the output of `specter-batch {command}`, and no night; give the OUT folder of "
             "an earlier night"
         )
-    if read_figures(night) is not None:
+    if read_previous(night) is not None:
         raise ConfigError(
             f"--previous {night}: that night did not succeed, there is no {SUCCESS_FILE} next to its {REPORT_FILE}; "
             f"name a night that did, or use {{yesterday}} in --previous, which looks {PREVIOUS_DAYS} days back for one"

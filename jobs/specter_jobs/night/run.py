@@ -4,11 +4,11 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
+from pydantic import JsonValue
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -42,16 +42,17 @@ from specter_jobs.output.names import (
 )
 from specter_jobs.output.plan_file import listed_files, write_plan
 from specter_jobs.output.progress import NightWatch
+from specter_jobs.output.report_model.manifest import NightManifest
+from specter_jobs.output.report_model.report import NightReport
 from specter_jobs.plan.config import NightConfig
 from specter_jobs.plan.identity import NightIdentity
 from specter_jobs.plan.sections import LabelRules
 from specter_jobs.plan.shards import Plan
-from specter_jobs.plan.workload import Workload, reuse_sentences
-from specter_jobs.report.drift import drift_report
-from specter_jobs.report.gates import judge, succeeded
+from specter_jobs.plan.workload import Workload
 from specter_jobs.report.html import night_html
+from specter_jobs.report.markdown import night_markdown
 from specter_jobs.report.metrics_file import prepare_metrics_file, write_metrics
-from specter_jobs.report.night_report import night_markdown, night_report, truth_problem
+from specter_jobs.report.night_report import Comparison, night_report, night_totals, truth_problem
 from specter_jobs.screen.deduplicate import Deduplication
 from specter_jobs.screen.reuse import local_copies, reusable_labels
 
@@ -67,10 +68,14 @@ class NightResult:
         out: Folder that the labels are in: OUT, or the folder of a replacement that did not succeed.
     """
 
-    report: dict[str, Any]
-    manifest: dict[str, Any]
+    report: NightReport
+    manifest: NightManifest
     exit_code: int
     out: Location
+
+    def as_json(self) -> dict[str, JsonValue]:
+        """Return what `--json` prints: the report, and the manifest in it."""
+        return self.report.model_dump(mode="json") | {"manifest": self.manifest.model_dump(mode="json")}
 
 
 def run_night(config: NightConfig, *, console: Console) -> NightResult:
@@ -166,7 +171,7 @@ def _labelled(
     watch = NightWatch(out, rows=plan.rows, shards=len(plan.shards), unreadable=unreadable, ignored=ignored)
     problem = truth_problem(plan, unusable_labels=source.unusable_labels)
     if problem is not None:
-        log("true labels not read", level=logging.WARNING, **problem)
+        log("true labels not read", level=logging.WARNING, **problem.model_dump())
     with _progress(console) as progress:
         scheduler = Scheduler(engine)  # the workers load while the input is surveyed
         write_plan(out, root, plan, night=night, unreadable=unreadable, ignored=ignored, dump=dump)
@@ -192,21 +197,25 @@ def _labelled(
     ordered = [entries[shard.name] for shard in plan.shards if shard.name in entries and shard.name not in damaged]
     if not failed:  # labels of rows that are gone, or were cut into other shards, go when all others are complete
         ledger.remove_strangers(ordered, keep=listed_files(dump))
-    report = night_report(plan, ordered, failed, bundle, ignored=ignored, dump=dump)
-    report["labels_not_read"] = problem
-    report["reuse"] = workload.as_report() if config.reuse else None
-    report["previous"] = previous.as_report() if previous else None
-    report["drift"] = drift_report(
-        report, reference=bundle.reference(), previous=previous.figures if previous else None
+    comparison = Comparison(
+        limits=config.gates,
+        require_previous=config.require_previous,
+        named=previous.as_report() if previous else None,
+        previous=previous.report if previous else None,
     )
-    gates = judge(config.gates, report, require_previous=config.require_previous)
-    report["gates"] = [asdict(gate) for gate in gates]
-    exit_code = EXIT_SHARDS_FAILED if failed else 0 if succeeded(report) else EXIT_GATES_FAILED
+    report = night_report(
+        night_totals(plan, ordered, failed, bundle, ignored=ignored, dump=dump),
+        bundle,
+        comparison,
+        labels_not_read=problem,
+        reuse=workload.as_report() if config.reuse else None,
+    )
+    exit_code = EXIT_SHARDS_FAILED if failed else 0 if report.succeeded else EXIT_GATES_FAILED
     manifest = night_manifest(config, bundle, scheduler, report, started=started, fresh=fresh)
-    write_json(out / REPORT_FILE, report)
+    write_json(out / REPORT_FILE, report.model_dump(mode="json"))
     write_text(out / REPORT_MARKDOWN, night_markdown(report))
     write_text(out / REPORT_HTML, night_html(report, manifest, ordered))
-    write_json(out / MANIFEST_FILE, manifest)
+    write_json(out / MANIFEST_FILE, manifest.model_dump(mode="json"))
     signals.hold()
     if exit_code == 0:
         write_text(out / SUCCESS_FILE, "")
@@ -256,9 +265,9 @@ def _deduplicated(
 def _announce(workload: Workload, console: Console) -> None:
     """Say before the labelling what earlier nights save, in the log and on a terminal."""
     reuse = workload.as_report()
-    log("labels of earlier nights", **reuse)
+    log("labels of earlier nights", **reuse.model_dump())
     if console.is_terminal:
-        for sentence in reuse_sentences(reuse):
+        for sentence in reuse.sentences():
             print_above(console, sentence)
 
 

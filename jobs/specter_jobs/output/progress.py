@@ -6,7 +6,6 @@ import socket
 import time
 from collections.abc import Iterable, Mapping
 from itertools import islice
-from typing import Any
 
 from specter_batch.storage.files import write_text
 from specter_jobs.logs import log
@@ -14,7 +13,7 @@ from specter_jobs.output.folder import OutputFolder
 from specter_jobs.output.ledger_entry import LedgerEntry
 from specter_jobs.output.names import PLAN_FILE, PROGRESS_FILE
 from specter_jobs.output.progress_file import Progress
-from specter_jobs.report.gates import failed_gates, inapplicable_gates
+from specter_jobs.output.report_model.report import NightReport
 
 # `progress.json` is written every few seconds; `plan.json` and the report list all.
 MAX_IGNORED = 100
@@ -97,23 +96,22 @@ class NightWatch:
         self._note_failure(name, error)
         self._write()
 
-    def ended(self, report: dict[str, Any], *, exit_code: int) -> None:
+    def ended(self, report: NightReport, *, exit_code: int) -> None:
         """All is written."""
         progress = self._progress
-        progress.state, progress.exit_code, progress.failed = "finished", exit_code, dict(report["failed_shards"])
-        gates = [gate["name"] for gate in failed_gates(report)]
-        not_applicable = [gate["name"] for gate in inapplicable_gates(report)]
+        progress.state, progress.exit_code, progress.failed = "finished", exit_code, dict(report.failed_shards)
+        gates = [gate.name for gate in report.failed_gates]
+        not_applicable = [gate.name for gate in report.inapplicable_gates]
         level = logging.ERROR if exit_code else logging.INFO
         seconds = round(time.time() - progress.started, 3)
-        rows, failures = report["rows"], report["shards"]["failed"]
         log(
             "night finished",
             level=level,
             exit_code=exit_code,
             seconds=seconds,
-            rows=rows,
-            macro_f1=report["macro_f1"],
-            shards_failed=failures,
+            rows=report.rows.model_dump(),
+            macro_f1=report.macro_f1,
+            shards_failed=report.shards.failed,
             gates_failed=gates,
             gates_not_applicable=not_applicable,
         )

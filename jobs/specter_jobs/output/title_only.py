@@ -5,7 +5,6 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict
 
 from specter_batch.metrics.scores import Scores
-from specter_batch.papers.labels import LabelSet
 
 
 class TitleOnlySums(BaseModel):
@@ -34,15 +33,3 @@ class TitleOnlySums(BaseModel):
                 "scores": scores.as_json(),
             }
         )
-
-    def as_report(self, labels: LabelSet) -> dict[str, Any]:
-        """Return the part of `report.json`; papers without unseen true labels have no F1."""
-        scores = Scores.from_json(self.scores).as_report(labels).model_dump()
-        shares = [count / self.papers for count in self.label_papers]
-        return {
-            "papers": self.papers,
-            "mean_score": self.score_sum / self.papers,
-            "label_papers": dict(zip(labels, self.label_papers, strict=True)),
-            "label_shares": dict(zip(labels, shares, strict=True)),
-            **{name: scores[name] for name in ("macro_f1", "accuracy", "scored_papers", "seen_in_training")},
-        }

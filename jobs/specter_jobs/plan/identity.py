@@ -2,9 +2,8 @@
 
 import datetime
 from pathlib import Path
-from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, JsonValue
 
 from specter_batch.model.bundle import ModelBundle
 from specter_batch.model.graph_names import DeviceKind
@@ -52,7 +51,7 @@ class NightIdentity(BaseModel):
     graph: str
     output_version: int
     screening_version: int = 1
-    settings: dict[str, Any]
+    settings: dict[str, JsonValue]
     reading: dict[str, str | None] = {}
 
     @classmethod

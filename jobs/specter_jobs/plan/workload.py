@@ -1,31 +1,12 @@
 """How much of a night has to be labelled afresh, said before the labelling, and the limit that stops a colder night."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from specter_batch.errors import GateError
+from specter_jobs.plan.reuse_report import ReuseReport, UnusableLabels
 
 MaxFresh = int | float
-
-
-@dataclass(frozen=True, kw_only=True)
-class UnusableLabels:
-    """Labels of an earlier night that tonight cannot take.
-
-    Attributes:
-        night: Folder of the earlier night.
-        labels: How many labels.
-        reason: Why they cannot be taken.
-    """
-
-    night: str
-    labels: int
-    reason: str
-
-    def __str__(self) -> str:
-        what = f"{self.labels:,} labels of {self.night}" if self.labels else self.night
-        return f"{what} cannot be reused: {self.reason}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,15 +30,15 @@ class Workload:
         """All papers that have an id, a title and an abstract, without repeated ids."""
         return self.reusable + self.copies + sum(self.fresh.values())
 
-    def as_report(self) -> dict[str, Any]:
+    def as_report(self) -> ReuseReport:
         """Return the part of `report.json` about reuse."""
-        return {
-            "papers": self.papers,
-            "reusable": self.reusable,
-            "copies": self.copies,
-            "fresh": sum(self.fresh.values()),
-            "unusable": [asdict(one) for one in self.unusable],
-        }
+        return ReuseReport(
+            papers=self.papers,
+            reusable=self.reusable,
+            copies=self.copies,
+            fresh=sum(self.fresh.values()),
+            unusable=tuple(self.unusable),
+        )
 
     def check(self, limit: MaxFresh | None, *, pending: Collection[int]) -> None:
         """Stop a night that would label more papers than the limit allows.
@@ -81,18 +62,3 @@ class Workload:
                 f"--max-fresh {shown}: {fresh:,} of {self.papers:,} papers ({share}) would be labelled afresh, and "
                 f"nothing was labelled{reasons}. If you expect that, run the same command with --max-fresh {fresh}"
             )
-
-
-def reuse_sentences(reuse: Mapping[str, Any]) -> list[str]:
-    """Say how many papers take a label from an earlier night, and why the others cannot.
-
-    Args:
-        reuse: `Workload.as_report`.
-    """
-    others = "their text is in none of the labels that can be reused" if reuse["fresh"] else ""
-    copies = f", {reuse['copies']:,} are copies of papers of this night" if reuse["copies"] else ""
-    return [
-        f"{reuse['reusable']:,} of {reuse['papers']:,} papers can take their label from an earlier night{copies}, "
-        f"{reuse['fresh']:,} have to be labelled{f': {others}' if others else ''}",
-        *(str(UnusableLabels(**one)) for one in reuse["unusable"]),
-    ]

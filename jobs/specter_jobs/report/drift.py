@@ -1,16 +1,13 @@
 """Drift: how far a night's labels and scores are from the bundle's validation data and from the night before."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
 from specter_batch.display import markdown_text
 from specter_batch.model.bundle_files import BundleReference
-from specter_jobs.output.report_model import NightFigures, RowCounts
+from specter_jobs.output.report_model.parts import Drift, DriftSide
+from specter_jobs.output.report_model.report import NightReport, NightTotals
 
-Report = Mapping[str, Any]
 Counts = npt.NDArray[np.float64]
 
 # Half a paper is added to every label before shares are taken: the prior of Jeffreys for shares, the weakest that keeps
@@ -20,6 +17,8 @@ PSI_PRIOR = 0.5
 Z_95 = 1.6449
 # By the common rule of Siddiqi 2006: below, no change worth a look; above the second, a real one.
 PSI_NOTABLE, PSI_LARGE = 0.1, 0.25
+# What a reader is told that each side of the comparison is.
+SIDE_TITLES = {"reference": "validation data", "previous": "previous night"}
 
 
 def population_stability_index(expected: Counts, found: Counts) -> float:
@@ -62,73 +61,51 @@ def jensen_shannon_distance(expected: Counts, found: Counts) -> float:
     return float(np.sqrt(max(divergence, 0.0)))  # rounding may leave it a hair below 0
 
 
-def reject_rate(report: Report) -> float | None:
-    """Return the share of the finished shards' rows that were rejected; None when there were none."""
-    return RowCounts.model_validate(report["rows"]).reject_rate
-
-
-def drift_report(report: Report, *, reference: BundleReference, previous: NightFigures | None) -> dict[str, Any]:
+def drift_report(report: NightTotals, *, reference: BundleReference, previous: NightReport | None) -> Drift:
     """Compare a night with its bundle's reference and with an earlier night, if there is one."""
-    return {
-        "reference": _compare(report, reference, papers=reference.papers, rejected=None),
-        "previous": None
+    return Drift(
+        reference=_compare(report, reference, papers=reference.papers, rejected=None),
+        previous=None
         if previous is None
         else _compare(report, previous, papers=previous.papers, rejected=previous.rows.reject_rate),
-    }
+    )
 
 
-def drift_markdown(report: Report) -> str:
+def drift_markdown(report: NightReport) -> str:
     """Render the drift as a Markdown table, and below it which earlier night was taken."""
-    drift = report["drift"]
     lines = ["| against | papers | PSI | by chance | JS distance | mean score | reject rate |"]
     lines += ["|---|---:|---:|---:|---:|---:|---:|"]
-    for name, title in (("reference", "validation data"), ("previous", "previous night")):
-        side = drift[name]
-        if side is not None:
-            figures = [side["psi"], side["psi_by_chance"], side["js_distance"]]
-            changes = [side["mean_score_change"], side["reject_rate_change"]]
-            cells = ["–" if value is None else f"{value:.4f}" for value in figures]
-            cells += ["–" if value is None else f"{value:+.4f}" for value in changes]
-            lines.append(f"| {title} | {side['papers']:,} | {' | '.join(cells)} |")
-    lines += ["", f"{markdown_text(sentence)}."] if (sentence := previous_sentence(report)) else []
+    for name, side in report.drift.sides.items():
+        figures = [side.psi, side.psi_by_chance, side.js_distance]
+        changes = [side.mean_score_change, side.reject_rate_change]
+        cells = ["–" if value is None else f"{value:.4f}" for value in figures]
+        cells += ["–" if value is None else f"{value:+.4f}" for value in changes]
+        lines.append(f"| {SIDE_TITLES[name]} | {side.papers:,} | {' | '.join(cells)} |")
+    lines += ["", f"{markdown_text(str(report.previous))}."] if report.previous else []
     return "\n".join(lines) + "\n"
 
 
-def previous_sentence(report: Report) -> str | None:
-    """Say which earlier night is compared with and which nearer ones were passed over; None when none was asked for."""
-    previous = report["previous"]
-    if previous is None:
-        return None
-    taken = (
-        f"The previous night is {previous['used']}"
-        if previous["used"]
-        else "There is no previous night to compare with"
-    )
-    passed_over = [f"{night} was passed over because {why}" for night, why in previous["passed_over"].items()]
-    return "; ".join([taken, *passed_over])
-
-
 def _compare(
-    report: Report, base: BundleReference | NightFigures, *, papers: int, rejected: float | None
-) -> dict[str, Any]:
+    report: NightTotals, base: BundleReference | NightReport, *, papers: int, rejected: float | None
+) -> DriftSide:
     """Compare label shares over the labels of both sides: one that only one side knows has no papers on the other."""
-    names = list(dict.fromkeys([*report["label_papers"], *base.label_shares]))
-    found = np.array([report["label_papers"].get(name, 0) for name in names], dtype=np.float64)
+    names = list(dict.fromkeys([*report.label_papers, *base.label_shares]))
+    found = np.array([report.label_papers.get(name, 0) for name in names], dtype=np.float64)
     shares = np.array([base.label_shares.get(name, 0.0) for name in names], dtype=np.float64)
     expected = np.round(shares * papers)  # they were counts once
     both = found.sum() > 0 and expected.sum() > 0
-    return {
-        "papers": papers,
-        "psi": population_stability_index(expected, found) if both else None,
-        "psi_by_chance": psi_by_chance(expected, found) if both else None,
-        "js_distance": jensen_shannon_distance(expected, found) if both else None,
-        "mean_score": base.mean_score,
-        "mean_score_change": _change(report["mean_score"], base.mean_score),
-        "reject_rate": rejected,
-        "reject_rate_change": _change(reject_rate(report), rejected),
-        "label_shares": dict(base.label_shares),
-        "score_histogram": list(base.score_histogram),
-    }
+    return DriftSide(
+        papers=papers,
+        psi=population_stability_index(expected, found) if both else None,
+        psi_by_chance=psi_by_chance(expected, found) if both else None,
+        js_distance=jensen_shannon_distance(expected, found) if both else None,
+        mean_score=base.mean_score,
+        mean_score_change=_change(report.mean_score, base.mean_score),
+        reject_rate=rejected,
+        reject_rate_change=_change(report.rows.reject_rate, rejected),
+        label_shares=base.label_shares,
+        score_histogram=tuple(base.score_histogram),
+    )
 
 
 def _change(now: float | None, before: float | None) -> float | None:

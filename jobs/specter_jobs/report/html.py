@@ -3,24 +3,18 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 from jinja2 import Template
 from markupsafe import Markup
 
-from specter_batch.metrics.score_report import ScoreReport
 from specter_batch.report import charts
 from specter_batch.report.page import LabelRow, f1_bar, page_environment, top_confusions
 from specter_jobs.output.ledger_entry import LedgerEntry
-from specter_jobs.plan.workload import reuse_sentences
-from specter_jobs.report.drift import PSI_LARGE, PSI_NOTABLE, previous_sentence
-from specter_jobs.report.gates import describe_gate, failed_gates, inapplicable_gates, number
-from specter_jobs.report.night_report import (
-    MAX_IGNORED_SHOWN,
-    truth_problem_sentence,
-    undecided_sentence,
-    unknown_labels_sentence,
-)
+from specter_jobs.output.report_model.manifest import NightManifest
+from specter_jobs.output.report_model.parts import number
+from specter_jobs.output.report_model.report import NightReport
+from specter_jobs.report.drift import PSI_LARGE, PSI_NOTABLE
+from specter_jobs.report.markdown import MAX_IGNORED_SHOWN
 from specter_jobs.report.timeline import timeline
 
 N_SLOWEST = 10
@@ -28,56 +22,48 @@ N_SLOWEST = 10
 MAX_SPANS = 300
 
 
-def night_html(report: Mapping[str, Any], manifest: Mapping[str, Any], entries: Sequence[LedgerEntry]) -> str:
+def night_html(report: NightReport, manifest: NightManifest, entries: Sequence[LedgerEntry]) -> str:
     """Render `report.html`.
 
     Args:
-        report: `report.json`, with drift and gates.
-        manifest: `manifest.json`.
+        report: Report of the night.
+        manifest: Manifest of the night.
         entries: Ledger entries of the finished shards, in the plan's order.
     """
-    scores = ScoreReport.model_validate(report)
-    scored = scores.scored_papers > 0
+    scored = report.scored_papers > 0
     return _template().render(
         report=report,
         manifest=manifest,
-        sides={name: side for name, side in report["drift"].items() if side is not None},
+        sides=report.drift.sides,
         verdict=_verdict(report),
         labels=_label_rows(report),
-        confusions=top_confusions(scores),
-        heat_map=charts.heat_map(scores.confusion, scores.labels) if scored else None,
-        reliability=charts.reliability(scores.reliability) if scored else None,
+        confusions=top_confusions(report),
+        heat_map=charts.heat_map(report.confusion, report.labels) if scored else None,
+        reliability=charts.reliability(report.reliability) if scored else None,
         histogram=_histogram(report),
         timeline=timeline(_spans(entries)) if entries else None,
         slowest=sorted(entries, key=lambda entry: -entry.seconds)[:N_SLOWEST],
-        ignored=list(report["ignored_inputs"].items())[:MAX_IGNORED_SHOWN],
-        most_rejects=max(report["rejects_by_reason"].values(), default=0),
+        ignored=list(report.ignored_inputs.items())[:MAX_IGNORED_SHOWN],
+        most_rejects=max(report.rejects_by_reason.values(), default=0),
     )
 
 
 @cache
 def _template() -> Template:
     environment = page_environment("specter_jobs.report", filters={"number": number})
-    environment.globals |= {
-        "previous_sentence": previous_sentence,
-        "reuse_sentences": reuse_sentences,
-        "truth_problem_sentence": truth_problem_sentence,
-        "undecided_sentence": undecided_sentence,
-        "unknown_labels_sentence": unknown_labels_sentence,
-    }
-    environment.globals |= {"describe_gate": describe_gate, "psi_notable": PSI_NOTABLE, "psi_large": PSI_LARGE}
+    environment.globals |= {"psi_notable": PSI_NOTABLE, "psi_large": PSI_LARGE}
     return environment.get_template("report.html.j2")
 
 
-def _verdict(report: Mapping[str, Any]) -> dict[str, str]:
-    """Say in one line how the night ended."""
-    failed, gates = report["shards"]["failed"], [gate["name"] for gate in failed_gates(report)]
-    told = [f"Shards or files that failed: {failed:,} (a rerun does only these)"] if failed else []
-    told += [f"Gates that failed: {', '.join(gates)}"] if gates else []
-    if told:
-        return {"kind": "bad", "text": ". ".join(told)}
-    which = "every gate that applies" if inapplicable_gates(report) else "every gate"
-    kept = f", and {which} has passed" if report["gates"] else ""
+def _verdict(report: NightReport) -> dict[str, str]:
+    """Return in one line how the night ended."""
+    failed, gates = report.shards.failed, [gate.name for gate in report.failed_gates]
+    problems = [f"Shards or files that failed: {failed:,} (a rerun does only these)"] if failed else []
+    problems += [f"Gates that failed: {', '.join(gates)}"] if gates else []
+    if problems:
+        return {"kind": "bad", "text": ". ".join(problems)}
+    which = "every gate that applies" if report.inapplicable_gates else "every gate"
+    kept = f", and {which} has passed" if report.gates else ""
     return {"kind": "good", "text": f"Every row is accounted for{kept}"}
 
 
@@ -98,22 +84,22 @@ class NightLabelRow(LabelRow):
     share_bar: Markup
 
 
-def _label_rows(report: Mapping[str, Any]) -> list[NightLabelRow]:
+def _label_rows(report: NightReport) -> list[NightLabelRow]:
     """Gather what is known of each label, the most frequent first; bars are drawn against the largest share."""
-    sides = {name: side["label_shares"] for name, side in report["drift"].items() if side is not None}
-    everything = [*report["label_shares"].values(), *(share for side in sides.values() for share in side.values())]
+    sides = {name: side.label_shares for name, side in report.drift.sides.items()}
+    everything = [*report.label_shares.values(), *(share for side in sides.values() for share in side.values())]
     most = max(everything, default=0.0) or 1.0
     rows = []
-    for scores in ScoreReport.model_validate(report).per_label:
+    for scores in report.per_label:
         name = scores.label
-        share = report["label_shares"][name]
+        share = report.label_shares[name]
         others = {side: shares.get(name) for side, shares in sides.items()}
         marks = {side: other / most for side, other in others.items() if other is not None}
         rows.append(
             NightLabelRow(
                 scores=scores,
                 f1_bar=f1_bar(scores),
-                papers=report["label_papers"][name],
+                papers=report.label_papers[name],
                 share=share,
                 others=others,
                 share_bar=charts.bar(share / most, marks=marks),
@@ -122,11 +108,11 @@ def _label_rows(report: Mapping[str, Any]) -> list[NightLabelRow]:
     return sorted(rows, key=lambda row: -row.papers)
 
 
-def _histogram(report: Mapping[str, Any]) -> Any:
-    if report["mean_score"] is None:
+def _histogram(report: NightReport) -> Markup | None:
+    if report.mean_score is None:
         return None
-    others = {name: side["score_histogram"] for name, side in report["drift"].items() if side is not None}
-    return charts.histogram(report["score_histogram"], others)
+    others = {name: side.score_histogram for name, side in report.drift.sides.items()}
+    return charts.histogram(report.score_histogram, others)
 
 
 def _spans(entries: Sequence[LedgerEntry]) -> list[tuple[float, float, float]]:

@@ -6,12 +6,13 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from specter_batch.errors import ConfigError
 from specter_batch.storage.files import write_text
 from specter_jobs.logs import log
-from specter_jobs.report.gates import inapplicable_gates
+from specter_jobs.output.report_model.manifest import NightManifest
+from specter_jobs.output.report_model.report import NightReport
 
 if TYPE_CHECKING:
     from prometheus_client.core import GaugeMetricFamily
@@ -46,9 +47,7 @@ def prepare_metrics_file(path: Path) -> None:
         )
 
 
-def write_metrics(
-    path: Path, report: Mapping[str, Any], manifest: Mapping[str, Any], *, exit_code: int, now: float
-) -> None:
+def write_metrics(path: Path, report: NightReport, manifest: NightManifest, *, exit_code: int, now: float) -> None:
     """Replace the metrics file atomically.
 
     A night that did not succeed keeps the time of the last success from the present file, so that an alert on its age
@@ -62,42 +61,40 @@ def write_metrics(
 
 
 def night_metrics(
-    report: Mapping[str, Any], manifest: Mapping[str, Any], *, exit_code: int, now: float, success: float | None
+    report: NightReport, manifest: NightManifest, *, exit_code: int, now: float, success: float | None
 ) -> Iterator[Metric]:
     """Yield the metrics of a night; every metric is a gauge.
 
     Args:
-        report: The content of `report.json`.
-        manifest: The content of `manifest.json`.
+        report: Report of the night.
+        manifest: Manifest of the night.
         exit_code: The exit code of the night.
         now: The end of the night, in seconds since the epoch.
         success: The end of the last night with exit code 0, in seconds since the epoch; None if there was none.
     """
-    rows, shards, run = report["rows"], report["shards"], manifest["this_run"]
-    outcomes = ("labelled", "reused", "rejected", "failed")
-    yield "rows", "Rows of the input by outcome.", [({"outcome": name}, rows[name]) for name in outcomes]
-    reasons = report["rejects_by_reason"]
-    yield "rejects", "Rejected rows by reason.", [({"reason": name}, count) for name, count in reasons.items()]
-    yield "shards", "Shards by state.", [({"state": name}, count) for name, count in shards.items()]
-    yield "papers_per_second", "Papers labelled a second in this run.", [({}, run["papers_per_second"])]
-    waited: Samples = [({}, run["model_wait_share"])]
+    run, sides = manifest.this_run, report.drift.sides
+    rows: Samples = [({"outcome": name}, count) for name, count in report.rows.outcomes.items()]
+    yield "rows", "Rows of the input by outcome.", rows
+    rejects: Samples = [({"reason": name}, count) for name, count in report.rejects_by_reason.items()]
+    yield "rejects", "Rejected rows by reason.", rejects
+    shards: Samples = [({"state": name}, count) for name, count in report.shards.model_dump().items()]
+    yield "shards", "Shards by state.", shards
+    yield "papers_per_second", "Papers labelled a second in this run.", [({}, run.papers_per_second)]
+    waited: Samples = [({}, run.model_wait_share)]
     yield "model_wait_share", "Share of the labelling time in which the model was not at work.", waited
-    yield "seconds", "Seconds from start to end.", [({}, manifest["seconds"])]
-    yield "macro_f1", "Macro F1 over labelled papers that were not trained on.", [({}, report["macro_f1"])]
-    yield "mean_score", "Mean calibrated score of the labels.", [({}, report["mean_score"])]
-    sides = {name: side for name, side in report["drift"].items() if side is not None}
-    yield "psi", "PSI of label shares.", [({"against": name}, side["psi"]) for name, side in sides.items()]
-    distances: Samples = [({"against": name}, side["js_distance"]) for name, side in sides.items()]
+    yield "seconds", "Seconds from start to end.", [({}, manifest.seconds)]
+    yield "macro_f1", "Macro F1 over labelled papers that were not trained on.", [({}, report.macro_f1)]
+    yield "mean_score", "Mean calibrated score of the labels.", [({}, report.mean_score)]
+    yield "psi", "PSI of label shares.", [({"against": name}, side.psi) for name, side in sides.items()]
+    distances: Samples = [({"against": name}, side.js_distance) for name, side in sides.items()]
     yield "js_distance", "Jensen-Shannon distance of label shares.", distances
-    gates: Samples = [
-        ({"gate": gate["name"]}, int(gate["passed"])) for gate in report["gates"] if gate["passed"] is not None
-    ]
+    gates: Samples = [({"gate": gate.name}, int(gate.passed)) for gate in report.gates if gate.passed is not None]
     yield "gate_passed", "Whether a gate passed: 1 or 0.", gates
-    inapplicable: Samples = [({"gate": gate["name"]}, 1) for gate in inapplicable_gates(report)]
+    inapplicable: Samples = [({"gate": gate.name}, 1) for gate in report.inapplicable_gates]
     yield "gate_not_applicable", "1 for a gate that does not apply: no earlier night to compare with.", inapplicable
     yield "exit_code", "0 done, 3 shards failed, 4 a gate failed.", [({}, exit_code)]
-    device, bundle = manifest["device"], manifest["bundle"]
-    facts = {"bundle": bundle["fingerprint"], "device": device["device"], "graph": device["graph"]}
+    device = manifest.device
+    facts = {"bundle": manifest.bundle.fingerprint, "device": device.device, "graph": device.graph}
     yield "info", "What labelled the night.", [(facts, 1)]
     yield "last_run_timestamp_seconds", "When the last night ended.", [({}, now)]
     yield "last_success_timestamp_seconds", "When the last night ended with exit code 0.", [({}, success)]

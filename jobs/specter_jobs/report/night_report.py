@@ -1,210 +1,174 @@
-"""The night's report: JSON first, Markdown as a view of it.
+"""The report of a night: the sums of its shards, its drift and its gates.
 
 It holds nothing of clocks, so a rerun gives the same bytes.
 """
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import reduce
 from operator import add
-from typing import Any
 
 import numpy as np
 
-from specter_batch.display import markdown_text
-from specter_batch.metrics.f1 import N_SCORE_BINS
-from specter_batch.metrics.score_report import ScoreReport
-from specter_batch.metrics.scores import Scores, scores_markdown
+from specter_batch.metrics.score_report import N_SCORE_BINS
+from specter_batch.metrics.scores import Scores
 from specter_batch.model.bundle import ModelBundle
+from specter_batch.papers.labels import LabelSet
 from specter_jobs.output.ledger_entry import LedgerEntry
 from specter_jobs.output.plan_file import DumpAccount
+from specter_jobs.output.report_model.parts import (
+    DumpRecords,
+    LabelsNotRead,
+    PreviousReport,
+    RowCounts,
+    ShardCounts,
+    TitleOnlyReport,
+)
+from specter_jobs.output.report_model.report import SCHEMA_VERSION, NightReport, NightTotals
+from specter_jobs.output.title_only import TitleOnlySums
+from specter_jobs.plan.limits import GateLimits
+from specter_jobs.plan.reuse_report import ReuseReport
 from specter_jobs.plan.shards import Plan
-from specter_jobs.plan.workload import reuse_sentences
-from specter_jobs.report.drift import drift_markdown
-from specter_jobs.report.gates import gates_markdown
+from specter_jobs.report.drift import drift_report
+from specter_jobs.report.gates import judge
 
-# A folder may hold a checksum for each of 100,000 files.
-MAX_IGNORED_SHOWN = 50
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """What a night is compared with, apart from the bundle's validation data.
+
+    Attributes:
+        limits: Limits of the gates.
+        require_previous: Fail the gates that compare with an earlier night when there is none.
+        named: What `--previous` led to; None without `--previous`.
+        previous: Report of the earlier night; None if there is none.
+    """
+
+    limits: GateLimits
+    require_previous: bool
+    named: PreviousReport | None
+    previous: NightReport | None
 
 
 def night_report(
+    totals: NightTotals,
+    bundle: ModelBundle,
+    comparison: Comparison,
+    *,
+    labels_not_read: LabelsNotRead | None,
+    reuse: ReuseReport | None,
+) -> NightReport:
+    """Return the whole report of a night.
+
+    Args:
+        totals: Sums of the finished shards.
+        bundle: The bundle that labelled them.
+        comparison: The limits to keep, and the earlier night.
+        labels_not_read: True labels of the input that cannot be read.
+        reuse: How many papers took their label from earlier nights; None without `--reuse`.
+    """
+    report = NightReport(
+        **dict(totals),
+        labels_not_read=labels_not_read,
+        reuse=reuse,
+        previous=comparison.named,
+        drift=drift_report(totals, reference=bundle.reference(), previous=comparison.previous),
+        gates=(),
+    )
+    gates = judge(comparison.limits, report, require_previous=comparison.require_previous)
+    return report.model_copy(update={"gates": gates})
+
+
+def night_totals(
     plan: Plan,
     entries: Sequence[LedgerEntry],
-    failed_shards: dict[str, str],
+    failed_shards: Mapping[str, str],
     bundle: ModelBundle,
     *,
     ignored: Mapping[str, str],
     dump: DumpAccount | None = None,
-) -> dict[str, Any]:
+) -> NightTotals:
     """Add up the finished shards.
 
     Args:
         plan: The night's input.
-        entries: Of the finished shards, in the plan's order.
+        entries: Ledger entries of the finished shards, in the plan's order.
         failed_shards: Shard or file name -> error.
-        bundle: That labelled them.
+        bundle: The bundle that labelled them.
         ignored: What was found in the input and is not read -> why.
         dump: What the ingest made of the dump, whose rejects are the night's; None for parquet.
     """
     labels = bundle.labels
-    scores = reduce(add, (entry.tallies() for entry in entries), Scores.empty(len(labels)))
+    scores = reduce(add, (entry.tallies() for entry in entries), Scores.empty(len(labels))).as_report(labels)
     rejects: Counter[str] = Counter(dump.rejects_by_reason if dump else {})
     for entry in entries:
         rejects.update(entry.rejects_by_reason)
     with_label = sum(entry.labels.rows for entry in entries)
     reused = sum(entry.reused for entry in entries)
     label_papers = np.sum([np.zeros(len(labels), np.int64), *(np.array(e.label_papers) for e in entries)], axis=0)
-    slices = [entry.title_only for entry in entries if entry.title_only is not None]
+    title_only = [entry.title_only for entry in entries if entry.title_only is not None]
     bin_papers = np.sum([np.zeros(N_SCORE_BINS, np.int64), *(np.array(e.bin_papers) for e in entries)], axis=0)
-    return {
-        **scores.as_report(labels).model_dump(mode="json"),
-        "unknown_labels": sum(entry.unknown_labels for entry in entries),
-        "language_undecided": sum(entry.language_undecided for entry in entries),
-        "rows": {
-            "in": plan.rows + (dump.rejected if dump else 0),
-            "labelled": with_label - reused,
-            "reused": reused,
-            "rejected": sum(rejects.values()),
-            "failed": plan.rows - sum(entry.rows for entry in entries),
-        },
-        "rejects_by_reason": dict(sorted(rejects.items())),
-        "label_papers": {name: int(label_papers[i]) for i, name in enumerate(labels)},
-        "label_shares": {name: float(label_papers[i] / max(with_label, 1)) for i, name in enumerate(labels)},
-        "score_histogram": (bin_papers / max(with_label, 1)).tolist(),
-        "mean_score": sum(entry.score_sum for entry in entries) / with_label if with_label else None,
-        "title_only": reduce(add, slices).as_report(labels) if slices else None,
-        "shards": {"planned": len(plan.shards), "finished": len(entries), "failed": len(failed_shards)},
-        "failed_shards": failed_shards,
-        "ignored_inputs": dict(ignored),
-        "files": dump.files if dump else len(plan.files) + len(plan.failed),
-        **(
-            {"dump": dump.model_dump(exclude={"files", "rejects", "rejects_by_reason", "labelled_files"})}
-            if dump
-            else {}
+    return NightTotals(
+        schema_version=SCHEMA_VERSION,
+        **dict(scores),
+        unknown_labels=sum(entry.unknown_labels for entry in entries),
+        language_undecided=sum(entry.language_undecided for entry in entries),
+        rows=RowCounts(
+            rows_in=plan.rows + (dump.rejected if dump else 0),
+            labelled=with_label - reused,
+            reused=reused,
+            rejected=sum(rejects.values()),
+            failed=plan.rows - sum(entry.rows for entry in entries),
         ),
-        "bundle": bundle.fingerprint,
-    }
-
-
-def undecided_sentence(report: Mapping[str, Any]) -> str:
-    """Say how many papers were kept without a verdict on their language."""
-    return (
-        f"{report['language_undecided']:,} papers have too few words to tell their language and were kept (language "
-        "undecided)"
+        rejects_by_reason=dict(sorted(rejects.items())),
+        label_papers={name: int(label_papers[i]) for i, name in enumerate(labels)},
+        label_shares={name: float(label_papers[i] / max(with_label, 1)) for i, name in enumerate(labels)},
+        score_histogram=(bin_papers / max(with_label, 1)).tolist(),
+        mean_score=sum(entry.score_sum for entry in entries) / with_label if with_label else None,
+        title_only=_title_only(reduce(add, title_only), labels) if title_only else None,
+        shards=ShardCounts(planned=len(plan.shards), finished=len(entries), failed=len(failed_shards)),
+        failed_shards=failed_shards,
+        ignored_inputs=ignored,
+        files=dump.files if dump else len(plan.files) + len(plan.failed),
+        dump=_records(dump) if dump else None,
+        bundle=bundle.fingerprint,
     )
 
 
-def truth_problem(plan: Plan, *, unusable_labels: int = 0) -> dict[str, Any] | None:
+def truth_problem(plan: Plan, *, unusable_labels: int = 0) -> LabelsNotRead | None:
     """Describe the true labels that came with the input and cannot be used; None when there are none.
 
     Args:
-        plan: Of the night.
+        plan: The night's input.
         unusable_labels: Papers of a dump that the ingest kept without their label.
 
     Returns:
-        `papers` that have no true label because of it, and the `first` problem in words.
+        The number of papers that have no true label because of it, and the first problem.
     """
     problems = plan.label_problems
     papers = sum(file.rows for file in plan.files if file.name in problems) + unusable_labels
     if not papers:
         return None
     first = next(iter(problems.values()), "labels of the dump are neither text nor whole numbers")
-    return {"files": len(problems), "papers": papers, "first": first}
+    return LabelsNotRead(files=len(problems), papers=papers, first=first)
 
 
-def truth_problem_sentence(problem: Mapping[str, Any]) -> str:
-    """Say in words that true labels were not read."""
-    return (
-        f"{problem['papers']:,} papers have a label that cannot be read and count as papers without a true label "
-        f"({problem['first']}); --label-column none reads no labels"
+def _records(dump: DumpAccount) -> DumpRecords:
+    return DumpRecords(records=dump.records, papers=dump.papers, filtered=dump.filtered, tombstones=dump.tombstones)
+
+
+def _title_only(sums: TitleOnlySums, labels: LabelSet) -> TitleOnlyReport:
+    """Return the part about papers without abstract; without true labels of unseen papers it has no F1."""
+    scores = Scores.from_json(sums.scores).as_report(labels)
+    by_label = list(zip(labels, sums.label_papers, strict=True))
+    return TitleOnlyReport(
+        papers=sums.papers,
+        mean_score=sums.score_sum / sums.papers,
+        label_papers=dict(by_label),
+        label_shares={name: papers / sums.papers for name, papers in by_label},
+        macro_f1=scores.macro_f1,
+        accuracy=scores.accuracy,
+        scored_papers=scores.scored_papers,
+        seen_in_training=scores.seen_in_training,
     )
-
-
-def unknown_labels_sentence(report: Mapping[str, Any]) -> str | None:
-    """Say how many papers have a true label that the model does not know; None when there are none."""
-    unknown = report["unknown_labels"]
-    if not unknown:
-        return None
-    every = unknown + report["scored_papers"] + report["seen_in_training"]
-    return (
-        f"{unknown:,} of {every:,} papers with a true label are not scored, because the model does not know their label"
-    )
-
-
-def night_markdown(report: dict[str, Any]) -> str:
-    """Render the night's report, with its drift and gates, as Markdown."""
-    rows, shards = report["rows"], report["shards"]
-    lines = [
-        "# Night report",
-        "",
-        f"{rows['in']:,} rows in {report['files']:,} files: {rows['labelled']:,} labelled, {rows['reused']:,} reused, "
-        f"{rows['rejected']:,} rejected, {rows['failed']:,} in failed shards. "
-        f"Shards finished: {shards['finished']:,} of {shards['planned']:,}.",
-        "",
-    ]
-    if (dump := report.get("dump")) is not None:
-        lines += [
-            f"{dump['records']:,} records were read from the dump. Not counted as rows: {dump['tombstones']:,} that "
-            f"withdraw others, {dump['filtered']:,} filtered out.",
-            "",
-        ]
-    if report["failed_shards"]:
-        lines += ["## Failed", ""]
-        lines += [f"- {markdown_text(name)}: {markdown_text(error)}" for name, error in report["failed_shards"].items()]
-        lines += ["", "The input files named here are to be mended; a rerun does only these shards.", ""]
-    if report["reuse"]:
-        lines += ["## Reuse", "", *(f"- {markdown_text(line)}." for line in reuse_sentences(report["reuse"])), ""]
-    lines += ["## Gates", "", gates_markdown(report["gates"])]
-    lines += ["## Scores", "", scores_markdown(ScoreReport.model_validate(report))]
-    unknown = unknown_labels_sentence(report)
-    lines += [f"{unknown}.", ""] if unknown else []
-    if report["labels_not_read"]:
-        lines += [f"{markdown_text(truth_problem_sentence(report['labels_not_read']))}.", ""]
-    lines += ["## Labels", "", "| label | papers | share |", "|---|---:|---:|"]
-    lines += [
-        f"| {markdown_text(name)} | {papers:,} | {report['label_shares'][name]:.2%} |"
-        for name, papers in report["label_papers"].items()
-    ]
-    if report["mean_score"] is not None:
-        lines += ["", f"Mean score {report['mean_score']:.4f}."]
-    if report["title_only"] is not None:
-        lines += ["", "## Papers without abstract", "", title_only_markdown(report)]
-    lines += ["", "## Drift", "", drift_markdown(report)]
-    lines += ["## Rejects", ""]
-    if report["rejects_by_reason"]:
-        lines += ["| reason | rows |", "|---|---:|"]
-        lines += [f"| {markdown_text(reason)} | {count:,} |" for reason, count in report["rejects_by_reason"].items()]
-    else:
-        lines += ["None."]
-    if report["language_undecided"]:
-        lines += ["", f"{undecided_sentence(report)}."]
-    lines += ignored_markdown(report["ignored_inputs"])
-    return "\n".join(lines) + "\n"
-
-
-def ignored_markdown(ignored: Mapping[str, str]) -> list[str]:
-    """Return the lines that list what was found in the input and is not read."""
-    if not ignored:
-        return []
-    lines = ["", "## Input that was ignored", ""]
-    shown = list(ignored.items())[:MAX_IGNORED_SHOWN]
-    lines += [f"- {markdown_text(name)}: {markdown_text(reason)}" for name, reason in shown]
-    if len(ignored) > MAX_IGNORED_SHOWN:
-        lines += ["", f"{len(ignored) - MAX_IGNORED_SHOWN:,} more are listed in `report.json` under `ignored_inputs`."]
-    return lines
-
-
-def title_only_markdown(report: dict[str, Any]) -> str:
-    """Render what is known of the papers that were labelled by their title alone, beside all papers."""
-    part = report["title_only"]
-    lines = [f"{part['papers']:,} papers were labelled by their title alone: mean score {part['mean_score']:.4f}."]
-    if part["macro_f1"] is not None:
-        lines[0] += f" **Macro F1 {part['macro_f1']:.4f}**, accuracy {part['accuracy']:.4f}, over "
-        lines[0] += f"{part['scored_papers']:,} of them that have a true label and were not in the training data."
-    lines += ["", "| label | papers | share | of all papers |", "|---|---:|---:|---:|"]
-    lines += [
-        f"| {markdown_text(name)} | {papers:,} | {part['label_shares'][name]:.2%} "
-        f"| {report['label_shares'][name]:.2%} |"
-        for name, papers in part["label_papers"].items()
-    ]
-    return "\n".join(lines)

@@ -16,9 +16,10 @@ from specter_batch.papers.parquet import PaperBatch
 from specter_batch.papers.text import paper_texts, text_hash
 from specter_jobs.database import opened_database, register_parquet
 from specter_jobs.plan.decisions import Decisions, SurveyedShard
+from specter_jobs.plan.reuse_report import UnusableLabels
 from specter_jobs.plan.sections import LabelRules
 from specter_jobs.plan.shards import Mask, Shard
-from specter_jobs.plan.workload import UnusableLabels, Workload
+from specter_jobs.plan.workload import Workload
 from specter_jobs.screen.screening import screen_columns
 from specter_jobs.screen.shard_reader import ShardReader, content_hash
 

@@ -18,7 +18,7 @@ from specter_jobs.output.names import CLASSIFY, LEDGER_FILE, parquet_name
 from specter_jobs.output.plan_file import night_in
 from specter_jobs.output.schema import PROBABILITIES
 from specter_jobs.plan.identity import SHOWN_FINGERPRINT, NightIdentity
-from specter_jobs.plan.workload import UnusableLabels
+from specter_jobs.plan.reuse_report import UnusableLabels
 
 
 @dataclass(frozen=True, kw_only=True)

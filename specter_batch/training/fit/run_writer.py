@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from specter_batch.metrics.f1 import N_SCORE_BINS, score_bins
+from specter_batch.metrics.f1 import score_bins
+from specter_batch.metrics.score_report import N_SCORE_BINS
 from specter_batch.model.manifest import REFERENCE_FILE, SEEN_TEXTS_FILE
 from specter_batch.model.predictions import Predictions
 from specter_batch.model.session import Logits

@@ -59,10 +59,10 @@ def test_another_ingest_is_refused_and_changes_nothing(
 def test_with_replace_the_new_papers_are_those_of_a_fresh_folder(out: Path, tmp_path: Path) -> None:
     new = write(tmp_path / "new", "a.jsonl", "c.jsonl")
     account = run("jsonl", new, out, replace=True).account
-    assert account["warnings"] == ["2 papers were removed, because their files are not in INPUT: b.jsonl"]
+    assert account.warnings == ("2 papers were removed, because their files are not in INPUT: b.jsonl",)
     run("jsonl", new, tmp_path / "fresh")
     assert output_bytes(out) == output_bytes(tmp_path / "fresh")
-    assert run("jsonl", new, out).account["this_run"]["files"] == 0
+    assert run("jsonl", new, out).account.this_run.files == 0
     with pytest.raises(ConfigError, match=r"holds 4 finished papers of .*new"):
         run("jsonl", tmp_path / "old", out)
 
@@ -73,15 +73,15 @@ def test_files_may_come_change_and_go_in_the_same_input_by_any_way_to_it(out: Pa
     (tmp_path / "old/b.jsonl").unlink()
     (tmp_path / "link").symlink_to("old")
     account = run("jsonl", tmp_path / "link", out).account
-    assert account["records"]["papers"] == 3
-    assert account["warnings"] == ["2 papers were removed, because their files are not in INPUT: b.jsonl"]
-    assert run("jsonl", tmp_path / "old", out).account["warnings"] == []
+    assert account.records.papers == 3
+    assert account.warnings == ("2 papers were removed, because their files are not in INPUT: b.jsonl",)
+    assert run("jsonl", tmp_path / "old", out).account.warnings == ()
 
 
 def test_a_folder_without_finished_papers_takes_any_ingest(tmp_path: Path) -> None:
     out, old = tmp_path / "out", write(tmp_path / "old", "a.jsonl")
     run("jsonl", old, out, years=(2020, None))
-    assert run("jsonl", write(tmp_path / "new", "a.jsonl"), out).account["records"]["papers"] == 2
+    assert run("jsonl", write(tmp_path / "new", "a.jsonl"), out).account.records.papers == 2
 
 
 @pytest.mark.parametrize("step", ["commit", "remove_strangers"])
@@ -114,7 +114,7 @@ def test_a_replacement_that_is_stopped_is_finished_by_the_same_command_and_undon
 
 def test_a_folder_of_an_older_version_is_known_by_its_account_and_options(out: Path, tmp_path: Path) -> None:
     (out / "request.json").unlink()
-    assert run("jsonl", tmp_path / "old", out).account["this_run"]["files"] == 0
+    assert run("jsonl", tmp_path / "old", out).account.this_run.files == 0
     for source, more, said in (
         (write(tmp_path / "new", "a.jsonl"), {}, "INPUT is"),
         (tmp_path / "old", {"columns": TableColumns(year="when")}, "made with other options"),
@@ -125,7 +125,7 @@ def test_a_folder_of_an_older_version_is_known_by_its_account_and_options(out: P
     (out / "ingest.json").unlink()
     with pytest.raises(ConfigError, match=r"INPUT may be another one, because request\.json is gone"):
         run("jsonl", tmp_path / "old", out)
-    assert run("jsonl", tmp_path / "old", out, replace=True).account["this_run"]["files"] == 0
+    assert run("jsonl", tmp_path / "old", out, replace=True).account.this_run.files == 0
 
 
 def test_another_layout_of_a_text_table_is_another_ingest(tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_files_that_a_user_put_beside_the_papers_stay(out: Path, tmp_path: Path)
     mine[2].write_text("mine")
     before = [path.read_bytes() for path in mine]
     write_lines(tmp_path / "old/a.jsonl", [{"paper_id": "mended", "title": "T"}])
-    [warning] = run("jsonl", tmp_path / "old", out).account["warnings"]
+    [warning] = run("jsonl", tmp_path / "old", out).account.warnings
     assert [path.read_bytes() for path in mine] == before
     assert warning.startswith(f"not written by this ingest, and left alone: papers/mine.parquet, papers/{copied.name};")
 

@@ -13,6 +13,7 @@ from specter_batch.inputs.inventory import parquet_inventory
 from specter_batch.papers.columns import PAPER_SCHEMA, PaperColumns
 from specter_batch.papers.parquet import open_parquet
 from specter_jobs.dumps import pool
+from specter_jobs.dumps.account_model import FileCounts, IngestAccount
 from specter_jobs.dumps.ingest import IngestResult
 from specter_jobs.dumps.record_writer import DUMP_SCHEMA, FILE_ROWS
 from specter_jobs.dumps.table_layout import TableColumns
@@ -27,9 +28,8 @@ def dump(tmp_path: Path) -> Path:
     return folder
 
 
-def account(result: IngestResult) -> dict[str, Any]:
-    records: dict[str, Any] = result.account["records"]
-    return records
+def account(result: IngestResult) -> dict[str, int]:
+    return result.account.records.model_dump()
 
 
 def test_papers_come_out_in_the_canonical_schema_with_source_and_year(dump: Path, tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_every_record_is_accounted_for_by_file_and_in_all(tmp_path: Path) -> Non
         "tombstones": 0,
     }
     reasons = {"malformed_record": 2, "missing_title": 1, "null_id": 1, "withdrawn": 1}
-    assert result.account["rejects_by_reason"] == reasons
+    assert result.account.rejects_by_reason == reasons
     assert [
         (row["file"], row["position"], row["paper_id"], row["reason"]) for row in rows(tmp_path / "out", "rejects")
     ] == [
@@ -94,10 +94,10 @@ def test_every_record_is_accounted_for_by_file_and_in_all(tmp_path: Path) -> Non
         ("a.json", 10, "2001.00008", "malformed_record"),
     ]
     assert [row["abstract"] for row in rows(tmp_path / "out", "papers")][1] is None
-    first, empty = result.account["inputs"]
-    assert (first["records"], first["papers"], first["rejected"], first["filtered"]) == (9, 2, 5, 2)
-    assert empty["records"] == 0
-    assert json.loads((tmp_path / "out" / "ingest.json").read_text()) == result.account
+    first, empty = result.account.inputs
+    assert (first.records, first.papers, first.rejected, first.filtered) == (9, 2, 5, 2)
+    assert empty.records == 0
+    assert IngestAccount.model_validate_json((tmp_path / "out" / "ingest.json").read_text()) == result.account
     assert (tmp_path / "out" / "_SUCCESS").exists()
 
 
@@ -130,7 +130,7 @@ def test_a_second_run_reads_nothing_and_gives_the_same_bytes(dump: Path, tmp_pat
     run("arxiv", dump, tmp_path / "out")
     before = output_bytes(tmp_path / "out")
     again = run("arxiv", dump, tmp_path / "out")
-    assert again.account["this_run"]["files"] == 0
+    assert again.account.this_run.files == 0
     assert account(again)["papers"] == 60
     assert output_bytes(tmp_path / "out") == before
 
@@ -141,7 +141,7 @@ def test_only_a_changed_file_is_read_again_and_a_removed_one_disappears(dump: Pa
     write_lines(dump / "a.json", [arxiv(n) for n in range(1, 31)])
     (dump / "c.json").unlink()
     again = run("arxiv", dump, tmp_path / "out")
-    assert {file["file"]: file["read_in_this_run"] for file in again.account["inputs"]} == {
+    assert {file.file: file.read_in_this_run for file in again.account.inputs} == {
         "a.json": True,
         "deep/b.json.gz": False,
     }
@@ -153,20 +153,20 @@ def test_a_file_that_only_moved_its_date_is_not_read_again(dump: Path, tmp_path:
     run("arxiv", dump, tmp_path / "out")
     for path in (dump / "a.json", dump / "deep" / "b.json.gz"):
         path.write_bytes(path.read_bytes())
-    assert run("arxiv", dump, tmp_path / "out").account["this_run"]["files"] == 0
+    assert run("arxiv", dump, tmp_path / "out").account.this_run.files == 0
 
 
 @pytest.mark.parametrize("more", [{"label": "category"}, {"years": (2000, None)}])
 def test_other_options_read_everything_again(dump: Path, tmp_path: Path, more: dict[str, Any]) -> None:
     run("arxiv", dump, tmp_path / "out")
-    assert run("arxiv", dump, tmp_path / "out", **more, replace=True).account["this_run"]["files"] == 2
+    assert run("arxiv", dump, tmp_path / "out", **more, replace=True).account.this_run.files == 2
 
 
 def test_a_lost_output_file_is_made_again(dump: Path, tmp_path: Path) -> None:
     run("arxiv", dump, tmp_path / "out")
     before = output_bytes(tmp_path / "out")
     next((tmp_path / "out" / "papers").glob("a-*")).unlink()
-    assert run("arxiv", dump, tmp_path / "out").account["this_run"]["files"] == 1
+    assert run("arxiv", dump, tmp_path / "out").account.this_run.files == 1
     assert output_bytes(tmp_path / "out") == before
 
 
@@ -177,14 +177,14 @@ def test_a_truncated_file_fails_alone_and_a_rerun_does_only_that_file(dump: Path
     broken.write_bytes(whole[: len(whole) // 2])
     result = run("arxiv", dump, tmp_path / "out")
     assert result.exit_code == 3
-    assert result.account["failed_files"]["c.json.gz"].startswith("the file is cut off or damaged (")
+    assert result.account.failed_files["c.json.gz"].startswith("the file is cut off or damaged (")
     assert account(result)["papers"] == 60
     assert not (tmp_path / "out" / "_SUCCESS").exists()
     assert not list((tmp_path / "out" / "papers").glob("c-*"))
     broken.write_bytes(whole)
     again = run("arxiv", dump, tmp_path / "out")
     assert again.exit_code == 0
-    assert again.account["this_run"]["files"] == 1
+    assert again.account.this_run.files == 1
     assert account(again)["papers"] == 2060
     assert (tmp_path / "out" / "_SUCCESS").exists()
 
@@ -194,7 +194,7 @@ def test_a_gzip_file_without_content_is_cut_off_and_not_empty(dump: Path, tmp_pa
     (dump / "c.json.gz").write_bytes(head)
     result = run("arxiv", dump, tmp_path / "out")
     assert result.exit_code == 3
-    assert list(result.account["failed_files"]) == ["c.json.gz"]
+    assert list(result.account.failed_files) == ["c.json.gz"]
 
 
 def test_one_truncated_file_alone_ends_with_3_too(tmp_path: Path) -> None:
@@ -232,13 +232,13 @@ def test_a_file_of_another_format_among_good_ones_fails_alone(dump: Path, tmp_pa
     (dump / "z.json").write_bytes(b"<xml/>\n" * 1000)
     result = run("arxiv", dump, tmp_path / "out")
     assert result.exit_code == 3
-    assert "none of the first 100 records is one of arxiv" in result.account["failed_files"]["z.json"]
+    assert "none of the first 100 records is one of arxiv" in result.account.failed_files["z.json"]
     assert account(result)["papers"] == 60
 
 
 def test_a_zip_archive_is_to_be_unpacked(dump: Path, tmp_path: Path) -> None:
     (dump / "z.json").write_bytes(b"PK\x03\x04...")
-    assert "is a zip archive; unpack it first" in run("arxiv", dump, tmp_path / "out").account["failed_files"]["z.json"]
+    assert "is a zip archive; unpack it first" in run("arxiv", dump, tmp_path / "out").account.failed_files["z.json"]
 
 
 def test_an_unexpected_error_costs_its_file_only(dump: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -251,7 +251,7 @@ def test_an_unexpected_error_costs_its_file_only(dump: Path, tmp_path: Path, mon
 
     monkeypatch.setattr(pool, "ingest_unit", fails)
     result = run("arxiv", dump, tmp_path / "out")
-    assert result.account["failed_files"] == {"a.json": "RuntimeError: no luck"}
+    assert result.account.failed_files == {"a.json": "RuntimeError: no luck"}
     assert account(result)["papers"] == 20
 
 
@@ -263,9 +263,9 @@ def test_any_number_of_workers_gives_the_same_bytes(
     monkeypatch.setattr(pool, "SPAWN_BYTES", 0)
     three = run("arxiv", dump, tmp_path / "three", workers=3)
     assert output_bytes(tmp_path / "three") == output_bytes(tmp_path / "one")
-    assert three.account["records"] == one.account["records"]
-    assert three.account["failed_files"] == one.account["failed_files"]
-    assert run("arxiv", dump, tmp_path / "three", workers=3).account["this_run"]["files"] == 0
+    assert three.account.records == one.account.records
+    assert three.account.failed_files == one.account.failed_files
+    assert run("arxiv", dump, tmp_path / "three", workers=3).account.this_run.files == 0
 
 
 def test_papers_are_cut_into_files_of_bounded_size(tmp_path: Path) -> None:
@@ -318,7 +318,7 @@ def test_an_output_that_was_changed_is_made_again_even_if_its_size_is_the_same(d
     before = output_bytes(tmp_path / "out")
     changed = next((tmp_path / "out" / "papers").glob("a-*"))
     changed.write_bytes(before[f"papers/{changed.name}"][:-9] + b"X" * 9)
-    assert run("arxiv", dump, tmp_path / "out").account["this_run"]["files"] == 1
+    assert run("arxiv", dump, tmp_path / "out").account.this_run.files == 1
     assert output_bytes(tmp_path / "out") == before
 
 
@@ -351,7 +351,7 @@ def test_bare_parts_of_the_openalex_snapshot_are_found_and_its_manifest_is_not(t
     part = write_lines(tmp_path / "works" / "updated_date=2024-01-01" / "part_000.gz", [work])
     (tmp_path / "works" / "manifest").write_text("{}")
     result = run("openalex", tmp_path / "works", tmp_path / "out")
-    assert [file["file"] for file in result.account["inputs"]] == [part.relative_to(tmp_path / "works").as_posix()]
+    assert [file.file for file in result.account.inputs] == [part.relative_to(tmp_path / "works").as_posix()]
 
 
 def test_the_same_name_in_two_folders_gives_two_outputs(tmp_path: Path) -> None:
@@ -376,8 +376,8 @@ def test_an_ingest_into_its_own_input_reads_the_dump_alone(tmp_path: Path, monke
     monkeypatch.chdir(tmp_path)
     for _ in range(2):
         result = run("jsonl", ".", Path("out"))
-        assert (result.exit_code, result.account["records"]["papers"]) == (0, 1)
-    assert result.account["ignored_files"].keys() == {"out/"}
+        assert (result.exit_code, result.account.records.papers) == (0, 1)
+    assert result.account.ignored_files.keys() == {"out/"}
 
 
 def test_what_cannot_be_read_beside_the_dump_fails_and_manifests_are_ignored(tmp_path: Path) -> None:
@@ -387,9 +387,9 @@ def test_what_cannot_be_read_beside_the_dump_fails_and_manifests_are_ignored(tmp
     (tmp_path / "in/more").symlink_to("/nowhere")
     result = run("jsonl", tmp_path / "in", tmp_path / "out")
     assert result.exit_code == 3
-    assert result.account["failed_files"].keys() == {"b.jsonl.1", "more"}
-    assert result.account["ignored_files"].keys() == {"manifest.json"}
-    assert result.account["files"] == {"found": 3, "finished": 1, "failed": 2}
+    assert result.account.failed_files.keys() == {"b.jsonl.1", "more"}
+    assert result.account.ignored_files.keys() == {"manifest.json"}
+    assert result.account.files == FileCounts(found=3, finished=1, failed=2)
     assert not (tmp_path / "out/_SUCCESS").exists()
 
 
@@ -406,7 +406,7 @@ def test_names_that_are_not_utf8_are_stored_escaped(tmp_path: Path) -> None:
     (tmp_path / "in/a.jsonl").rename(os.fsdecode(os.fsencode(tmp_path) + b"/in/caf\xe9.jsonl"))
     assert run("jsonl", tmp_path / "in", tmp_path / "out").exit_code == 0
     assert [row["file"] for row in rows(tmp_path / "out", "rejects")] == [r"caf\xe9.jsonl"]
-    assert run("jsonl", tmp_path / "in", tmp_path / "out").account["this_run"]["files"] == 0
+    assert run("jsonl", tmp_path / "in", tmp_path / "out").account.this_run.files == 0
 
 
 @pytest.mark.parametrize("column", [None, "topic"])
@@ -425,4 +425,4 @@ def test_a_text_that_holds_records_is_not_passed_over(tmp_path: Path) -> None:
     write_lines(tmp_path / "in/b.txt", [{"paper_id": "q", "title": "T"}])
     (tmp_path / "in/README.txt").write_text("notes")
     account = run("jsonl", tmp_path / "in", tmp_path / "out").account
-    assert (list(account["failed_files"]), list(account["ignored_files"])) == (["b.txt"], ["README.txt"])
+    assert (list(account.failed_files), list(account.ignored_files)) == (["b.txt"], ["README.txt"])

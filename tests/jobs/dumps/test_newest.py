@@ -43,7 +43,7 @@ def test_the_later_file_wins_and_deleted_papers_go(dump: Path, tmp_path: Path) -
     result = run("pubmed", dump, out)
     expected = {str(n): f"old {n}" for n in (1, 4, 6, 7, 8, 9)} | {"2": "new 2", "3": "new 3", "11": "11"}
     assert titles(out) == expected
-    assert result.account["records"] == {
+    assert result.account.records.model_dump() == {
         "read": 13,
         "papers": 9,
         "rejected": 3,
@@ -64,7 +64,7 @@ def test_a_second_run_changes_nothing(dump: Path, tmp_path: Path) -> None:
     run("pubmed", dump, tmp_path / "out")
     before = output_bytes(tmp_path / "out")
     again = run("pubmed", dump, tmp_path / "out")
-    assert again.account["this_run"]["files"] == 0
+    assert again.account.this_run.files == 0
     assert output_bytes(tmp_path / "out") == before
 
 
@@ -73,7 +73,7 @@ def test_updates_that_come_later_give_the_bytes_of_one_run_over_all(dump: Path, 
     run("pubmed", dump, steps)
     write(dump / "n3.xml", citation(2, "newest 2"), citation(7, "new 7"), deleted(9, 11))
     second = run("pubmed", dump, steps)
-    assert second.account["this_run"]["files"] == 1
+    assert second.account.this_run.files == 1
     run("pubmed", dump, whole)
     assert output_bytes(steps) == output_bytes(whole)
     assert titles(steps)["2"] == "newest 2"
@@ -117,8 +117,8 @@ def test_a_newer_version_outside_the_years_takes_the_older_one_with_it(tmp_path:
     write(tmp_path / "dump" / "n2.xml", citation(1, "moved", year=1999))
     result = run("pubmed", tmp_path / "dump", tmp_path / "out", years=(2010, None))
     assert titles(tmp_path / "out") == {"2": "stays"}
-    assert result.account["rejects_by_reason"] == {"superseded": 1}
-    assert result.account["records"]["filtered"] == 1
+    assert result.account.rejects_by_reason == {"superseded": 1}
+    assert result.account.records.filtered == 1
 
 
 def test_a_kill_between_rewritten_files_and_their_line_is_mended(
@@ -137,4 +137,4 @@ def test_a_kill_between_rewritten_files_and_their_line_is_mended(
     again = run("pubmed", dump, tmp_path / "out")
     run("pubmed", dump, tmp_path / "whole")
     assert output_bytes(tmp_path / "out") == output_bytes(tmp_path / "whole")
-    assert again.account["this_run"]["files"] == 1
+    assert again.account.this_run.files == 1

@@ -28,7 +28,7 @@ def test_the_newest_date_wins_and_the_others_are_named(name: str, make: Any, tmp
         write_lines(tmp_path / "in" / f"{file}.jsonl", [make(f"Title {file}", date)])
     account = run(name, tmp_path / "in", tmp_path / "out").account
     assert [row["title"] for row in rows(tmp_path / "out", "papers")] == ["Title a"]
-    assert account["rejects_by_reason"] == {"superseded": 3}
+    assert account.rejects_by_reason == {"superseded": 3}
     assert {row["detail"] for row in rows(tmp_path / "out", "rejects")} == {"by a.jsonl record 1"}
 
 

@@ -45,16 +45,16 @@ def test_a_finished_night_tells_how_it_ended(night: RunNight, tmp_path: Path) ->
     (tmp_path / "in/b.parquet").write_bytes(b"nonsense")
     night(tmp_path / "in", shard_rows=4)
     status = night_status(tmp_path / "out")
-    assert (status["state"], status["exit_code"], status["holder"], status["eta_seconds"]) == (
+    assert (status.state, status.exit_code, status.holder, status.eta_seconds) == (
         "finished",
         3,
         None,
         None,
     )
-    assert status["shards"] == {"planned": 3, "done": 3, "failed": 1}
-    assert status["rows"] == {"in": 12, "done": 12}
-    assert status["papers"] == 12
-    assert list(status["failed"]) == ["b.parquet"]
+    assert (status.shards.planned, status.shards.done, status.shards.failed) == (3, 3, 1)
+    assert (status.rows.rows_in, status.rows.done) == (12, 12)
+    assert status.papers == 12
+    assert list(status.failed) == ["b.parquet"]
 
 
 def test_shards_kept_from_an_earlier_run_count_as_done_and_not_as_speed(night: RunNight, tmp_path: Path) -> None:
@@ -62,27 +62,27 @@ def test_shards_kept_from_an_earlier_run_count_as_done_and_not_as_speed(night: R
     night(dump, shard_rows=4)
     night(dump, shard_rows=4)
     status = night_status(tmp_path / "out")
-    assert (status["shards"]["done"], status["rows"]["done"]) == (3, 12)
-    assert (status["papers"], status["papers_per_second"]) == (0, None)
+    assert (status.shards.done, status.rows.done) == (3, 12)
+    assert (status.papers, status.papers_per_second) == (0, None)
 
 
 def test_a_running_night_tells_speed_time_left_and_who_is_at_work(tmp_path: Path) -> None:
     write_progress(tmp_path)
     with output_folder(tmp_path).locked():
         status = night_status(tmp_path)
-        assert status["state"] == "labelling"
-        assert status["holder"] == output_folder(tmp_path).holder()
-        assert status["holder"].startswith("process ")
+        assert status.state == "labelling"
+        assert status.holder == output_folder(tmp_path).holder()
+        assert status.holder.startswith("process ")
     # 200 rows and 150 papers in 50 seconds, 600 rows to go.
-    assert status["papers_per_second"] == pytest.approx(3.0, rel=0.05)
-    assert status["model_wait_share"] == 0.25
-    assert status["eta_seconds"] == pytest.approx(150, rel=0.05)
+    assert status.papers_per_second == pytest.approx(3.0, rel=0.05)
+    assert status.model_wait_share == 0.25
+    assert status.eta_seconds == pytest.approx(150, rel=0.05)
 
 
 def test_a_night_without_a_job_at_work_has_stopped(tmp_path: Path) -> None:
     write_progress(tmp_path)
     status = night_status(tmp_path)
-    assert (status["state"], status["holder"], status["eta_seconds"]) == ("stopped", None, None)
+    assert (status.state, status.holder, status.eta_seconds) == ("stopped", None, None)
     assert "run the same command again to go on" in "\n".join(status_lines(status))
 
 
@@ -91,14 +91,15 @@ def test_a_survey_has_no_speed_yet(tmp_path: Path) -> None:
     write_progress(tmp_path, state="surveying", labelling_since=None, **nothing)
     with output_folder(tmp_path).locked():
         status = night_status(tmp_path)
-    assert (status["state"], status["papers_per_second"], status["eta_seconds"]) == ("surveying", None, None)
-    assert status["model_wait_share"] is None
+    assert (status.state, status.papers_per_second, status.eta_seconds) == ("surveying", None, None)
+    assert status.model_wait_share is None
 
 
 def test_the_text_tells_all_that_is_known(tmp_path: Path) -> None:
     write_progress(tmp_path, failed={"a": "is empty"})
     with output_folder(tmp_path).locked():
-        lines = status_lines(night_status(tmp_path) | {"eta_seconds": 3725, "papers_per_second": 3.5})
+        status = night_status(tmp_path).model_copy(update={"eta_seconds": 3725, "papers_per_second": 3.5})
+    lines = status_lines(status)
     assert lines[:3] == ["labelling", "shards   4 of 10 done, 1 failed", "rows     400 of 1,000"]
     assert lines[4:6] == ["speed    3.5 papers/s, the model waited 25% of the time", "left     about 1:02:05"]
     assert lines[6].startswith("held by  process ")

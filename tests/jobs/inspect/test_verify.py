@@ -127,9 +127,8 @@ def test_an_edited_report_is_found(out: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "difference"),
     [
-        ('{"rows": 1}', "report.json: is not the report of a night (rows: "),
+        ('{"macro_f1": null, "scored_papers": -1}', "report.json: is not the report of a night (scored_papers: "),
         ("[]", "report.json: is not the report of a night ("),
-        ('{"rows": {"in": "4"}}', "report.json: is not the report of a night (rows.in: "),
         ("{", "report.json: is no JSON ("),
         ("[" * 100_000, "report.json: is no JSON ("),
     ],

@@ -58,9 +58,9 @@ def test_every_row_is_accounted_for_whatever_the_logits_are(
     with pytest.MonkeyPatch.context() as patch:
         spoil(patch, one_of=one_of)
         result = night(dump, out=folder / "out", **asked)
-        rows = result.report["rows"]
+        rows = result.report.rows
         labelled, rejects = read_all(folder / "out/labels"), read_all(folder / "out/rejects")
-        assert len(labelled) + len(rejects) == len(texts) == rows["labelled"] + rows["reused"] + rows["rejected"]
+        assert len(labelled) + len(rejects) == len(texts) == rows.labelled + rows.reused + rows.rejected
         assert {row["reason"] for row in rejects} <= {"not_finite"}
         assert [row["row"] for row in rejects] == sorted(row["row"] for row in rejects)
         # What is labelled has the labels of a model without such papers.
@@ -75,10 +75,10 @@ def test_every_row_is_accounted_for_whatever_the_logits_are(
         night(dump, out=folder / "out", **asked)
         assert label_bytes(folder / "out") == whole
         reused = night(dump, out=folder / "after", reuse=[folder / "out"], **asked)
-        assert reused.report["rejects_by_reason"] == result.report["rejects_by_reason"]
+        assert reused.report.rejects_by_reason == result.report.rejects_by_reason
     # With a sound model again, the lost papers are labelled afresh and not copied.
     healed = night(dump, out=folder / "healed", reuse=[folder / "out"], **asked)
-    assert healed.report["rows"]["rejected"] == 0
+    assert healed.report.rows.rejected == 0
     found = {row["paper_id"]: row for row in read_all(folder / "healed/labels")}
     assert {key: row["label"] for key, row in found.items()} == {key: row["label"] for key, row in expected.items()}
 
@@ -90,8 +90,8 @@ def test_a_model_that_gives_nothing_but_nan_fails_the_night(
     dump = write_dump(tmp_path / "in/a.parquet", [paper(i, label="Diabetes mellitus") for i in range(5)])
     result = night(dump)
     assert result.exit_code == 4
-    assert [gate["name"] for gate in result.report["gates"] if gate["passed"] is False] == ["max_not_finite_rate"]
-    assert result.report["rejects_by_reason"] == {"not_finite": 5}
+    assert [gate.name for gate in result.report.gates if gate.passed is False] == ["max_not_finite_rate"]
+    assert result.report.rejects_by_reason == {"not_finite": 5}
     (row, *_) = read_all(tmp_path / "out/rejects")
     assert (row["reason"], row["detail"]) == ("not_finite", "the model gave NaN or infinity")
-    assert night(dump).manifest["this_run"]["shards"] == 0
+    assert night(dump).manifest.this_run.shards == 0

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from specter_batch.errors import ShardError
 from specter_jobs.inspect.verify import verify_night
 from specter_jobs.output.plan_file import DumpAccount
+from specter_jobs.output.report_model.parts import DumpRecords, RowCounts
 from specter_jobs.output.schema import REJECT_SCHEMA
 from specter_jobs.plan.limits import GateLimits
 from support.papers_on_disk import RunNight, paper, read_all
@@ -66,11 +67,11 @@ def test_any_mix_of_records_is_accounted_for(night: RunNight, files: list[list[s
         expected = Counter(KINDS[kind] for kinds in files for kind in kinds)
         n_records = sum(len(kinds) + 1 for kinds in files)
         good = expected.pop(None, 0) + len(files)
-        rows = report["rows"]
-        assert rows["in"] == n_records == report["dump"]["records"]
-        assert rows["labelled"] + rows["reused"] == good == len(read_all(out / "labels"))
-        assert (rows["rejected"], rows["failed"]) == (n_records - good, 0)
-        assert report["rejects_by_reason"] == dict(sorted(expected.items()))
+        rows = report.rows
+        assert rows.rows_in == n_records == report.dump.records
+        assert rows.labelled + rows.reused == good == len(read_all(out / "labels"))
+        assert (rows.rejected, rows.failed) == (n_records - good, 0)
+        assert report.rejects_by_reason == dict(sorted(expected.items()))
         assert Counter(row["reason"] for row in read_all(out / "rejects")) == expected
         assert verify_night(out).differences == []
 
@@ -96,14 +97,14 @@ def test_the_reject_rate_counts_what_the_ingest_rejected(night: RunNight, tmp_pa
     dump = write(tmp_path / "a.jsonl", ["no title"] * 9)
     result = night(dump, format="jsonl", gates=GateLimits(max_reject_rate=0.5))
     assert result.exit_code == 4
-    assert [gate["found"] for gate in result.report["gates"] if gate["name"] == "max_reject_rate"] == [0.9]
+    assert [gate.found for gate in result.report.gates if gate.name == "max_reject_rate"] == [0.9]
 
 
 def test_a_dump_whose_records_are_all_rejected_is_a_night(night: RunNight, tmp_path: Path) -> None:
     dump = tmp_path / "a.jsonl"
     dump.write_text('{"paper_id": "a", "title": ""}\n{"paper_id": "b", "title": ""}\n')
     result = night(dump, format="jsonl")
-    assert result.report["rows"] == {"in": 2, "labelled": 0, "reused": 0, "rejected": 2, "failed": 0}
+    assert result.report.rows == RowCounts(rows_in=2, labelled=0, reused=0, rejected=2, failed=0)
     assert verify_night(tmp_path / "out").differences == []
 
 
@@ -118,9 +119,9 @@ def test_tombstones_of_a_dump_are_no_rows_and_are_counted(night: RunNight, tmp_p
     dump = tmp_path / "pubmed26n0001.xml"
     dump.write_text(f"<PubmedArticleSet>{citation.format(1)}{citation.format(2)}{gone}</PubmedArticleSet>")
     report = night(dump, format="pubmed", language="any").report
-    assert report["dump"] == {"records": 4, "papers": 1, "filtered": 0, "tombstones": 2}
-    assert report["rows"] == {"in": 2, "labelled": 1, "reused": 0, "rejected": 1, "failed": 0}
-    assert report["rejects_by_reason"] == {"deleted": 1}
+    assert report.dump == DumpRecords(records=4, papers=1, filtered=0, tombstones=2)
+    assert report.rows == RowCounts(rows_in=2, labelled=1, reused=0, rejected=1, failed=0)
+    assert report.rejects_by_reason == {"deleted": 1}
 
 
 def test_verify_sees_that_a_reject_file_of_the_ingest_is_gone(night: RunNight, tmp_path: Path) -> None:

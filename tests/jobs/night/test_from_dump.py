@@ -18,11 +18,11 @@ def write_lines(path: Path, numbers: range) -> Path:
 def test_a_dump_is_labelled_in_one_command_and_goes_on_after_a_kill(night: RunNight, tmp_path: Path) -> None:
     dump = write_lines(tmp_path / "in/a.jsonl", range(12))
     report = night(dump, format="jsonl", shard_rows=5).report
-    assert report["rows"]["labelled"] == 12
+    assert report.rows.labelled == 12
     whole = label_bytes(tmp_path / "out")
     ledger = tmp_path / "out/ledger.jsonl"
     ledger.write_bytes(ledger.read_bytes().splitlines(keepends=True)[0])
-    assert night(dump, format="jsonl", shard_rows=5).manifest["this_run"]["shards"] == 2
+    assert night(dump, format="jsonl", shard_rows=5).manifest.this_run.shards == 2
     assert label_bytes(tmp_path / "out") == whole
 
 
@@ -32,7 +32,7 @@ def test_a_broken_file_of_the_dump_fails_and_the_others_are_labelled(night: RunN
     (tmp_path / "in/b.jsonl.gz").write_bytes(gzip.compress(lines)[:-200])
     result = night(tmp_path / "in", format="jsonl")
     assert result.exit_code == 3
-    assert list(result.report["failed_shards"]) == ["b.jsonl.gz"]
+    assert list(result.report.failed_shards) == ["b.jsonl.gz"]
     assert {row["paper_id"] for row in read_all(tmp_path / "out/labels")} == {"p0", "p1", "p2"}
 
 
@@ -66,9 +66,9 @@ def test_labels_of_a_dump_are_not_lost_to_another_dump_or_a_file_that_is_gone(ni
         night(tmp_path / "in", format="jsonl")
     assert label_bytes(tmp_path / "out") == whole
     gone.rename(tmp_path / "in/b.jsonl")
-    assert night(tmp_path / "in", format="jsonl").manifest["this_run"]["shards"] == 0
+    assert night(tmp_path / "in", format="jsonl").manifest.this_run.shards == 0
     result = night(tmp_path / "other.jsonl", format="jsonl", replace=True)
-    assert (result.exit_code, result.report["rows"]["labelled"]) == (0, 9)
+    assert (result.exit_code, result.report.rows.labelled) == (0, 9)
     assert {row["paper_id"] for row in read_all(tmp_path / "out/labels")} == {f"p{number}" for number in range(9)}
     verified = verify_night(tmp_path / "out")
     assert (verified.differences, verified.notes) == ([], [])

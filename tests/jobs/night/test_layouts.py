@@ -166,7 +166,7 @@ def test_text_that_spark_wrote_without_marking_it_as_text_is_read_as_utf8(tmp_pa
 def test_a_night_over_partitions_names_the_partition_of_each_reject(night: RunNight, tmp_path: Path) -> None:
     spark_folder(tmp_path / "in")
     report = night(tmp_path / "in", language="any").report
-    assert report["rows"]["rejected"] == report["rejects_by_reason"]["missing_abstract"] > 0
+    assert report.rows.rejected == report.rejects_by_reason["missing_abstract"] > 0
     rejects = read_all(tmp_path / "out/rejects")
     assert {row["file"] for row in rejects} == {f"date=2026-11-22/{SPARK_FILE}"}
     assert {row["detail"] for row in rejects} == {"null", "empty"}

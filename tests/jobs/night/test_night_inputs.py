@@ -27,8 +27,8 @@ def test_what_may_hold_papers_and_cannot_be_read_fails_the_night(night: RunNight
     assert not (tmp_path / "out/_SUCCESS").exists()
     plan = json.loads((tmp_path / "out/plan.json").read_text())
     status = night_status(tmp_path / "out")
-    assert list(result.report["failed_shards"]) == list(plan["unreadable"]) == list(status["failed"]) == ["b.parquet"]
-    assert list(result.report["ignored_inputs"]) == list(plan["ignored"]) == list(status["ignored"]) == ["notes.md"]
+    assert list(result.report.failed_shards) == list(plan["unreadable"]) == list(status.failed) == ["b.parquet"]
+    assert list(result.report.ignored_inputs) == list(plan["ignored"]) == list(status.ignored) == ["notes.md"]
     assert any(line.startswith("ignored  notes.md") for line in status_lines(status))
     for page in ("report.md", "report.html"):
         assert "notes.md" in (tmp_path / "out" / page).read_text(encoding="utf-8").replace("\\", "")
@@ -46,7 +46,7 @@ def test_a_night_whose_input_has_a_name_that_is_not_utf8_ends_well(night: RunNig
     assert not verify_night(tmp_path / "out").differences
     assert not verify_night(tmp_path / "out").notes
     before = label_bytes(tmp_path / "out")
-    assert night(tmp_path / "in").manifest["this_run"]["shards"] == 0
+    assert night(tmp_path / "in").manifest.this_run.shards == 0
     assert label_bytes(tmp_path / "out") == before
 
 
@@ -65,8 +65,8 @@ def test_an_output_inside_the_input_is_no_input_of_later_nights(night: RunNight,
     write_dump(folder / "a.parquet", [paper(1), paper(2)])
     for out in (folder / "nights/1", folder / "nights/1", folder / "nights/2"):
         result = night(folder, out=out)
-        assert (result.exit_code, result.report["rows"]["in"]) == (0, 2)
-    assert set(result.report["ignored_inputs"]) == {"nights/1/"}
+        assert (result.exit_code, result.report.rows.rows_in) == (0, 2)
+    assert set(result.report.ignored_inputs) == {"nights/1/"}
 
 
 def test_labels_in_the_names_of_folders_are_the_truth_of_the_night(
@@ -83,10 +83,10 @@ def test_labels_in_the_names_of_folders_are_the_truth_of_the_night(
 
 def test_a_partition_without_a_value_is_no_truth(night: RunNight, tmp_path: Path) -> None:
     write_dump(tmp_path / "in/label=unknown/a.parquet", [paper(1)])
-    assert night(tmp_path / "in").report["unknown_labels"] == 1
+    assert night(tmp_path / "in").report.unknown_labels == 1
     (tmp_path / "in/label=unknown").rename(tmp_path / "in/label=")
     again = night(tmp_path / "in", out=tmp_path / "second")
-    assert (again.report["unknown_labels"], again.report["rows"]["labelled"]) == (0, 1)
+    assert (again.report.unknown_labels, again.report.rows.labelled) == (0, 1)
 
 
 def test_a_night_of_an_ingests_folder_reads_its_papers(night: RunNight, tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_a_night_of_an_ingests_folder_reads_its_papers(night: RunNight, tmp_path
     pq.write_table(
         pq.read_table(tmp_path / "in/papers/a.parquet").select(["paper_id"]), tmp_path / "in/rejects/a.parquet"
     )
-    assert night(tmp_path / "in").report["rows"]["in"] == 1
+    assert night(tmp_path / "in").report.rows.rows_in == 1
 
 
 def test_an_earlier_night_given_as_input_is_refused(night: RunNight, tmp_path: Path) -> None:

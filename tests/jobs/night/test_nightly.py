@@ -14,6 +14,7 @@ from specter_batch.model.device import cuda_problem
 from specter_batch.papers.text import paper_text, text_hash
 from specter_batch.training.demo.sample import NIGHT_DIRT, SamplePaths
 from specter_jobs.output.folder import output_folder
+from specter_jobs.output.report_model.parts import RowCounts
 from support.papers_on_disk import GERMAN, RunNight, label_bytes, paper, read_all, write_dump
 
 
@@ -22,17 +23,17 @@ def test_the_sample_night_is_accounted_for_to_the_row(
 ) -> None:
     report = night(sample_paths.night, shard_rows=40).report
     labelled = sample_paths.n_night_clean + NIGHT_DIRT.n_labelled
-    assert report["rejects_by_reason"] == dict(sorted(NIGHT_DIRT.rejects.items()))
-    assert report["rows"] == {
-        "in": sample_paths.n_night_clean + NIGHT_DIRT.n_rows,
-        "labelled": labelled,
-        "reused": 0,
-        "rejected": sum(NIGHT_DIRT.rejects.values()),
-        "failed": 0,
-    }
-    assert report["seen_in_training"] == NIGHT_DIRT.seen_in_training
+    assert report.rejects_by_reason == dict(sorted(NIGHT_DIRT.rejects.items()))
+    assert report.rows == RowCounts(
+        rows_in=sample_paths.n_night_clean + NIGHT_DIRT.n_rows,
+        labelled=labelled,
+        reused=0,
+        rejected=sum(NIGHT_DIRT.rejects.values()),
+        failed=0,
+    )
+    assert report.seen_in_training == NIGHT_DIRT.seen_in_training
     assert len(read_all(tmp_path / "out/labels")) == labelled
-    assert sum(report["label_papers"].values()) == labelled
+    assert sum(report.label_papers.values()) == labelled
 
 
 def test_every_reject_says_where_it_stood_and_why(night: RunNight, tmp_path: Path) -> None:
@@ -86,23 +87,23 @@ def test_the_reported_f1_is_scikit_learns(night: RunNight, sample_paths: SampleP
     true = {row["paper_id"]: row["label"] for row in pq.read_table(sample_paths.val).to_pylist()}
     rows = read_all(tmp_path / "out/labels")
     expected = f1_score([true[row["paper_id"]] for row in rows], [row["label"] for row in rows], average="macro")
-    assert report["macro_f1"] == pytest.approx(expected)
-    assert report["scored_papers"] == len(rows)
+    assert report.macro_f1 == pytest.approx(expected)
+    assert report.scored_papers == len(rows)
     saved = json.loads((tmp_path / "out/report.json").read_text())
-    assert saved["macro_f1"] == report["macro_f1"]
+    assert saved["macro_f1"] == report.macro_f1
     assert f"Macro F1 {expected:.4f}" in (tmp_path / "out/report.md").read_text()
 
 
 def test_papers_seen_in_training_stay_out_of_the_f1(night: RunNight, sample_paths: SamplePaths, tmp_path: Path) -> None:
     report = night(sample_paths.train).report
-    assert report["macro_f1"] is None
-    assert report["seen_in_training"] == report["rows"]["labelled"]
+    assert report.macro_f1 is None
+    assert report.seen_in_training == report.rows.labelled
 
 
 def test_a_true_label_the_model_does_not_know_is_counted_and_not_scored(night: RunNight, tmp_path: Path) -> None:
     rows = [paper(1, label="Astrology"), paper(2, label="HIV/AIDS"), paper(3, label=None)]
     report = night(write_dump(tmp_path / "in/a.parquet", rows)).report
-    assert (report["unknown_labels"], report["scored_papers"], report["rows"]["labelled"]) == (1, 1, 3)
+    assert (report.unknown_labels, report.scored_papers, report.rows.labelled) == (1, 1, 3)
 
 
 def test_labels_do_not_depend_on_shards_workers_or_order(night: RunNight, tmp_path: Path) -> None:
@@ -126,7 +127,7 @@ def test_a_missing_abstract_can_be_labelled_by_its_title(night: RunNight, tmp_pa
 
 def test_any_language_takes_all(night: RunNight, tmp_path: Path) -> None:
     dump = write_dump(tmp_path / "in/a.parquet", [paper(1, title="Ergebnisse", abstract=GERMAN)])
-    assert night(dump, language="any").report["rows"]["labelled"] == 1
+    assert night(dump, language="any").report.rows.labelled == 1
 
 
 def test_a_corrupt_file_costs_only_itself_and_a_rerun_does_only_that(night: RunNight, tmp_path: Path) -> None:
@@ -135,13 +136,13 @@ def test_a_corrupt_file_costs_only_itself_and_a_rerun_does_only_that(night: RunN
     (tmp_path / "in/b.parquet").write_bytes(good[: len(good) // 2])
     broken = night(tmp_path / "in")
     assert broken.exit_code == 3
-    assert list(broken.report["failed_shards"]) == ["b.parquet"]
-    assert broken.report["rows"]["labelled"] == 5
+    assert list(broken.report.failed_shards) == ["b.parquet"]
+    assert broken.report.rows.labelled == 5
     assert not (tmp_path / "out/_SUCCESS").exists()
     (tmp_path / "in/b.parquet").write_bytes(good)
     mended = night(tmp_path / "in")
     assert mended.exit_code == 0
-    assert mended.manifest["this_run"]["papers"] == 4
+    assert mended.manifest.this_run.papers == 4
     assert (tmp_path / "out/_SUCCESS").exists()
 
 
@@ -153,14 +154,14 @@ def test_an_unreadable_row_group_is_a_failed_shard_and_its_rows_are_counted(nigh
     path.write_bytes(content)
     result = night(path, shard_rows=4)
     assert result.exit_code == 3
-    assert result.report["rows"] == {"in": 12, "labelled": 8, "reused": 0, "rejected": 0, "failed": 4}
+    assert result.report.rows == RowCounts(rows_in=12, labelled=8, reused=0, rejected=0, failed=4)
 
 
 def test_too_many_failed_shards_stop_the_night(night: RunNight, tmp_path: Path) -> None:
     write_dump(tmp_path / "in/a.parquet", [paper(1)])
     for name in "bcd":
         (tmp_path / f"in/{name}.parquet").write_bytes(b"nonsense")
-    assert night(tmp_path / "in", max_failed_shards=3).report["rows"]["labelled"] == 1
+    assert night(tmp_path / "in", max_failed_shards=3).report.rows.labelled == 1
     with pytest.raises(PaperSchemaError, match="3 of 4 files"):
         night(tmp_path / "in", max_failed_shards=2, out=tmp_path / "out2")
 
@@ -168,7 +169,7 @@ def test_too_many_failed_shards_stop_the_night(night: RunNight, tmp_path: Path) 
 def test_a_night_without_rows_ends_well_if_that_is_allowed(night: RunNight, tmp_path: Path) -> None:
     result = night(write_dump(tmp_path / "in/a.parquet", []), gates={"min_rows": 0})
     assert result.exit_code == 0
-    assert result.report["rows"]["in"] == 0
+    assert result.report.rows.rows_in == 0
     assert (tmp_path / "out/_SUCCESS").exists()
 
 
@@ -185,7 +186,7 @@ def test_an_empty_folder_and_a_missing_column_are_clear_errors(night: RunNight, 
 def test_columns_can_be_named(night: RunNight, tmp_path: Path) -> None:
     dump = write_dump(tmp_path / "in/a.parquet", [{"key": "k", "name": "A title of a paper", "body": "An abstract."}])
     named = {"paper_id_column": "key", "title_column": "name", "abstract_column": "body"}
-    assert night(dump, language="any", **named).report["rows"]["labelled"] == 1
+    assert night(dump, language="any", **named).report.rows.labelled == 1
 
 
 def test_nested_folders_are_read_and_marker_files_are_not(night: RunNight, tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def test_killed_and_run_again_in_a_store_it_gives_the_bytes_of_a_local_night(
         written = outputs(s3.files("out"))
         for entry in read_entries(output_folder(out)):
             assert len(written[entry.labels.name]) == entry.labels.size
-        assert night_status(out)["state"] == "stopped"
+        assert night_status(out).state == "stopped"
         assert len(read_entries(output_folder(out))) >= 2 * (kill + 1)
     process = start(*arguments, "--workers", 2)  # each of which reads from the store by itself
     said += process.communicate()[0]
@@ -80,7 +80,7 @@ def test_killed_and_run_again_in_a_store_it_gives_the_bytes_of_a_local_night(
     for report in (in_store, on_disk):  # each names the earlier night in its own place
         assert report["previous"].pop("used") == report["previous"].pop("asked")
     assert in_store == on_disk
-    assert undisturbed.report["rows"]["reused"] > 0
+    assert undisturbed.report.rows.reused > 0
     names = {name for name in files if name.count("/") == 0}
     assert names == {file.name for file in (tmp_path / "two").iterdir() if file.is_file()} - {LOCK_FILE}
     assert not [name for name in files if name.startswith("ledger/")]
@@ -113,9 +113,9 @@ def test_a_rerun_does_nothing_again_and_a_lost_file_is_made_again(night: RunNigh
     out = s3.path("out")
     night(dump, out=out, shard_rows=3)
     whole = outputs(s3.files("out"))
-    assert night(dump, out=out, shard_rows=3).manifest["this_run"]["shards"] == 0
+    assert night(dump, out=out, shard_rows=3).manifest.this_run.shards == 0
     (out / min(whole)).unlink()
-    assert night(dump, out=out, shard_rows=3).manifest["this_run"]["shards"] == 1
+    assert night(dump, out=out, shard_rows=3).manifest.this_run.shards == 1
     assert outputs(s3.files("out")) == whole
 
 
@@ -135,7 +135,7 @@ def test_outputs_of_rows_that_are_gone_are_removed(night: RunNight, s3: S3Server
 def test_a_night_of_a_store_can_lend_to_one_on_disk(night: RunNight, s3: S3Server, dump: str, tmp_path: Path) -> None:
     night(dump, out=s3.path("one"), probabilities=True)
     here = night(dump, reuse=[str(s3.path("one")), str(s3.path("never"))], probabilities=True)
-    assert here.report["rows"]["reused"] == 9
+    assert here.report.rows.reused == 9
     assert not list((tmp_path / "out").glob("_survey.*"))
 
 
@@ -155,7 +155,7 @@ def test_the_second_job_stops_and_says_who_holds_the_lock(night: RunNight, s3: S
     out = s3.path("out")
     night(dump, out=out)
     with output_folder(out).locked():
-        assert night_status(out)["holder"].startswith(f"process {os.getpid()} on ")
+        assert night_status(out).holder.startswith(f"process {os.getpid()} on ")
         with pytest.raises(ConfigError, match=r"out: process \d+ on .+ is at work on it; wait for it"):
             night(dump, out=out)
         with pytest.raises(ConfigError, match="is at work on it"):
@@ -175,8 +175,8 @@ def test_a_corrupt_file_in_a_store_costs_only_itself(night: RunNight, s3: S3Serv
     s3.path("in/c.parquet").put_new(b"")
     result = night(dump, out=s3.path("out"))
     assert result.exit_code == 3
-    assert result.report["rows"]["labelled"] == 9
-    failed = result.report["failed_shards"]
+    assert result.report.rows.labelled == 9
+    failed = result.report.failed_shards
     assert "not a readable parquet file" in failed["b.parquet"]
     assert "the file is empty" in failed["c.parquet"]
 

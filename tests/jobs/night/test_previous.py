@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 from specter_batch.errors import ConfigError, UsageError
 from specter_jobs.inspect.status import night_status, status_lines
 from specter_jobs.inspect.verify import verify_night
-from specter_jobs.night.previous import find_previous, read_figures
+from specter_jobs.night.previous import find_previous, read_previous
+from specter_jobs.output.report_model.parts import PreviousReport
 from specter_jobs.plan.config import NightConfig
 from specter_jobs.plan.limits import PREVIOUS_DAYS, GateLimits
-from specter_jobs.report.gates import describe_gate, judge
+from specter_jobs.report.gates import judge
 from specter_jobs.report.metrics_file import night_metrics, render
-from support.night_reports import report_of
+from support.night_reports import changed, report_of
 from support.papers_on_disk import RunNight, paper, write_dump
 
 TONIGHT = "2026-03-10"
@@ -30,7 +31,7 @@ def config_of(root: Path, previous: str = "{yesterday}", **settings: Any) -> Nig
 
 def write_night(folder: Path, *, succeeded: bool = True, papers: int = 200, seed: int = 0) -> Path:
     folder.mkdir(parents=True)
-    (folder / "report.json").write_text(json.dumps(report_of(papers=papers, scored=min(papers, 100), seed=seed)))
+    (folder / "report.json").write_text(report_of(papers=papers, scored=min(papers, 100), seed=seed).model_dump_json())
     if succeeded:
         (folder / "_SUCCESS").write_text("")
     return folder
@@ -41,7 +42,7 @@ def test_the_night_before_is_taken_when_it_succeeded(tmp_path: Path) -> None:
     write_night(tmp_path / "2026-03-08", seed=1)
     found = find_previous(config_of(tmp_path))
     assert found is not None
-    assert found.as_report() == {"asked": str(night), "used": str(night), "passed_over": {}}
+    assert found.as_report() == PreviousReport(asked=str(night), used=str(night), passed_over={})
 
 
 def test_a_night_that_failed_its_gates_is_passed_over_and_named(
@@ -95,7 +96,7 @@ def test_a_report_that_is_none_is_one_clear_sentence(tmp_path: Path, key: str, v
     report = json.loads((night / "report.json").read_text())
     (night / "report.json").write_text(json.dumps(report | {key: value}))
     with pytest.raises(ConfigError, match=r"report\.json: not the report of a night; give the OUT folder"):
-        read_figures(night)
+        read_previous(night)
 
 
 JSON = st.recursive(
@@ -110,20 +111,20 @@ def test_no_content_of_a_report_ends_in_another_error(
     tmp_path_factory: pytest.TempPathFactory, key: str, value: object
 ) -> None:
     night = tmp_path_factory.mktemp("night")
-    (night / "report.json").write_text(json.dumps(report_of() | {key: value}))
+    (night / "report.json").write_text(json.dumps(report_of().model_dump(mode="json") | {key: value}))
     try:
-        figures = read_figures(night)
+        report = read_previous(night)
     except ConfigError:
         return
-    assert figures is not None
-    report_of(previous=json.loads((night / "report.json").read_text()))
+    assert report is not None
+    report_of(previous=report)
 
 
 @pytest.mark.parametrize(("require", "passed"), [(False, None), (True, False)])
 def test_without_an_earlier_night_the_comparison_gates_do_not_apply_unless_it_is_required(
     require: bool, passed: bool | None
 ) -> None:
-    report = report_of() | {"previous": {"asked": "nights/2026-03-09", "used": None, "passed_over": {}}}
+    report = changed(report_of(), previous=PreviousReport(asked="nights/2026-03-09", used=None, passed_over={}))
     limits = GateLimits(max_psi_previous=0.1, max_js_distance_previous=0.1)
     gates = [gate for gate in judge(limits, report, require_previous=require) if gate.name.endswith("_previous")]
     assert [(gate.passed, gate.found) for gate in gates] == [(passed, None)] * 2
@@ -141,12 +142,12 @@ def test_a_first_night_succeeds_and_says_which_gates_do_not_apply(night: RunNigh
     result = night(dump, **settings)
     out = tmp_path / TONIGHT
     assert (result.exit_code, (out / "_SUCCESS").exists()) == (0, True)
-    gate = result.report["gates"][-1]
-    assert describe_gate(gate).startswith("max_psi_previous 0.1000: not applicable, there is no earlier night at ")
+    gate = result.report.gates[-1]
+    assert str(gate).startswith("max_psi_previous 0.1000: not applicable, there is no earlier night at ")
     assert "not applicable" in (out / "report.md").read_text()
     assert "not applicable" in (out / "report.html").read_text()
     assert verify_night(out).differences == []
-    assert f"gate     {describe_gate(gate)}" in status_lines(night_status(out))
+    assert f"gate     {gate}" in status_lines(night_status(out))
     metrics = render(night_metrics(result.report, result.manifest, exit_code=0, now=1.0, success=None))
     assert 'gate_not_applicable{gate="max_psi_previous"} 1' in metrics
     assert 'gate_passed{gate="max_psi_previous"}' not in metrics
@@ -168,8 +169,8 @@ def test_a_drift_does_not_become_the_measure_of_the_night_after(night: RunNight,
     for day in ("2026-03-02", "2026-03-03", "2026-03-05"):
         result = night(usual, date=day, gates={"max_psi_previous": 0.1}, **settings)
         assert result.exit_code == 4
-        assert result.report["previous"]["used"] == str(tmp_path / "2026-03-01")
-    assert str(tmp_path / "2026-03-03") in result.report["previous"]["passed_over"]
+        assert result.report.previous.used == str(tmp_path / "2026-03-01")
+    assert str(tmp_path / "2026-03-03") in result.report.previous.passed_over
     assert f"The previous night is {tmp_path / '2026-03-01'}" in (tmp_path / day / "report.html").read_text()
 
 

@@ -21,6 +21,7 @@ from specter_jobs.night.replacement import finish_swap
 from specter_jobs.output.folder import output_folder
 from specter_jobs.output.ledger import read_entries
 from specter_jobs.output.names import PLAN_FILE, STAGING
+from specter_jobs.output.report_model.parts import RowCounts
 from support.other_bundle import other_bundle
 from support.papers_on_disk import RunNight, label_bytes, paper, read_all, write_dump
 from support.s3_server import S3Server
@@ -108,7 +109,7 @@ def test_a_dump_named_in_another_way_is_the_same_dump(
     (tmp_path / "link").symlink_to(dump)
     monkeypatch.chdir(tmp_path)
     for name in ("in", "./in/", "link", f"{dump}/*.parquet"):
-        assert night(name).manifest["this_run"]["shards"] == 0
+        assert night(name).manifest.this_run.shards == 0
 
 
 def test_nothing_is_refused_where_there_is_nothing_to_lose(
@@ -128,7 +129,7 @@ def test_a_folder_of_an_older_version_is_compared_by_its_root_and_binding(
     plan = json.loads((out / PLAN_FILE).read_bytes())
     del plan["night"]
     (out / PLAN_FILE).write_text(json.dumps(plan))
-    assert night(dump).manifest["this_run"]["shards"] == 0
+    assert night(dump).manifest.this_run.shards == 0
     (out / PLAN_FILE).write_text(json.dumps(plan))
     with pytest.raises(ConfigError, match=r"DUMP is .*wrong instead of .*in"):
         night(write_dump(tmp_path / "wrong/a.parquet", [paper(1)]))
@@ -147,22 +148,22 @@ def test_replace_puts_the_new_night_in_place_when_it_is_complete(
     changes = {"bundle": other_bundle(tiny_bundle, tmp_path / "new"), "shard_rows": 2}
     result = night(tmp_path / "two", replace=True, **changes)
     assert (result.exit_code, result.out) == (0, out)
-    assert result.report["rows"] == {"in": 6, "labelled": 6, "reused": 0, "rejected": 0, "failed": 0}
+    assert result.report.rows == RowCounts(rows_in=6, labelled=6, reused=0, rejected=0, failed=0)
     fresh = tmp_path / "fresh"
     night(tmp_path / "two", out=fresh, **changes)
     assert label_bytes(out) == label_bytes(fresh)
     assert not (out / STAGING).exists()
     assert (out / "_SUCCESS").exists()
     assert verify_night(out).differences == []
-    assert night(tmp_path / "two", **changes).manifest["this_run"]["shards"] == 0
+    assert night(tmp_path / "two", **changes).manifest.this_run.shards == 0
 
 
 def test_a_replacement_is_finished_like_any_other_night(night: RunNight, dump: Path, tmp_path: Path) -> None:
     """By the same model too: labels lent by the old night would not be there when the new one is run again."""
     night(dump)
     moved = write_dump(tmp_path / "moved/a.parquet", [paper(i) for i in range(9)])
-    assert night(moved, replace=True).report["rows"]["labelled"] == 9
-    assert night(moved).manifest["this_run"]["shards"] == 0
+    assert night(moved, replace=True).report.rows.labelled == 9
+    assert night(moved).manifest.this_run.shards == 0
 
 
 @pytest.mark.parametrize("failure", [{"gates": {"min_rows": 99}}, {"broken": True}])
@@ -182,7 +183,7 @@ def test_a_replacement_that_fails_leaves_the_old_night(
     with pytest.raises(ConfigError, match="an unfinished replacement is in"):
         night(new)
     (new / "b.parquet").unlink(missing_ok=True)
-    assert night(new, replace=True).manifest["this_run"]["shards"] == 0
+    assert night(new, replace=True).manifest.this_run.shards == 0
     assert [row["paper_id"] for row in read_all(out / "labels")] == [f"p{i}" for i in range(40, 44)]
 
 

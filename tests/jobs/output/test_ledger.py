@@ -22,7 +22,7 @@ def test_a_half_written_line_is_as_if_it_were_not_there(night: RunNight, tmp_pat
     whole = ledger.read_bytes()
     ledger.write_bytes(whole[:-30])
     assert len(read_entries(output_folder(tmp_path / "out"))) == 2
-    assert night(dump, shard_rows=4).manifest["this_run"]["shards"] == 1
+    assert night(dump, shard_rows=4).manifest.this_run.shards == 1
     assert len(read_entries(output_folder(tmp_path / "out"))) == 3
 
 
@@ -30,7 +30,7 @@ def test_a_rerun_does_nothing_again(night: RunNight, tmp_path: Path) -> None:
     dump = write_dump(tmp_path / "in/a.parquet", [paper(i) for i in range(12)])
     first = night(dump, shard_rows=4)
     again = night(dump, shard_rows=4)
-    assert (first.manifest["this_run"]["shards"], again.manifest["this_run"]["shards"]) == (3, 0)
+    assert (first.manifest.this_run.shards, again.manifest.this_run.shards) == (3, 0)
     assert again.report == first.report
 
 
@@ -41,7 +41,7 @@ def test_a_missing_or_cut_output_file_is_made_again(night: RunNight, tmp_path: P
     whole = first.read_bytes(), second.read_bytes()
     first.unlink()
     second.write_bytes(whole[1][:-10])
-    assert night(dump, shard_rows=4).manifest["this_run"]["shards"] == 2
+    assert night(dump, shard_rows=4).manifest.this_run.shards == 2
     assert (first.read_bytes(), second.read_bytes()) == whole
 
 
@@ -70,7 +70,7 @@ def test_a_shard_whose_entry_was_edited_is_labelled_again(
     ledger.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
     assert verify_night(tmp_path / "out").differences
     again = night(dump, shard_rows=4)
-    assert again.manifest["this_run"]["shards"] == 1
+    assert again.manifest.this_run.shards == 1
     assert again.report == first.report
     assert verify_night(tmp_path / "out").differences == []
 
@@ -79,7 +79,7 @@ def test_changed_rows_are_done_again(night: RunNight, tmp_path: Path) -> None:
     path = tmp_path / "in/a.parquet"
     night(write_dump(path, [paper(i) for i in range(12)]), shard_rows=4)
     write_dump(path, [paper(i, title="New words" if i == 5 else f"Outcomes of trial number {i}") for i in range(12)])
-    assert night(path, shard_rows=4).manifest["this_run"]["shards"] == 1
+    assert night(path, shard_rows=4).manifest.this_run.shards == 1
 
 
 def test_outputs_of_rows_that_are_gone_are_removed(night: RunNight, tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_a_changed_file_of_the_same_size_is_made_again(night: RunNight, tmp_path
     before = label_bytes(tmp_path / "out")
     same_size(min((tmp_path / "out/labels").iterdir()))
     same_size(max((tmp_path / "out/rejects").iterdir()))
-    assert night(dump, shard_rows=4).manifest["this_run"]["shards"] == 2
+    assert night(dump, shard_rows=4).manifest.this_run.shards == 2
     assert label_bytes(tmp_path / "out") == before
 
 
@@ -134,9 +134,9 @@ def test_a_file_that_is_damaged_while_the_night_runs_gets_no_success(
     monkeypatch.setattr(Ledger, "commit", commit_and_damage_the_one_before)
     result = night(dump, shard_rows=4)
     assert result.exit_code == 3
-    (error,) = result.report["failed_shards"].values()
+    (error,) = result.report.failed_shards.values()
     assert "was removed or changed after it was written; run the same command again" in error
     assert not (tmp_path / "out/_SUCCESS").exists()
     monkeypatch.undo()
-    assert night(dump, shard_rows=4).manifest["this_run"]["shards"] == 1
+    assert night(dump, shard_rows=4).manifest.this_run.shards == 1
     assert (tmp_path / "out/_SUCCESS").exists()

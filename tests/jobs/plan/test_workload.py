@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from specter_batch.errors import ConfigError, GateError
 from specter_jobs.inspect.status import night_status
+from specter_jobs.output.report_model.parts import RowCounts
 from specter_jobs.plan.config import NightConfig
-from specter_jobs.plan.workload import UnusableLabels, Workload, reuse_sentences
+from specter_jobs.plan.reuse_report import UnusableLabels
+from specter_jobs.plan.workload import Workload
 from support.papers_on_disk import RunNight, paper, read_all, write_dump
 
 
@@ -61,13 +63,13 @@ def test_a_cold_night_is_stopped_before_the_model_is_asked_and_says_why(night: R
     dump = write_dump(tmp_path / "in/a.parquet", [paper(i) for i in range(8)])
     night(dump, out=tmp_path / "one")
     warm = night(dump, out=tmp_path / "warm", reuse=[tmp_path / "one"], max_fresh=0)
-    assert (warm.exit_code, warm.report["rows"]["reused"]) == (0, 8)
+    assert (warm.exit_code, warm.report.rows.reused) == (0, 8)
     with pytest.raises(GateError, match=r"8 of 8 papers .* 8 labels of .*one cannot be reused: another graph"):
         night(dump, out=tmp_path / "two", reuse=[tmp_path / "one"], graph="fp32", max_fresh="50%")
     assert read_all(tmp_path / "two/labels") == []
     status = night_status(tmp_path / "two")
-    assert (status["state"], status["exit_code"]) == ("finished", 4)
-    assert "--max-fresh" in status["refused"]
+    assert (status.state, status.exit_code) == ("finished", 4)
+    assert "--max-fresh" in status.refused
     # The same command with a higher limit does the night.
     assert night(dump, out=tmp_path / "two", reuse=[tmp_path / "one"], graph="fp32", max_fresh=8).exit_code == 0
     # Resumed, only what is left counts.
@@ -92,10 +94,10 @@ def test_why_labels_cannot_be_reused_is_said_in_log_and_reports(
     nights = [other, damaged, tmp_path / "missing"]
     with caplog.at_level(logging.INFO):
         result = night(dump, out=tmp_path / "two", reuse=nights)
-    assert result.report["rows"] == {"in": 6, "labelled": 3, "reused": 3, "rejected": 0, "failed": 0}
-    reuse = result.report["reuse"]
-    assert (reuse["papers"], reuse["reusable"], reuse["fresh"]) == (6, 3, 3)
-    reasons = {Path(one["night"]).name: (one["labels"], one["reason"]) for one in reuse["unusable"]}
+    assert result.report.rows == RowCounts(rows_in=6, labelled=3, reused=3, rejected=0, failed=0)
+    reuse = result.report.reuse
+    assert (reuse.papers, reuse.reusable, reuse.fresh) == (6, 3, 3)
+    reasons = {Path(one.night).name: (one.labels, one.reason) for one in reuse.unusable}
     assert reasons["other"][0] == 6
     assert reasons["other"][1].startswith("another bundle made them (")
     assert reasons["damaged"] == (3, "their files are missing or damaged")
@@ -105,19 +107,19 @@ def test_why_labels_cannot_be_reused_is_said_in_log_and_reports(
     for name in ("report.md", "report.html"):
         assert "3 of 6 papers can take their label from an earlier night" in (tmp_path / "two" / name).read_text()
     probabilities = night(dump, out=tmp_path / "three", reuse=[tmp_path / "one"], probabilities=True)
-    (reason,) = probabilities.report["reuse"]["unusable"]
-    assert reason["labels"] == 6
-    assert "--probabilities" in reason["reason"]
+    (reason,) = probabilities.report.reuse.unusable
+    assert reason.labels == 6
+    assert "--probabilities" in reason.reason
 
 
 def test_a_night_without_earlier_ones_says_nothing_of_reuse(night: RunNight, tmp_path: Path) -> None:
     result = night(write_dump(tmp_path / "in/a.parquet", [paper(1)]))
-    assert result.report["reuse"] is None
+    assert result.report.reuse is None
 
 
 def test_sentences_name_every_reason() -> None:
     lost = UnusableLabels(night="nights/one", labels=1200, reason="another bundle made them")
-    told = reuse_sentences(Workload(reusable=1, copies=2, fresh={0: 3}, unusable=[lost]).as_report())
+    told = Workload(reusable=1, copies=2, fresh={0: 3}, unusable=[lost]).as_report().sentences()
     assert told == [
         "1 of 6 papers can take their label from an earlier night, 2 are copies of papers of this night, 3 have to be "
         "labelled: their text is in none of the labels that can be reused",

@@ -11,15 +11,15 @@ from scipy.stats import chi2
 from specter_batch.errors import ConfigError
 from specter_batch.model.bundle import ModelBundle
 from specter_batch.training.demo.sample import SamplePaths
-from specter_jobs.night.previous import read_figures
+from specter_jobs.night.previous import read_previous
+from specter_jobs.output.report_model.parts import RowCounts
 from specter_jobs.report.drift import (
     drift_markdown,
     jensen_shannon_distance,
     population_stability_index,
     psi_by_chance,
-    reject_rate,
 )
-from support.night_reports import report_of
+from support.night_reports import changed, report_of
 from support.papers_on_disk import RunNight, paper, write_dump
 
 
@@ -89,36 +89,37 @@ def test_one_label_alone_cannot_drift() -> None:
 
 
 def test_the_reject_rate_is_of_the_rows_that_were_finished() -> None:
-    assert reject_rate({"rows": {"in": 100, "failed": 60, "rejected": 10}}) == pytest.approx(0.25)
-    assert reject_rate({"rows": {"in": 60, "failed": 60, "rejected": 0}}) is None
+    rows = RowCounts(rows_in=100, labelled=30, reused=0, failed=60, rejected=10)
+    assert rows.reject_rate == pytest.approx(0.25)
+    assert RowCounts(rows_in=60, labelled=0, reused=0, failed=60, rejected=0).reject_rate is None
 
 
 def test_changes_are_tonight_less_before() -> None:
-    before = report_of(seed=1)
-    before |= {"mean_score": 0.5, "rows": {"in": 100, "failed": 0, "rejected": 50}}
-    side = report_of(previous=before)["drift"]["previous"]
-    assert side["mean_score_change"] == pytest.approx(report_of()["mean_score"] - 0.5)
-    assert side["reject_rate_change"] == pytest.approx(10 / 210 - 0.5)
+    rows = RowCounts(rows_in=100, labelled=50, reused=0, failed=0, rejected=50)
+    before = changed(report_of(seed=1), mean_score=0.5, rows=rows)
+    side = report_of(previous=before).drift.previous
+    assert side.mean_score_change == pytest.approx(report_of().mean_score - 0.5)
+    assert side.reject_rate_change == pytest.approx(10 / 210 - 0.5)
 
 
 def test_the_validation_data_has_no_reject_rate_to_compare_with() -> None:
-    side = report_of()["drift"]["reference"]
-    assert side["papers"] == 300
-    assert side["reject_rate"] is side["reject_rate_change"] is None
+    side = report_of().drift.reference
+    assert side.papers == 300
+    assert side.reject_rate is side.reject_rate_change is None
 
 
 def test_a_label_that_only_the_other_side_knows_counts_as_drift() -> None:
-    same = report_of(previous=report_of())["drift"]["previous"]
-    other = report_of(previous=report_of(("art", "law", "sports")))["drift"]["previous"]
-    assert same["js_distance"] == 0
-    assert other["js_distance"] > 0.5
+    same = report_of(previous=report_of()).drift.previous
+    other = report_of(previous=report_of(("art", "law", "sports"))).drift.previous
+    assert same.js_distance == 0
+    assert other.js_distance > 0.5
 
 
 def test_a_night_without_labels_has_no_drift_and_no_error() -> None:
     report = report_of(papers=0, scored=0, previous=report_of())
-    drift = report["drift"]
-    assert drift["previous"]["psi"] is drift["reference"]["js_distance"] is None
-    assert drift["previous"]["mean_score_change"] is None
+    drift = report.drift
+    assert drift.previous.psi is drift.reference.js_distance is None
+    assert drift.previous.mean_score_change is None
     assert "| previous night | 200 | – | – | – | – |" in drift_markdown(report)
 
 
@@ -130,15 +131,15 @@ def test_the_markdown_shows_what_it_was_compared_with() -> None:
 
 
 def test_a_folder_without_a_report_is_no_previous_night(tmp_path: Path) -> None:
-    assert read_figures(tmp_path) is None
-    assert read_figures(tmp_path / "missing") is None
+    assert read_previous(tmp_path) is None
+    assert read_previous(tmp_path / "missing") is None
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"rows": {}}', "null"])
 def test_something_else_than_a_report_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "report.json").write_text(content)
     with pytest.raises(ConfigError, match="not the report of a night"):
-        read_figures(tmp_path)
+        read_previous(tmp_path)
 
 
 def test_a_night_is_compared_with_its_bundle_and_the_night_before(
@@ -146,12 +147,12 @@ def test_a_night_is_compared_with_its_bundle_and_the_night_before(
 ) -> None:
     night(sample_paths.night, out=tmp_path / "before")
     report = night(sample_paths.night, previous=tmp_path / "before").report
-    assert report["drift"]["previous"]["psi"] == pytest.approx(0, abs=1e-12)
+    assert report.drift.previous.psi == pytest.approx(0, abs=1e-12)
     reference = ModelBundle.open(tiny_bundle).reference()
-    assert report["drift"]["reference"]["papers"] == reference.papers
-    change = report["mean_score"] - reference.mean_score
-    assert report["drift"]["reference"]["mean_score_change"] == pytest.approx(change)
-    assert json.loads((tmp_path / "out/report.json").read_text())["drift"] == report["drift"]
+    assert report.drift.reference.papers == reference.papers
+    change = report.mean_score - reference.mean_score
+    assert report.drift.reference.mean_score_change == pytest.approx(change)
+    assert json.loads((tmp_path / "out/report.json").read_text())["drift"] == report.drift.model_dump(mode="json")
 
 
 def test_the_first_night_has_no_previous_one_and_says_so(
@@ -160,7 +161,7 @@ def test_the_first_night_has_no_previous_one_and_says_so(
     dump = write_dump(tmp_path / "in/a.parquet", [paper(1)])
     with caplog.at_level(logging.WARNING):
         result = night(dump, previous=tmp_path / "yesterday")
-    assert (result.exit_code, result.report["drift"]["previous"]) == (0, None)
+    assert (result.exit_code, result.report.drift.previous) == (0, None)
     assert "no previous night to compare with" in caplog.messages
 
 

@@ -2,7 +2,6 @@ import inspect
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -12,24 +11,26 @@ from specter_batch.cli import build_app
 from specter_batch.errors import ConfigError
 from specter_jobs.cli.classify import classify
 from specter_jobs.inspect.verify import verify_night
+from specter_jobs.output.report_model.parts import GateVerdict
+from specter_jobs.output.report_model.report import NightReport
 from specter_jobs.plan.config import NightConfig
 from specter_jobs.plan.limits import GateLimits
-from specter_jobs.report.gates import describe_gate, gates_markdown, judge
-from support.night_reports import report_of
+from specter_jobs.report.gates import gates_markdown, judge
+from support.night_reports import changed, report_of
 from support.papers_on_disk import RunNight, paper, read_all, write_dump
 
 REPORT = report_of(previous=report_of(seed=5))
-REPORT["rejects_by_reason"] = REPORT["rejects_by_reason"] | {"not_finite": 50}
+REPORT = changed(REPORT, rejects_by_reason={**REPORT.rejects_by_reason, "not_finite": 50})
 FOUND = {
-    "min_rows": REPORT["rows"]["in"],
-    "min_macro_f1": REPORT["macro_f1"],
-    "min_mean_score": REPORT["mean_score"],
+    "min_rows": REPORT.rows.rows_in,
+    "min_macro_f1": REPORT.macro_f1,
+    "min_mean_score": REPORT.mean_score,
     "max_reject_rate": 10 / 210,
     "max_not_finite_rate": 50 / 250,
-    "max_psi": REPORT["drift"]["reference"]["psi"],
-    "max_js_distance": REPORT["drift"]["reference"]["js_distance"],
-    "max_psi_previous": REPORT["drift"]["previous"]["psi"],
-    "max_js_distance_previous": REPORT["drift"]["previous"]["js_distance"],
+    "max_psi": REPORT.drift.reference.psi,
+    "max_js_distance": REPORT.drift.reference.js_distance,
+    "max_psi_previous": REPORT.drift.previous.psi,
+    "max_js_distance_previous": REPORT.drift.previous.js_distance,
 }
 
 
@@ -37,7 +38,7 @@ FOUND = {
 OFF = dict.fromkeys(GateLimits.model_fields)
 
 
-def verdicts(report: dict[str, Any], **limits: float) -> dict[str, bool]:
+def verdicts(report: NightReport, **limits: float) -> dict[str, bool | None]:
     return {gate.name: gate.passed for gate in judge(GateLimits(**(OFF | limits)), report)}
 
 
@@ -69,7 +70,7 @@ def test_a_gate_that_cannot_be_judged_fails_and_says_why(name: str) -> None:
 def test_an_empty_night_fails_without_any_setting_and_has_a_label_file(night: RunNight, tmp_path: Path) -> None:
     result = night(write_dump(tmp_path / "in/a.parquet", []))
     assert result.exit_code == 4
-    assert [gate["name"] for gate in result.report["gates"] if not gate["passed"]] == ["min_rows"]
+    assert [gate.name for gate in result.report.gates if not gate.passed] == ["min_rows"]
     (file,) = (tmp_path / "out/labels").iterdir()
     assert pq.read_schema(file).names == ["paper_id", "label", "label_id", "score", "text_hash", "reused"]
     assert verify_night(tmp_path / "out").differences == []
@@ -77,7 +78,7 @@ def test_an_empty_night_fails_without_any_setting_and_has_a_label_file(night: Ru
 
 
 def test_a_gate_that_is_not_set_is_not_judged() -> None:
-    assert judge(GateLimits(**OFF), REPORT) == []
+    assert judge(GateLimits(**OFF), REPORT) == ()
     assert gates_markdown([]) == "None set.\n"
 
 
@@ -102,17 +103,17 @@ def test_every_setting_is_a_flag_or_argument_of_classify() -> None:
 
 
 def test_a_gate_is_described_in_one_line() -> None:
-    gate = {"name": "min_rows", "limit": 1000, "found": 90, "passed": False, "reason": None}
-    assert describe_gate(gate) == "min_rows 1,000: failed, found 90"
-    gate = {"name": "max_psi", "limit": 0.1, "found": None, "passed": False, "reason": "no paper was labelled"}
-    assert describe_gate(gate) == "max_psi 0.1000: failed, no paper was labelled"
+    gate = GateVerdict(name="min_rows", limit=1000, found=90, passed=False)
+    assert str(gate) == "min_rows 1,000: failed, found 90"
+    gate = GateVerdict(name="max_psi", limit=0.1, found=None, passed=False, reason="no paper was labelled")
+    assert str(gate) == "max_psi 0.1000: failed, no paper was labelled"
 
 
 @pytest.mark.parametrize(("not_finite", "passed"), [(0, True), (10, True), (50, False), (None, True)])
 def test_a_model_that_gives_nan_for_many_papers_fails_by_default(not_finite: int | None, passed: bool) -> None:
     report = report_of(papers=100 if not_finite is not None else 0, scored=0)
     if not_finite:
-        report["rejects_by_reason"]["not_finite"] = not_finite
+        report = changed(report, rejects_by_reason={**report.rejects_by_reason, "not_finite": not_finite})
     (gate,) = [gate for gate in judge(GateLimits(), report) if gate.name == "max_not_finite_rate"]
     assert gate.passed is passed
 
@@ -121,11 +122,11 @@ def test_a_failed_gate_leaves_the_labels_and_withholds_the_success_marker(night:
     dump = write_dump(tmp_path / "in/a.parquet", [paper(i) for i in range(6)])
     result = night(dump, gates={"min_rows": 7, "max_reject_rate": 0.5})
     assert result.exit_code == 4
-    assert result.report["gates"] == [
-        {"name": "min_rows", "limit": 7, "found": 6, "passed": False, "reason": None},
-        {"name": "max_reject_rate", "limit": 0.5, "found": 0.0, "passed": True, "reason": None},
-        {"name": "max_not_finite_rate", "limit": 0.1, "found": 0.0, "passed": True, "reason": None},
-    ]
+    assert result.report.gates == (
+        GateVerdict(name="min_rows", limit=7, found=6, passed=False),
+        GateVerdict(name="max_reject_rate", limit=0.5, found=0.0, passed=True),
+        GateVerdict(name="max_not_finite_rate", limit=0.1, found=0.0, passed=True),
+    )
     assert len(read_all(tmp_path / "out/labels")) == 6
     assert not (tmp_path / "out/_SUCCESS").exists()
     assert "- min_rows 7: failed, found 6" in (tmp_path / "out/report.md").read_text().splitlines()
@@ -135,7 +136,7 @@ def test_a_wider_limit_is_judged_anew_without_labelling_again(night: RunNight, t
     dump = write_dump(tmp_path / "in/a.parquet", [paper(i) for i in range(6)])
     assert night(dump, gates={"min_rows": 7}).exit_code == 4
     again = night(dump, gates={"min_rows": 6})
-    assert (again.exit_code, again.manifest["this_run"]["shards"]) == (0, 0)
+    assert (again.exit_code, again.manifest.this_run.shards) == (0, 0)
     assert (tmp_path / "out/_SUCCESS").exists()
 
 
@@ -144,7 +145,7 @@ def test_failed_shards_win_over_failed_gates(night: RunNight, tmp_path: Path) ->
     (tmp_path / "in/b.parquet").write_bytes(b"nonsense")
     result = night(tmp_path / "in", gates={"min_rows": 7})
     assert result.exit_code == 3
-    assert [gate["name"] for gate in result.report["gates"] if not gate["passed"]] == ["min_rows"]
+    assert [gate.name for gate in result.report.gates if not gate.passed] == ["min_rows"]
 
 
 def test_the_command_names_failed_gates_and_flags_win_over_the_file(tiny_bundle: Path, tmp_path: Path) -> None:

@@ -6,10 +6,11 @@ import pytest
 
 from specter_batch.training.demo.sample import SamplePaths
 from specter_jobs.output.ledger_entry import LedgerEntry
+from specter_jobs.output.report_model.parts import TitleOnlyReport
 from specter_jobs.plan.limits import GateLimits
 from specter_jobs.report.html import MAX_SPANS, N_SLOWEST, night_html
 from support.drawings import assert_asks_for_nothing, assert_readable_in_dark_and_light, text_of
-from support.night_reports import entry_of, manifest_of, report_of
+from support.night_reports import changed, entry_of, manifest_of, report_of
 from support.papers_on_disk import RunNight
 
 EVIL = "<script>alert('x')</script>"
@@ -55,25 +56,25 @@ def test_names_from_data_are_shown_as_text() -> None:
 def test_headline_figures_and_every_label_are_told() -> None:
     report = report_of()
     text = text_of(html_of())
-    assert f"{report['macro_f1']:.4f} macro F1, 100 papers" in text
+    assert f"{report.macro_f1:.4f} macro F1, 100 papers" in text
     assert "210 rows in 200 labelled 0 reused 10 rejected 0 in failed shards" in text
-    for row in report["per_label"]:
-        figures = f"{row['f1']:.4f} {row['precision']:.4f} {row['recall']:.4f} {row['support']} {row['predicted']}"
-        assert f"{row['label']} {figures}" in text
+    for row in report.per_label:
+        figures = f"{row.f1:.4f} {row.precision:.4f} {row.recall:.4f} {row.support} {row.predicted}"
+        assert f"{row.label} {figures}" in text
 
 
 def test_labels_stand_with_the_most_frequent_first() -> None:
     text = text_of(html_of())
-    labels = sorted(report_of()["label_papers"].items(), key=lambda item: -item[1])
+    labels = sorted(report_of().label_papers.items(), key=lambda item: -item[1])
     places = [text.index(f"{name} {papers} {papers / 200:.1%}") for name, papers in labels]
     assert places == sorted(places)
 
 
 def test_shares_stand_beside_those_of_the_previous_night() -> None:
     previous = report_of(seed=3)
-    share = report_of()["label_shares"]["law"]
+    share = report_of().label_shares["law"]
     alone, both = text_of(html_of()), text_of(html_of(previous=previous))
-    assert f"{share:.1%} 33.3% {previous['label_shares']['law']:.1%}" in both
+    assert f"{share:.1%} 33.3% {previous.label_shares['law']:.1%}" in both
     assert "previous night" not in alone
     assert html_of(previous=previous).count('class="mark previous"') == 3
 
@@ -119,19 +120,20 @@ def test_the_page_tells_how_long_the_model_waited_on_the_whole_and_by_shard() ->
 
 def test_papers_without_abstract_stand_beside_all_papers() -> None:
     report = report_of(labels=(EVIL, "law", "music"))
-    report["title_only"] = {
-        "papers": 4,
-        "mean_score": 0.4321,
-        "label_papers": {EVIL: 1, "law": 3, "music": 0},
-        "label_shares": {EVIL: 0.25, "law": 0.75, "music": 0.0},
-        "macro_f1": 0.6543,
-        "accuracy": 0.5,
-        "scored_papers": 2,
-        "seen_in_training": 0,
-    }
+    part = TitleOnlyReport(
+        papers=4,
+        mean_score=0.4321,
+        label_papers={EVIL: 1, "law": 3, "music": 0},
+        label_shares={EVIL: 0.25, "law": 0.75, "music": 0.0},
+        macro_f1=0.6543,
+        accuracy=0.5,
+        scored_papers=2,
+        seen_in_training=0,
+    )
+    report = changed(report, title_only=part)
     text = text_of(night_html(report, manifest_of(report), [entry_of(0)]))
-    assert f"mean score 0.4321 (all papers {report['mean_score']:.4f}), macro F1 0.6543 over 2" in text
-    assert f"{EVIL} 1 25.0% {report['label_shares'][EVIL]:.1%}" in text
+    assert f"mean score 0.4321 (all papers {report.mean_score:.4f}), macro F1 0.6543 over 2" in text
+    assert f"{EVIL} 1 25.0% {report.label_shares[EVIL]:.1%}" in text
 
 
 def test_more_shards_than_the_picture_has_room_for_are_drawn_together() -> None:
@@ -147,9 +149,9 @@ def test_more_shards_than_the_picture_has_room_for_are_drawn_together() -> None:
 def test_a_night_writes_its_page(night: RunNight, sample_paths: SamplePaths, tmp_path: Path) -> None:
     report = night(sample_paths.night).report
     text = text_of((tmp_path / "out/report.html").read_text())
-    assert f"{report['macro_f1']:.4f} macro F1" in text
+    assert f"{report.macro_f1:.4f} macro F1" in text
     assert "model_int8.onnx" in text
-    assert [name for name in report["labels"] if name not in text] == []
+    assert [name for name in report.labels if name not in text] == []
 
 
 def test_ignored_input_is_listed_with_its_reason_and_cut_where_there_is_much() -> None:

@@ -1,14 +1,14 @@
 import stat
 from pathlib import Path
-from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from specter_batch.errors import ConfigError
+from specter_jobs.output.report_model.report import NightReport
 from specter_jobs.plan.limits import GateLimits
 from specter_jobs.report.metrics_file import night_metrics, render, write_metrics
-from support.night_reports import manifest_of, report_of
+from support.night_reports import changed, manifest_of, report_of
 from support.papers_on_disk import RunNight, paper, write_dump
 
 
@@ -27,7 +27,7 @@ def samples(text: str) -> dict[str, float]:
     return found
 
 
-def told(report: dict[str, Any], *, exit_code: int = 0, success: float | None = 5.0) -> dict[str, float]:
+def told(report: NightReport, *, exit_code: int = 0, success: float | None = 5.0) -> dict[str, float]:
     metrics = night_metrics(report, manifest_of(report), exit_code=exit_code, now=9.0, success=success)
     return samples(render(metrics))
 
@@ -46,8 +46,8 @@ def test_speed_scores_drift_and_gates_are_told() -> None:
     found = told(report, exit_code=4)
     assert (found["specter_batch_papers_per_second"], found["specter_batch_seconds"]) == (4, 600)
     assert found["specter_batch_model_wait_share"] == 0.125
-    assert found["specter_batch_macro_f1"] == pytest.approx(report["macro_f1"])
-    assert found['specter_batch_psi{against="previous"}'] == pytest.approx(report["drift"]["previous"]["psi"])
+    assert found["specter_batch_macro_f1"] == pytest.approx(report.macro_f1)
+    assert found['specter_batch_psi{against="previous"}'] == pytest.approx(report.drift.previous.psi)
     assert found['specter_batch_gate_passed{gate="min_rows"}'] == 1
     assert found['specter_batch_gate_passed{gate="max_reject_rate"}'] == 0
     assert found["specter_batch_exit_code"] == 4
@@ -61,9 +61,8 @@ def test_what_a_night_does_not_have_is_left_out() -> None:
 
 
 def test_label_values_are_escaped() -> None:
-    report = report_of()
     reason = 'a "quoted"\\ reason\nof two lines'
-    report["rejects_by_reason"] = {reason: 3}
+    report = changed(report_of(), rejects_by_reason={reason: 3})
     assert told(report)[f'specter_batch_rejects{{reason="{reason}"}}'] == 3
 
 

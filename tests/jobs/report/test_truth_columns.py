@@ -109,25 +109,25 @@ def test_no_type_of_label_column_stops_a_night_or_changes_its_labels(
     result = night(folder / "in", out=folder / "out")
     assert result.exit_code == 0
     assert read_all(folder / "out/labels") == plain["labels"]
-    unread = result.report["labels_not_read"]
-    assert unread is None or (unread["files"], unread["papers"]) == (1, N_PAPERS)
-    assert night(folder / "in", out=folder / "none", label_column="none").report["labels_not_read"] is None
+    unread = result.report.labels_not_read
+    assert unread is None or (unread.files, unread.papers) == (1, N_PAPERS)
+    assert night(folder / "in", out=folder / "none", label_column="none").report.labels_not_read is None
 
 
 @pytest.mark.parametrize("column", ["none", "None", ""])
 def test_no_labels_are_read_when_asked_for_none(night: RunNight, tmp_path: Path, column: str) -> None:
     dump = write_dump(tmp_path / "in/a.parquet", [paper(i, label="never heard of") for i in range(3)])
-    assert night(dump).report["unknown_labels"] == 3
+    assert night(dump).report.unknown_labels == 3
     report = night(dump, out=tmp_path / "none", label_column=column).report
-    assert (report["unknown_labels"], report["labels_not_read"]) == (0, None)
+    assert (report.unknown_labels, report.labels_not_read) == (0, None)
 
 
 def test_labels_that_the_model_does_not_know_are_shown_next_to_the_f1(night: RunNight, tmp_path: Path) -> None:
-    known = ModelBundle.open(night(write_dump(tmp_path / "first/a.parquet", [paper(9)])).manifest["bundle"]["path"])
+    known = ModelBundle.open(night(write_dump(tmp_path / "first/a.parquet", [paper(9)])).manifest.bundle.path)
     labels = [known.labels.names[0], "never heard of", "nor of this"]
     dump = write_dump(tmp_path / "in/a.parquet", [paper(i, label=label) for i, label in enumerate(labels)])
     out = tmp_path / "truth"
-    assert night(dump, out=out).report["unknown_labels"] == 2
+    assert night(dump, out=out).report.unknown_labels == 2
     sentence = "2 of 3 papers with a true label are not scored, because the model does not know their label"
     assert f"labels   {sentence}" in status_lines(night_status(out))
     for name in ("report.md", "report.html"):

@@ -62,7 +62,7 @@ def test_a_missing_abstract_that_is_taken_has_no_characters() -> None:
 def test_a_paper_that_is_too_short_does_not_hide_a_good_one_of_the_same_id(night: RunNight, tmp_path: Path) -> None:
     dump = write_dump(tmp_path / "in/a.parquet", [paper(1, title="No", abstract="Yes"), paper(1)])
     report = night(dump, min_characters=20).report
-    assert (report["rows"]["labelled"], report["rejects_by_reason"]) == (1, {"too_short": 1})
+    assert (report.rows.labelled, report.rejects_by_reason) == (1, {"too_short": 1})
     (reject,) = read_all(tmp_path / "out/rejects")
     assert (reject["row"], reject["reason"], reject["detail"]) == (0, "too_short", "5 characters")
 
@@ -72,8 +72,8 @@ def test_another_least_length_runs_the_shards_again_and_back(night: RunNight, tm
     night(dump, language="any")
     before = label_bytes(tmp_path / "out")
     # Other labels are wanted, so the finished ones have to be given up.
-    assert night(dump, language="any", min_characters=20, replace=True).manifest["this_run"]["shards"] == 1
-    assert night(dump, language="any", min_characters=20).manifest["this_run"]["shards"] == 0
+    assert night(dump, language="any", min_characters=20, replace=True).manifest.this_run.shards == 1
+    assert night(dump, language="any", min_characters=20).manifest.this_run.shards == 0
     night(dump, language="any", replace=True)
     assert label_bytes(tmp_path / "out") == before
 
@@ -98,7 +98,7 @@ def test_a_column_that_holds_no_ids_fails_its_file_and_says_what_it_holds(
     table = pa.table({"paper_id": ids, "title": ["a title"] * 2, "abstract": ["an abstract"] * 2})
     pq.write_table(table, tmp_path / "in/odd.parquet")
     result = night(tmp_path / "in")
-    assert (result.exit_code, result.report["rows"]["labelled"]) == (3, 1)
+    assert (result.exit_code, result.report.rows.labelled) == (3, 1)
     good.unlink()
     with pytest.raises(PaperSchemaError, match=f"column paper_id should hold text or whole numbers, got {got}"):
         night(tmp_path / "in", out=tmp_path / "out2")

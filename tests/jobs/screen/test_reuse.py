@@ -7,6 +7,7 @@ from specter_batch.errors import ConfigError, ShardError
 from specter_batch.model.predictions import OnnxClassifier
 from specter_batch.storage.output_marker import mark_output
 from specter_jobs.label.prepare import ShardPreparer
+from specter_jobs.output.report_model.parts import RowCounts
 from specter_jobs.plan.decisions import SurveyedShard
 from support.papers_on_disk import RunNight, label_bytes, paper, read_all, write_dump
 
@@ -53,7 +54,7 @@ def test_the_same_text_twice_in_a_night_is_asked_once(night: RunNight, tmp_path:
     rows = [paper(i, abstract=paper(i % 3)["abstract"], **same) for i in range(12)]
     report = night(write_dump(tmp_path / "in/a.parquet", rows), shard_rows=4).report
     assert sum(asked) == 3
-    assert report["rows"]["reused"] == 9
+    assert report.rows.reused == 9
     labels = {
         row["paper_id"]: (row["label"], row["score"], row["text_hash"]) for row in read_all(tmp_path / "out/labels")
     }
@@ -81,7 +82,7 @@ def test_another_graph_reuses_nothing(night: RunNight, tmp_path: Path, asked: li
     night(dump, out=tmp_path / "one")
     report = night(dump, out=tmp_path / "two", graph="fp32", reuse=[tmp_path / "one"]).report
     assert asked == [2, 2]
-    assert report["rows"]["reused"] == 0
+    assert report.rows.reused == 0
 
 
 def test_several_nights_can_lend(night: RunNight, tmp_path: Path, asked: list[int]) -> None:
@@ -100,7 +101,7 @@ def test_a_folder_that_is_no_night_is_a_clear_error(night: RunNight, tmp_path: P
 
 def test_a_night_that_never_ran_costs_time_and_nothing_else(night: RunNight, tmp_path: Path) -> None:
     dump = write_dump(tmp_path / "in/a.parquet", [paper(1)])
-    assert night(dump, reuse=[tmp_path / "nights/2026-02-30"]).report["rows"]["labelled"] == 1
+    assert night(dump, reuse=[tmp_path / "nights/2026-02-30"]).report.rows.labelled == 1
 
 
 def test_a_language_that_is_refused_today_is_not_reused(night: RunNight, tmp_path: Path) -> None:
@@ -110,7 +111,7 @@ def test_a_language_that_is_refused_today_is_not_reused(night: RunNight, tmp_pat
     dump = write_dump(tmp_path / "in/a.parquet", [german, paper(2)])
     night(dump, out=tmp_path / "one", language="any")
     report = night(dump, out=tmp_path / "two", reuse=[tmp_path / "one"]).report
-    assert report["rows"] == {"in": 2, "labelled": 0, "reused": 1, "rejected": 1, "failed": 0}
+    assert report.rows == RowCounts(rows_in=2, labelled=0, reused=1, rejected=1, failed=0)
 
 
 def test_a_reusing_night_is_the_same_whole_and_resumed(night: RunNight, tmp_path: Path) -> None:
@@ -120,7 +121,7 @@ def test_a_reusing_night_is_the_same_whole_and_resumed(night: RunNight, tmp_path
     whole = label_bytes(tmp_path / "two")
     ledger = tmp_path / "two/ledger.jsonl"
     ledger.write_bytes(b"".join(ledger.read_bytes().splitlines(keepends=True)[:2]))
-    assert night(dump, out=tmp_path / "two", reuse=[tmp_path / "one"], shard_rows=6).manifest["this_run"]["shards"] == 3
+    assert night(dump, out=tmp_path / "two", reuse=[tmp_path / "one"], shard_rows=6).manifest.this_run.shards == 3
     assert label_bytes(tmp_path / "two") == whole
 
 
@@ -163,4 +164,4 @@ def test_a_changed_label_file_of_the_same_size_lends_nothing(night: RunNight, tm
 def test_a_night_that_was_killed_at_once_costs_time_and_nothing_else(night: RunNight, tmp_path: Path) -> None:
     mark_output(tmp_path / "killed", "classify")
     dump = write_dump(tmp_path / "in/a.parquet", [paper(1)])
-    assert night(dump, reuse=[tmp_path / "killed"]).report["rows"]["labelled"] == 1
+    assert night(dump, reuse=[tmp_path / "killed"]).report.rows.labelled == 1

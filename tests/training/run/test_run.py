@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from specter_batch.errors import BundleError
-from specter_batch.metrics.f1 import N_SCORE_BINS
+from specter_batch.metrics.score_report import N_SCORE_BINS
 from specter_batch.model.manifest import REFERENCE_FILE, SEEN_TEXTS_FILE, TOKENIZER_FILE
 from specter_batch.training.demo.sample import SamplePaths
 from specter_batch.training.papers.labelled import read_labelled

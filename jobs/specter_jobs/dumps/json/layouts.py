@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 from specter_batch.errors import PaperSchemaError
 from specter_batch.storage.json_stream import JsonScanner
 from specter_batch.storage.json_value import OpenValue, end_of_value
-from specter_jobs.dumps.json.values import FieldError, loads
+from specter_jobs.dumps.json.values import FieldError, JsonObject, loads
 
 # A list of lists of replies is as deep as anyone nests records.
 MAX_DEPTH = 8
@@ -103,7 +103,7 @@ def _scanned(scanner: JsonScanner, following: str, holders: Holders) -> Iterator
 
 def _of_object(scanner: JsonScanner, holders: Holders) -> Iterator[Any]:
     """Yield the records that a reply holds, or the object itself where it holds none."""
-    record: dict[str, Any] = {}
+    record: JsonObject = {}
     is_reply = False
     for key in scanner.members():
         following = scanner.peek()

@@ -14,7 +14,7 @@ from specter_jobs.dumps.json.layouts import (
     scanned_records,
     several_values,
 )
-from specter_jobs.dumps.json.values import FieldError, as_id, loads
+from specter_jobs.dumps.json.values import FieldError, JsonObject, as_id, loads
 from specter_jobs.dumps.records import MalformedRecord, PaperRecord
 
 # The longest record known, an OpenAlex work of thousands of authors, has a few MB. It bounds the memory of a line.
@@ -23,7 +23,7 @@ MAX_LINE_BYTES = 64 << 20
 HEAD_BYTES = 1 << 20
 
 Parse = Callable[[int, Any], PaperRecord]
-Identify = Callable[[dict[str, Any]], str | None]  # a record's id; raises `FieldError` where it is unusable
+Identify = Callable[[JsonObject], str | None]  # a record's id; raises `FieldError` where it is unusable
 
 
 def read_json_lines(
@@ -44,7 +44,7 @@ def read_json_lines(
 def id_of(*fields: str) -> Identify:
     """Return what names a record by the first of these fields that it has."""
 
-    def identify(record: dict[str, Any]) -> str | None:
+    def identify(record: JsonObject) -> str | None:
         return next((as_id(record[field], field) for field in fields if field in record), None)
 
     return identify

@@ -17,6 +17,8 @@ _DATE = re.compile(rf"([0-9]{{4}})(?:([-/]){_MONTH}(?:\2{_DAY}(?:[T ].*)?)?|(?=[
 
 
 NOT_UNICODE = "is not valid Unicode"
+# A JSON object as it was parsed: what its fields hold is checked where they are read.
+JsonObject = dict[str, object]
 
 
 class FieldError(ValueError):
@@ -48,7 +50,7 @@ def loads(line: bytes) -> Any:
         return value
 
 
-def require_keys(record: Any, keys: tuple[str, ...], *, hint: str = "") -> dict[str, Any]:
+def require_keys(record: Any, keys: tuple[str, ...], *, hint: str = "") -> JsonObject:
     """Return the record if it is a JSON object with these keys.
 
     Keys, not values: a null is a value. A record of another format is told by the keys that it lacks.
@@ -161,6 +163,6 @@ def _kind(value: Any) -> str:
     return names.get(type(value), "a number")
 
 
-def _listing(record: dict[str, Any]) -> str:
+def _listing(record: JsonObject) -> str:
     names = [str(name)[:40] for name in list(record)[:8]]
     return ", ".join(names) + (", …" if len(record) > 8 else "") if names else "none"

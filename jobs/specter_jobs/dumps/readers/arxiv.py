@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from specter_jobs.dumps.json.lines import id_of, read_json_lines
-from specter_jobs.dumps.json.values import DETAIL_CHARACTERS, as_id, as_text, as_version, require_keys
+from specter_jobs.dumps.json.values import DETAIL_CHARACTERS, JsonObject, as_id, as_text, as_version, require_keys
 from specter_jobs.dumps.readers.markup import plain_text
 from specter_jobs.dumps.records import MalformedRecord, PaperRecord, ReadOptions
 
@@ -100,7 +100,7 @@ def _label(categories: str | None, wanted: str | None) -> str | None:
     return category.partition(".")[0] if wanted == "archive" else category
 
 
-def _year(record: dict[str, Any], paper_id: str | None) -> int | None:
+def _year(record: JsonObject, paper_id: str | None) -> int | None:
     """Return the year of the first version; `update_date` is the year of the last."""
     versions = record.get("versions")
     first = versions[0] if isinstance(versions, list) and versions else None

@@ -6,7 +6,7 @@ from typing import Any, BinaryIO
 
 from specter_batch.errors import PaperSchemaError
 from specter_jobs.dumps.json.lines import read_json_lines
-from specter_jobs.dumps.json.values import FieldError, as_id, as_text, as_version, as_year, require_keys
+from specter_jobs.dumps.json.values import FieldError, JsonObject, as_id, as_text, as_version, as_year, require_keys
 from specter_jobs.dumps.readers.markup import fragment_text
 from specter_jobs.dumps.records import MalformedRecord, PaperRecord, ReadOptions
 
@@ -56,11 +56,11 @@ def _paper(position: int, value: Any, label: str | None) -> PaperRecord:
     )
 
 
-def _doi(work: dict[str, Any]) -> str | None:
+def _doi(work: JsonObject) -> str | None:
     return _DOI_PREFIX.sub("", as_id(work.get("DOI"), "DOI") or "", count=1).strip().lower() or None
 
 
-def _indexed(work: dict[str, Any]) -> int:
+def _indexed(work: JsonObject) -> int:
     indexed = work.get("indexed")
     return as_version(indexed.get("date-time") if isinstance(indexed, dict) else None)
 
@@ -71,7 +71,7 @@ def _title(value: Any) -> str | None:
     return next((text for title in titles if (text := fragment_text(as_text(title, "title") or ""))), None)
 
 
-def _year(work: dict[str, Any]) -> int | None:
+def _year(work: JsonObject) -> int | None:
     """Return the year of the first known date: `{"date-parts": [[2002, 7, 28]]}`, where any part may be null."""
     for name in _DATES:
         value: Any = work.get(name)
@@ -83,7 +83,7 @@ def _year(work: dict[str, Any]) -> int | None:
     return None
 
 
-def _label(work: dict[str, Any], choice: str | None) -> str | None:
+def _label(work: JsonObject, choice: str | None) -> str | None:
     if choice == "type":
         return as_id(work.get("type"), "type")
     if choice != "subject":

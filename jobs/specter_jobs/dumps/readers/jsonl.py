@@ -8,7 +8,15 @@ from typing import Any, BinaryIO
 
 from specter_batch.errors import WrongFormatError
 from specter_jobs.dumps.json.lines import id_of, read_json_lines
-from specter_jobs.dumps.json.values import NOT_UNICODE, as_id, as_text, as_year, optional_label, require_keys
+from specter_jobs.dumps.json.values import (
+    NOT_UNICODE,
+    JsonObject,
+    as_id,
+    as_text,
+    as_year,
+    optional_label,
+    require_keys,
+)
 from specter_jobs.dumps.records import MalformedRecord, PaperRecord, ReadOptions
 from specter_jobs.dumps.table_layout import OTHER_ENCODING, TableColumns
 
@@ -54,7 +62,7 @@ class JsonlReader:
         if unseen and number:
             raise WrongFormatError(f"no record has a field {' or '.join(sorted(unseen))}; name the right one")
 
-    def _paper(self, position: int, record: dict[str, Any]) -> PaperRecord:
+    def _paper(self, position: int, record: JsonObject) -> PaperRecord:
         key_of = {name: next((key for key in keys if key in record), "") for name, keys in self._names.items()}
         for name in ("paper_id", "title"):
             if not key_of[name]:

@@ -6,7 +6,16 @@ from typing import Any, BinaryIO
 
 from specter_batch.errors import PaperSchemaError
 from specter_jobs.dumps.json.lines import read_json_lines
-from specter_jobs.dumps.json.values import FieldError, as_id, as_text, as_version, as_year, loads, require_keys
+from specter_jobs.dumps.json.values import (
+    FieldError,
+    JsonObject,
+    as_id,
+    as_text,
+    as_version,
+    as_year,
+    loads,
+    require_keys,
+)
 from specter_jobs.dumps.readers.markup import fragment_text
 from specter_jobs.dumps.records import MalformedRecord, PaperRecord, ReadOptions
 
@@ -53,12 +62,12 @@ def _paper(position: int, value: Any, path: list[str]) -> PaperRecord:
     )
 
 
-def _id(work: dict[str, Any]) -> str | None:
+def _id(work: JsonObject) -> str | None:
     """Return `W1` of `https://openalex.org/W1`."""
     return (as_id(work.get("id"), "id") or "").rpartition("/")[2].strip() or None
 
 
-def _title(work: dict[str, Any]) -> str | None:
+def _title(work: JsonObject) -> str | None:
     titles = (fragment_text(as_text(work.get(name), name) or "") for name in ("title", "display_name"))
     return next((title for title in titles if title), None)
 
@@ -82,7 +91,7 @@ def _abstract(index: Any) -> str:
         raise FieldError("abstract_inverted_index should map words to lists of positions") from None
 
 
-def _label(work: dict[str, Any], path: list[str]) -> str | None:
+def _label(work: JsonObject, path: list[str]) -> str | None:
     value: Any = work
     for key in path:
         value = value.get(key) if isinstance(value, dict) else None

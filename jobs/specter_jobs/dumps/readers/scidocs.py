@@ -7,7 +7,7 @@ from typing import Any, BinaryIO
 from specter_batch.errors import PaperSchemaError
 from specter_batch.storage.json_stream import JsonScanner
 from specter_jobs.dumps.json.lines import parsed
-from specter_jobs.dumps.json.values import as_id, as_text, as_year, require_keys
+from specter_jobs.dumps.json.values import JsonObject, as_id, as_text, as_year, require_keys
 from specter_jobs.dumps.readers.markup import without_markup
 from specter_jobs.dumps.records import MalformedRecord, PaperRecord, ReadOptions
 
@@ -45,6 +45,6 @@ def _paper(key: str, position: int, value: Any) -> PaperRecord:
     )
 
 
-def _id(key: str, record: dict[str, Any]) -> str | None:
+def _id(key: str, record: JsonObject) -> str | None:
     """Return the key, which is what the label files and the training splits refer to."""
     return as_id(key, "paper id") or as_id(record.get("paper_id"), "paper_id")

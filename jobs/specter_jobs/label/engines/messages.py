@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from specter_batch.errors import ShardError
 from specter_batch.model.bundle import ModelBundle
@@ -74,7 +73,7 @@ class ShardAnswer:
     seconds: float
     model_seconds: float
     max_batch_tokens: int | None
-    logs: Sequence[tuple[int, str, Mapping[str, Any]]] = ()
+    logs: Sequence[tuple[int, str, Mapping[str, object]]] = ()
 
 
 ShardEvent = Event[ShardAnswer | ShardError]

@@ -122,14 +122,16 @@ class RayEngine:
             return Lost(worker=worker, why=" ".join(str(error).split())[:300])
 
     def _connect(self, config: NightConfig) -> None:
-        ours: dict[str, Any] = {"address": "local", "object_store_memory": OBJECT_STORE_BYTES}
-        ours["num_cpus"] = max((config.workers or 1) * (config.threads or 1), usable_cpus())
+        cores = max((config.workers or 1) * (config.threads or 1), usable_cpus())
         if config.ray_address:
             _check_address(config.ray_address)
         handler = signal.getsignal(signal.SIGTERM)
         try:
             self._ray.init(
-                **({"address": config.ray_address} if config.ray_address else ours),
+                address=config.ray_address or "local",
+                # A running cluster has its own.
+                num_cpus=None if config.ray_address else cores,
+                object_store_memory=None if config.ray_address else OBJECT_STORE_BYTES,
                 log_to_driver=False,  # the answers bring the workers' logs
                 logging_level="error",
                 include_dashboard=None if config.ray_address else False,

@@ -4,7 +4,6 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
 
 from specter_batch.errors import FingerprintError, ShardError
 from specter_batch.model.bundle import ModelBundle
@@ -119,7 +118,7 @@ class CollectedLogs(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__(logging.INFO)
-        self._kept: list[tuple[int, str, Mapping[str, Any]]] = []
+        self._kept: list[tuple[int, str, Mapping[str, object]]] = []
         for name in ("specter_jobs", "specter_batch"):
             logger = logging.getLogger(name)
             logger.addHandler(self)
@@ -130,7 +129,7 @@ class CollectedLogs(logging.Handler):
         """Keep a record."""
         self._kept.append((record.levelno, record.getMessage(), getattr(record, "fields", {})))
 
-    def take(self) -> Sequence[tuple[int, str, Mapping[str, Any]]]:
+    def take(self) -> Sequence[tuple[int, str, Mapping[str, object]]]:
         """Return the records kept so far, and forget them."""
         kept, self._kept = self._kept, []
         return kept

@@ -179,7 +179,7 @@ def test_a_paper_that_is_fatal_to_its_worker_costs_its_shard_alone(
     monkeypatch.setattr(processes, "ShardProcess", poisoned.PoisonedProcess)
     result = night(write_dump(tmp_path / "in/a.parquet", rows), shard_rows=2, workers=2, threads=1)
     assert result.exit_code == 3
-    ((name, error),) = result.report["failed_shards"].items()
+    ((name, error),) = result.report.failed_shards.items()
     assert "0000000006-000002" in name
     assert "3 workers died with it, the last because it was killed by signal 9" in error
     labelled = [row["paper_id"] for row in read_all(tmp_path / "out/labels")]
@@ -205,7 +205,7 @@ def test_a_library_that_panics_costs_its_shard_alone(
     rows = [paper(i) | ({"title": f"{poisoned.POISON} number {i}"} if i == 3 else {}) for i in range(6)]
     result = night(write_dump(tmp_path / "in/a.parquet", rows), shard_rows=2)
     assert result.exit_code == 3
-    assert "Panic: index out of bounds" in next(iter(result.report["failed_shards"].values()))
+    assert "Panic: index out of bounds" in next(iter(result.report.failed_shards.values()))
     assert [row["paper_id"] for row in read_all(tmp_path / "out/labels")] == ["p0", "p1", "p4", "p5"]
 
 

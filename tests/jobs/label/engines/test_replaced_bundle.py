@@ -144,7 +144,7 @@ def test_a_bundle_that_is_replaced_while_one_worker_runs_changes_nothing(
     monkeypatch.setattr(Scheduler, "await_worker", replace)
     found = night(papers, out=tmp_path / "found", bundle=place, shard_rows=5)
     assert not (tmp_path / "other").exists()
-    assert found.report["drift"]["reference"] == expected.report["drift"]["reference"]
+    assert found.report.drift.reference == expected.report.drift.reference
     columns = ["paper_id", "label", "score"]
     tables = [
         pq.read_table(tmp_path / name / "labels").select(columns).sort_by("paper_id") for name in ("expected", "found")

@@ -1,0 +1,174 @@
+"""The model of `report.json`. It computes nothing, so that reading a report imports no code that makes one.
+
+An addition that readers can do without keeps `SCHEMA_VERSION`. A field that is removed, renamed or means something else
+raises it.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from specter_batch.errors import ConfigError
+from specter_batch.file_problems import read_json_model
+from specter_batch.metrics.score_report import N_SCORE_BINS, ScoreReport
+from specter_batch.storage.location import Location
+from specter_batch.storage.stored_names import StorableText
+from specter_jobs.output.names import REPORT_FILE
+from specter_jobs.output.report_model.parts import (
+    Count,
+    Drift,
+    DumpRecords,
+    GateVerdict,
+    LabelsNotRead,
+    PreviousReport,
+    ReportPart,
+    RowCounts,
+    ShardCounts,
+    Share,
+    TitleOnlyReport,
+)
+from specter_jobs.plan.reuse_report import ReuseReport
+
+# Reports of version 1 do not state it.
+SCHEMA_VERSION = 2
+
+Histogram = Annotated[tuple[Share, ...], Field(min_length=N_SCORE_BINS, max_length=N_SCORE_BINS)]
+
+
+class SchemaVersion(ReportPart):
+    """The first field of `report.json`.
+
+    Attributes:
+        schema_version: Version of these fields. Reports that do not state it are of version 1.
+    """
+
+    schema_version: int = Field(default=1, ge=1)
+
+    @field_validator("schema_version")
+    @classmethod
+    def _check_version(cls, version: int) -> int:
+        if version > SCHEMA_VERSION:
+            raise ValueError(
+                f"a later version of specter-batch wrote it (schema version {version}; this one reads up to "
+                f"{SCHEMA_VERSION}); update specter-batch"
+            )
+        return version
+
+
+class NightTotals(ScoreReport, SchemaVersion):
+    """What the finished shards add up to; the scores of `ScoreReport` come first.
+
+    Attributes:
+        unknown_labels: Number of papers whose true label the model does not know; they are not scored.
+        language_undecided: Number of papers that are too short to tell their language, and were kept.
+        rows: Rows of the input by outcome.
+        rejects_by_reason: Number of rejected rows by reason.
+        label_papers: Number of papers by label.
+        label_shares: Share of the papers by label.
+        score_histogram: Share of the papers by score, in 15 bins of equal width.
+        mean_score: Mean score of the labels; None if there are none.
+        title_only: Papers that were labelled by their title alone; None if there are none.
+        shards: Shards by state.
+        failed_shards: Shards and files that failed, each with its error.
+        ignored_inputs: Entries of the input that are not read, each with the reason.
+        files: Number of input files.
+        dump: Records of the dump; only with `--format`.
+        bundle: Fingerprint of the bundle.
+    """
+
+    unknown_labels: Count = 0
+    language_undecided: Count = 0
+    rows: RowCounts
+    rejects_by_reason: Mapping[str, Count]
+    label_papers: Mapping[str, Count]
+    label_shares: Mapping[str, Share]
+    score_histogram: Histogram
+    mean_score: Share | None
+    title_only: TitleOnlyReport | None = None
+    shards: ShardCounts
+    failed_shards: Mapping[StorableText, str]
+    ignored_inputs: Mapping[StorableText, str] = {}
+    files: Count
+    dump: DumpRecords | None = Field(default=None, exclude_if=lambda dump: dump is None)
+    bundle: str
+
+    @model_validator(mode="after")
+    def _check_labels(self) -> Self:
+        if self.label_papers.keys() != self.label_shares.keys():
+            raise ValueError("label_papers and label_shares should name the same labels")
+        return self
+
+    @property
+    def papers(self) -> int:
+        """Papers with a label."""
+        return sum(self.label_papers.values())
+
+    @property
+    def undecided_sentence(self) -> str | None:
+        """How many papers are too short to tell their language, in words; None if there are none."""
+        if not self.language_undecided:
+            return None
+        return (
+            f"{self.language_undecided:,} papers have too few words to tell their language and were kept (language "
+            "undecided)"
+        )
+
+    @property
+    def unknown_labels_sentence(self) -> str | None:
+        """How many papers have a true label that the model does not know, in words; None if there are none."""
+        if not self.unknown_labels:
+            return None
+        every = self.unknown_labels + self.scored_papers + self.seen_in_training
+        return (
+            f"{self.unknown_labels:,} of {every:,} papers with a true label are not scored, because the model does not "
+            "know their label"
+        )
+
+
+class NightReport(NightTotals):
+    """`report.json`.
+
+    Attributes:
+        labels_not_read: True labels that cannot be read; None if all can be.
+        reuse: How many papers took their label from earlier nights; None without `--reuse`.
+        previous: The earlier night that `--previous` led to; None without `--previous`.
+        drift: Comparison with the validation data and with the earlier night.
+        gates: Verdicts of the gates that are set.
+    """
+
+    labels_not_read: LabelsNotRead | None = None
+    reuse: ReuseReport | None = None
+    previous: PreviousReport | None = None
+    drift: Drift
+    gates: tuple[GateVerdict, ...]
+
+    @property
+    def failed_gates(self) -> tuple[GateVerdict, ...]:
+        """Gates that failed."""
+        return tuple(gate for gate in self.gates if gate.passed is False)
+
+    @property
+    def inapplicable_gates(self) -> tuple[GateVerdict, ...]:
+        """Gates that do not apply to the night."""
+        return tuple(gate for gate in self.gates if gate.passed is None)
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether no shard and no gate failed."""
+        return not self.failed_shards and not self.failed_gates
+
+
+def read_report(out: Location, *, advice: str = "run the night again") -> NightReport:
+    """Read a night's `report.json`.
+
+    Args:
+        out: Output folder of the night.
+        advice: What to do if the file is not the report of a night, as the end of the error's message.
+
+    Raises:
+        ConfigError: The file is not the report of a night.
+        FileNotFoundError: There is none.
+    """
+    what = f"not the report of a night; {advice}"
+    return read_json_model(out / REPORT_FILE, NightReport, what=what, error=ConfigError)
