@@ -15,7 +15,7 @@ from one_contender import EXIT_MISSING_PACKAGE, TURN
 from processes import Finished, run_measured
 
 from specter_batch.errors import ShardError
-from specter_batch.model.graph_names import DeviceKind
+from specter_batch.graph_names import DeviceKind
 
 ONE_CONTENDER = Path(__file__).with_name("one_contender.py")
 # A slow way is timed on whole batches of the study's loop.

@@ -37,6 +37,34 @@ DEBUG_VARIABLE = "SPECTER_BATCH_DEBUG"
 UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
 
+class Listed(Mapping[str, tuple[str | Callable[..., None], str]]):
+    """The commands of all layers; a layer is imported when a command is looked up that no layer before it has.
+
+    Args:
+        layers: In the order in which they are asked.
+    """
+
+    def __init__(self, layers: Iterable[Layer]) -> None:
+        self._known = dict(COMMANDS)
+        self._others = iter(layers)
+
+    def __getitem__(self, name: str) -> tuple[str | Callable[..., None], str]:
+        while name not in self._known:
+            layer = next(self._others, None)
+            if layer is None:
+                raise KeyError(name)
+            self._known |= layer
+        return self._known[name]
+
+    def __iter__(self) -> Iterator[str]:
+        for layer in self._others:
+            self._known |= layer
+        return iter(self._known)
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+
 class Commands(Mapping[str, Any]):
     """The commands by name; the module of a command is imported when the command is looked up."""
 
@@ -96,20 +124,21 @@ def root(
     """Label scientific papers with a fine-tuned SPECTER: train, export, and classify every night."""
 
 
-def registered() -> list[Layer]:
-    """Return what the layers register: the entry points `specter_batch.commands`, by name."""
-    points = sorted(entry_points(group="specter_batch.commands"), key=lambda point: point.name)
-    return [point.load() for point in points]
+def registered() -> Iterator[Layer]:
+    """Yield what the layers register under the entry points `specter_batch.commands`.
+
+    The commands of the job come first: they are called every night, and then no other layer is imported.
+    """
+    points = sorted(entry_points(group="specter_batch.commands"), key=lambda point: (point.name != "jobs", point.name))
+    return (point.load() for point in points)
 
 
 def build_app(layers: Iterable[Layer] | None = None) -> typer.Typer:
     """Put the commands of the layers together, `registered` when None."""
-    commands = dict(COMMANDS)
-    for layer in registered() if layers is None else layers:
-        commands |= layer
+    listed = Listed(registered() if layers is None else layers)
     app = typer.Typer(
         name=PROGRAM,
-        cls=type("CommandGroup", (CommandGroup,), {"listed": commands}),
+        cls=type("CommandGroup", (CommandGroup,), {"listed": listed}),
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,

@@ -11,9 +11,9 @@ from pydantic import ValidationError
 from specter_batch.cpus import usable_cpus
 from specter_batch.errors import BundleError
 from specter_batch.file_problems import file_problem
+from specter_batch.graph_names import Precision
 from specter_batch.model.bundle import ModelBundle
 from specter_batch.model.device import Device
-from specter_batch.model.graph_names import Precision
 from specter_batch.model.manifest import MANIFEST_FILE, GraphEntry
 from specter_batch.model.session import Graph
 from specter_batch.papers.text import paper_texts

@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import Field
 
 from specter_batch.errors import ConfigError
-from specter_batch.model.graph_names import DeviceKind, Precision
+from specter_batch.graph_names import DeviceKind, Precision
 from specter_batch.settings import Settings
 from specter_batch.settings.declaration import Option
 

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from specter_batch.errors import BundleError, FingerprintError, LabelError
+from specter_batch.graph_names import DeviceKind, Precision
 from specter_batch.model.bundle_cache import fetch_bundle
 from specter_batch.model.bundle_files import (
     BundleReference,
@@ -20,7 +21,6 @@ from specter_batch.model.bundle_files import (
 )
 from specter_batch.model.encoding import TextEncoder
 from specter_batch.model.external_data import external_data_files
-from specter_batch.model.graph_names import DeviceKind, Precision
 from specter_batch.model.manifest import (
     MANIFEST_FILE,
     PARITY_FILE,

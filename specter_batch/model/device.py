@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from specter_batch.errors import ConfigError, ProviderError
-from specter_batch.model.graph_names import DeviceKind
+from specter_batch.graph_names import DeviceKind
 
 # https://docs.nvidia.com/cuda/cuda-driver-api, enum CUresult.
 CUDA_ERROR_NO_DEVICE = 100

@@ -17,9 +17,9 @@ from pydantic import (
 
 from specter_batch.errors import BundleError
 from specter_batch.file_problems import file_problem
+from specter_batch.graph_names import DeviceKind, Precision
 from specter_batch.model.bundle_files import external_hashes, unreadable
 from specter_batch.model.card import ModelCard
-from specter_batch.model.graph_names import DeviceKind, Precision
 from specter_batch.storage.folder_swap import set_aside
 
 FORMAT_VERSION = 1

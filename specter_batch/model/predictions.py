@@ -12,11 +12,11 @@ import numpy.typing as npt
 
 from specter_batch.cpus import usable_cpus
 from specter_batch.errors import ProviderError
+from specter_batch.graph_names import Precision
 from specter_batch.metrics.f1 import margins, softmax
 from specter_batch.model.bundle import ModelBundle
 from specter_batch.model.device import Device
 from specter_batch.model.encoding import EncodedBatch, TokenIds, longest_first, pad_batch, plan_batches, rounded_up
-from specter_batch.model.graph_names import Precision
 from specter_batch.model.session import Graph, Logits
 
 logger = logging.getLogger(__name__)

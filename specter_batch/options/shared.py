@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from specter_batch.model.graph_names import Precision
+from specter_batch.graph_names import Precision
 from specter_batch.settings import Settings
 from specter_batch.settings.declaration import Option
 

@@ -5,6 +5,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -24,13 +25,12 @@ from specter_jobs.dumps.files.file_order import in_order, warnings_of
 from specter_jobs.dumps.files.inputs import dump_kind, silent
 from specter_jobs.dumps.formats import Format
 from specter_jobs.dumps.identity import IngestIdentity, begin
-from specter_jobs.dumps.ingest_unit import IngestTask
+from specter_jobs.dumps.ingest_unit import IngestTask, run_unit
 from specter_jobs.dumps.ledger import IngestLedger
-from specter_jobs.dumps.newest import already_taken, losers_by_unit, take_out, wanted_out
-from specter_jobs.dumps.pool import Outcome, Work, run_unit, run_units
+from specter_jobs.dumps.pool import Work, run_units
 from specter_jobs.dumps.record_writer import DUMP_SCHEMA
 from specter_jobs.dumps.records import ReadOptions
-from specter_jobs.dumps.unit import IngestUnit, output_name
+from specter_jobs.dumps.unit import IngestUnit, Outcome, output_name
 from specter_jobs.interrupts import sigterm_interrupts
 from specter_jobs.output.folder import output_folder
 from specter_jobs.output.names import (
@@ -228,7 +228,7 @@ def _read(
         def warn(line: str) -> None:
             print_above(progress.console, f"warning: {line}", style="yellow")
 
-        for outcome in run_units(work, task, workers=workers, advance=advance, warn=warn):
+        for outcome in run_units(work, partial(run_unit, task), workers=workers, advance=advance, warn=warn):
             if outcome.error is not None:
                 failed[outcome.unit.name] = outcome
                 if len(units) > 1:  # one file's failure is the result, and told as that
@@ -241,6 +241,11 @@ def _read(
 
 def _resolve(units: Sequence[IngestUnit], task: IngestTask, ledger: IngestLedger) -> dict[str, Outcome]:
     """Take superseded and deleted papers out; return the outcomes of units that failed in it."""
+    if not any(ledger.entries[unit.name].index for unit in units):
+        return {}
+    # Needs duckdb, which takes longer to load than a small dump to read; most formats have no versions of papers.
+    from specter_jobs.dumps.newest import already_taken, losers_by_unit, take_out, wanted_out
+
     failed: dict[str, Outcome] = {}
     scratch = Path(tempfile.mkdtemp(prefix=INGEST_SCRATCH, dir=task.out))
     try:
@@ -251,7 +256,7 @@ def _resolve(units: Sequence[IngestUnit], task: IngestTask, ledger: IngestLedger
                 continue
             ledger.reopen(entry)
             if not taken.keys() <= wanted.keys():  # what took a paper out is gone itself: read the file again
-                outcome = run_unit(unit, task, None, silent)
+                outcome = run_unit(task, unit, None, silent)
                 if outcome.entry is None:
                     failed[unit.name] = outcome
                     continue

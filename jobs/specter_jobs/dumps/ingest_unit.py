@@ -6,15 +6,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from specter_batch.errors import PaperSchemaError, ShardError, WrongFormatError
+from specter_batch.errors import PaperSchemaError, ShardError, SpecterBatchError, WrongFormatError
+from specter_batch.storage.stored_names import storable
 from specter_jobs.dumps.account import IngestEntry
 from specter_jobs.dumps.files.inputs import Advance, InputCount, content_of, joined_content, opened, silent
 from specter_jobs.dumps.formats import Format
 from specter_jobs.dumps.record_sorter import Record, RecordSorter
 from specter_jobs.dumps.record_writer import RecordWriter
 from specter_jobs.dumps.records import JoiningReader, PaperRecord, ReadOptions
-from specter_jobs.dumps.unit import IngestUnit
+from specter_jobs.dumps.unit import IngestUnit, Outcome
 from specter_jobs.output.names import INDEX, PAPERS, REJECTS
+
+# What a message quotes of a file that is something else can be of any length; what to do stands at its end.
+LINE_CHARACTERS = 400
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +29,23 @@ class IngestTask:
     options: ReadOptions
     out: Path
     binding: str
+
+
+def run_unit(task: IngestTask, unit: IngestUnit, known: str | None, advance: Advance) -> Outcome:
+    """Ingest a unit; one file's trouble, whatever it is, must not cost the others."""
+    try:
+        return Outcome(unit=unit, entry=ingest_unit(unit, task, advance, known=known))
+    except WrongFormatError as error:
+        return Outcome(unit=unit, error=_line(error), wrong_format=True)
+    except (SpecterBatchError, OSError) as error:
+        return Outcome(unit=unit, error=_line(error))
+    except Exception as error:
+        return Outcome(unit=unit, error=f"{type(error).__name__}: {_line(error)}")
+
+
+def _line(error: Exception) -> str:
+    line = " ".join(storable(str(error)).split())
+    return line if len(line) <= LINE_CHARACTERS else f"{line[: LINE_CHARACTERS - 100]} … {line[-100:]}"
 
 
 def ingest_unit(

@@ -8,19 +8,13 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 
-from specter_batch.errors import SpecterBatchError, WrongFormatError
-from specter_batch.storage.stored_names import storable
-from specter_jobs.dumps.account import IngestEntry
 from specter_jobs.dumps.files.inputs import Advance
-from specter_jobs.dumps.ingest_unit import IngestTask, ingest_unit
-from specter_jobs.dumps.unit import IngestUnit
+from specter_jobs.dumps.unit import IngestUnit, Outcome
 from specter_jobs.workers import processes
 from specter_jobs.workers.events import Lost, Progress
 from specter_jobs.workers.processes import WorkerProcesses
 from specter_jobs.workers.scheduler import MAX_TRIES, Scheduler
 
-# What a message quotes of a file that is something else can be of any length; what to do stands at its end.
-LINE_CHARACTERS = 400
 # How often a worker reports its progress.
 REPORT_SECONDS = 0.2
 # Starting processes takes a second or two, in which one process reads this much.
@@ -30,28 +24,13 @@ SPAWN_BYTES = 16 << 20
 SMALL_BYTES, SMALL_AT_ONCE = 1 << 20, 4
 
 
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """How a unit ended.
-
-    Attributes:
-        unit: Which.
-        entry: Its new line for the ledger; None where it is unchanged or failed.
-        error: Why it failed.
-        wrong_format: It failed because it is no file of the format.
-    """
-
-    unit: IngestUnit
-    entry: IngestEntry | None = None
-    error: str | None = None
-    wrong_format: bool = False
-
-
 Work = tuple[IngestUnit, str | None]  # a unit, and the content it was already ingested with
+# Reads a unit, with the content it was already ingested with, and tells the bytes that it reads.
+Run = Callable[[IngestUnit, str | None, Advance], Outcome]
 
 
 def run_units(
-    work: Sequence[Work], task: IngestTask, *, workers: int, advance: Advance, warn: Callable[[str], None]
+    work: Sequence[Work], run: Run, *, workers: int, advance: Advance, warn: Callable[[str], None]
 ) -> Iterator[Outcome]:
     """Yield each unit's outcome as it ends.
 
@@ -59,7 +38,7 @@ def run_units(
 
     Args:
         work: In the order to begin them.
-        task: The same for all.
+        run: Called with each unit, in another process if there are several.
         workers: Most processes.
         advance: Receives the number of bytes on disk as they are read.
         warn: Receives a line for the user when a worker process dies.
@@ -68,34 +47,17 @@ def run_units(
     sizes = [sum(path.stat().st_size for path in unit.paths) for unit, _ in work]
     if workers <= 1 or sum(sizes) < SPAWN_BYTES:
         for unit, known in work:
-            yield run_unit(unit, task, known, advance)
+            yield run(unit, known, advance)
         return
     tasks = [
         UnitTask(number=number, unit=unit, known=known, size=size)
         for number, ((unit, known), size) in enumerate(zip(work, sizes, strict=True))
     ]
-    with closing(WorkerProcesses([partial(UnitWorker, task)] * workers)) as engine:
+    with closing(WorkerProcesses([partial(UnitWorker, run)] * workers)) as engine:
         at_once = SMALL_AT_ONCE if sum(sizes) < SMALL_BYTES * len(sizes) else 1
         scheduler = UnitScheduler(engine, tasks, advance, warn, at_once=at_once)
         for _, outcome in scheduler.outcomes(tasks, n_tasks=len(tasks)):
             yield outcome
-
-
-def run_unit(unit: IngestUnit, task: IngestTask, known: str | None, advance: Advance) -> Outcome:
-    """Ingest a unit; one file's trouble, whatever it is, must not cost the others."""
-    try:
-        return Outcome(unit=unit, entry=ingest_unit(unit, task, advance, known=known))
-    except WrongFormatError as error:
-        return Outcome(unit=unit, error=_line(error), wrong_format=True)
-    except (SpecterBatchError, OSError) as error:
-        return Outcome(unit=unit, error=_line(error))
-    except Exception as error:
-        return Outcome(unit=unit, error=f"{type(error).__name__}: {_line(error)}")
-
-
-def _line(error: Exception) -> str:
-    line = " ".join(storable(str(error)).split())
-    return line if len(line) <= LINE_CHARACTERS else f"{line[: LINE_CHARACTERS - 100]} … {line[-100:]}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,12 +126,12 @@ class UnitWorker:
     """Ingests units one after the other, in a process of its own.
 
     Args:
-        task: The same for all units.
+        run: Called with each unit.
         advance: Reports bytes that were read.
     """
 
-    def __init__(self, task: IngestTask, advance: processes.Advance) -> None:
-        self._task = task
+    def __init__(self, run: Run, advance: processes.Advance) -> None:
+        self._run = run
         self._advance = advance
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ingest")
         self._stopped = threading.Event()
@@ -199,6 +161,6 @@ class UnitWorker:
                 self._advance(task.number, unreported)
                 unreported, reported = 0, time.monotonic()
 
-        outcome = run_unit(task.unit, self._task, task.known, advance)
+        outcome = self._run(task.unit, task.known, advance)
         self._advance(task.number, unreported)
         return outcome

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from specter_jobs.dumps.account import IngestEntry
+
 
 @dataclass(frozen=True, kw_only=True)
 class IngestUnit:
@@ -34,3 +36,20 @@ def output_name(unit: str) -> str:
     readable = re.sub(r"[^A-Za-z0-9._-]+", "_", PurePosixPath(unit).name.partition(".")[0]).lstrip("._")[:60]
     digest = hashlib.blake2b(unit.encode(), digest_size=6).hexdigest()
     return f"{readable or 'papers'}-{digest}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a unit ended.
+
+    Attributes:
+        unit: Which.
+        entry: Its new line for the ledger; None where it is unchanged or failed.
+        error: Why it failed.
+        wrong_format: It failed because it is no file of the format.
+    """
+
+    unit: IngestUnit
+    entry: IngestEntry | None = None
+    error: str | None = None
+    wrong_format: bool = False

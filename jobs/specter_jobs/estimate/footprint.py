@@ -14,7 +14,7 @@ from specter_batch.model.manifest import GraphEntry
 from specter_jobs.database import MEMORY
 from specter_jobs.estimate.result import MemoryUse, OutputSize
 from specter_jobs.estimate.sampling import Sample
-from specter_jobs.label.engines.worker import SHARDS_AT_ONCE
+from specter_jobs.label.engines.messages import SHARDS_AT_ONCE
 from specter_jobs.output.folder import output_folder
 from specter_jobs.output.names import LABELS, REJECTS
 from specter_jobs.output.schema import LABEL_SCHEMA, label_schema

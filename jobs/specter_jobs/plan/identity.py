@@ -5,8 +5,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
+from specter_batch.graph_names import DeviceKind
 from specter_batch.model.bundle import ModelBundle
-from specter_batch.model.graph_names import DeviceKind
 from specter_batch.storage.files import json_hash
 from specter_batch.storage.location import Location
 from specter_batch.storage.stored_names import stored_name

@@ -12,11 +12,11 @@ import pyarrow.compute as pc
 
 from specter_batch import __version__
 from specter_batch.errors import ConfigError, LeakError
+from specter_batch.graph_names import Precision
 from specter_batch.metrics.f1 import Ints
 from specter_batch.model.bundle import ModelBundle
 from specter_batch.model.device import Device
 from specter_batch.model.encoding import TokenIds, pad_batch, plan_batches
-from specter_batch.model.graph_names import Precision
 from specter_batch.model.manifest import MANIFEST_FILE
 from specter_batch.model.predictions import OnnxClassifier, Predictions
 from specter_batch.model.session import Logits

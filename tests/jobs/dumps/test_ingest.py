@@ -12,7 +12,7 @@ from specter_batch.errors import ConfigError, PaperSchemaError
 from specter_batch.inputs.inventory import parquet_inventory
 from specter_batch.papers.columns import PAPER_SCHEMA, PaperColumns
 from specter_batch.papers.parquet import open_parquet
-from specter_jobs.dumps import pool
+from specter_jobs.dumps import ingest_unit, pool
 from specter_jobs.dumps.account_model import FileCounts, IngestAccount
 from specter_jobs.dumps.ingest import IngestResult
 from specter_jobs.dumps.record_writer import DUMP_SCHEMA, FILE_ROWS
@@ -242,14 +242,14 @@ def test_a_zip_archive_is_to_be_unpacked(dump: Path, tmp_path: Path) -> None:
 
 
 def test_an_unexpected_error_costs_its_file_only(dump: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = pool.ingest_unit
+    real = ingest_unit.ingest_unit
 
     def fails(unit: Any, *rest: Any, **more: Any) -> Any:
         if unit.name == "a.json":
             raise RuntimeError("no\nluck")
         return real(unit, *rest, **more)
 
-    monkeypatch.setattr(pool, "ingest_unit", fails)
+    monkeypatch.setattr(ingest_unit, "ingest_unit", fails)
     result = run("arxiv", dump, tmp_path / "out")
     assert result.account.failed_files == {"a.json": "RuntimeError: no luck"}
     assert account(result)["papers"] == 20

@@ -13,6 +13,10 @@ from specter_jobs.plan.config import NightConfig
 from specter_jobs.plan.decisions import Decisions, SurveyedShard
 from specter_jobs.workers.events import Event
 
+# Most shards that a worker is given at once: one is screened, one tokenized, while the model works on a third. Python's
+# own code in the first leaves a core to the tokenizer in the second. More would only hold more papers in memory.
+SHARDS_AT_ONCE = 3
+
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerJob:

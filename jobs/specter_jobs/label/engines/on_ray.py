@@ -16,8 +16,8 @@ from specter_batch.cpus import usable_cpus
 from specter_batch.errors import ConfigError, ProviderError, ShardError, SpecterBatchError
 from specter_batch.model.bundle import ModelBundle
 from specter_batch.model.device import Device
-from specter_jobs.label.engines.messages import ShardAnswer, ShardEvent, ShardTask, WorkerJob
-from specter_jobs.label.engines.worker import SHARDS_AT_ONCE, CollectedLogs, ShardWorker
+from specter_jobs.label.engines.messages import SHARDS_AT_ONCE, ShardAnswer, ShardEvent, ShardTask, WorkerJob
+from specter_jobs.label.engines.worker import CollectedLogs, ShardWorker
 from specter_jobs.plan.config import NightConfig
 from specter_jobs.workers.events import Done, Failed, Lost, Ready
 

@@ -14,10 +14,6 @@ from specter_jobs.label.prepare import ShardPreparer
 from specter_jobs.label.screened_shard import ScreenedShard
 from specter_jobs.plan.sections import LabelRules
 
-# Most shards that a worker is given at once: one is screened, one tokenized, while the model works on a third. Python's
-# own code in the first leaves a core to the tokenizer in the second. More would only hold more papers in memory.
-SHARDS_AT_ONCE = 3
-
 
 class ShardWorker:
     """Labels shards with one bundle on one device, in the order it is given them.

@@ -9,10 +9,9 @@ import pyarrow as pa
 import pytest
 
 from specter_batch.errors import BundleError, FingerprintError, ProviderError, ShardError, StorageError
-from specter_batch.model.graph_names import DeviceKind
-from specter_jobs.label.engines.messages import ShardEvent, ShardTask
+from specter_batch.graph_names import DeviceKind
+from specter_jobs.label.engines.messages import SHARDS_AT_ONCE, ShardEvent, ShardTask
 from specter_jobs.label.engines.scheduler import Scheduler
-from specter_jobs.label.engines.worker import SHARDS_AT_ONCE
 from specter_jobs.plan.decisions import Decisions, SurveyedShard
 from specter_jobs.plan.shards import InputFile, Shard
 from specter_jobs.workers.events import Done, Failed, Lost, Ready
