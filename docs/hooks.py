@@ -40,11 +40,10 @@ LINK = re.compile(r"(?<=\]\()(?:\.\./)+[^)#\s]+")
 
 def on_config(config: MkDocsConfig) -> None:
     """Put the commands' pages into the navigation."""
-    for section in config.nav or []:
-        if "Commands" in section:
-            section["Commands"] += [{name: f"commands/{name}.md"} for name in _commands()]
-        if "Reference" in section:
-            section["Reference"].insert(0, {"Configuration files": SETTINGS})
+    (reference,) = [section["Reference"] for section in config.nav or [] if "Reference" in section]
+    (commands,) = [section["Commands"] for section in reference if "Commands" in section]
+    commands += [{name: f"commands/{name}.md"} for name in _commands()]
+    reference.insert(1, {"Configuration files": SETTINGS})
 
 
 def on_files(files: Files, *, config: MkDocsConfig) -> None:
@@ -82,7 +81,7 @@ def _index_page() -> str:
     return "\n".join(
         [
             "# Commands\n",
-            f"`{PROGRAM} COMMAND --help` prints what these pages say. [Exit codes](../operations.md#exit-codes) are "
+            f"`{PROGRAM} COMMAND --help` prints what these pages say. [Exit codes](../exit-codes.md) are "
             "the same for all.\n",
             "| command | what it does |",
             "|---|---|",

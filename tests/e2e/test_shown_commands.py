@@ -89,7 +89,7 @@ def taken_for_granted(
         "docs/bundle.md": bundles,
         "docs/capacity.md": {"dumps/openalex/papers": papers, "nights/2026-11-22": night, **bundles},
         "docs/evaluation.md": {**scidocs, **bundles},
-        "docs/operations.md": {"data/nights/2026-11-22": night},
+        "docs/failed-night.md": {"data/nights/2026-11-22": night},
         "docs/scaling-out.md": {"papers": papers, **bundles},
         "docs/tutorial.md": {**scidocs, **bundles, **deployed, **OPENALEX},
         **{page: {**files, **bundles} for page, files in DUMPS.items()},

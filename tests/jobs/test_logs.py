@@ -87,9 +87,9 @@ def test_a_night_beside_no_terminal_logs_json_and_nothing_else(
     assert paper(0)["title"] not in done.stderr
 
 
-def test_every_event_stands_in_the_operations_page() -> None:
+def test_every_event_stands_in_the_reference_of_logs() -> None:
     root = Path(__file__).parents[2]
-    page = (root / "docs/operations.md").read_text()
+    page = (root / "docs/logs.md").read_text()
     events = {
         event
         for source in (root / "jobs/specter_jobs").rglob("*.py")
