@@ -1,6 +1,7 @@
 """Compressed files: which kind a file is, by its first bytes, how it is unpacked, and what to do if it cannot be."""
 
 import codecs
+import gzip
 import io
 import lzma
 import re
@@ -118,7 +119,13 @@ def check_not_cut(path: Path, head: bytes) -> None:
 
 
 def unpacked(raw: io.RawIOBase, codec: str) -> Any:
-    """Return a stream with the unpacked bytes of a compressed one; it has `readinto`."""
+    """Return a stream with the unpacked bytes of a compressed one; it has `readinto`.
+
+    Zeros after the last piece of a gzip or xz file are padding, as for `gzip` and `xz` themselves: tapes and some
+    copies fill the last block of a file with zeros. Anything else there is an error.
+    """
+    if codec == "gzip":
+        return gzip.GzipFile(fileobj=cast(BinaryIO, raw))  # pyarrow takes padding for the next piece
     if codec in ("xz", "lzma"):
         return _Xz(raw)
     return pa.CompressedInputStream(pa.PythonFile(cast(BinaryIO, raw), mode="r"), codec)
@@ -128,8 +135,8 @@ def unpacking_error(path: Path, error: Exception) -> OSError:
     """Return the error to raise when unpacking a file failed: the cause, and what to do."""
     if "requires too much memory" in str(error):
         return OSError(
-            "the file was packed with a window that needs more than 128 MB of memory to unpack (zstd --long or "
-            f"--ultra); unpack it first: zstd -d --long=31 {shlex.quote(path.name)}"
+            "the file was packed with a window of more than 128 MB (zstd --long=28 or more), the most that pyarrow "
+            f"reads; unpack it first: zstd -d --long=31 {shlex.quote(path.name)}"
         )
     return OSError(f"the file is cut off or damaged ({error}); fetch it again")
 

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import lzma
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -154,7 +155,7 @@ class _Counted(io.RawIOBase):
     def readinto(self, buffer: Any, /) -> int:
         try:
             read = int(self._inner.readinto(buffer))
-        except (OSError, EOFError, lzma.LZMAError) as error:
+        except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise
             raise unpacking_error(self._path, error) from error

@@ -106,6 +106,16 @@ def test_zeros_between_xz_streams_are_padding(tmp_path: Path) -> None:
     assert read(path) == TEXT + b"more"
 
 
+@pytest.mark.parametrize("zeros", [1, 7, 512, 1 << 20])
+def test_zeros_after_a_gzip_piece_are_padding(tmp_path: Path, zeros: int) -> None:
+    path = tmp_path / "a.gz"
+    path.write_bytes(gzip.compress(TEXT) + bytes(zeros) + gzip.compress(b"more") + bytes(zeros))
+    assert read(path) == TEXT + b"more"
+    path.write_bytes(gzip.compress(TEXT) + bytes(zeros) + b"x")
+    with pytest.raises(OSError, match="damaged"):
+        read(path)
+
+
 def test_a_checksum_behind_what_a_reader_wanted_is_still_checked(tmp_path: Path) -> None:
     data = bytearray(gzip.compress(TEXT * 100))
     data[-8] ^= 1
