@@ -22,8 +22,9 @@ _USER_INFO = re.compile(
     r"(?:[^/\\]*@|[^/@:\[]*:(?!\d+(?:[/\\]|$)).*@)",
     re.IGNORECASE | re.DOTALL,
 )
-# user:password@host:path, as scp takes it.
-_SCP = re.compile(r"^[^/@:]+:[^/@]+@(?=[\w.-]+:)")
+# user:password@host:path, as scp takes it, and user:password@host/path, a URL without its scheme. Before a host with a
+# colon, a password may hold slashes and @.
+_SCP = re.compile(r"^[^/@:]+:(?:.+@(?=[\w.-]+:)|[^/@]+@(?=[\w.-]+/|[\w-]+\.[\w.-]+$))", re.DOTALL)
 # A URL ends at a blank or a quote.
 _WORD = re.compile(r"[^\s'\"]+")
 # The container of Azure's container@account stands in the same place and is no secret.
