@@ -9,7 +9,9 @@ from specter_batch.papers.text import is_missing
 from specter_jobs.dumps.record_writer import RecordWriter
 from specter_jobs.dumps.records import MalformedRecord, PaperRecord, ReadOptions
 
-Reason = Literal["malformed_record", "null_id", "missing_title", "withdrawn", "deleted", "superseded"]
+Reason = Literal[
+    "malformed_record", "id_rounded", "null_id", "missing_title", "withdrawn", "deleted", "superseded",
+]  # fmt: skip
 
 Record = PaperRecord | MalformedRecord
 
@@ -71,7 +73,7 @@ class RecordSorter:
         if not self.readable:
             self._try(record)
         if isinstance(record, MalformedRecord):
-            self._reject(record, "malformed_record", record.detail)
+            self._reject(record, record.reason, record.detail)
             return
         paper_id, title, abstract = map(_present, (record.paper_id, record.title, record.abstract))
         place: tuple[int | None, int | None] = (None, None)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, BinaryIO, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from specter_jobs.dumps.files.inputs import InputCount
@@ -50,11 +50,13 @@ class MalformedRecord:
         position: Where it stands in its file, as in `PaperRecord`.
         detail: What is wrong with it, in one line.
         paper_id: Its identifier, where that much could be read.
+        reason: The reason that its reject gets.
     """
 
     position: int
     detail: str
     paper_id: str | None = None
+    reason: Literal["malformed_record", "id_rounded"] = "malformed_record"
 
 
 @dataclass(frozen=True, kw_only=True)

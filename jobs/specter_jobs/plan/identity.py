@@ -3,7 +3,7 @@
 import datetime
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from specter_batch.graph_names import DeviceKind
 from specter_batch.model.bundle import ModelBundle
@@ -35,6 +35,7 @@ class NightIdentity(BaseModel):
         fingerprint: Fingerprint of the bundle.
         device: Kind of device that labels.
         graph: SHA-256 of the model file that runs on it.
+        precisions: SHA-256 of each model file of the bundle -> its precision; for messages, not stored.
         screening_version: `SCREENING_VERSION` of the night; 1 in folders that do not say.
         settings: The settings of the section `LabelRules`.
         reading: The settings of the section `Reading`.
@@ -49,6 +50,7 @@ class NightIdentity(BaseModel):
     fingerprint: str
     device: str
     graph: str
+    precisions: dict[str, str] = Field(default={}, exclude=True)
     output_version: int
     screening_version: int = 1
     settings: dict[str, JsonValue]
@@ -75,6 +77,7 @@ class NightIdentity(BaseModel):
             fingerprint=bundle.fingerprint,
             device=kind,
             graph=bundle.graph_for(kind, config.graph).sha256,
+            precisions={graph.sha256: graph.precision for graph in bundle.manifest.graphs},
             output_version=OUTPUT_VERSION,
             screening_version=SCREENING_VERSION,
             settings=config.values_of(LabelRules),
@@ -99,7 +102,7 @@ class NightIdentity(BaseModel):
         if self.fingerprint != held.fingerprint:
             found.append(f"the bundle is {bundle_text(self)} instead of {bundle_text(held)}")
         elif (self.device, self.graph) != (held.device, held.graph):
-            found.append(f"the model runs on {self.device} with another file than the one used on {held.device}")
+            found.append(self._other_model(held))
         pairs = [(name, self.settings.get(name), held.settings.get(name)) for name in self.settings | held.settings]
         pairs += [(name, self.reading.get(name), before) for name, before in held.reading.items()]
         for name, now, before in pairs:
@@ -109,6 +112,16 @@ class NightIdentity(BaseModel):
         if (self.output_version, self.screening_version) != (held.output_version, held.screening_version):
             found.append("another version of specter-batch wrote the labels")
         return found
+
+    def _other_model(self, held: "NightIdentity") -> str:
+        """Say which option makes this night use another model file of the same bundle."""
+        if self.device != held.device:
+            resume = f"`--device {held.device}` resumes that night"
+            return f"the model runs on {self.device} instead of {held.device} ({resume})"
+        now, before = self.precisions.get(self.graph), self.precisions.get(held.graph)
+        if now is None or before is None:
+            return f"the model runs on {self.device} with another file than the one used before"
+        return f"the model runs in {now} instead of {before} (`--graph {before}` resumes that night)"
 
 
 def model_hash(fingerprint: str, *, device: str, graph: str) -> str:

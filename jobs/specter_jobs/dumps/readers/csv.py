@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -17,6 +18,8 @@ from specter_jobs.dumps.table_layout import OTHER_ENCODING, TableColumns, TableL
 
 # What MySQL, PostgreSQL and Hive write for a value that is not there.
 DATABASE_NULL = r"\N"
+# How spreadsheets and R write a long number: 1.23457E+11 was one of a million ids, and nothing says which.
+_ROUNDED = re.compile(r"[0-9](?:[.,][0-9]+)?E\+[0-9]{2,3}", re.IGNORECASE)
 
 
 class CsvReader:
@@ -82,6 +85,10 @@ def _row(position: int, values: dict[str, str]) -> PaperRecord | MalformedRecord
             return MalformedRecord(
                 position=position, detail=f"{name} is not UTF-8; {OTHER_ENCODING}", paper_id=paper_id
             )
+    if paper_id is not None and _ROUNDED.fullmatch(paper_id):
+        advice = "format the column of ids as text and export the file again"
+        detail = f"the id {paper_id} was rounded by the program that wrote the file; {advice}"
+        return MalformedRecord(position=position, detail=detail, paper_id=paper_id, reason="id_rounded")
     label = text.get("label", "")
     return PaperRecord(
         paper_id=paper_id,

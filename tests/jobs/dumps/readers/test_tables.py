@@ -108,3 +108,19 @@ def test_json_lines_of_another_encoding_name_the_option() -> None:
     (found,) = JsonlReader(TableColumns()).read(io.BytesIO('{"id": 1, "title": "Öl"}'.encode("cp1252")), ReadOptions())
     assert isinstance(found, MalformedRecord)
     assert found.detail.endswith("if the file has another encoding, name it, for example --encoding cp1252")
+
+
+@pytest.mark.parametrize("rounded", ["1.23457E+11", "1,23457E+11", "1E+11", "1.23457e+11", "9.9E+100"])
+def test_an_id_that_a_spreadsheet_has_rounded_is_rejected(rounded: str) -> None:
+    found = csv(f"id\ttitle\tabstract\n{rounded}\tT\tA\n2\tT\tA\n")
+    assert isinstance(found[0], MalformedRecord)
+    assert (found[0].reason, found[0].paper_id) == ("id_rounded", rounded)
+    assert f"the id {rounded} was rounded" in found[0].detail
+    assert isinstance(found[1], PaperRecord)
+
+
+@pytest.mark.parametrize("kept", ["1E5", "12E+11", "E+11", "1.5", "1.23457E-11", "10.1000/1.2E+11", "W1E+11"])
+def test_an_id_that_only_resembles_a_rounded_number_is_kept(kept: str) -> None:
+    assert csv(f"id\ttitle\tabstract\n{kept}\tT\tA\n")[0] == PaperRecord(
+        paper_id=kept, title="T", abstract="A", position=1
+    )
