@@ -55,7 +55,7 @@ def test_another_night_is_refused_and_nothing_is_changed(
     other: dict[str, tuple[Path, dict[str, Any], str]] = {
         "dump": (wrong, {}, f"DUMP is {wrong} instead of {dump}"),
         "bundle": (dump, {"bundle": other_bundle(tiny_bundle, tmp_path / "new")}, f"the bundle is {tmp_path / 'new'} "),
-        "graph": (dump, {"graph": "fp32"}, "the model runs in fp32 instead of int8 (`--graph int8` resumes that night)"),
+        "graph": (dump, {"graph": "fp32"}, "the model runs in fp32 instead of int8 (`--graph int8` resumes"),
         "columns": (dump, {"abstract_column": "title"}, "--abstract-column is title instead of not given"),
         "settings": (dump, {"min_characters": 7}, "--min-characters is 7 instead of 0"),
     }
