@@ -4,7 +4,8 @@ import io
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +14,9 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from specter_batch.errors import PaperSchemaError
+from specter_jobs.dumps.files.inputs import InputCount
 from specter_jobs.dumps.formats import Format
+from specter_jobs.dumps.readers.s2ag import join_s2ag
 from specter_jobs.dumps.records import MalformedRecord, PaperRecord, ReadOptions
 
 # Letters, white space of all kinds, signs of mark-up that are none, characters beyond 16 bits, and what JSON escapes.
@@ -112,6 +115,21 @@ SHAPES = {
         text=lambda text: None if text is None else re.sub(r"(?:\s*:::)+\s*", "\n", text),
         broken={"title": {}},
     ),
+    "scidocs": Shape(
+        write=lambda n, title, abstract, year: {
+            "paper_id": str(n), "title": title, "abstract": abstract, "year": year,
+        },
+        paper_id=lambda n: f"{n:040x}",
+        text=as_is,
+        broken={"title": {}},
+    ),
+    "s2ag": Shape(
+        write=lambda n, title, abstract, year: {
+            "corpusid": n, "title": title, "abstract": abstract, "year": year,
+        },
+        paper_id=str,
+        broken={"title": {}},
+    ),
     "jsonl": Shape(
         write=lambda n, title, abstract, year: {
             "paper_id": float(n), "title": title, "abstract": abstract, "year": year,
@@ -178,7 +196,11 @@ def seen(record: PaperRecord | MalformedRecord, *, with_year: bool = True) -> Ex
     return Expected(str(record.paper_id), record.title, record.abstract, record.year if with_year else None)
 
 
-@pytest.mark.parametrize("name", SHAPES)
+# Of these formats a record is not a value of its own, or its abstract comes from another file: tests of their own.
+OF_LINES = [name for name in SHAPES if name not in ("scidocs", "s2ag")]
+
+
+@pytest.mark.parametrize("name", OF_LINES)
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(data=st.data())
 def test_whatever_the_layout_the_papers_are_those_that_were_written(name: str, data: st.DataObject) -> None:
@@ -192,7 +214,7 @@ def test_whatever_the_layout_the_papers_are_those_that_were_written(name: str, d
     assert positions == sorted(set(positions))
 
 
-@pytest.mark.parametrize("name", [name for name in SHAPES if name != "jsonl"])
+@pytest.mark.parametrize("name", [name for name in OF_LINES if name != "jsonl"])
 @settings(deadline=None, max_examples=60)
 @given(data=st.data(), junk=st.sampled_from(["cut", "{}}", '{"a": ', "nonsense", "null", "7", '"text"', "{]"]))
 def test_a_line_of_junk_costs_itself_only(name: str, data: st.DataObject, junk: str) -> None:
@@ -217,6 +239,66 @@ def test_a_reply_that_breaks_off_fails_its_file(name: str, data: st.DataObject, 
     cut = data.draw(st.integers(begin + 12, len(whole) - 1))
     with pytest.raises(PaperSchemaError):
         read(name, whole[:cut])
+
+
+@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(data=st.data(), indent=st.sampled_from([None, 0, 2]), bom=st.sampled_from([b"", b"\xef\xbb\xbf"]))
+def test_scidocs_gives_the_members_of_the_object_whatever_the_layout(
+    data: st.DataObject, indent: int | None, bom: bytes
+) -> None:
+    written, expected = data.draw(records(SHAPES["scidocs"]))
+    members = {record.paper_id: value for record, value in zip(expected, written, strict=True)}
+    ascii_only = data.draw(st.booleans()) or "\\ud800" in json.dumps(written)
+    whole = dumps(members, indent, ascii_only)
+    assert [seen(record) for record in read("scidocs", bom + whole)] == expected
+    with pytest.raises(PaperSchemaError):
+        read("scidocs", whole[: data.draw(st.integers(1, len(whole) - 1))])
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(data=st.data(), bucket_ids=st.sampled_from([1, 7, 1 << 18]), gathered=st.sampled_from([1, 500, 1 << 20]))
+def test_s2ag_joins_whatever_the_files_and_the_order_of_lines(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, bucket_ids: int, gathered: int
+) -> None:
+    folder = tmp_path_factory.mktemp("s2ag")
+    written, expected = data.draw(records(SHAPES["s2ag"]))
+    papers: list[Any] = []
+    abstracts: list[Any] = [{"corpusid": 0, "abstract": "of no paper"}]
+    for record in written:
+        apart = data.draw(st.booleans())  # the abstract comes from the other dataset, as in releases since 2022
+        papers.append({name: value for name, value in record.items() if not (apart and name == "abstract")})
+        if apart and record["abstract"] is not None:
+            abstracts.append({"corpusid": record["corpusid"], "abstract": record["abstract"]})
+    paths: dict[str, list[Path]] = {}
+    for kind, values in (("papers", papers), ("abstracts", abstracts)):
+        lines = [dumps(value) for value in data.draw(st.permutations(values))]
+        cut = data.draw(st.integers(0, len(lines)))
+        paths[kind] = []
+        for number, part in enumerate((lines[:cut], lines[cut:])):
+            paths[kind].append(folder / f"{kind}{number}.jsonl")
+            paths[kind][-1].write_bytes(b"".join(line + b"\n" for line in part))
+    scratch = folder / "scratch"
+    scratch.mkdir()
+    joined = join_s2ag(
+        paths["papers"],
+        paths["abstracts"],
+        scratch,
+        ReadOptions(),
+        InputCount(),
+        bucket_ids=bucket_ids,
+        gathered_characters=gathered,
+    )
+    found = [seen(record) for record in joined]
+    whole = [  # of an abstract, white space within it is kept
+        replace(one, abstract=(record["abstract"] or "").strip() or None)
+        for one, record in zip(expected, written, strict=True)
+        if record["title"] != {}
+    ]
+    whole.sort(key=lambda one: int(one.paper_id))
+    broken = sorted(str(record["corpusid"]) for record in written if record["title"] == {})
+    assert found[: len(whole)] == whole
+    assert sorted(one.paper_id for one in found[len(whole) :]) == broken
+    assert list(scratch.iterdir()) == []
 
 
 def xml_of(text: str) -> str:
