@@ -32,7 +32,7 @@ def value_problem(first: ErrorDetails, kind: type[BaseModel]) -> str:
     if first["type"] == "extra_forbidden":
         return f"{where} is unknown"
     problem = problem_of(first, kind)
-    if first["type"].startswith(("model", "dict")):
+    if first["type"].startswith(("model", "dict", "dataclass")):
         problem = problem.replace("expected a section", "expected an object in braces")
     return f"{where}: {problem}" if where else problem
 

@@ -20,7 +20,7 @@ FOREIGN = (
     "input should",
     "field required",
     "value error",
-    "validation",
+    "after validation",
     "pydantic",
     "dictionary",
     "instance of",

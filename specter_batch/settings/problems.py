@@ -29,6 +29,7 @@ _EXPECTED = {
     "list": 'a list in brackets, such as ["a", "b"]',
     "dict": "a section",
     "model": "a section",
+    "dataclass": "a section",
 }
 _LIMITS = {
     "greater_than_equal": ("ge", "at least"),
