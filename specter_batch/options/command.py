@@ -133,6 +133,11 @@ def _spellings(declared: DeclaredOption) -> tuple[str, ...]:
 class CommandPage(TyperCommand):
     """A command whose help page has its options by panel, and examples that can be pasted at its end."""
 
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Return the words of the usage line: what may be left out is in brackets."""
+        arguments = [one for one in self.get_params(ctx) if one.param_type_name == "argument"]
+        return ["[OPTIONS]", *(f"{one.metavar}" if one.required else f"[{one.metavar}]" for one in arguments)]
+
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write each panel; a name that is too long for its column has a line of its own, so none is cut."""
         panels: dict[str, list[tuple[str, str]]] = {ARGUMENTS: []}

@@ -6,6 +6,7 @@ the heading of its options in `--help`.
 """
 
 import inspect
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from specter_batch.storage.url_path import UrlPath
 
 # Longer lists of choices stand in the help text.
 MAX_CHOICES_WIDTH = 24
+_SINGULAR = re.compile(r"(?<=ch)es$|(?<=ss)es$|s$")
 _LIMITS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
 
 
@@ -135,7 +137,7 @@ class DeclaredOption:
         number = isinstance(value, (int, float))
         text = f"{value:g}" if isinstance(value, float) else f"{value}"
         unit = self.option.unit
-        return f"{text} {unit.removesuffix('s') if value == 1 else unit}" if number and unit else text
+        return f"{text} {_SINGULAR.sub('', unit) if value == 1 else unit}" if number and unit else text
 
     @property
     def range(self) -> str | None:
@@ -144,8 +146,8 @@ class DeclaredOption:
         if self.value_type not in (int, float) or not limits:
             return None
         if limits.keys() == {"ge", "le"}:
-            return f"{limits['ge']:g} to {limits['le']:g}"
-        return " and ".join(f"{words} {limits[name]:g}" for name, words in _LIMITS.items() if name in limits)
+            return f"{limits['ge']} to {limits['le']}"
+        return " and ".join(f"{words} {limits[name]}" for name, words in _LIMITS.items() if name in limits)
 
     @property
     def notes(self) -> str:
