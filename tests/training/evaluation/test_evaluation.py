@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import accuracy_score, f1_score
 
-from specter_batch.errors import BundleError, LabelError, LeakError
+from specter_batch.errors import BundleError, ConfigError, LabelError, LeakError
 from specter_batch.model.bundle import ModelBundle
 from specter_batch.model.device import Device
 from specter_batch.model.predictions import OnnxClassifier
@@ -167,3 +167,10 @@ def test_a_bundle_is_told_by_its_fingerprint(tiny_bundle: Path, sample_paths: Sa
     report = evaluate(tiny_bundle, sample_paths.val, device="cpu").report
     assert report.fingerprint == ModelBundle.open(tiny_bundle).fingerprint
     assert report.papers_sha256 == read_labelled(sample_paths.val).content_sha256()
+
+
+def test_a_graph_of_a_bundle_can_be_chosen(tiny_run: TrainingRun, tiny_bundle: Path, sample_paths: SamplePaths) -> None:
+    fp32 = evaluate(tiny_bundle, sample_paths.val, device="cpu", graph="fp32").report
+    assert fp32.graph == "model.onnx"
+    with pytest.raises(ConfigError, match="is a run and has no graphs; give the bundle that was exported from it"):
+        evaluate(tiny_run.path, sample_paths.val, graph="fp32")
