@@ -20,8 +20,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from machine import load
-from processes import own_peak_mb, run_measured
+from measuring.machine import load
+from measuring.processes import own_peak_mb, run_measured
 
 from specter_batch.storage.json_stream import JsonScanner
 

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from machine import load
+from measuring.machine import load
 
 from specter_batch.storage.url_path import UrlPath
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from contenders import Ask, Setting, contenders
+from contest.contenders import Ask, Setting, contenders
 
 from specter_batch.cpus import usable_cpus
 from specter_batch.metrics.f1 import Ints

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import torch
-from bench_papers import read_usable
+from measuring.bench_papers import read_usable
 from transformers import BertTokenizerFast
 
 from specter_batch.metrics.score_report import N_SCORE_BINS

@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from bench_pages import ranged, write_found
-from bench_papers import edited, read_usable
-from command_line import at_least, run_benchmark
-from machine import load, machine
-from nights import Night, run_night
-from pictures import Bar, bars, curve, svg_file
-from targets import spread
+from contest.targets import spread
+from measuring.bench_pages import ranged, write_found
+from measuring.bench_papers import edited, read_usable
+from measuring.command_line import at_least, run_benchmark
+from measuring.machine import load, machine
+from measuring.nights import Night, run_night
+from measuring.pictures import Bar, bars, curve, svg_file
 
 SIZES = (1, 4, 16)
 # The size of the nights that differ in threads, workers and changed papers.

@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-from bench_pages import bench_markdown, bench_picture, write_found
-from bench_papers import read_usable, with_turns
-from command_line import at_least, run_benchmark
-from contenders import REFERENCE, contenders
-from figures import Figures
-from machine import load, machine
-from peak import peak_tflops
-from processes import own_peak_mb
-from rounds import Race
+from contest.contenders import REFERENCE, contenders
+from contest.figures import Figures
+from contest.rounds import Race
+from measuring.bench_pages import bench_markdown, bench_picture, write_found
+from measuring.bench_papers import read_usable, with_turns
+from measuring.command_line import at_least, run_benchmark
+from measuring.machine import load, machine
+from measuring.peak import peak_tflops
+from measuring.processes import own_peak_mb
 
 from specter_batch.errors import ConfigError
 from specter_batch.model.bundle import ModelBundle

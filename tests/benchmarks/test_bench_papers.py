@@ -2,7 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bench_papers import edited, read_usable, token_counts, with_turns
+from measuring.bench_papers import edited, read_usable, token_counts, with_turns
 
 from specter_batch.errors import PaperSchemaError
 from specter_batch.model.encoding import TextEncoder

@@ -2,15 +2,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-import processes
 import pytest
-from machine import load, machine
-from peak import peak_tflops
-from processes import run_measured
+from measuring import processes
+from measuring.machine import load, machine
+from measuring.peak import peak_tflops
+from measuring.processes import run_measured
 
 from specter_batch.errors import ConfigError
 
-BENCHMARKS = Path(processes.__file__).parent
+BENCHMARKS = Path(processes.__file__).parents[1]
 
 
 def python(code: str) -> list[str]:
@@ -26,7 +26,7 @@ def test_a_command_is_told_with_its_time_and_output() -> None:
 
 def test_peak_memory_is_that_of_the_command() -> None:
     measured = (
-        "from processes import own_peak_mb, run_measured; import sys;"
+        "from measuring.processes import own_peak_mb, run_measured; import sys;"
         "peak = lambda code: run_measured([sys.executable, '-c', code], device='cpu').peak_mb;"
         "print(own_peak_mb(), peak(''), peak(\"b'x' * 300_000_000\"))"
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import scaling
-from bench_papers import read_usable
+from measuring.bench_papers import read_usable
 
 from specter_batch.training.demo.sample import SamplePaths
 from support.drawings import assert_readable_in_dark_and_light, elements

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 import side_by_side
-from bench_papers import read_usable, with_turns
-from contenders import CPU, CUDA, JOB, REFERENCE, SESSION, STUDY
-from targets import judge
+from contest.contenders import CPU, CUDA, JOB, REFERENCE, SESSION, STUDY
+from contest.targets import judge
+from measuring.bench_papers import read_usable, with_turns
 
 from specter_batch.errors import ConfigError
 from specter_batch.model.bundle import ModelBundle
@@ -121,7 +121,7 @@ def test_targets_are_judged_from_the_figures(found: Any) -> None:
 
 def test_a_way_whose_package_is_missing_is_left_out_and_told(found: Any, out: Path) -> None:
     assert "openvino_bf16" not in found["contenders"]
-    assert found["skipped"]["openvino_bf16"] == "No module named 'openvino'; see benchmarks/peers.py"
+    assert found["skipped"]["openvino_bf16"] == "No module named 'openvino'; see benchmarks/contest/peers.py"
     assert "Not measured: openvino_bf16 (No module named 'openvino'" in (out / "bench.md").read_text()
 
 

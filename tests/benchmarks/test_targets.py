@@ -1,8 +1,8 @@
 from typing import Any
 
 import pytest
-from contenders import JOB, SESSION, STUDY
-from targets import judge, ratios, spread
+from contest.contenders import JOB, SESSION, STUDY
+from contest.targets import judge, ratios, spread
 
 
 def measured(**rates: list[float]) -> dict[str, Any]:

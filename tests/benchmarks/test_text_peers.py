@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 
 import numpy as np
-import peers
 import pytest
-from contenders import model_flops
-from text_peers import pipeline_onnx, pipeline_torch, study_loop
+from contest import peers
+from contest.contenders import model_flops
+from contest.text_peers import pipeline_onnx, pipeline_torch, study_loop
 
 from specter_batch.metrics.f1 import Ints
 from specter_batch.model.bundle import ModelBundle

@@ -9,7 +9,7 @@ import pytest
 
 from specter_batch.model.bundle import ModelBundle
 from specter_batch.training.run.folder import TrainingRun
-from support.crash_points import CrashServer, chosen_points, crash_server, tree
+from support.crash.points import CrashServer, chosen_points, crash_server, tree
 from support.papers_on_disk import GERMAN, paper, write_dump
 
 KILLED = -9

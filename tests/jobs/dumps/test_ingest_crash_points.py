@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from support.crash.stopped_disk import Disk, StoppedError
 from support.dumps_on_disk import output_bytes, run
-from support.stopped_disk import Disk, StoppedError
 
 
 def write_csv(folder: Path) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from specter_jobs.inspect.verify import verify_night
+from support.crash.stopped_disk import Disk, StoppedError
 from support.papers_on_disk import RunNight, label_bytes, paper
-from support.stopped_disk import Disk, StoppedError
 
 # Every step takes minutes; other steps are taken when the number of steps changes.
 STRIDE = 7

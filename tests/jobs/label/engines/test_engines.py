@@ -25,7 +25,7 @@ from specter_jobs.plan.config import NightConfig
 from specter_jobs.plan.planning import plan_shards
 from specter_jobs.screen.deduplicate import _Decided
 from specter_jobs.screen.shard_reader import ShardReader
-from support import poisoned
+from support.crash import poisoned
 from support.papers_on_disk import RunNight, label_bytes, paper, read_all, write_dump
 
 COPIES_OF_THE_NIGHT = 12

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from contenders import JOB, SESSION
-from pictures import Bar, bars, svg_file
+from contest.contenders import JOB, SESSION
 
+from measuring.pictures import Bar, bars, svg_file
 from specter_batch.storage.files import write_json, write_text
 
 OURS = {"int8", SESSION, JOB}

@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from contenders import JOB, SESSION, STUDY
+from contest.contenders import JOB, SESSION, STUDY
 
 # "Level" leaves room for what two runs of the same code differ by.
 LEVEL = 0.95

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from contenders import JOB, REFERENCE, STUDY, contenders, model_flops
 from one_contender import TURN
-from rounds import Race, Turn
-from targets import judge, ratios, spread
 
+from contest.contenders import JOB, REFERENCE, STUDY, contenders, model_flops
+from contest.rounds import Race, Turn
+from contest.targets import judge, ratios, spread
 from specter_batch.metrics.f1 import F1Report, Tally
 from specter_batch.model.bundle import ModelBundle
 from specter_batch.papers.text import paper_texts

@@ -33,7 +33,7 @@ class Ended:
 
 
 class CrashServer:
-    """Runs commands, each in a process of its own; see `crash_server.py`."""
+    """Runs commands, each in a process of its own; see `server.py`."""
 
     def __init__(self, process: "subprocess.Popen[str]", scratch: Path) -> None:
         self._process, self._scratch = process, scratch
@@ -54,7 +54,7 @@ def crash_server(scratch: Path) -> Iterator[CrashServer]:
     """Start the server, and stop it at the end."""
     environment = os.environ | {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
     with subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("crash_server.py"))],
+        [sys.executable, str(Path(__file__).with_name("server.py"))],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -47,7 +47,7 @@ class Finished:
 
 def environment(device: str) -> dict[str, str]:
     """Return the environment of a measured process: our own imports, all usable cores, no network, no other device."""
-    here = Path(__file__).parents[1]
+    here = Path(__file__).parents[2]
     paths = [str(here), str(here / "export"), str(here / "jobs"), os.environ.get("PYTHONPATH", "")]
     fixed = {
         "PYTHONPATH": os.pathsep.join(filter(None, paths)),

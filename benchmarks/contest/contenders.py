@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import peers
 import pyarrow as pa
 
+from contest import peers
 from specter_batch.graph_names import DeviceKind, Precision
 from specter_batch.metrics.f1 import Ints
 from specter_batch.model.bundle import ModelBundle
@@ -93,7 +93,7 @@ def contenders(device: DeviceKind) -> Mapping[str, Contender]:
 
 def _study_loop(device: str) -> Callable[[Setting], Ask]:
     def make(setting: Setting) -> Ask:
-        from text_peers import study_loop
+        from contest.text_peers import study_loop
 
         label_ids = study_loop(setting.run, device=device)
         return lambda papers: label_ids(papers.texts)
@@ -103,7 +103,7 @@ def _study_loop(device: str) -> Callable[[Setting], Ask]:
 
 def _pipeline_torch(device: str) -> Callable[[Setting], Ask]:
     def make(setting: Setting) -> Ask:
-        from text_peers import pipeline_torch
+        from contest.text_peers import pipeline_torch
 
         label_ids = pipeline_torch(setting.run, device=device)
         return lambda papers: label_ids(papers.texts)
@@ -113,7 +113,7 @@ def _pipeline_torch(device: str) -> Callable[[Setting], Ask]:
 
 def _pipeline_onnx(file_of: Callable[[Setting], Path]) -> Callable[[Setting], Ask]:
     def make(setting: Setting) -> Ask:
-        from text_peers import pipeline_onnx
+        from contest.text_peers import pipeline_onnx
 
         file, bundle = file_of(setting), setting.bundle
         label_ids = pipeline_onnx(file.parent, file.name, bundle.labels, max_length=bundle.manifest.max_length)

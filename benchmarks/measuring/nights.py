@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from processes import Finished, run_measured
 
+from measuring.processes import Finished, run_measured
 from specter_batch.errors import ShardError
 from specter_batch.papers.columns import PAPER_SCHEMA
 from specter_jobs.output.report_model.manifest import NightManifest

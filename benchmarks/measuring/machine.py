@@ -6,8 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from processes import nvidia_smi
-
+from measuring.processes import nvidia_smi
 from specter_batch.cpus import usable_cpus
 
 PACKAGES = (

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from bench_papers import hardest_to_start_with
-from contenders import JOB, REFERENCE, Contender, contenders
-from nights import run_night
+from measuring.bench_papers import hardest_to_start_with
+from measuring.nights import run_night
+from measuring.processes import Finished, run_measured
 from one_contender import EXIT_MISSING_PACKAGE, TURN
-from processes import Finished, run_measured
 
+from contest.contenders import JOB, REFERENCE, Contender, contenders
 from specter_batch.errors import ShardError
 from specter_batch.graph_names import DeviceKind
 
-ONE_CONTENDER = Path(__file__).with_name("one_contender.py")
+ONE_CONTENDER = Path(__file__).parents[1] / "one_contender.py"
 # A slow way is timed on whole batches of the study's loop.
 BATCH = 8
 
@@ -156,7 +156,7 @@ class Race:
         command = [sys.executable, str(ONE_CONTENDER), key, "--device", self.device, *folders, *words]
         process = run_measured(command, device=self.device)
         if process.exit_code == EXIT_MISSING_PACKAGE:
-            raise ShardError(f"{process.last_line}; see benchmarks/peers.py")
+            raise ShardError(f"{process.last_line}; see benchmarks/contest/peers.py")
         if process.exit_code:
             raise ShardError(f"ended with {process.exit_code}: {process.last_line}")
         return process

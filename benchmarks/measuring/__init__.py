@@ -1,0 +1,1 @@
+"""What the benchmarks measure with: papers, processes, machine, and pages with pictures of the figures."""

@@ -1,0 +1,1 @@
+"""What stops, kills or damages the product at a chosen point."""
