@@ -4,10 +4,12 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from specter_batch.display import ignored_line
 from specter_batch.interruptible import interruptible
 from specter_batch.options.command import command
 from specter_batch.options.shared import JsonOutput
 from specter_batch.terminal import error_console, show, show_json
+from specter_jobs.output.names import LABELS, REPORT_HTML
 from specter_jobs.plan.config import NightConfig
 
 if TYPE_CHECKING:
@@ -35,8 +37,6 @@ def classify(settings: NightConfig, output: JsonOutput) -> None:
 
 
 def _summary(result: "NightResult") -> list[str]:
-    from specter_batch.display import ignored_line
-
     report, out = result.report, result.out
     rows, device, run = report.rows, result.manifest.device, result.manifest.this_run
     lines = [
@@ -56,5 +56,5 @@ def _summary(result: "NightResult") -> list[str]:
     if ignored := ignored_line(report.ignored_inputs):
         lines.append(f"ignored: {ignored}")
     lines += [f"gate {gate}" for gate in (*report.failed_gates, *report.inapplicable_gates)]
-    lines.append(f"labels: {out / 'labels'}   report: {out / 'report.html'}")
+    lines.append(f"labels: {out / LABELS}   report: {out / REPORT_HTML}")
     return lines

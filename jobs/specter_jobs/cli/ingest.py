@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import typer
 from pydantic import Field
 
+from specter_batch.display import ignored_line
 from specter_batch.errors import ConfigError
 from specter_batch.interruptible import interruptible
 from specter_batch.options.command import command
@@ -14,6 +15,7 @@ from specter_batch.options.shared import MAX_WORKERS, Column, FormatName, InputC
 from specter_batch.settings.declaration import Option
 from specter_batch.storage.location import LocalPath, PathTextOrUrl
 from specter_batch.terminal import error_console, show, show_json
+from specter_jobs.output.names import ACCOUNT_FILE, PAPERS
 
 if TYPE_CHECKING:
     from specter_jobs.dumps.account_model import IngestAccount
@@ -98,8 +100,6 @@ def _years(text: str | None) -> tuple[int | None, int | None] | None:
 
 
 def _summary(account: "IngestAccount", out: Path) -> list[str]:
-    from specter_batch.display import ignored_line
-
     records, run, files = account.records, account.this_run, account.files
     lines = [
         f"{_some(records.read, 'record')} in {_some(files.finished, 'file')}: "
@@ -123,7 +123,7 @@ def _summary(account: "IngestAccount", out: Path) -> list[str]:
     lines += [f"failed: {name}: {error}" for name, error in account.failed_files.items()]
     if ignored := ignored_line(account.ignored_files):
         lines.append(f"ignored: {ignored}")
-    lines.append(f"papers: {out / 'papers'}   account: {out / 'ingest.json'}")
+    lines.append(f"papers: {out / PAPERS}   account: {out / ACCOUNT_FILE}")
     return lines
 
 

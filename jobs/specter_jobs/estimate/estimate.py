@@ -172,7 +172,14 @@ def _lent(
     """Look the sampled texts up in the earlier nights' labels, as the night would."""
     if not config.reuse:
         return None
-    tonight = NightIdentity.of(config, bundle, device.kind, root=None)
+    tonight = NightIdentity.of(
+        config,
+        fingerprint=bundle.fingerprint,
+        kind=device.kind,
+        graph=bundle.graph_for(device.kind, config.graph).sha256,
+        precisions={graph.sha256: graph.precision for graph in bundle.manifest.graphs},
+        root=None,
+    )
     lent = reusable_labels(config.reuse, tonight=tonight, probabilities=config.probabilities)
     files = lent.files
     found: set[str] = set()

@@ -115,7 +115,14 @@ def _run(
     if config.metrics_file is not None:
         prepare_metrics_file(config.metrics_file)
     with base.claimed(CLASSIFY):
-        night = NightIdentity.of(config, bundle, engine.kind, root=planned.root if planned else None)
+        night = NightIdentity.of(
+            config,
+            fingerprint=bundle.fingerprint,
+            kind=engine.kind,
+            graph=bundle.graph_for(engine.kind, config.graph).sha256,
+            precisions={graph.sha256: graph.precision for graph in bundle.manifest.graphs},
+            root=planned.root if planned else None,
+        )
         out, planned = _folder_and_input(config, base, night, planned, console=console)
         result = _labelled(
             config, bundle, engine, signals, out, night, planned, previous=previous, started=started, console=console

@@ -1,12 +1,12 @@
 """What makes a night the same night as another: its dump, model and settings."""
 
 import datetime
+from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from specter_batch.graph_names import DeviceKind
-from specter_batch.model.bundle import ModelBundle
 from specter_batch.storage.files import json_hash
 from specter_batch.storage.location import Location
 from specter_batch.storage.stored_names import stored_name
@@ -58,14 +58,23 @@ class NightIdentity(BaseModel):
 
     @classmethod
     def of(
-        cls, config: NightConfig, bundle: ModelBundle, kind: DeviceKind, *, root: Location | None
+        cls,
+        config: NightConfig,
+        *,
+        fingerprint: str,
+        kind: DeviceKind,
+        graph: str,
+        precisions: Mapping[str, str],
+        root: Location | None,
     ) -> "NightIdentity":
         """Describe the night that a run is asked for.
 
         Args:
             config: Settings of the run.
-            bundle: The model.
+            fingerprint: Fingerprint of the bundle.
             kind: Kind of device that labels.
+            graph: SHA-256 of the model file that runs on it.
+            precisions: Precision of each model file of the bundle, by its SHA-256.
             root: Folder of the input files; None when the dump is ingested first.
         """
         place = (root if root is not None else Path(str(config.dump))).resolve()
@@ -74,10 +83,10 @@ class NightIdentity(BaseModel):
             format=config.format,
             date=config.date,
             bundle=stored_name(str(config.bundle)),
-            fingerprint=bundle.fingerprint,
+            fingerprint=fingerprint,
             device=kind,
-            graph=bundle.graph_for(kind, config.graph).sha256,
-            precisions={graph.sha256: graph.precision for graph in bundle.manifest.graphs},
+            graph=graph,
+            precisions=dict(precisions),
             output_version=OUTPUT_VERSION,
             screening_version=SCREENING_VERSION,
             settings=config.values_of(LabelRules),

@@ -1,22 +1,25 @@
 """The output folder of a job, on a disk or in a store: the one place where the two are told apart."""
 
+import os
 import shutil
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import TypeVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from specter_batch.storage.files import file_sha256, sync_folder
 from specter_batch.storage.folder_lock import folder_holder, folder_locked
 from specter_batch.storage.location import Location, in_parallel, names_in, sizes_in
 from specter_batch.storage.output_marker import mark_output
 from specter_batch.storage.url_path import UrlPath
-from specter_jobs.output.folder.journal import Entry, append_entry, read_journal
 from specter_jobs.output.names import LABELS, REJECTS, STAGING, SURVEY_SCRATCH, SWAP_FILE
 from specter_jobs.output.output_file import OutputFile
+
+Entry = TypeVar("Entry", bound=BaseModel)
 
 
 def output_folder(place: Location) -> "OutputFolder":
@@ -173,7 +176,7 @@ class _DiskFolder(OutputFolder):
             (self._folder / name).mkdir(parents=True, exist_ok=True)
 
     def add_entry(self, ledger: str, key: str, entry: BaseModel) -> None:  # noqa: ARG002 - entries hold their key
-        append_entry(self._folder / ledger, entry)
+        append_line(self._folder / ledger, entry)
 
     def entries(self, ledger: str, kind: type[Entry]) -> list[Entry]:
         return read_journal(self._folder / ledger, kind)
@@ -228,3 +231,37 @@ def temporary_folder(parent: Path | None) -> Iterator[Path]:
         yield scratch
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def append_line(path: Path, entry: BaseModel) -> None:
+    """Append one entry and sync it to disk."""
+    with path.open("ab+") as stream:
+        # A kill may have left half a line: it is closed off, and readers pass over what they cannot parse.
+        stream.seek(0, os.SEEK_END)
+        if stream.tell():
+            stream.seek(-1, os.SEEK_END)
+            if stream.read(1) != b"\n":
+                stream.write(b"\n")
+        stream.write(entry.model_dump_json().encode() + b"\n")
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def read_journal(path: Location, kind: type[Entry]) -> list[Entry]:
+    """Return the readable entries; a half-written one is as if it were not there."""
+    try:
+        with path.open("rb") as lines:  # one by one: a ledger of 100,000 shards takes 100 MB
+            return read_lines(lines, kind)
+    except FileNotFoundError:
+        return []
+
+
+def read_lines(lines: Iterable[bytes], kind: type[Entry]) -> list[Entry]:
+    """Return the entries among these lines."""
+    entries = []
+    for line in lines:
+        try:
+            entries.append(kind.model_validate_json(line))
+        except ValidationError:
+            continue
+    return entries
