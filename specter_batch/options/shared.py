@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from specter_batch.graph_names import Precision
 from specter_batch.settings import Settings
 from specter_batch.settings.declaration import Option
 
@@ -18,13 +17,6 @@ MAX_WORKERS = 10_000
 FormatName = Literal["s2ag", "s2orc", "openalex", "arxiv", "pubmed", "crossref", "scidocs", "jsonl", "csv"]
 
 Column = Annotated[str | None, Option(metavar="NAME", default="found by its usual names")]
-
-
-Graph = Annotated[
-    Precision | None,
-    Option(default="int8 on a CPU and fp16 on CUDA, if the bundle has them"),
-    Field(description="Graph of the bundle to run. fp32 is exact and slower. Labels of another graph are not reused."),
-]
 Language = Annotated[
     Literal["en", "any"],
     Field(
@@ -97,16 +89,4 @@ class JsonOutput(Settings):
 
     as_json: Annotated[bool, Option(name="--json", negative=False)] = Field(
         default=False, description="Print the result as one line of JSON instead of text."
-    )
-
-
-class BundleDevice(Settings):
-    """Where a bundle runs."""
-
-    panel: ClassVar[str] = "Model"
-
-    device: Annotated[str, Option(metavar="DEVICE")] = Field(
-        default="auto",
-        description="Where a bundle runs: auto, cpu, cuda or cuda:N. `auto` uses a working CUDA card if there is one, "
-        "else the CPU. With `cuda` the command fails if there is none.",
     )

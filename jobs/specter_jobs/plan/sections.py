@@ -17,7 +17,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from specter_batch.options.shared import MAX_WORKERS, FormatName, Graph, Language, TextColumns, TextFiles
+from specter_batch.options.model import Graph
+from specter_batch.options.shared import MAX_WORKERS, FormatName, Language, TextColumns, TextFiles
 from specter_batch.settings import Settings
 from specter_batch.settings.declaration import FormerName, Option
 from specter_batch.storage.location import LocalPath, PathOrUrl, PathTextOrUrl

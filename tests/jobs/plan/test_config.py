@@ -184,3 +184,15 @@ def test_braces_of_a_folder_that_is_there_are_its_name(tmp_path: Path) -> None:
     ]:
         with pytest.raises(UsageError, match="there is no placeholder"):
             load(**{name: f"{tmp_path}/{place}"})
+
+
+def test_the_former_name_of_the_graph_still_works_with_a_note(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "night.toml"
+    file.write_text("precision = 'fp32'\n")
+    for config in (load(precision="fp32"), NightConfig.load(file, {"dump": "in", "out": "out", "bundle": "b"})):
+        assert config.graph == "fp32"
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == "warning: --precision is now called --graph; the next version refuses the old name"
+    assert second == f"warning: {file}: precision is now called graph; the next version refuses the old name"
