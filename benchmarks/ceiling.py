@@ -30,7 +30,6 @@ from specter_batch.papers.language import EnglishFilter
 from specter_jobs.label import prepare
 from specter_jobs.label.assemble import ShardPipeline
 from specter_jobs.night.run import run_night
-from specter_jobs.output.ledger import Ledger
 from specter_jobs.plan.config import NightConfig
 from specter_jobs.screen import deduplicate
 from specter_jobs.screen.deduplicate import Deduplication
@@ -45,7 +44,7 @@ STAGES: dict[str, list[tuple[Any, str]]] = {
     "screen, with read, hash and language": [(prepare.ShardPreparer, "screen")],
     "tokenize": [(TextEncoder, "encode")],
     "label": [(ShardPipeline, "_labelled")],
-    "write": [(Ledger, "commit")],
+    "write": [(ShardPipeline, "_written")],
 }
 
 

@@ -30,7 +30,7 @@ class Night:
 
     @property
     def labelling_seconds(self) -> float:
-        """Seconds of labelling, the survey and all start-up left out."""
+        """Seconds of labelling, without the deduplication and the start."""
         return self.manifest.this_run.seconds
 
     def label_ids(self) -> dict[str, int]:

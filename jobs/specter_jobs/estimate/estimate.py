@@ -71,7 +71,9 @@ def estimate_night(
     output, write_seconds = output_of(config, plan, sample, scores, bundle)
     pace = read_pace(plan, rules, bundle)
     fixed = FixedSeconds(
-        survey=pace.survey_start + pace.survey * plan.rows, prepare=pace.prepare * plan.rows, write=write_seconds
+        survey=pace.deduplication_start + pace.deduplication * plan.rows,
+        prepare=pace.prepare * plan.rows,
+        write=write_seconds,
     )
     device_hours = busy.times(1 / 3600)
     return Estimate(
@@ -180,7 +182,7 @@ def _lent(
         precisions={graph.sha256: graph.precision for graph in bundle.manifest.graphs},
         root=None,
     )
-    lent = reusable_labels(config.reuse, tonight=tonight, probabilities=config.probabilities)
+    lent = reusable_labels(config.reuse, tonight=tonight.model, probabilities=config.probabilities)
     files = lent.files
     found: set[str] = set()
     if files:

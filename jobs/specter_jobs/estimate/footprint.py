@@ -24,8 +24,8 @@ from specter_jobs.plan.shards import Plan
 
 # Of a shard in the ledger, held until the report is written (benchmarks/many_shards.py; 100 more by label).
 LEDGER_ENTRY_BYTES = 7_000
-# Of a row in the survey's tables, id and hash, with room for its joins (benchmarks/many_papers.py).
-SURVEY_ROW_BYTES = 120
+# Bytes of a row in the tables of the deduplication: id and hash, with room for its joins (benchmarks/many_papers.py).
+DEDUPLICATION_ROW_BYTES = 120
 
 
 def output_of(
@@ -80,14 +80,14 @@ def output_of(
 def memory_of(
     config: NightConfig, plan: Plan, sample: Sample, bundle: ModelBundle, graph: GraphEntry, *, loaded: bool
 ) -> MemoryUse:
-    """Return bytes by what holds them; the survey's tables go to disk beyond their limit."""
+    """Return bytes by what holds them; the tables of the deduplication go to disk beyond their limit."""
     graphs = {graph.file} | ({bundle.graph_for("cpu", "fp32").file} if graph.deferral_margin else set())
     unloaded = 0 if loaded else sum((bundle.path / file).stat().st_size for file in graphs)
     held = sample.held_bytes / sample.rows * min(config.shard_rows, max(shard.rows for shard in plan.shards))
-    survey = plan.rows * SURVEY_ROW_BYTES
+    tables = plan.rows * DEDUPLICATION_ROW_BYTES
     # Linux counts kibibytes (getrusage(2)); what the sample itself took is in it, so this is rather too much.
     process = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 + unloaded
-    in_flight, in_memory = held * SHARDS_AT_ONCE, min(survey, _bytes(MEMORY))
+    in_flight, in_memory = held * SHARDS_AT_ONCE, min(tables, _bytes(MEMORY))
     ledger = len(plan.shards) * LEDGER_ENTRY_BYTES
     return MemoryUse(
         process_and_sessions=process,
@@ -95,7 +95,7 @@ def memory_of(
         survey=in_memory,
         ledger=ledger,
         total=process + in_flight + in_memory + ledger,
-        survey_on_disk=survey,
+        survey_on_disk=tables,
     )
 
 

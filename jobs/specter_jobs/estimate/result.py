@@ -170,10 +170,10 @@ class MemoryUse(EstimatePart):
     Attributes:
         process_and_sessions: Libraries and the loaded model.
         shards_in_flight: Shards that are prepared or labelled at the same time.
-        survey: Tables of the survey; beyond their limit they go to disk.
+        survey: Tables of the deduplication; beyond their limit they go to disk.
         ledger: Entries of the finished shards.
         total: The sum.
-        survey_on_disk: Disk that the tables of the survey take.
+        survey_on_disk: Disk that the tables of the deduplication take.
     """
 
     process_and_sessions: int

@@ -93,10 +93,10 @@ def read_sample(shards: list[Shard], rules: LabelRules, bundle: ModelBundle) -> 
 
 @dataclass(frozen=True, kw_only=True)
 class Pace:
-    """Seconds that the steps beside the model take: a night's `survey_start` once, the others for each row."""
+    """Seconds that the steps beside the model take: a night's `deduplication_start` once, the others for each row."""
 
-    survey_start: float
-    survey: float
+    deduplication_start: float
+    deduplication: float
     prepare: float
 
 
@@ -131,8 +131,8 @@ def _pace_of(stretch: Shard, rules: LabelRules, bundle: ModelBundle) -> Pace | N
         return None
     start = opened - began
     return Pace(
-        survey_start=start,
-        survey=max(deduplicated - opened - start, 0.0) / stretch.rows,
+        deduplication_start=start,
+        deduplication=max(deduplicated - opened - start, 0.0) / stretch.rows,
         prepare=(prepared - loaded) / stretch.rows,
     )
 
@@ -150,17 +150,17 @@ def _deduplication(shards: list[Shard], rules: LabelRules, bundle: ModelBundle, 
 
 
 def _prepare(sample: Sample, deduplication: Deduplication, preparer: ShardPreparer) -> None:
-    for surveyed in deduplication.shards:
-        if surveyed.error is not None:
-            sample.errors.append(surveyed.error)
+    for deduplicated in deduplication.shards:
+        if deduplicated.error is not None:
+            sample.errors.append(deduplicated.error)
             continue
         try:
-            screened, texts = preparer.screen(surveyed, deduplication.decisions(surveyed.number))
+            screened, texts = preparer.screen(deduplicated, deduplication.decisions(deduplicated.number))
         except ShardError as error:
             sample.errors.append(str(error))
             continue
         token_ids = preparer.tokenize(texts)
-        sample.rows += surveyed.shard.rows
+        sample.rows += deduplicated.shard.rows
         sample.paper_ids += screened.paper_ids.to_pylist()
         sample.rejects.append(screened.rejects)
         sample.hashes += screened.hashes

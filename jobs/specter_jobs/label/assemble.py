@@ -1,6 +1,7 @@
-"""The driver's side of labelling: what the workers answer, joined with what was known, becomes a shard's outputs."""
+"""The driver's side of labelling: workers' answers and known labels become the files of shards."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -17,15 +18,19 @@ from specter_batch.model.predictions import Predictions
 from specter_batch.papers.labels import LabelSet
 from specter_batch.storage.location import Location
 from specter_jobs.label.engines.messages import ShardAnswer, ShardTask
-from specter_jobs.label.engines.scheduler import Scheduler
+from specter_jobs.label.fresh import FinishedShard
 from specter_jobs.label.screened_shard import ScreenedShard
-from specter_jobs.output.labelled_shard import LabelledShard
+from specter_jobs.logs import log
+from specter_jobs.output.labelled_shard import LabelledShard, ShardSums
+from specter_jobs.output.ledger import Ledger
 from specter_jobs.output.schema import PROBABILITIES, label_schema
 from specter_jobs.output.title_only import TitleOnlySums
-from specter_jobs.plan.decisions import SurveyedShard
+from specter_jobs.output.writer import write_shard
+from specter_jobs.plan.decisions import DeduplicatedShard
 from specter_jobs.plan.shards import Mask, Shard
 from specter_jobs.screen.deduplicate import Deduplication
 from specter_jobs.screen.screening import reject_table
+from specter_jobs.workers.scheduler import Scheduler
 
 NOT_FINITE_DETAIL = "the model gave NaN or infinity"
 
@@ -34,64 +39,91 @@ class ShardPipeline:
     """Labels shards with the workers of a scheduler.
 
     Args:
-        scheduler: With its engine.
+        scheduler: Hands shards to the workers.
         deduplication: Decisions about each shard.
-        labels: Of the bundle.
-        label_file: Returns the label file of a finished shard by name, None while it is not finished.
-        probabilities: Write those of all labels.
+        labels: The labels of the bundle.
+        ledger: Gets an entry for each shard whose files are written.
+        out: The output folder.
+        probabilities: Write the probabilities of all labels.
     """
 
     def __init__(
         self,
-        scheduler: Scheduler,
+        scheduler: Scheduler[ShardTask, ShardAnswer | ShardError],
         *,
         deduplication: Deduplication,
         labels: LabelSet,
-        label_file: Callable[[str], Location | None],
+        ledger: Ledger,
+        out: Location,
         probabilities: bool,
     ) -> None:
         self._scheduler = scheduler
         self._deduplication = deduplication
         self._labels = labels
-        self._label_file = label_file
+        self._ledger, self._out = ledger, out
         self._probabilities = probabilities
 
-    def run(self, shards: Sequence[SurveyedShard]) -> Iterator[tuple[SurveyedShard, LabelledShard | ShardError]]:
-        """Yield each shard with its outcome, as they come; one that copies labels of another comes after it.
+    def run(
+        self, shards: Sequence[DeduplicatedShard]
+    ) -> Iterator[tuple[DeduplicatedShard, FinishedShard | ShardError]]:
+        """Label shards and write their files; yield each one when it is finished or has failed.
 
-        A yielded shard counts as finished when the next one is asked for.
+        A shard that copies labels of another one comes after it.
         """
         tasks = map(self._task, shards)
         unsettled = {shard.shard.name for shard in shards}
         waiting: dict[int, tuple[ShardTask, ShardAnswer]] = {}
         for task, outcome in self._scheduler.outcomes(tasks, n_tasks=len(shards)):
-            name = task.surveyed.shard.name
+            name = task.name
             if isinstance(outcome, ShardError):
-                yield task.surveyed, outcome
                 unsettled.discard(name)
+                yield task.deduplicated, outcome
             else:
+                for level, message, fields in outcome.logs:
+                    log(message, level=level, **fields)
                 waiting[task.number] = replace(task, papers=None), outcome
             # Shards only wait for earlier ones, so one pass in the plan's order settles all that can be.
             for number in sorted(waiting):
                 held, answer = waiting[number]
-                if unsettled.isdisjoint(set(answer.screened.copies.values()) - {held.surveyed.shard.name}):
+                if unsettled.isdisjoint(set(answer.screened.copies.values()) - {held.deduplicated.shard.name}):
                     del waiting[number]
                     settled = self._settled(held, answer)
                     if settled is not None:
-                        yield held.surveyed, settled
-                        unsettled.discard(held.surveyed.shard.name)
+                        unsettled.discard(held.deduplicated.shard.name)
+                        yield held.deduplicated, settled
 
-    def _task(self, shard: SurveyedShard) -> ShardTask:
-        number = shard.number
-        papers = self._deduplication.take_papers(number)
-        return ShardTask(surveyed=shard, decisions=self._deduplication.decisions(number), papers=papers)
+    def _task(self, shard: DeduplicatedShard) -> ShardTask:
+        return ShardTask(
+            number=shard.number,
+            name=shard.shard.name,
+            deduplicated=shard,
+            decisions=self._deduplication.decisions(shard.number),
+            papers=self._deduplication.take_papers(shard.number),
+        )
 
-    def _settled(self, task: ShardTask, answer: ShardAnswer) -> LabelledShard | ShardError | None:
+    def _settled(self, task: ShardTask, answer: ShardAnswer) -> FinishedShard | ShardError | None:
         try:
-            return self._labelled(task, answer)
+            labelled = self._labelled(task, answer)
         except (OSError, pa.ArrowException) as error:
-            name = task.surveyed.shard.name
+            name = task.deduplicated.shard.name
             return ShardError(f"{name}: the labels of equal texts in other shards cannot be read: {error}; rerun")
+        return None if labelled is None else self._written(task.deduplicated, labelled)
+
+    def _written(self, deduplicated: DeduplicatedShard, labelled: LabelledShard) -> FinishedShard | ShardError:
+        """Write a shard's files and then its ledger entry."""
+        name, sums = deduplicated.shard.name, labelled.sums
+        accounted = labelled.labels.num_rows + labelled.rejects.num_rows
+        if accounted != deduplicated.shard.rows:
+            return ShardError(
+                f"{name}: {accounted} rows labelled or rejected of {deduplicated.shard.rows}; the shard was dropped, "
+                "please report this"
+            )
+        try:
+            labels, rejects = write_shard(self._out, name, labelled)
+            entry = self._ledger.commit(deduplicated, sums, labels=labels, rejects=rejects)
+        except OSError as error:
+            return ShardError(str(error))
+        return FinishedShard(entry=entry, model_seconds=sums.model_seconds, max_batch_tokens=sums.max_batch_tokens)
 
     def _labelled(self, task: ShardTask, answer: ShardAnswer) -> LabelledShard | None:
         """Return a shard's outputs; None if the model has to label more of its papers first."""
@@ -108,10 +140,10 @@ class ShardPipeline:
         labelled = self._label_table(screened, answers, reused)
         if not kept.all():
             labelled = labelled.filter(pa.array(kept))
-        return LabelledShard(
-            labels=labelled,
+        rejects = _with_not_finite(screened, kept, task.deduplicated.shard)
+        sums = ShardSums(
             reused=int((reused & kept).sum()),
-            rejects=_with_not_finite(screened, kept, task.surveyed.shard),
+            rejects_by_reason=dict(sorted(Counter(rejects["reason"].to_pylist()).items())),
             scores=_scores(screened, answers, kept),
             unknown_labels=int((screened.truth.unknown & kept).sum()),
             undecided=screened.undecided,
@@ -127,6 +159,7 @@ class ShardPipeline:
             model_seconds=answer.model_seconds,
             max_batch_tokens=answer.max_batch_tokens,
         )
+        return LabelledShard(labels=labelled, rejects=rejects, sums=sums)
 
     def _label_table(self, screened: ScreenedShard, answers: Predictions, reused: Mask) -> pa.Table:
         columns = [
@@ -169,12 +202,12 @@ class ShardPipeline:
         unanswered: set[str] = set()
         for owner in sorted(set(copies.values())):
             rows = np.array([position for position, name in copies.items() if name == owner])
-            file = None if owner == task.surveyed.shard.name else self._label_file(owner)
+            file = None if owner == task.deduplicated.shard.name else self._ledger.label_file(owner)
             if file is not None:
                 labelled = pq.read_table(pa.BufferReader(file.read_bytes()))
-                found = pc.index_in(pa.array([hashes[row] for row in rows]), labelled["text_hash"].combine_chunks())
-                there = found.is_valid().to_numpy(zero_copy_only=False)  # not all, if the file is of an earlier try
-                _fill(answers, rows[there], labelled.take(found.drop_null()))
+                at = pc.index_in(pa.array([hashes[row] for row in rows]), labelled["text_hash"].combine_chunks())
+                there = at.is_valid().to_numpy(zero_copy_only=False)  # not all, if the file is of an earlier try
+                _fill(answers, rows[there], labelled.take(at.drop_null()))
                 rows = rows[~there]
             for row in rows:
                 source = first.get(hashes[row])

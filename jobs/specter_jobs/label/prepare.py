@@ -16,7 +16,7 @@ from specter_batch.papers.language import ENGLISH, MAX_CHARACTERS, UNDECIDED, En
 from specter_batch.papers.parquet import PaperBatch
 from specter_batch.papers.text import missing_values, paper_texts, text_hash
 from specter_jobs.label.screened_shard import ScreenedShard, Truth
-from specter_jobs.plan.decisions import Decisions, SurveyedShard
+from specter_jobs.plan.decisions import Decisions, DeduplicatedShard
 from specter_jobs.plan.sections import LabelRules
 from specter_jobs.plan.shards import Mask
 from specter_jobs.screen.screening import screen_columns
@@ -45,7 +45,7 @@ class ShardPreparer:
 
     def screen(
         self,
-        surveyed: SurveyedShard,
+        deduplicated: DeduplicatedShard,
         decisions: Decisions,
         *,
         papers: PaperBatch | None = None,
@@ -54,7 +54,7 @@ class ShardPreparer:
         """Reject the papers of a shard that cannot be labelled, and find those that the model has to label.
 
         Args:
-            surveyed: The shard.
+            deduplicated: The shard.
             decisions: What the deduplication decided about it.
             papers: The papers of the shard; they are read from the input when None.
             unanswered: Hashes of copied texts that the model labels here, because the first copy has no label.
@@ -65,8 +65,8 @@ class ShardPreparer:
         Raises:
             ShardError: It cannot be read, or it has changed since the deduplication.
         """
-        shard = surveyed.shard
-        papers = self._read(surveyed) if papers is None else papers
+        shard = deduplicated.shard
+        papers = self._read(deduplicated) if papers is None else papers
         screening = screen_columns(papers, self._rules)
         screening.reject_rows(decisions.duplicates, "duplicate_id")
         undecided = 0
@@ -112,10 +112,10 @@ class ShardPreparer:
             pa.default_memory_pool().release_unused()  # before the tokenizer needs memory of its own
         return screened, [texts[at] for at in fresh]
 
-    def _read(self, surveyed: SurveyedShard) -> PaperBatch:
-        papers = self._reader.read(surveyed.shard)
-        if content_hash(papers) != surveyed.rows_hash:
-            raise ShardError(f"{surveyed.shard.file.path}: changed while the job ran; leave it alone and rerun")
+    def _read(self, deduplicated: DeduplicatedShard) -> PaperBatch:
+        papers = self._reader.read(deduplicated.shard)
+        if content_hash(papers) != deduplicated.rows_hash:
+            raise ShardError(f"{deduplicated.shard.file.path}: changed while the job ran; leave it alone and rerun")
         return papers
 
     def tokenize(self, texts: Sequence[str]) -> list[TokenIds]:

@@ -1,49 +1,24 @@
 """The input of a night: parquet, or a public dump that is ingested into the night's own folder first."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
-
 from pydantic import ValidationError
 from rich.console import Console
 
 from specter_batch.cpus import usable_cpus
 from specter_batch.errors import ConfigError, PaperSchemaError, UsageError
 from specter_batch.inputs.inventory import parquet_inventory
+from specter_batch.options.shared import InputColumns
 from specter_batch.papers.columns import PaperColumns
-from specter_batch.storage.location import Location, is_remote
-from specter_batch.storage.url_path import UrlPath
-from specter_jobs.dumps.account_model import IngestAccount, ListedFiles
+from specter_batch.storage.location import is_remote
+from specter_jobs.dumps.account_model import ListedFiles
 from specter_jobs.dumps.formats import Format
 from specter_jobs.dumps.ingest import IngestRequest, ingest
 from specter_jobs.dumps.table_layout import TableColumns, TableLayout
+from specter_jobs.night.planned import NightInput, PlannedInput
 from specter_jobs.output.folder import OutputFolder
 from specter_jobs.output.names import ACCOUNT_FILE, INGESTED, PAPERS
 from specter_jobs.output.plan_file import labelled_dump_files
 from specter_jobs.plan.config import NightConfig
 from specter_jobs.plan.planning import plan_shards
-from specter_jobs.plan.shards import Plan
-
-
-@dataclass(frozen=True, kw_only=True)
-class NightInput:
-    """Where the night's papers are.
-
-    Attributes:
-        dump: Parquet file, folder or glob, local or a URL.
-        columns: Its column names.
-        failed: Files of the dump that could not be read -> error.
-        ignored: What else is in the dump and is not read -> why.
-        unusable_labels: Papers of the dump that were kept without their label, because it is no label.
-        ingested: Output folder of the ingest and its account; None if the dump was parquet.
-    """
-
-    dump: str | UrlPath
-    columns: PaperColumns
-    failed: Mapping[str, str]
-    ignored: Mapping[str, str]
-    unusable_labels: int = 0
-    ingested: tuple[Path, IngestAccount] | None = None
 
 
 def night_input(config: NightConfig, out: OutputFolder, *, console: Console) -> NightInput:
@@ -63,14 +38,14 @@ def night_input(config: NightConfig, out: OutputFolder, *, console: Console) -> 
     if config.format is None:
         if _layout(config) != TableLayout():
             raise UsageError("--delimiter, --quote, --escape and --encoding describe a dump of text; add --format csv")
-        return NightInput(dump=config.dump, columns=config.columns, failed={}, ignored={})
+        return NightInput(dump=config.dump, columns=config.section(InputColumns).columns, failed={}, ignored={})
     if is_remote(out.place) or is_remote(config.out) or is_remote(config.dump):
         raise ConfigError(
             f"--format {config.format}: a dump is made into parquet on a local disk; ingest it into a local folder, "
             "copy that to the store and classify it there"
         )
     ingested = out.place / INGESTED
-    columns = TableColumns(papers=config.columns, year=None)
+    columns = TableColumns(papers=config.section(InputColumns).columns, year=None)
     format_ = Format(name=config.format, columns=columns, layout=_layout(config))
     request = IngestRequest(format=format_, source=config.dump, out=ingested, workers=usable_cpus(), writes=config.out)
     account = ingest(request, console=console).account
@@ -82,25 +57,6 @@ def night_input(config: NightConfig, out: OutputFolder, *, console: Console) -> 
         unusable_labels=account.unusable_labels,
         ingested=(ingested, account),
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlannedInput:
-    """The input of a night, planned.
-
-    Attributes:
-        source: Where the papers are.
-        root: Folder that the files are named relative to, when the night is complete.
-        plan: The files and shards.
-        gone: Files of a dump whose papers have labels in the folder, and that are not there any more.
-        labelled_files: Files of a dump whose papers have labels in the folder, when the night is complete.
-    """
-
-    source: NightInput
-    root: Location
-    plan: Plan
-    gone: frozenset[str] = frozenset()
-    labelled_files: frozenset[str] = frozenset()
 
 
 def plan_input(config: NightConfig, out: OutputFolder, *, console: Console) -> PlannedInput:

@@ -1,7 +1,7 @@
 """The earlier night that tonight is compared with: the last one that succeeded."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from specter_batch.errors import ConfigError, UsageError
@@ -11,8 +11,7 @@ from specter_jobs.logs import log
 from specter_jobs.output.names import CLASSIFY, REPORT_FILE, SUCCESS_FILE
 from specter_jobs.output.report_model.parts import PreviousReport
 from specter_jobs.output.report_model.report import NightReport, read_report
-from specter_jobs.plan.config import NightConfig
-from specter_jobs.plan.limits import PREVIOUS_DAYS
+from specter_jobs.plan.limits import PREVIOUS_DAYS, GateLimits
 from specter_jobs.report.gates import COMPARISON_GATES
 
 
@@ -41,29 +40,36 @@ class PreviousNight:
         )
 
 
-def find_previous(config: NightConfig) -> PreviousNight | None:
+def find_previous(
+    asked: Location | None, candidates: Sequence[Location], *, out: Location, limits: GateLimits
+) -> PreviousNight | None:
     """Find the last night that succeeded and labelled papers; None when no night is asked for.
 
     Where `--previous` holds `{yesterday}`, up to `PREVIOUS_DAYS` days are searched, the nearest first. A night that
     failed a gate is never taken: otherwise the next night would be compared with the drift that the gate had found.
+
+    Args:
+        asked: The place that `--previous` names.
+        candidates: Where that night may be, the nearest first.
+        out: Output folder of tonight.
+        limits: The limits that tonight must keep.
 
     Raises:
         UsageError: A gate compares with an earlier night, and `--previous` is not given.
         ConfigError: The night is this night's own output, did not succeed though it is named outright, or its report is
             not one.
     """
-    if config.previous is None:
-        compared = [name for name in COMPARISON_GATES if getattr(config.gates, name) is not None]
+    if asked is None:
+        compared = [name for name in COMPARISON_GATES if getattr(limits, name) is not None]
         if compared:
             raise UsageError(
                 f"the gate {compared[0]} compares with an earlier night, and none is named; add "
                 "--previous 'nights/{yesterday}'"
             )
         return None
-    candidates = config.previous_nights()
     passed_over: dict[str, str] = {}
     for night in candidates:
-        if night.resolve() == config.out.resolve():
+        if night.resolve() == out.resolve():
             raise ConfigError(f"--previous {night}: is this night's own output; give an earlier night's")
         if not (night / SUCCESS_FILE).exists():
             if len(candidates) == 1:
@@ -79,16 +85,16 @@ def find_previous(config: NightConfig) -> PreviousNight | None:
             continue
         if passed_over:
             log("nearer nights passed over", level=logging.WARNING, previous=str(night), passed_over=passed_over)
-        return PreviousNight(asked=config.previous, used=night, report=report, passed_over=passed_over)
+        return PreviousNight(asked=asked, used=night, report=report, passed_over=passed_over)
     searched = len(candidates) if len(candidates) > 1 else None
     log(
         "no previous night to compare with",
         level=logging.WARNING,
-        previous=str(config.previous),
+        previous=str(asked),
         days_searched=searched,
         passed_over=passed_over,
     )
-    return PreviousNight(asked=config.previous, passed_over=passed_over)
+    return PreviousNight(asked=asked, passed_over=passed_over)
 
 
 def read_previous(night: Location) -> NightReport | None:

@@ -4,7 +4,6 @@ The swap moves files one by one, on a disk and in a store alike. A journal, writ
 to kill: whoever opens the folder next finishes the swap, and moving or removing a file twice does no harm.
 """
 
-import logging
 from collections.abc import Collection
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -13,9 +12,8 @@ from specter_batch.errors import ConfigError
 from specter_batch.file_problems import file_problem
 from specter_batch.storage.files import write_text
 from specter_batch.storage.location import Location
-from specter_jobs.logs import log
 from specter_jobs.output.folder import OutputFolder
-from specter_jobs.output.held import HeldNight, held_in
+from specter_jobs.output.held import held_in
 from specter_jobs.output.names import (
     LABELS,
     NIGHT_NAMES,
@@ -26,7 +24,6 @@ from specter_jobs.output.names import (
     SWAP_FILE,
     is_parquet,
 )
-from specter_jobs.plan.identity import NightIdentity
 
 
 class Swap(BaseModel):
@@ -36,45 +33,6 @@ class Swap(BaseModel):
 
     old: tuple[str, ...]
     new: tuple[str, ...]
-
-
-def folder_to_label(out: OutputFolder, held: HeldNight, night: NightIdentity, *, replace: bool) -> OutputFolder:
-    """Return the folder that a run may write to: OUT itself, or the staging of a replacement.
-
-    The caller holds the folder's lock.
-
-    Args:
-        out: The output folder.
-        held: What it holds.
-        night: What the run is asked for.
-        replace: Whether the user allowed to replace another night.
-
-    Raises:
-        ConfigError: OUT holds finished labels of another night, and `replace` is not set.
-    """
-    differences = held.differences(night)
-    staging = out.staging
-    begun = not held_in(staging).is_empty
-    if held.is_empty or not differences:
-        if begun:
-            log(
-                "unfinished replacement left",
-                level=logging.WARNING,
-                folder=str(staging),
-            )
-        return out
-    if not replace:
-        more = f" (an unfinished replacement is in {staging}; --replace continues it)" if begun else ""
-        raise ConfigError(
-            f"{out}: holds another night, and nothing was changed. It holds {held}. This run would replace these "
-            f"labels: {'; '.join(differences)}. Give another OUT, or add --replace to replace that night when the new "
-            f"one is complete{more}"
-        )
-    if held_in(staging).differences(night):
-        log("unfinished replacement removed", level=logging.WARNING, folder=str(staging))
-        staging.remove()
-    log("replacing a night", level=logging.WARNING, out=str(out), held=str(held), folder=str(staging))
-    return staging
 
 
 def swap_in(out: OutputFolder) -> None:

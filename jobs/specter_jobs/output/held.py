@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from specter_batch.errors import ConfigError, SpecterBatchError
 from specter_batch.storage.location import Location, located
-from specter_batch.storage.stored_names import original_name, stored_name
+from specter_batch.storage.stored_names import original_name
 from specter_jobs.output.folder import OutputFolder
 from specter_jobs.output.ledger import read_entries
 from specter_jobs.output.ledger_entry import LedgerEntry
@@ -42,21 +42,6 @@ class HeldNight:
     def is_empty(self) -> bool:
         """Whether there is nothing to lose."""
         return not self.entries and not self.unlisted
-
-    def differences(self, night: NightIdentity) -> list[str]:
-        """Say how a night differs from this one."""
-        if self.identity is not None:
-            found = night.differences(self.identity)
-        elif self.root is not None and night.format is None and stored_name(str(self.root.resolve())) != night.dump:
-            found = [f"DUMP is {night.dump} instead of {self.root}"]
-        elif self.root is None and not self.is_empty:
-            found = ["DUMP may be another one, because plan.json is gone or damaged"]
-        else:
-            found = []
-        bindings = {entry.binding for entry in self.entries} | ({self.binding} if self.binding else set())
-        if not found and bindings - {night.binding}:
-            found = ["the labels were made with another bundle, device, setting or version of specter-batch"]
-        return found
 
     def __str__(self) -> str:
         rows = sum(entry.labels.rows for entry in self.entries)

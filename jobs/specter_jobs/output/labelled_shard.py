@@ -1,5 +1,6 @@
-"""A labelled shard: its output tables and the sums that the report is made of."""
+"""A labelled shard: the tables of its files, and the sums that the ledger keeps of them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,27 +12,26 @@ from specter_jobs.output.title_only import TitleOnlySums
 
 
 @dataclass(frozen=True, kw_only=True)
-class LabelledShard:
-    """A shard's outputs and the sums that the report is made of.
+class ShardSums:
+    """What the report needs to know of a shard.
 
     Attributes:
-        labels: `paper_id, label, label_id, score, text_hash, reused`, and `probabilities` on request.
-        reused: How many of them took the label of an equal text.
-        scores: Of the papers whose true label came with the input.
+        reused: Papers that took the label of an equal text.
+        rejects_by_reason: Rejected rows by reason, in the order of the reasons' names.
+        scores: Scores of the papers whose true label came with the input.
         unknown_labels: Labelled papers whose true label is not one of the model's; they are not scored.
         undecided: Papers too short to say whether they are in English, as in `ScreenedShard`.
         label_papers: `(n_labels,)` int64: papers by predicted label.
         bin_papers: `(N_SCORE_BINS,)` int64: papers by score.
-        score_sum: Of all papers.
+        score_sum: Sum of the scores of all papers.
         title_only: Sums over the papers without abstract; None when there are none.
-        seconds: That the shard took its worker.
-        model_seconds: Of these, those in which the model was at work.
-        max_batch_tokens: Of the worker, as in `ShardAnswer`.
+        seconds: Time that the worker spent on the shard.
+        model_seconds: The part of it in which the model ran.
+        max_batch_tokens: The worker's budget, as in `ShardAnswer`.
     """
 
-    labels: pa.Table
     reused: int
-    rejects: pa.Table
+    rejects_by_reason: Mapping[str, int]
     scores: Scores
     unknown_labels: int
     undecided: int
@@ -42,3 +42,18 @@ class LabelledShard:
     seconds: float
     model_seconds: float
     max_batch_tokens: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledShard:
+    """The result of labelling a shard.
+
+    Attributes:
+        labels: The labels, with the columns of `label_schema`.
+        rejects: The rejected rows, with the columns of `REJECT_SCHEMA`.
+        sums: Sums over both.
+    """
+
+    labels: pa.Table
+    rejects: pa.Table
+    sums: ShardSums

@@ -4,12 +4,11 @@ from collections.abc import Iterable, Sequence
 
 from specter_batch.storage.location import Location, in_parallel
 from specter_jobs.output.folder import OutputFolder
-from specter_jobs.output.labelled_shard import LabelledShard
+from specter_jobs.output.labelled_shard import ShardSums
 from specter_jobs.output.ledger_entry import LedgerEntry
-from specter_jobs.output.names import LABELS, LEDGER_FILE, LEDGER_FOLDER, REJECTS
+from specter_jobs.output.names import LEDGER_FILE, LEDGER_FOLDER
 from specter_jobs.output.output_file import OutputFile
-from specter_jobs.output.writer import write_output
-from specter_jobs.plan.decisions import SurveyedShard
+from specter_jobs.plan.decisions import DeduplicatedShard
 
 
 class Ledger:
@@ -29,39 +28,39 @@ class Ledger:
         self._entries = {entry.shard: entry for entry in ours if entry.adds_up}
         self._intact = self._checked(self._entries.values())
 
-    def finished(self, surveyed: SurveyedShard) -> LedgerEntry | None:
+    def finished(self, deduplicated: DeduplicatedShard) -> LedgerEntry | None:
         """Return the shard's entry if it was done for this content and its files are there, else None."""
-        entry = self._entries.get(surveyed.shard.name)
-        if entry is None or entry.content != surveyed.content:
+        entry = self._entries.get(deduplicated.shard.name)
+        if entry is None or entry.content != deduplicated.content:
             return None
         return entry if all(file.name in self._intact for file in entry.files) else None
 
-    def commit(self, surveyed: SurveyedShard, labelled: LabelledShard, *, seconds: float) -> LedgerEntry:
-        """Write a shard's files, and then its entry."""
-        shard = surveyed.shard
-        rejects = labelled.rejects
-        counted = rejects["reason"].value_counts().to_pylist()
+    def commit(
+        self, deduplicated: DeduplicatedShard, sums: ShardSums, *, labels: OutputFile, rejects: OutputFile | None
+    ) -> LedgerEntry:
+        """Write the entry of a shard whose files are complete."""
+        shard = deduplicated.shard
         entry = LedgerEntry(
             shard=shard.name,
             file=shard.file.name,
             start=shard.start,
             rows=shard.rows,
-            content=surveyed.content,
+            content=deduplicated.content,
             binding=self._binding,
             model=self._model,
-            reused=labelled.reused,
-            labels=write_output(self._out.place, LABELS, shard.name, labelled.labels),
-            rejects=write_output(self._out.place, REJECTS, shard.name, rejects) if rejects.num_rows else None,
-            rejects_by_reason={row["values"]: row["counts"] for row in sorted(counted, key=lambda row: row["values"])},
-            scores=labelled.scores.as_json(),
-            unknown_labels=labelled.unknown_labels,
-            language_undecided=labelled.undecided,
-            label_papers=labelled.label_papers.tolist(),
-            bin_papers=labelled.bin_papers.tolist(),
-            score_sum=labelled.score_sum,
-            title_only=labelled.title_only,
-            seconds=round(seconds, 3),
-            model_seconds=round(labelled.model_seconds, 3),
+            reused=sums.reused,
+            labels=labels,
+            rejects=rejects,
+            rejects_by_reason=dict(sums.rejects_by_reason),
+            scores=sums.scores.as_json(),
+            unknown_labels=sums.unknown_labels,
+            language_undecided=sums.undecided,
+            label_papers=sums.label_papers.tolist(),
+            bin_papers=sums.bin_papers.tolist(),
+            score_sum=sums.score_sum,
+            title_only=sums.title_only,
+            seconds=round(sums.seconds, 3),
+            model_seconds=round(sums.model_seconds, 3),
         )
         self._out.add_entry(LEDGER_FILE, shard.name, entry)
         self._entries[entry.shard] = entry

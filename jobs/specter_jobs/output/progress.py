@@ -50,7 +50,7 @@ class NightWatch:
         self._write()
 
     def labelling(self, kept: Iterable[LedgerEntry], failed: dict[str, str]) -> None:
-        """The input is surveyed: these shards were found done, and these cannot be read."""
+        """The input is deduplicated: these shards were found done, and these cannot be read."""
         progress = self._progress
         progress.state, progress.labelling_since = "labelling", time.time()
         for entry in kept:

@@ -13,7 +13,7 @@ class Progress(BaseModel):
 
     Attributes:
         shards_done: Those that were kept from an earlier run included, as in `rows_done`.
-        labelling_since: Seconds since the epoch; None while the input is surveyed.
+        labelling_since: Seconds since the epoch; None while the input is deduplicated.
         papers: Labelled in this run.
         shard_seconds: That the shards of this run took.
         model_seconds: Of these, those in which the model was at work.

@@ -2,10 +2,11 @@
 
 import pyarrow as pa
 
-from specter_batch.papers.parquet_file import write_table
+from specter_batch.papers.parquet_file import table_writer
 from specter_batch.storage.files import file_sha256, written_whole
 from specter_batch.storage.location import Location
-from specter_jobs.output.names import parquet_name
+from specter_jobs.output.labelled_shard import LabelledShard
+from specter_jobs.output.names import LABELS, REJECTS, parquet_name
 from specter_jobs.output.output_file import OutputFile
 
 
@@ -20,6 +21,13 @@ def write_output(out: Location, kind: str, stem: str, table: pa.Table) -> Output
     """
     name = f"{kind}/{parquet_name(stem)}"
     with written_whole(out / name) as partial:
-        write_table(partial, table)
+        with table_writer(partial, table.schema) as file:
+            file.write_table(table)
         size, sha256 = partial.stat().st_size, file_sha256(partial)
     return OutputFile(name=name, rows=table.num_rows, size=size, sha256=sha256)
+
+
+def write_shard(out: Location, stem: str, labelled: LabelledShard) -> tuple[OutputFile, OutputFile | None]:
+    """Write the label file of a shard and, if rows were rejected, its reject file; return both."""
+    labels = write_output(out, LABELS, stem, labelled.labels)
+    return labels, write_output(out, REJECTS, stem, labelled.rejects) if labelled.rejects.num_rows else None

@@ -9,8 +9,8 @@ from specter_jobs.plan.shards import Shard
 
 
 @dataclass(frozen=True, kw_only=True)
-class SurveyedShard:
-    """A shard and what the survey found of it.
+class DeduplicatedShard:
+    """A shard whose rows were compared with those of all other shards.
 
     Attributes:
         number: Its position in the plan.

@@ -2,6 +2,7 @@
 
 import datetime
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
@@ -19,6 +20,28 @@ OUTPUT_VERSION = 1
 SCREENING_VERSION = 2
 # How much of a fingerprint is shown.
 SHOWN_FINGERPRINT = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelIdentity:
+    """What must be the same for the same text to have the same label and score.
+
+    Attributes:
+        bundle: Place of the bundle, to show it.
+        fingerprint: Fingerprint of the bundle.
+        device: Kind of device that labels.
+        graph: SHA-256 of the model file that runs on it.
+    """
+
+    bundle: str
+    fingerprint: str
+    device: str
+    graph: str
+
+    @property
+    def hash(self) -> str:
+        """Hash of the fingerprint, the device and the graph."""
+        return model_hash(self.fingerprint, device=self.device, graph=self.graph)
 
 
 class NightIdentity(BaseModel):
@@ -94,14 +117,14 @@ class NightIdentity(BaseModel):
         )
 
     @property
-    def model(self) -> str:
-        """Hash of what must be the same for the same text to have the same label and score."""
-        return model_hash(self.fingerprint, device=self.device, graph=self.graph)
+    def model(self) -> ModelIdentity:
+        """The model that labels the night."""
+        return ModelIdentity(bundle=self.bundle, fingerprint=self.fingerprint, device=self.device, graph=self.graph)
 
     @property
     def binding(self) -> str:
         """Hash of all that can change an output but the rows themselves."""
-        return json_hash({"model": self.model, "screening_version": self.screening_version, **self.settings})
+        return json_hash({"model": self.model.hash, "screening_version": self.screening_version, **self.settings})
 
     def differences(self, held: "NightIdentity") -> list[str]:
         """Say how this night differs from the one that a folder holds; nothing if it is the same night."""

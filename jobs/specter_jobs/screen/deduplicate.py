@@ -15,7 +15,7 @@ from specter_batch.errors import ShardError
 from specter_batch.papers.parquet import PaperBatch
 from specter_batch.papers.text import paper_texts, text_hash
 from specter_jobs.database import opened_database, register_parquet
-from specter_jobs.plan.decisions import Decisions, SurveyedShard
+from specter_jobs.plan.decisions import Decisions, DeduplicatedShard
 from specter_jobs.plan.reuse_report import UnusableLabels
 from specter_jobs.plan.sections import LabelRules
 from specter_jobs.plan.shards import Mask, Shard
@@ -142,7 +142,7 @@ class Deduplication:
         hashes, errors = self._read(rules, template, advance)
         self._decide(known_labels, probabilities=rules.probabilities)
         self.shards = [
-            SurveyedShard(
+            DeduplicatedShard(
                 shard=shard,
                 number=number,
                 rows_hash=hashes[number],

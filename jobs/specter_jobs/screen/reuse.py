@@ -17,7 +17,7 @@ from specter_jobs.output.ledger_entry import LedgerEntry
 from specter_jobs.output.names import CLASSIFY, LEDGER_FILE, parquet_name
 from specter_jobs.output.plan_file import night_in
 from specter_jobs.output.schema import PROBABILITIES
-from specter_jobs.plan.identity import SHOWN_FINGERPRINT, NightIdentity
+from specter_jobs.plan.identity import SHOWN_FINGERPRINT, ModelIdentity
 from specter_jobs.plan.reuse_report import UnusableLabels
 
 
@@ -34,7 +34,7 @@ class ReusableLabels:
     unusable: Sequence[UnusableLabels]
 
 
-def reusable_labels(nights: Sequence[Location], *, tonight: NightIdentity, probabilities: bool) -> ReusableLabels:
+def reusable_labels(nights: Sequence[Location], *, tonight: ModelIdentity, probabilities: bool) -> ReusableLabels:
     """Find the label files that the same model wrote in earlier nights.
 
     A file counts only if the ledger of its night says that this model (bundle, device and graph) wrote it, and its
@@ -43,7 +43,7 @@ def reusable_labels(nights: Sequence[Location], *, tonight: NightIdentity, proba
 
     Args:
         nights: Output folders of the earlier nights.
-        tonight: The night that would take the labels.
+        tonight: The model of the night that would take the labels.
         probabilities: Tonight writes the probabilities of all labels.
 
     Raises:
@@ -64,8 +64,8 @@ def reusable_labels(nights: Sequence[Location], *, tonight: NightIdentity, proba
                 continue
             raise ConfigError(f"--reuse {night}: no output of this job, {LEDGER_FILE} is missing")
         newest = {entry.shard: entry for entry in read_entries(folder)}
-        ours = [entry for entry in newest.values() if entry.model == tonight.model]
-        others = [entry for entry in newest.values() if entry.model != tonight.model]
+        ours = [entry for entry in newest.values() if entry.model == tonight.hash]
+        others = [entry for entry in newest.values() if entry.model != tonight.hash]
         intact = _intact(folder, ours)
         lent = _with_probabilities(folder, intact) if probabilities else intact
         files += [night / entry.labels.name for entry in lent]
@@ -83,7 +83,7 @@ def reusable_labels(nights: Sequence[Location], *, tonight: NightIdentity, proba
     return ReusableLabels(files=files, unusable=unusable)
 
 
-def _why_another_model(night: OutputFolder, tonight: NightIdentity) -> str:
+def _why_another_model(night: OutputFolder, tonight: ModelIdentity) -> str:
     """Say how the model that labelled an earlier night differs from tonight's."""
     earlier = night_in(night)
     if earlier is None:

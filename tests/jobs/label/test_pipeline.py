@@ -13,7 +13,7 @@ from specter_jobs.inspect.status import night_status, status_lines
 from specter_jobs.label.prepare import ShardPreparer
 from specter_jobs.output.folder import output_folder
 from specter_jobs.output.ledger import read_entries
-from specter_jobs.plan.decisions import SurveyedShard
+from specter_jobs.plan.decisions import DeduplicatedShard
 from support.papers_on_disk import RunNight, paper, read_all, write_dump
 from support.small_card import OUT_OF_MEMORY, SmallCard
 
@@ -99,8 +99,8 @@ def test_too_many_failures_end_the_night_without_waiting_for_what_is_ahead(
 ) -> None:
     screened: list[int] = []
 
-    def fail(self: ShardPreparer, surveyed: SurveyedShard, *_: Any, **__: Any) -> Any:
-        screened.append(surveyed.number)
+    def fail(self: ShardPreparer, deduplicated: DeduplicatedShard, *_: Any, **__: Any) -> Any:
+        screened.append(deduplicated.number)
         raise ShardError("the disk is on fire")
 
     monkeypatch.setattr(ShardPreparer, "screen", fail)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from specter_batch.errors import ConfigError, UsageError
 from specter_jobs.inspect.status import night_status, status_lines
 from specter_jobs.inspect.verify import verify_night
-from specter_jobs.night.previous import find_previous, read_previous
+from specter_jobs.night.previous import PreviousNight, find_previous, read_previous
 from specter_jobs.output.report_model.parts import PreviousReport
 from specter_jobs.plan.config import NightConfig
 from specter_jobs.plan.limits import PREVIOUS_DAYS, GateLimits
@@ -37,10 +37,14 @@ def write_night(folder: Path, *, succeeded: bool = True, papers: int = 200, seed
     return folder
 
 
+def previous_of(config: NightConfig) -> PreviousNight | None:
+    return find_previous(config.previous, config.previous_nights(), out=config.out, limits=config.gates)
+
+
 def test_the_night_before_is_taken_when_it_succeeded(tmp_path: Path) -> None:
     night = write_night(tmp_path / "2026-03-09")
     write_night(tmp_path / "2026-03-08", seed=1)
-    found = find_previous(config_of(tmp_path))
+    found = previous_of(config_of(tmp_path))
     assert found is not None
     assert found.as_report() == PreviousReport(asked=str(night), used=str(night), passed_over={})
 
@@ -52,7 +56,7 @@ def test_a_night_that_failed_its_gates_is_passed_over_and_named(
     failed = write_night(tmp_path / "2026-03-08", succeeded=False, seed=1)
     empty = write_night(tmp_path / "2026-03-07", papers=0)
     with caplog.at_level(logging.WARNING):
-        found = find_previous(config_of(tmp_path))
+        found = previous_of(config_of(tmp_path))
     assert found is not None
     assert (found.used, set(found.passed_over)) == (good, {str(failed), str(empty)})
     assert caplog.messages == ["nearer nights passed over"]
@@ -62,7 +66,7 @@ def test_a_night_that_failed_its_gates_is_passed_over_and_named(
 def test_the_search_ends_after_so_many_days(tmp_path: Path, days: int, is_found: bool) -> None:
     config = config_of(tmp_path)
     write_night(tmp_path / str(config.date - (config.date - config.date.replace(month=3, day=9)) * days))
-    found = find_previous(config)
+    found = previous_of(config)
     assert found is not None
     assert (found.used is not None) == is_found
 
@@ -70,7 +74,7 @@ def test_the_search_ends_after_so_many_days(tmp_path: Path, days: int, is_found:
 def test_a_night_that_is_named_outright_and_failed_is_refused(tmp_path: Path) -> None:
     write_night(tmp_path / "before", succeeded=False)
     with pytest.raises(ConfigError, match=r"before: that night did not succeed, there is no _SUCCESS"):
-        find_previous(config_of(tmp_path, "before"))
+        previous_of(config_of(tmp_path, "before"))
 
 
 def test_a_comparison_without_an_earlier_night_to_name_is_wrong_usage() -> None:
@@ -78,7 +82,7 @@ def test_a_comparison_without_an_earlier_night_to_name_is_wrong_usage() -> None:
         None, {"dump": "in", "out": "out", "bundle": "b", "gates": {"max_js_distance_previous": 0.1}}
     )
     with pytest.raises(UsageError, match=r"max_js_distance_previous compares .* add --previous 'nights/\{yesterday\}'"):
-        find_previous(config)
+        previous_of(config)
 
 
 CHANGES = {

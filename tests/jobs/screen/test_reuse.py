@@ -8,7 +8,7 @@ from specter_batch.model.predictions import OnnxClassifier
 from specter_batch.storage.output_marker import mark_output
 from specter_jobs.label.prepare import ShardPreparer
 from specter_jobs.output.report_model.parts import RowCounts
-from specter_jobs.plan.decisions import SurveyedShard
+from specter_jobs.plan.decisions import DeduplicatedShard
 from support.papers_on_disk import RunNight, label_bytes, paper, read_all, write_dump
 
 
@@ -135,10 +135,10 @@ def test_a_copy_whose_first_was_in_a_failed_shard_is_asked_of_the_model(
     asked.clear()
     screen = ShardPreparer.screen
 
-    def fail_first(self: ShardPreparer, surveyed: SurveyedShard, *given: Any, **more: Any) -> Any:
-        if surveyed.number == 0:
+    def fail_first(self: ShardPreparer, deduplicated: DeduplicatedShard, *given: Any, **more: Any) -> Any:
+        if deduplicated.number == 0:
             raise ShardError("the disk is on fire")
-        return screen(self, surveyed, *given, **more)
+        return screen(self, deduplicated, *given, **more)
 
     with monkeypatch.context() as patch:
         patch.setattr(ShardPreparer, "screen", fail_first)

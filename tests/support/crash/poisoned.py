@@ -17,7 +17,7 @@ POISON = "A fatal text"
 class PoisonedProcess(ShardProcess):
     """A worker that is killed by the first text that starts with `POISON`."""
 
-    def __init__(self, job: WorkerJob, advance: Advance) -> None:
+    def __init__(self, job: WorkerJob, number: int, advance: Advance) -> None:
         tokenize = ShardPreparer.tokenize
 
         def fatal(self: ShardPreparer, texts: list[str]) -> Any:
@@ -26,4 +26,4 @@ class PoisonedProcess(ShardProcess):
             return tokenize(self, texts)
 
         pytest.MonkeyPatch().setattr(ShardPreparer, "tokenize", fatal)
-        super().__init__(job, advance)
+        super().__init__(job, number, advance)

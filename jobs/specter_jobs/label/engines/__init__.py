@@ -11,31 +11,37 @@ from specter_jobs.label.engines.messages import WorkerJob
 from specter_jobs.label.engines.on_ray import RayEngine
 from specter_jobs.label.engines.processes import ProcessEngine
 from specter_jobs.label.engines.thread import ThreadEngine
-from specter_jobs.plan.config import NightConfig
+from specter_jobs.plan.sections import Cluster, LabelRules, Model
 
 
-def open_engine(config: NightConfig, bundle: ModelBundle) -> ThreadEngine | ProcessEngine | RayEngine:
+def open_engine(
+    cluster: Cluster, model: Model, rules: LabelRules, bundle: ModelBundle
+) -> ThreadEngine | ProcessEngine | RayEngine:
     """Return the engine that a night asks for.
+
+    On one machine it has one worker for each card, or `cluster.workers` on the CPU. One worker is a thread of this
+    process, several are processes.
+
+    Args:
+        cluster: Which processes label.
+        model: Where the bundle is and what it runs on.
+        rules: Which papers are labelled.
+        bundle: The opened bundle.
 
     Raises:
         ConfigError: There is no such device or cluster.
         ProviderError: It cannot be used here.
     """
-    return RayEngine(config, bundle) if config.engine == "ray" else _local_engine(config, bundle)
-
-
-def _local_engine(config: NightConfig, bundle: ModelBundle) -> ThreadEngine | ProcessEngine:
-    """Return the engine for a night's devices: one worker a card, or `config.workers` on the CPU.
-
-    Raises:
-        ConfigError: The device is unknown.
-        ProviderError: It cannot be used here.
-    """
-    if config.ray_address is not None:
+    if cluster.engine == "ray":
+        return RayEngine(cluster, model, rules, bundle)
+    if cluster.ray_address is not None:
         raise ConfigError("--ray-address: is for --engine ray")
-    found = devices(config.device)
-    if found[0].kind == "cpu":
-        found *= config.workers or 1
-    threads = config.threads or max(usable_cpus() // len(found), 1)
-    jobs = [WorkerJob(config=config, bundle=bundle, device=device, threads=threads) for device in found]
+    chosen = devices(model.device)
+    if chosen[0].kind == "cpu":
+        chosen *= cluster.workers or 1
+    threads = model.threads or max(usable_cpus() // len(chosen), 1)
+    jobs = [
+        WorkerJob(place=model.bundle, bundle=bundle, graph=model.graph, rules=rules, device=device, threads=threads)
+        for device in chosen
+    ]
     return ThreadEngine(jobs[0]) if len(jobs) == 1 else ProcessEngine(jobs)

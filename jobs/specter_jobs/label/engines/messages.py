@@ -4,13 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from specter_batch.errors import ShardError
+from specter_batch.graph_names import Precision
 from specter_batch.model.bundle import ModelBundle
 from specter_batch.model.device import Device
 from specter_batch.model.predictions import Predictions
 from specter_batch.papers.parquet import PaperBatch
+from specter_batch.storage.location import Location
 from specter_jobs.label.screened_shard import ScreenedShard
-from specter_jobs.plan.config import NightConfig
-from specter_jobs.plan.decisions import Decisions, SurveyedShard
+from specter_jobs.plan.decisions import Decisions, DeduplicatedShard
+from specter_jobs.plan.sections import LabelRules
 from specter_jobs.workers.events import Event
 
 # Most shards that a worker is given at once: one is screened, one tokenized, while the model works on a third. Python's
@@ -23,13 +25,18 @@ class WorkerJob:
     """What a worker is for.
 
     Attributes:
-        bundle: As the driver opened it; the worker opens its own and compares the two.
-        device: That the worker's session runs on.
+        place: Where the worker opens the bundle.
+        bundle: The bundle as the driver opened it; the worker compares the two.
+        graph: The graph to run instead of the device's own choice.
+        rules: Which papers are labelled.
+        device: The device that the worker's session runs on.
         threads: Papers labelled at once on a CPU.
     """
 
-    config: NightConfig
+    place: Location
     bundle: ModelBundle
+    graph: Precision | None
+    rules: LabelRules
     device: Device
     threads: int
 
@@ -39,25 +46,19 @@ class ShardTask:
     """One shard to label.
 
     Attributes:
+        number: The shard's position in the plan.
+        name: The shard's name.
         papers: The papers of the shard, if they are in memory; else the worker reads them.
         unanswered: Hashes of texts that the model labels here although an earlier shard has them, because that shard
             has no label for them.
     """
 
-    surveyed: SurveyedShard
+    number: int
+    name: str
+    deduplicated: DeduplicatedShard
     decisions: Decisions
     papers: PaperBatch | None = None
     unanswered: frozenset[str] = frozenset()
-
-    @property
-    def number(self) -> int:
-        """The shard's position in the plan."""
-        return self.surveyed.number
-
-    @property
-    def name(self) -> str:
-        """The shard's name."""
-        return self.surveyed.shard.name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +70,7 @@ class ShardAnswer:
         seconds: From the moment the worker was free for the shard.
         model_seconds: Of these, those in which the model was at work.
         max_batch_tokens: The worker's budget on CUDA, less than at the start where memory was short; None on a CPU.
-        logs: Level, event and fields of what the worker had to tell.
+        logs: Level, event and fields of what the worker logged.
     """
 
     screened: ScreenedShard

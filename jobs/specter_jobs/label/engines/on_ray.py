@@ -18,7 +18,7 @@ from specter_batch.model.bundle import ModelBundle
 from specter_batch.model.device import Device
 from specter_jobs.label.engines.messages import SHARDS_AT_ONCE, ShardAnswer, ShardEvent, ShardTask, WorkerJob
 from specter_jobs.label.engines.worker import CollectedLogs, ShardWorker
-from specter_jobs.plan.config import NightConfig
+from specter_jobs.plan.sections import Cluster, LabelRules, Model
 from specter_jobs.workers.events import Done, Failed, Lost, Ready
 
 # Of the embedded cluster, for the shards under way: an answer takes a megabyte or two.
@@ -37,7 +37,7 @@ class RayWorker:
     def load(self, number: int, job: WorkerJob) -> Ready | Failed:
         """Open the bundle, as this machine sees it, and its session."""
         try:
-            self._worker = ShardWorker(job, CollectedLogs())
+            self._worker = ShardWorker(job, CollectedLogs(number))
         except SpecterBatchError as error:
             return Failed(worker=number, error=error)
         return Ready(worker=number, description=self._worker.describe())
@@ -53,27 +53,31 @@ class RayEngine:
     """Actors on a Ray cluster.
 
     Args:
-        config: Of the night: without `ray_address` a cluster of this machine is started and ended with the night.
-        bundle: The opened bundle; every machine of the cluster finds it, and the papers, under the same path.
+        cluster: Without `ray_address` a cluster of this machine is started, and ended with the night.
+        model: Where the bundle is and what it runs on; every machine finds bundle and papers under the same path.
+        rules: Which papers are labelled.
+        bundle: The opened bundle.
 
     Raises:
         ConfigError: Ray is not installed, or the cluster cannot be reached or holds no such worker.
     """
 
-    def __init__(self, config: NightConfig, bundle: ModelBundle) -> None:
+    def __init__(self, cluster: Cluster, model: Model, rules: LabelRules, bundle: ModelBundle) -> None:
         try:
             import ray
         except ModuleNotFoundError as error:
             raise ConfigError("--engine ray needs Ray: pip install 'specter-batch[ray]'") from error
         self._ray: Any = ray
-        self._connect(config)
+        self._connect(cluster, model)
         try:
-            device, self.threads, self.n_workers = self._room(config)
+            device, self.threads, self.n_workers = self._room(cluster, model)
         except BaseException:
             ray.shutdown()
             raise
         self.kind = device.kind
-        self._job = WorkerJob(config=config, bundle=bundle, device=device, threads=self.threads)
+        self._job = WorkerJob(
+            place=model.bundle, bundle=bundle, graph=model.graph, rules=rules, device=device, threads=self.threads
+        )
         cuda = device.kind == "cuda"
         self._actor: Any = ray.remote(RayWorker).options(
             num_cpus=1 if cuda else self.threads,
@@ -121,49 +125,49 @@ class RayEngine:
             self._ray.kill(self._actors.pop(worker))
             return Lost(worker=worker, why=" ".join(str(error).split())[:300])
 
-    def _connect(self, config: NightConfig) -> None:
-        cores = max((config.workers or 1) * (config.threads or 1), usable_cpus())
-        if config.ray_address:
-            _check_address(config.ray_address)
+    def _connect(self, cluster: Cluster, model: Model) -> None:
+        cores = max((cluster.workers or 1) * (model.threads or 1), usable_cpus())
+        if cluster.ray_address:
+            _check_address(cluster.ray_address)
         handler = signal.getsignal(signal.SIGTERM)
         try:
             self._ray.init(
-                address=config.ray_address or "local",
+                address=cluster.ray_address or "local",
                 # A running cluster has its own.
-                num_cpus=None if config.ray_address else cores,
-                object_store_memory=None if config.ray_address else OBJECT_STORE_BYTES,
+                num_cpus=None if cluster.ray_address else cores,
+                object_store_memory=None if cluster.ray_address else OBJECT_STORE_BYTES,
                 log_to_driver=False,  # the answers bring the workers' logs
                 logging_level="error",
-                include_dashboard=None if config.ray_address else False,
+                include_dashboard=None if cluster.ray_address else False,
             )
         except Exception as error:  # a machine too slow to start one is told by a bare Exception
-            where = config.ray_address or "on this machine"
+            where = cluster.ray_address or "on this machine"
             first = next(iter(str(error).strip().splitlines()), type(error).__name__)
             raise ConfigError(_no_cluster(where, first)) from error
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, handler)  # Ray's own would end the process at once, without a word
 
-    def _room(self, config: NightConfig) -> tuple[Device, int, int]:
+    def _room(self, cluster: Cluster, model: Model) -> tuple[Device, int, int]:
         """Return the workers' device, threads and number that the cluster has room for, or the night asks for."""
         nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
         cards = int(sum(node.get("GPU", 0) for node in nodes))
-        if config.device.startswith("cuda") or (config.device == "auto" and cards):
-            if config.device not in ("auto", "cuda", "cuda:all"):
-                raise ConfigError(f"--device {config.device}: on Ray the cards are handed out by Ray; give cuda")
+        if model.device.startswith("cuda") or (model.device == "auto" and cards):
+            if model.device not in ("auto", "cuda", "cuda:all"):
+                raise ConfigError(f"--device {model.device}: on Ray the cards are handed out by Ray; give cuda")
             if not cards:
                 raise ProviderError("cuda was asked for and no machine of the Ray cluster has a card; see ray status")
-            if (config.workers or 1) > cards:
-                raise ConfigError(f"the Ray cluster has {cards} cards, one for each worker, not {config.workers}")
-            return Device(kind="cuda"), 1, config.workers or cards
-        Device.parse(config.device)  # for its error
+            if (cluster.workers or 1) > cards:
+                raise ConfigError(f"the Ray cluster has {cards} cards, one for each worker, not {cluster.workers}")
+            return Device(kind="cuda"), 1, cluster.workers or cards
+        Device.parse(model.device)  # for its error
         cores = [int(node.get("CPU", 0)) for node in nodes if node.get("CPU", 0) >= 1]
-        threads = config.threads or max(min(cores, default=1) // (1 if config.ray_address else config.workers or 1), 1)
+        threads = model.threads or max(min(cores, default=1) // (1 if cluster.ray_address else cluster.workers or 1), 1)
         room = sum(core // threads for core in cores)
         if not room:
             raise ConfigError(f"no machine of the Ray cluster has {threads} cores; give fewer --threads")
-        if (config.workers or 1) > room:
-            raise ConfigError(f"the Ray cluster has room for {room} workers of {threads} cores, not {config.workers}")
-        return Device(kind="cpu"), threads, config.workers or room
+        if (cluster.workers or 1) > room:
+            raise ConfigError(f"the Ray cluster has room for {room} workers of {threads} cores, not {cluster.workers}")
+        return Device(kind="cpu"), threads, cluster.workers or room
 
 
 def _check_address(address: str) -> None:

@@ -17,7 +17,7 @@ class ProcessEngine(WorkerProcesses[ShardTask, ShardAnswer | ShardError]):
     """
 
     def __init__(self, jobs: Sequence[WorkerJob]) -> None:
-        super().__init__([partial(ShardProcess, job) for job in jobs])
+        super().__init__([partial(ShardProcess, job, number) for number, job in enumerate(jobs)])
         self.threads = jobs[0].threads
         self.kind = jobs[0].device.kind
 
@@ -27,12 +27,13 @@ class ShardProcess(ShardWorker):
 
     Args:
         job: What the worker is for.
+        number: Number of the worker.
         advance: Not used: a shard is too small to report its progress.
     """
 
-    def __init__(self, job: WorkerJob, advance: Advance) -> None:
+    def __init__(self, job: WorkerJob, number: int, advance: Advance) -> None:
         del advance
-        super().__init__(job, CollectedLogs())
+        super().__init__(job, CollectedLogs(number))
 
     def stop(self) -> None:
         """Do nothing: a worker writes no files, and the process may end at once."""

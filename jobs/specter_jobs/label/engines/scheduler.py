@@ -9,7 +9,7 @@ from specter_batch.graph_names import DeviceKind
 from specter_jobs.label.engines.messages import SHARDS_AT_ONCE, ShardAnswer, ShardTask
 from specter_jobs.logs import log
 from specter_jobs.workers import scheduler
-from specter_jobs.workers.events import Done, Lost
+from specter_jobs.workers.events import Lost
 
 
 class Engine(scheduler.Engine[ShardTask, ShardAnswer | ShardError], Protocol):
@@ -43,9 +43,3 @@ class Scheduler(scheduler.Scheduler[ShardTask, ShardAnswer | ShardError]):
         """Return the error that names the shard."""
         tries = scheduler.MAX_TRIES
         return ShardError(f"{task.name}: {tries} workers died with it, the last because {why}; given up")
-
-    def finished(self, event: Done[ShardAnswer | ShardError]) -> None:
-        """Log what the worker logged."""
-        if isinstance(event.outcome, ShardAnswer):
-            for level, message, fields in event.outcome.logs:
-                log(message, level=level, worker=event.worker, **fields)

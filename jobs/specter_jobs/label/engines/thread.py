@@ -40,13 +40,13 @@ class ThreadEngine:
 
     def events(self, *, wait: bool) -> Sequence[ShardEvent]:
         """Return the events since the last call; if there are none and `wait` is set, wait for one."""
-        found: list[ShardEvent] = []
-        while (wait and not found) or not self._events.empty():
+        events: list[ShardEvent] = []
+        while (wait and not events) or not self._events.empty():
             event = self._events.get()
             if isinstance(event, BaseException):
                 raise event
-            found.append(event)
-        return found
+            events.append(event)
+        return events
 
     def close(self) -> None:
         """Stop within a second or so."""

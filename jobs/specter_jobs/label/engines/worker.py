@@ -12,7 +12,6 @@ from specter_batch.model.predictions import OnnxClassifier
 from specter_jobs.label.engines.messages import ShardAnswer, ShardTask, WorkerJob
 from specter_jobs.label.prepare import ShardPreparer
 from specter_jobs.label.screened_shard import ScreenedShard
-from specter_jobs.plan.sections import LabelRules
 
 
 class ShardWorker:
@@ -31,10 +30,8 @@ class ShardWorker:
         self._logs = logs
         bundle = _opened_bundle(job)
         try:
-            self._preparer = ShardPreparer(bundle, job.config.section(LabelRules))
-            self._classifier = OnnxClassifier(
-                bundle, device=job.device, precision=job.config.graph, threads=job.threads
-            )
+            self._preparer = ShardPreparer(bundle, job.rules)
+            self._classifier = OnnxClassifier(bundle, device=job.device, precision=job.graph, threads=job.threads)
         except FingerprintError as error:
             raise _replaced(job, str(error)) from error
         self._screening = ThreadPoolExecutor(1, thread_name_prefix="screen")
@@ -46,7 +43,7 @@ class ShardWorker:
         """Begin on a shard; its trouble, whatever it is, is the future's result and costs no other shard."""
         given = time.monotonic()
         screened = self._screening.submit(
-            self._preparer.screen, task.surveyed, task.decisions, papers=task.papers, unanswered=task.unanswered
+            self._preparer.screen, task.deduplicated, task.decisions, papers=task.papers, unanswered=task.unanswered
         )
         tokenized = self._tokenizing.submit(self._tokenize, screened)
         return self._labelling.submit(self._label, task, tokenized, given)
@@ -76,7 +73,7 @@ class ShardWorker:
         except ShardError as error:
             return error
         except BaseException as error:  # the panics of Rust libraries are no Exception
-            return ShardError(f"{task.surveyed.shard.name}: {type(error).__name__}: {error}")
+            return ShardError(f"{task.deduplicated.shard.name}: {type(error).__name__}: {error}")
         finally:
             self._free_since = time.monotonic()
         return ShardAnswer(
@@ -92,7 +89,7 @@ class ShardWorker:
 def _opened_bundle(job: WorkerJob) -> ModelBundle:
     """Open the bundle where this worker is: the folder may be another machine's, or may have been replaced."""
     try:
-        bundle = ModelBundle.open(job.config.bundle)
+        bundle = ModelBundle.open(job.place)
     except FingerprintError as error:
         raise _replaced(job, str(error)) from error
     if not bundle.is_same_as(job.bundle):
@@ -103,17 +100,22 @@ def _opened_bundle(job: WorkerJob) -> ModelBundle:
 
 def _replaced(job: WorkerJob, what: str) -> FingerprintError:
     return FingerprintError(
-        f"{job.config.bundle}: is not the bundle that the run started with ({what}), so the run stops and keeps only "
+        f"{job.place}: is not the bundle that the run started with ({what}), so the run stops and keeps only "
         "labels of the first bundle: put that bundle back (on every machine) and run the same command again, or label "
         "with the other one into another output folder"
     )
 
 
 class CollectedLogs(logging.Handler):
-    """Keeps the log of a worker in another process until an answer takes it to the driver."""
+    """Keeps the log of a worker in another process until an answer takes it to the driver.
 
-    def __init__(self) -> None:
+    Args:
+        worker: Number of the worker, which each record gets as a field.
+    """
+
+    def __init__(self, worker: int) -> None:
         super().__init__(logging.INFO)
+        self._worker = worker
         self._kept: list[tuple[int, str, Mapping[str, object]]] = []
         for name in ("specter_jobs", "specter_batch"):
             logger = logging.getLogger(name)
@@ -123,7 +125,9 @@ class CollectedLogs(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep a record."""
-        self._kept.append((record.levelno, record.getMessage(), getattr(record, "fields", {})))
+        self._kept.append(
+            (record.levelno, record.getMessage(), {"worker": self._worker, **getattr(record, "fields", {})})
+        )
 
     def take(self) -> Sequence[tuple[int, str, Mapping[str, object]]]:
         """Return the records kept so far, and forget them."""

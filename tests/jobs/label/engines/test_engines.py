@@ -19,10 +19,11 @@ from specter_batch.inputs.inventory import parquet_inventory
 from specter_batch.model.bundle import ModelBundle
 from specter_batch.papers.columns import PaperColumns
 from specter_batch.training.demo.sample import SamplePaths
-from specter_jobs.label.engines import ProcessEngine, RayEngine, ThreadEngine, open_engine, processes
+from specter_jobs.label.engines import ProcessEngine, ThreadEngine, open_engine, processes
 from specter_jobs.label.prepare import ShardPreparer
 from specter_jobs.plan.config import NightConfig
 from specter_jobs.plan.planning import plan_shards
+from specter_jobs.plan.sections import Cluster, LabelRules, Model
 from specter_jobs.screen.deduplicate import _Decided
 from specter_jobs.screen.shard_reader import ShardReader
 from support.crash import poisoned
@@ -233,10 +234,14 @@ def config_of(tmp_path: Path, **settings: Any) -> NightConfig:
     )
 
 
+def opened(config: NightConfig, bundle: ModelBundle) -> Any:
+    return open_engine(config.section(Cluster), config.section(Model), config.section(LabelRules), bundle)
+
+
 def test_one_worker_needs_no_process(tiny_bundle: Path, tmp_path: Path) -> None:
     bundle = ModelBundle.open(tiny_bundle)
-    assert isinstance(open_engine(config_of(tmp_path), bundle), ThreadEngine)
-    several = open_engine(config_of(tmp_path, workers=3), bundle)
+    assert isinstance(opened(config_of(tmp_path), bundle), ThreadEngine)
+    several = opened(config_of(tmp_path, workers=3), bundle)
     assert isinstance(several, ProcessEngine)
     assert (several.n_workers, several.threads, several.kind) == (3, 1, "cpu")
 
@@ -260,12 +265,12 @@ def test_a_cluster_that_does_not_start_is_a_clear_error(
 
     monkeypatch.setattr(ray, "init", init)
     with pytest.raises(ConfigError, match="no Ray cluster on this machine: The current node timed out during startup"):
-        RayEngine(config_of(tmp_path, engine="ray"), ModelBundle.open(tiny_bundle))
+        opened(config_of(tmp_path, engine="ray"), ModelBundle.open(tiny_bundle))
 
 
 def test_an_address_without_ray_is_refused(tiny_bundle: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="is for --engine ray"):
-        open_engine(config_of(tmp_path, ray_address="auto"), ModelBundle.open(tiny_bundle))
+        opened(config_of(tmp_path, ray_address="auto"), ModelBundle.open(tiny_bundle))
 
 
 def test_ray_that_is_not_installed_is_told_with_how_to_install_it(
@@ -273,4 +278,4 @@ def test_ray_that_is_not_installed_is_told_with_how_to_install_it(
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ConfigError, match=r"pip install 'specter-batch\[ray\]'"):
-        RayEngine(config_of(tmp_path, engine="ray"), ModelBundle.open(tiny_bundle))
+        opened(config_of(tmp_path, engine="ray"), ModelBundle.open(tiny_bundle))

@@ -22,6 +22,7 @@ from specter_batch.storage.folder_swap import replace_folder
 from specter_jobs.label.engines import open_engine
 from specter_jobs.label.engines.scheduler import Scheduler
 from specter_jobs.plan.config import NightConfig
+from specter_jobs.plan.sections import Cluster, LabelRules, Model
 from support.papers_on_disk import RunNight, label_bytes, paper, write_dump
 
 
@@ -96,7 +97,7 @@ def test_a_bundle_that_is_replaced_before_a_worker_opens_it_ends_the_night(
     shutil.rmtree(tmp_path / "bundle")
     other.rename(tmp_path / "bundle")
     with (
-        closing(open_engine(config, bundle)) as engine,
+        closing(open_engine(*map(config.section, (Cluster, Model, LabelRules)), bundle)) as engine,
         pytest.raises(FingerprintError, match=r"is not the bundle that the run started with .* put that bundle back"),
     ):
         Scheduler(engine).await_worker()

@@ -12,7 +12,7 @@ from specter_batch.errors import BundleError, FingerprintError, ProviderError, S
 from specter_batch.graph_names import DeviceKind
 from specter_jobs.label.engines.messages import SHARDS_AT_ONCE, ShardEvent, ShardTask
 from specter_jobs.label.engines.scheduler import Scheduler
-from specter_jobs.plan.decisions import Decisions, SurveyedShard
+from specter_jobs.plan.decisions import Decisions, DeduplicatedShard
 from specter_jobs.plan.shards import InputFile, Shard
 from specter_jobs.workers.events import Done, Failed, Lost, Ready
 from specter_jobs.workers.scheduler import MAX_TRIES
@@ -21,8 +21,13 @@ from specter_jobs.workers.scheduler import MAX_TRIES
 def task_of(number: int) -> ShardTask:
     file = InputFile(path=Path("a.parquet"), name="a.parquet", columns={}, group_starts=(0, 100))
     shard = Shard(file=file, start=number, rows=1)
-    surveyed = SurveyedShard(shard=shard, number=number, rows_hash="", content="")
-    return ShardTask(surveyed=surveyed, decisions=Decisions(duplicates={}, known=pa.table({}), copies={}))
+    deduplicated = DeduplicatedShard(shard=shard, number=number, rows_hash="", content="")
+    return ShardTask(
+        number=number,
+        name=shard.name,
+        deduplicated=deduplicated,
+        decisions=Decisions(duplicates={}, known=pa.table({}), copies={}),
+    )
 
 
 class ListedEngine:

@@ -1,0 +1,164 @@
+"""The labelling of a planned night: deduplicate the papers, label what is not done yet, and check every file."""
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pyarrow as pa
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from specter_batch.model.bundle import ModelBundle
+from specter_batch.storage.location import Location
+from specter_batch.terminal import print_above, progress_bars
+from specter_jobs.label.assemble import ShardPipeline
+from specter_jobs.label.engines.scheduler import Scheduler
+from specter_jobs.label.fresh import Fresh
+from specter_jobs.label.loop import label_shards
+from specter_jobs.logs import log
+from specter_jobs.night.planned import PlannedNight
+from specter_jobs.output.ledger import Ledger
+from specter_jobs.output.ledger_entry import LedgerEntry
+from specter_jobs.output.plan_file import listed_files
+from specter_jobs.plan.sections import LabelRules
+from specter_jobs.plan.workload import MaxFresh, Workload
+from specter_jobs.screen.deduplicate import Deduplication
+from specter_jobs.screen.reuse import local_copies, reusable_labels
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledNight:
+    """A night whose shards are labelled or have failed.
+
+    Attributes:
+        entries: Ledger entries of the finished shards, in the plan's order.
+        failed: Shards and files that failed -> error.
+        workload: Where the labels come from.
+        fresh: What this run labelled itself.
+        workers: Knows the workers and what they ran on.
+    """
+
+    entries: Sequence[LedgerEntry]
+    failed: dict[str, str]
+    workload: Workload
+    fresh: Fresh
+    workers: Scheduler
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelLimits:
+    """What a night may take from earlier nights, and what stops it.
+
+    Attributes:
+        reuse: Output folders of earlier nights.
+        max_fresh: Most papers that may be labelled afresh; no limit when None.
+        max_failed_shards: Stop when more shards than this have failed.
+    """
+
+    reuse: Sequence[Location]
+    max_fresh: MaxFresh | None
+    max_failed_shards: int
+
+
+def label_night(
+    planned: PlannedNight,
+    bundle: ModelBundle,
+    scheduler: Scheduler,
+    rules: LabelRules,
+    limits: LabelLimits,
+    *,
+    console: Console,
+) -> LabelledNight:
+    """Label the shards that are not done yet; a shard that fails costs no other.
+
+    Args:
+        planned: The plan.
+        bundle: The model.
+        scheduler: Hands shards to the workers, which load while the papers are deduplicated.
+        rules: Which papers are labelled.
+        limits: What may be reused, and what stops the night.
+        console: For progress.
+
+    Raises:
+        GateError: More papers than `limits.max_fresh` would be labelled afresh; nothing was labelled.
+    """
+    out, plan = planned.out, planned.plan
+    ledger = Ledger(out, binding=planned.binding, model=planned.model.hash)
+    lent = reusable_labels(limits.reuse, tonight=planned.model, probabilities=rules.probabilities)
+    with _progress(console) as progress, _deduplicated(planned, rules, bundle, lent.files, progress, scheduler) as rows:
+        scheduler.await_worker()
+        workload = rows.workload(lent.unusable)
+        if limits.reuse:
+            _announce(workload, console)
+
+        def check(pending: Collection[int]) -> None:
+            workload.check(limits.max_fresh, pending=pending)
+
+        pipeline = ShardPipeline(
+            scheduler,
+            deduplication=rows,
+            labels=bundle.labels,
+            ledger=ledger,
+            out=out.place,
+            probabilities=rules.probabilities,
+        )
+        entries, failed, fresh = label_shards(
+            rows.shards,
+            pipeline.run,
+            finished=ledger.finished,
+            check=check,
+            max_failed_shards=limits.max_failed_shards,
+            progress=progress,
+            watch=planned.watch,
+        )
+    damaged = ledger.damaged(list(entries.values()))
+    failed = {**planned.unreadable, **failed, **damaged}
+    ordered = [entries[shard.name] for shard in plan.shards if shard.name in entries and shard.name not in damaged]
+    if not failed:  # labels of rows that are gone, or were cut into other shards, go when all others are complete
+        ledger.remove_strangers(ordered, keep=listed_files(planned.dump))
+    return LabelledNight(entries=ordered, failed=failed, workload=workload, fresh=fresh, workers=scheduler)
+
+
+@contextmanager
+def _deduplicated(
+    planned: PlannedNight,
+    rules: LabelRules,
+    bundle: ModelBundle,
+    known: Sequence[Location],
+    progress: Progress,
+    scheduler: Scheduler,
+) -> Iterator[Deduplication]:
+    task = progress.add_task("survey", total=planned.plan.rows)
+
+    def advance(rows: int) -> None:
+        progress.update(task, advance=rows)
+        scheduler.check()  # a bundle that cannot run is reported now, not when all papers are read
+
+    with planned.out.scratch() as scratch:
+        deduplication = Deduplication(
+            planned.plan.shards,
+            rules,
+            template=bundle.text_template,
+            known_labels=local_copies(known, scratch),
+            scratch=scratch,
+            advance=advance,
+        )
+        pa.default_memory_pool().release_unused()  # texts of the whole input have passed through it
+        try:
+            yield deduplication
+        finally:
+            deduplication.close()
+
+
+def _announce(workload: Workload, console: Console) -> None:
+    """Report before the labelling what earlier nights save, in the log and on a terminal."""
+    reuse = workload.as_report()
+    log("labels of earlier nights", **reuse.model_dump())
+    if console.is_terminal:
+        for sentence in reuse.sentences():
+            print_above(console, sentence)
+
+
+def _progress(console: Console) -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return progress_bars(console, *columns)
