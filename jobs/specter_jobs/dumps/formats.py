@@ -8,9 +8,9 @@ from typing import cast
 from specter_batch.errors import ConfigError, UsageError
 from specter_batch.options.shared import FormatName
 from specter_batch.papers.columns import NO_LABELS
+from specter_jobs.dumps.files.table_layout import TableColumns, TableLayout
 from specter_jobs.dumps.json.values import optional_label
 from specter_jobs.dumps.records import DumpReader, JoiningReader
-from specter_jobs.dumps.table_layout import TableColumns, TableLayout
 
 _READERS: dict[FormatName, str] = {
     "s2ag": "s2ag:S2agReader",

@@ -14,9 +14,9 @@ from specter_batch.papers.columns import PAPER_SCHEMA, PaperColumns
 from specter_batch.papers.parquet import open_parquet
 from specter_jobs.dumps import ingest_unit, pool
 from specter_jobs.dumps.account_model import FileCounts, IngestAccount
+from specter_jobs.dumps.files.table_layout import TableColumns
 from specter_jobs.dumps.ingest import IngestResult
 from specter_jobs.dumps.record_writer import DUMP_SCHEMA, FILE_ROWS
-from specter_jobs.dumps.table_layout import TableColumns
 from support.dumps_on_disk import arxiv, output_bytes, rows, run, write_lines
 
 

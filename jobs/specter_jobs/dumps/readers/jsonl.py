@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, BinaryIO
 
 from specter_batch.errors import WrongFormatError
+from specter_jobs.dumps.files.table_layout import OTHER_ENCODING, TableColumns
 from specter_jobs.dumps.json.lines import id_of, read_json_lines
 from specter_jobs.dumps.json.values import (
     NOT_UNICODE,
@@ -18,7 +19,6 @@ from specter_jobs.dumps.json.values import (
     require_keys,
 )
 from specter_jobs.dumps.records import MalformedRecord, PaperRecord, ReadOptions
-from specter_jobs.dumps.table_layout import OTHER_ENCODING, TableColumns
 
 # A field that the user named and that none of the first records has was named wrongly.
 SAMPLE_RECORDS = 100
