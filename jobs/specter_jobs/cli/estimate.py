@@ -58,7 +58,7 @@ def estimate(settings: Planned, measurement: Measurement) -> None:
     from specter_jobs.estimate.estimate import estimate_night
 
     with interruptible("nothing was written"):
-        found = estimate_night(
+        result = estimate_night(
             settings,
             papers_per_second=measurement.papers_per_second,
             seconds=measurement.seconds,
@@ -67,28 +67,28 @@ def estimate(settings: Planned, measurement: Measurement) -> None:
             cost_per_hour=measurement.cost_per_hour,
         )
     if measurement.as_json:
-        show_json(found.model_dump(mode="json"))
+        show_json(result.model_dump(mode="json"))
     else:
-        show(*_table(found))
-    raise typer.Exit(EXIT_FILES_FAILED if found.unreadable_files else 0)
+        show(*_table(result))
+    raise typer.Exit(EXIT_FILES_FAILED if result.unreadable_files else 0)
 
 
-def _table(found: "Estimate") -> list[str]:
-    tokens, model, output, memory = (found.tokens, found.model, found.output, found.memory)
-    fixed = found.fixed_seconds
-    cost = "" if found.cost is None else f", cost {_range(found.cost)}"
+def _table(estimate: "Estimate") -> list[str]:
+    tokens, model, output, memory = (estimate.tokens, estimate.model, estimate.output, estimate.memory)
+    fixed = estimate.fixed_seconds
+    cost = "" if estimate.cost is None else f", cost {_range(estimate.cost)}"
     return [
-        *_input_lines(found),
+        *_input_lines(estimate),
         f"tokens     mean {tokens.mean:.0f}, median {tokens.p50:.0f}, p90 {tokens.p90:.0f}, p99 "
         f"{tokens.p99:.0f}; {tokens.cut_share:.1%} cut at {tokens.max_length}",
         f"           {_range(tokens.total)} in all",
         f"rate       {_range(model.papers_per_second)} papers/s, "
         + ("as given" if model.measured is False else _measured(model)),
-        *_reuse_lines(found.reuse),
-        f"model      {_range(found.device_hours)} device-hours{cost}",
+        *_reuse_lines(estimate.reuse),
+        f"model      {_range(estimate.device_hours)} device-hours{cost}",
         f"fixed      survey {_time(fixed.survey)}, preparation {_time(fixed.prepare)} (beside the model, by each "
         f"worker), writing {_time(fixed.write)}",
-        *(_wall_line(wall) for wall in found.wall),
+        *(_wall_line(wall) for wall in estimate.wall),
         f"output     {_size(output.labels)} of labels ({output.bytes_a_label:.0f} bytes each), "
         f"{_size(output.rejects)} of rejects, {output.label_files:,} label files",
         f"memory     {_size(memory.total)}: process and model {_size(memory.process_and_sessions)}, shards "
@@ -98,19 +98,19 @@ def _table(found: "Estimate") -> list[str]:
     ]
 
 
-def _input_lines(found: "Estimate") -> list[str]:
+def _input_lines(estimate: "Estimate") -> list[str]:
     from specter_batch.display import ignored_line
 
-    sample = found.sample
+    sample = estimate.sample
     rejects = ", ".join(f"{reason} {rows:,}" for reason, rows in sample.rejects_by_reason.items()) or "none"
     read = "all rows" if sample.whole else f"{sample.rows:,} rows spread over the files, seed {sample.seed}"
     return [
-        f"rows       {found.rows:,} in {found.files:,} files, by their footers: {found.shards:,} shards",
-        *(f"unreadable {name}: {error}" for name, error in found.unreadable_files.items()),
-        *([f"ignored    {ignored}"] if (ignored := ignored_line(found.ignored_files)) else []),
+        f"rows       {estimate.rows:,} in {estimate.files:,} files, by their footers: {estimate.shards:,} shards",
+        *(f"unreadable {name}: {error}" for name, error in estimate.unreadable_files.items()),
+        *([f"ignored    {ignored}"] if (ignored := ignored_line(estimate.ignored_files)) else []),
         f"sample     {read}; rejected: {rejects}",
         *(f"unreadable {error}" for error in sample.unreadable),
-        f"papers     {_range(found.papers)} to label",
+        f"papers     {_range(estimate.papers)} to label",
     ]
 
 
@@ -135,8 +135,8 @@ def _reuse_lines(reuse: "ReuseFigures | None") -> list[str]:
 def _wall_line(wall: "WallTime") -> str:
     count = f"{wall.devices:>2} device{'s' if wall.devices > 1 else ' '}"
     estimate, low, high = (_time(value) for value in (wall.seconds.estimate, wall.seconds.low, wall.seconds.high))
-    told = estimate if low == high else f"{estimate} ({low} to {high})"
-    return f"wall       {count}  {told}, bound by the {wall.bound_by}"
+    duration = estimate if low == high else f"{estimate} ({low} to {high})"
+    return f"wall       {count}  {duration}, bound by the {wall.bound_by}"
 
 
 def _range(value: "Range") -> str:

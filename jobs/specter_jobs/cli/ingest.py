@@ -90,8 +90,8 @@ def ingest(options: IngestOptions) -> None:
 def _years(text: str | None) -> tuple[int | None, int | None] | None:
     if text is None:
         return None
-    found = re.fullmatch(r"(\d{4})|(\d{4})?:(\d{4})?", text.strip(), re.ASCII)
-    only, first, last = (int(part) if part else None for part in found.groups()) if found else (None, None, None)
+    match = re.fullmatch(r"(\d{4})|(\d{4})?:(\d{4})?", text.strip(), re.ASCII)
+    only, first, last = (int(part) if part else None for part in match.groups()) if match else (None, None, None)
     if only is not None:
         return only, only
     if (first is None and last is None) or (first is not None and last is not None and first > last):

@@ -29,11 +29,11 @@ def status(night: NightFolder) -> None:
     """Show how far a night is: running, finished, or stopped before its end."""
     from specter_jobs.inspect.status import night_status, status_lines
 
-    found = night_status(night.out)
+    status = night_status(night.out)
     if night.as_json:
-        show_json(found.model_dump(mode="json"))
+        show_json(status.model_dump(mode="json"))
     else:
-        show(*status_lines(found))
+        show(*status_lines(status))
 
 
 @command("specter-batch verify night", "specter-batch verify night --json")
@@ -41,19 +41,19 @@ def verify(night: NightFolder) -> None:
     """Check a night's counts, schemas and hashes; exit code 1 if anything differs, 4 if only a gate failed."""
     from specter_jobs.inspect.verify import verify_night
 
-    found = verify_night(night.out)
+    result = verify_night(night.out)
     if night.as_json:
-        show_json(asdict(found) | {"verified": not found.differences and not found.failed_gates})
+        show_json(asdict(result) | {"verified": not result.differences and not result.failed_gates})
     else:
-        more = len(found.differences) - MAX_SHOWN
-        lines = list(found.differences[:MAX_SHOWN])
+        more = len(result.differences) - MAX_SHOWN
+        lines = list(result.differences[:MAX_SHOWN])
         lines += [f"… and {more:,} more; --json lists all"] if more > 0 else []
         show(
             *lines,
-            *(f"gate {gate}" for gate in found.failed_gates),
-            *(f"note: {note}" for note in found.notes),
-            f"{found.rows:,} rows in {found.shards:,} shards, {found.files:,} files: "
-            + (f"{len(found.differences):,} differences" if found.differences else "all as the ledger says")
-            + (", but gates failed and there is no _SUCCESS" if found.failed_gates else ""),
+            *(f"gate {gate}" for gate in result.failed_gates),
+            *(f"note: {note}" for note in result.notes),
+            f"{result.rows:,} rows in {result.shards:,} shards, {result.files:,} files: "
+            + (f"{len(result.differences):,} differences" if result.differences else "all as the ledger says")
+            + (", but gates failed and there is no _SUCCESS" if result.failed_gates else ""),
         )
-    raise typer.Exit(EXIT_DIFFERS if found.differences else EXIT_GATE_FAILED if found.failed_gates else 0)
+    raise typer.Exit(EXIT_DIFFERS if result.differences else EXIT_GATE_FAILED if result.failed_gates else 0)

@@ -55,13 +55,13 @@ class IngestIdentity(BaseModel):
 
     def differences(self, held: "IngestIdentity") -> list[str]:
         """Say how this ingest differs from the one that a folder holds; nothing if it is the same."""
-        found = []
+        differences = []
         if (self.input, self.format) != (held.input, held.format):
-            found.append(f"INPUT is {self} instead of {held}")
+            differences.append(f"INPUT is {self} instead of {held}")
         for option, before in held.options.items():
             if (now := self.options.get(option)) != before:
-                found.append(f"{option} is {_shown(now)} instead of {_shown(before)}")
-        return found
+                differences.append(f"{option} is {_shown(now)} instead of {_shown(before)}")
+        return differences
 
     def __str__(self) -> str:
         return f"{self.input} ({self.format})"

@@ -167,8 +167,8 @@ def _inventory(request: IngestRequest) -> InputInventory:
 
 def _units(inventory: InputInventory, format_: Format) -> tuple[list[IngestUnit], list[str]]:
     """Return what to read, from the oldest to the newest, and the names of files that do not show how old they are."""
-    found = [(file.name, file.path) for file in inventory.files if isinstance(file.path, Path)]
-    files, unnumbered = in_order(found, format_.reader())
+    inputs = [(file.name, file.path) for file in inventory.files if isinstance(file.path, Path)]
+    files, unnumbered = in_order(inputs, format_.reader())
     root = Path(str(inventory.root))
     if format_.joined:
         return [IngestUnit(name=format_.name, root=root, paths=tuple(path for _, path in files))], unnumbered
@@ -187,9 +187,9 @@ def _claim(out: Path) -> Path:
         # Only folders that an interrupted start left may be there, and these are empty: papers of others stay safe.
         for kind in (PAPERS, REJECTS, INDEX):
             held = (out / kind).iterdir() if (out / kind).is_dir() else (out / kind,)
-            if (found := next((path for path in held if path.exists()), None)) is not None:
+            if (other := next((path for path in held if path.exists()), None)) is not None:
                 raise ConfigError(
-                    f"{out}: is no output of ingest, and {found} is in it; give another folder, nothing was changed"
+                    f"{out}: is no output of ingest, and {other} is in it; give another folder, nothing was changed"
                 )
     output_folder(out).prepare(INGEST, (PAPERS, REJECTS, INDEX))
     return out

@@ -131,8 +131,8 @@ def _check_sample(sample: Sample, dump: str) -> None:
     if not sample.rows:
         raise PaperSchemaError(f"{dump}: none of the sampled rows can be read; the first error: {sample.errors[0]}")
     if not sample.hashes:
-        told = ", ".join(f"{reason} {rows}" for reason, rows in sample.rejects_by_reason.items())
-        raise PaperSchemaError(f"{dump}: not one of {sample.rows} sampled rows would be labelled: {told}")
+        reasons = ", ".join(f"{reason} {rows}" for reason, rows in sample.rejects_by_reason.items())
+        raise PaperSchemaError(f"{dump}: not one of {sample.rows} sampled rows would be labelled: {reasons}")
 
 
 def _tokens(sample: Sample, papers: Range, bundle: ModelBundle, *, whole: bool) -> TokenFigures:
@@ -184,14 +184,14 @@ def _lent(
     )
     lent = reusable_labels(config.reuse, tonight=tonight.model, probabilities=config.probabilities)
     files = lent.files
-    found: set[str] = set()
+    known: set[str] = set()
     if files:
         with tempfile.TemporaryDirectory() as scratch, opened_database(Path(scratch)) as database:
             database.register("sampled", pa.table({"text_hash": sample.hashes}))
             with register_parquet(database, "labelled", local_copies(files, Path(scratch)), ["text_hash"]):
                 rows = database.execute(FOUND).fetchall()
-        found = {row[0] for row in rows}
-    count = sum(text_hash in found for text_hash in sample.hashes)
+        known = {row[0] for row in rows}
+    count = sum(text_hash in known for text_hash in sample.hashes)
     return _LentLabels(
         label_files=len(files),
         unusable=tuple(map(str, lent.unusable)),

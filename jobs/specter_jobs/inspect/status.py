@@ -158,8 +158,8 @@ def status_lines(status: NightStatus) -> list[str]:
     ]
     if status.papers_per_second is not None:
         waited = status.model_wait_share
-        told = "" if waited is None else f", the model waited {waited:.0%} of the time"
-        lines.append(f"speed    {status.papers_per_second:,} papers/s{told}")
+        waiting = "" if waited is None else f", the model waited {waited:.0%} of the time"
+        lines.append(f"speed    {status.papers_per_second:,} papers/s{waiting}")
     if status.eta_seconds is not None:
         minutes, seconds = divmod(status.eta_seconds, 60)
         lines.append(f"left     about {minutes // 60}:{minutes % 60:02d}:{seconds:02d}")

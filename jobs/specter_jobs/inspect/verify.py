@@ -124,9 +124,9 @@ def _check_file(out: OutputFolder, file: OutputFile, columns: pa.Schema) -> tupl
     except (FileNotFoundError, IsADirectoryError):
         return None, [f"{file.name}: is missing"]
     differences = []
-    found = hashlib.sha256(content).hexdigest()
-    if found != file.sha256:
-        differences.append(f"{file.name}: SHA-256 {found[:12]}… is not the {file.sha256[:12]}… of the ledger")
+    sha256 = hashlib.sha256(content).hexdigest()
+    if sha256 != file.sha256:
+        differences.append(f"{file.name}: SHA-256 {sha256[:12]}… is not the {file.sha256[:12]}… of the ledger")
     try:
         parquet = pq.ParquetFile(pa.BufferReader(content))
     except (pa.ArrowException, OSError):
@@ -144,7 +144,7 @@ def _check_schemas_agree(entries: Sequence[LedgerEntry], schemas: Sequence[pa.Sc
     first: tuple[str, pa.Schema] | None = None
     for entry, schema in zip(entries, schemas, strict=True):
         if schema is None:
-            continue  # already told
+            continue  # already reported
         if first is None:
             first = entry.labels.name, schema
         elif not schema.equals(first[1]):
@@ -185,9 +185,9 @@ def _check_report(out: OutputFolder, plan: PlanFile, entries: Sequence[LedgerEnt
         "papers by label": (list(report.label_papers.values()), _label_papers(report, entries)),
         "rows of all outcomes": (sum(rows.outcomes.values()), rows.rows_in),
     }
-    for what, (told, found) in counted.items():
-        if told != found:
-            yield f"{REPORT_FILE}: {what}: {told} in the report, {found} found"
+    for what, (reported, counted_now) in counted.items():
+        if reported != counted_now:
+            yield f"{REPORT_FILE}: {what}: {reported} in the report, {counted_now} found"
     for name, reason in report.failed_shards.items():
         yield f"{name}: failed ({reason}); run the night again"
     kept = report.succeeded
@@ -225,14 +225,14 @@ def _check_input(plan: PlanFile) -> tuple[list[str], list[str]]:
                 return AWAY
             return None
 
-    found = dict(zip(plan.files, in_parallel(rows_now, plan.files), strict=True))
-    differences = [f"input {name}: is no longer readable" for name, rows in found.items() if rows is None]
+    rows_of = dict(zip(plan.files, in_parallel(rows_now, plan.files), strict=True))
+    differences = [f"input {name}: is no longer readable" for name, rows in rows_of.items() if rows is None]
     differences += [
         f"input {name}: holds {rows} rows now, {plan.files[name]} when the night ran"
-        for name, rows in found.items()
+        for name, rows in rows_of.items()
         if rows not in (None, GONE, AWAY, plan.files[name])
     ]
-    counts, total = Counter(found.values()), len(plan.files)
+    counts, total = Counter(rows_of.values()), len(plan.files)
     notes = [f"{counts[GONE]} of {total} input files are gone and were not compared"] if counts[GONE] else []
     if away:
         notes.append(f"{counts[AWAY]} of {total} input files cannot be reached and were not compared ({away[0]})")

@@ -82,8 +82,8 @@ def plan_input(config: NightConfig, out: OutputFolder, *, console: Console) -> P
     plan = plan_shards(inventory, columns=source.columns, shard_rows=config.shard_rows)
     if len(plan.failed) > config.max_failed_shards:
         first = plan.failed[0].error
-        found = len(plan.files) + len(plan.failed)
-        raise PaperSchemaError(f"{len(plan.failed)} of {found} files cannot be read as papers; the first: {first}")
+        files = len(plan.files) + len(plan.failed)
+        raise PaperSchemaError(f"{len(plan.failed)} of {files} files cannot be read as papers; the first: {first}")
     # What a replacement ingests is moved below OUT when it is complete.
     root = inventory.root if config.format is None else config.out / INGESTED / PAPERS
     return PlannedInput(

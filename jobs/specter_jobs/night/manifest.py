@@ -76,10 +76,10 @@ def _common(descriptions: Collection[Mapping[str, str]]) -> dict[str, str]:
 
 
 def _versions(packages: Sequence[str]) -> dict[str, str]:
-    found = {}
+    versions = {}
     for name in packages:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except ModuleNotFoundError:
             continue
-    return found
+    return versions

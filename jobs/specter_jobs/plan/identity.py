@@ -128,22 +128,22 @@ class NightIdentity(BaseModel):
 
     def differences(self, held: "NightIdentity") -> list[str]:
         """Say how this night differs from the one that a folder holds; nothing if it is the same night."""
-        found = []
+        differences = []
         if (self.dump, self.format) != (held.dump, held.format):
-            found.append(f"DUMP is {dump_text(self)} instead of {dump_text(held)}")
+            differences.append(f"DUMP is {dump_text(self)} instead of {dump_text(held)}")
         if self.fingerprint != held.fingerprint:
-            found.append(f"the bundle is {bundle_text(self)} instead of {bundle_text(held)}")
+            differences.append(f"the bundle is {bundle_text(self)} instead of {bundle_text(held)}")
         elif (self.device, self.graph) != (held.device, held.graph):
-            found.append(self._other_model(held))
+            differences.append(self._other_model(held))
         pairs = [(name, self.settings.get(name), held.settings.get(name)) for name in self.settings | held.settings]
         pairs += [(name, self.reading.get(name), before) for name, before in held.reading.items()]
         for name, now, before in pairs:
             if now != before:
                 option = NightConfig.spelling(name)
-                found.append(f"{option} is {_shown(now)} instead of {_shown(before)}")
+                differences.append(f"{option} is {_shown(now)} instead of {_shown(before)}")
         if (self.output_version, self.screening_version) != (held.output_version, held.screening_version):
-            found.append("another version of specter-batch wrote the labels")
-        return found
+            differences.append("another version of specter-batch wrote the labels")
+        return differences
 
     def _other_model(self, held: "NightIdentity") -> str:
         """Say which option makes this night use another model file of the same bundle."""

@@ -44,11 +44,11 @@ def plan_shards(inventory: InputInventory, *, columns: PaperColumns, shard_rows:
             label_problem=label_problem,
         )
 
-    found = list(in_parallel(look_at, inventory.files))
-    files = [file for file in found if isinstance(file, InputFile)]
-    failed = [file for file in found if isinstance(file, FailedInput)]
+    looked_at = list(in_parallel(look_at, inventory.files))
+    files = [file for file in looked_at if isinstance(file, InputFile)]
+    failed = [file for file in looked_at if isinstance(file, FailedInput)]
     failed += [FailedInput(name=name, error=error) for name, error in inventory.failed.items()]
-    embeddings = [file.name for file, seen in zip(inventory.files, found, strict=True) if seen is None]
+    embeddings = [file.name for file, seen in zip(inventory.files, looked_at, strict=True) if seen is None]
     if not files and not failed:
         raise PaperSchemaError(f"{inventory.root}: holds only {WRITTEN_BY_EMBED}; give a folder or file of papers")
     if not files:

@@ -17,45 +17,45 @@ PSI_PRIOR = 0.5
 Z_95 = 1.6449
 # By the common rule of Siddiqi 2006: below, no change worth a look; above the second, a real one.
 PSI_NOTABLE, PSI_LARGE = 0.1, 0.25
-# What a reader is told that each side of the comparison is.
+# How a report names the two sides of the comparison.
 SIDE_TITLES = {"reference": "validation data", "previous": "previous night"}
 
 
-def population_stability_index(expected: Counts, found: Counts) -> float:
+def population_stability_index(expected: Counts, observed: Counts) -> float:
     """Return the PSI of two counts of papers by label, both `(n_labels,)`: sum of (p - q) ln(p / q).
 
     N. Siddiqi, *Credit Risk Scorecards*, 2006; it is the symmetric divergence of Kullback and Leibler 1951. A label
     without papers on one side would make it infinite: `PSI_PRIOR` is added to every count first. Labels without papers
     on both sides are left out.
     """
-    occurs = (expected + found) > 0
-    p, q = (side[occurs] + PSI_PRIOR for side in (found, expected))
+    occurs = (expected + observed) > 0
+    p, q = (side[occurs] + PSI_PRIOR for side in (observed, expected))
     p, q = p / p.sum(), q / q.sum()
     return float(((p - q) * np.log(p / q)).sum())
 
 
-def psi_by_chance(expected: Counts, found: Counts) -> float:
+def psi_by_chance(expected: Counts, observed: Counts) -> float:
     """Return the PSI that 95 % of comparisons stay under when nothing has changed but the sample.
 
     Without drift PSI / (1/n + 1/m) follows chi-square with one degree of freedom less than there are labels
     (B. Yurdakul and J. Naranjo, *Statistical properties of the population stability index*, Journal of Risk Model
     Validation 14, 2020). Its quantile is taken by the approximation of Wilson and Hilferty 1931.
     """
-    freedom = int(((expected + found) > 0).sum()) - 1
+    freedom = int(((expected + observed) > 0).sum()) - 1
     if freedom < 1:
         return 0.0
     spread = 2 / (9 * freedom)
     quantile = freedom * (1 - spread + Z_95 * np.sqrt(spread)) ** 3
-    return float(quantile * (1 / expected.sum() + 1 / found.sum()))
+    return float(quantile * (1 / expected.sum() + 1 / observed.sum()))
 
 
-def jensen_shannon_distance(expected: Counts, found: Counts) -> float:
+def jensen_shannon_distance(expected: Counts, observed: Counts) -> float:
     """Return the Jensen-Shannon distance of two counts by label: 0 for equal shares, 1 for no label in common.
 
     The square root of the divergence to base 2 (J. Lin, *Divergence measures based on the Shannon entropy*, 1991),
     which is a metric (Endres and Schindelin 2003). Empty labels need no smoothing: 0 log 0 is 0.
     """
-    p, q = found / found.sum(), expected / expected.sum()
+    p, q = observed / observed.sum(), expected / expected.sum()
     middle = (p + q) / 2
     divergence = sum(float((side[side > 0] * np.log2(side[side > 0] / middle[side > 0])).sum()) / 2 for side in (p, q))
     return float(np.sqrt(max(divergence, 0.0)))  # rounding may leave it a hair below 0
@@ -90,15 +90,15 @@ def _compare(
 ) -> DriftSide:
     """Compare label shares over the labels of both sides: one that only one side knows has no papers on the other."""
     names = list(dict.fromkeys([*report.label_papers, *base.label_shares]))
-    found = np.array([report.label_papers.get(name, 0) for name in names], dtype=np.float64)
+    observed = np.array([report.label_papers.get(name, 0) for name in names], dtype=np.float64)
     shares = np.array([base.label_shares.get(name, 0.0) for name in names], dtype=np.float64)
     expected = np.round(shares * papers)  # they were counts once
-    both = found.sum() > 0 and expected.sum() > 0
+    both = observed.sum() > 0 and expected.sum() > 0
     return DriftSide(
         papers=papers,
-        psi=population_stability_index(expected, found) if both else None,
-        psi_by_chance=psi_by_chance(expected, found) if both else None,
-        js_distance=jensen_shannon_distance(expected, found) if both else None,
+        psi=population_stability_index(expected, observed) if both else None,
+        psi_by_chance=psi_by_chance(expected, observed) if both else None,
+        js_distance=jensen_shannon_distance(expected, observed) if both else None,
         mean_score=base.mean_score,
         mean_score_change=_change(report.mean_score, base.mean_score),
         reject_rate=rejected,

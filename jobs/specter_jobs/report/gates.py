@@ -30,15 +30,15 @@ def judge(limits: GateLimits, report: NightReport, *, require_previous: bool = F
 
 def _judge(name: str, limit: float, report: NightReport, *, require_previous: bool) -> GateVerdict:
     find, missing = _FIGURES[name]
-    found = find(report)
+    value = find(report)
     passed: bool | None
     if name in COMPARISON_GATES and report.drift.previous is None:
         passed, reason = False if require_previous else None, _no_previous(report)
-    elif found is None:
+    elif value is None:
         passed, reason = False, missing
     else:
-        passed, reason = found >= limit if name.startswith("min_") else found <= limit, None
-    return GateVerdict(name=name, limit=limit, found=found, passed=passed, reason=reason)
+        passed, reason = value >= limit if name.startswith("min_") else value <= limit, None
+    return GateVerdict(name=name, limit=limit, found=value, passed=passed, reason=reason)
 
 
 def _psi(side: DriftSide | None) -> float | None:
@@ -51,8 +51,8 @@ def _js_distance(side: DriftSide | None) -> float | None:
 
 def _not_finite_rate(report: NightReport) -> float | None:
     not_finite = report.rejects_by_reason.get("not_finite", 0)
-    asked = report.rows.labelled + report.rows.reused + not_finite
-    return not_finite / asked if asked else 0.0
+    answered = report.rows.labelled + report.rows.reused + not_finite
+    return not_finite / answered if answered else 0.0
 
 
 _NONE_LABELLED = "no paper was labelled"

@@ -111,10 +111,10 @@ def _values(stream: BinaryIO, holders: Holders, most_bytes: int) -> Iterator[tup
                 yield from ((0, value) for value in rest)
                 return
             values = several_values(line) or [MalformedRecord(position=number, detail=str(error))]
-            yield from ((number, found) for value in values for found in records_within(value, holders))
+            yield from ((number, record) for value in values for record in records_within(value, holders))
             continue
         if holders or isinstance(value, list):
-            yield from ((number, found) for found in records_within(value, holders))
+            yield from ((number, record) for record in records_within(value, holders))
         else:
             yield number, value
 

@@ -99,8 +99,8 @@ def split_s2ag(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
     Raises:
         PaperSchemaError: A file cannot be told, or one of the datasets is missing.
     """
-    told = {path: _dataset_of(path) for path in paths}
-    papers, abstracts = ([path for path in paths if told[path] == dataset] for dataset in ("papers", "abstracts"))
+    dataset_of = {path: _dataset_of(path) for path in paths}
+    papers, abstracts = ([path for path in paths if dataset_of[path] == dataset] for dataset in ("papers", "abstracts"))
     if not papers or not abstracts:
         raise PaperSchemaError(
             f"{len(papers)} papers files and {len(abstracts)} abstracts files; expected both, in one folder"

@@ -130,8 +130,8 @@ def _take(lock: UrlPath, mine: Claim, pace: Pace) -> None:
 
 
 def _is_of(lock: UrlPath, claim: Claim) -> bool:
-    found = read_claim(lock)
-    return found is not None and found.token == claim.token
+    held = read_claim(lock)
+    return held is not None and held.token == claim.token
 
 
 class _Heart(threading.Thread):
@@ -148,10 +148,10 @@ class _Heart(threading.Thread):
     def run(self) -> None:
         while not self._over.wait(self._beat):
             try:
-                found = read_claim(self._lock)
-                if found is not None and found.token != self._mine.token:
-                    self.taken_by = found.holder
-                    log("lock lost", level=logging.ERROR, out=str(self._lock.parent), holder=found.holder)
+                held = read_claim(self._lock)
+                if held is not None and held.token != self._mine.token:
+                    self.taken_by = held.holder
+                    log("lock lost", level=logging.ERROR, out=str(self._lock.parent), holder=held.holder)
                     main = threading.main_thread().ident or 0
                     signal.pthread_kill(main, signal.SIGINT)  # wakes a driver that waits for its workers
                     return
