@@ -24,8 +24,9 @@ from specter_jobs.plan.planning import plan_shards
 def night_input(config: NightConfig, out: OutputFolder, *, console: Console) -> NightInput:
     """Return the parquet to label; a dump of another format is made into parquet below the output folder first.
 
-    The job reads its input twice and goes on at any row after a kill. Parquet gives both for next to nothing; to parse
-    a dump twice would cost more than the parquet does, so the dump is parsed once and the parquet kept.
+    The job reads most of its input twice, and after a kill it resumes at any row. With parquet both cost next to
+    nothing. To parse a dump twice would cost more than the parquet does, so the dump is parsed once and the parquet is
+    kept.
 
     Args:
         config: Settings of the night.
