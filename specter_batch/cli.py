@@ -20,7 +20,7 @@ EXIT_WRONG_USAGE = 2
 
 PROGRAM = "specter-batch"
 
-# The commands of a layer by name: the function, or where it is ("module:function"), and what the command does.
+# The commands of a layer: name -> (the function, or its place as "module:function"; what the command does).
 Layer = Mapping[str, tuple[str | Callable[..., None], str]]
 # The core's own commands.
 COMMANDS: Layer = {
@@ -30,18 +30,18 @@ COMMANDS: Layer = {
     ),
 }
 
-# Set to anything, the traceback of an error is printed too.
+# If this variable is set, whatever its value, the traceback of an error is printed too.
 DEBUG_VARIABLE = "SPECTER_BATCH_DEBUG"
 
-# Typer does not export the class of all errors in what was typed.
+# The base class of all usage errors, which Typer does not export.
 UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
 
 class Listed(Mapping[str, tuple[str | Callable[..., None], str]]):
-    """The commands of all layers; a layer is imported when a command is looked up that no layer before it has.
+    """The commands of all layers. A layer is imported only when no layer before it has the command looked up.
 
     Args:
-        layers: In the order in which they are asked.
+        layers: The layers, in the order in which they are searched.
     """
 
     def __init__(self, layers: Iterable[Layer]) -> None:
@@ -88,7 +88,7 @@ class Commands(Mapping[str, Any]):
 
 
 class CommandGroup(TyperGroup):
-    """All commands; none of their modules is imported for the help page.
+    """The group of all commands. The help page imports none of their modules.
 
     Attributes:
         listed: The commands of all layers.
@@ -105,7 +105,7 @@ class CommandGroup(TyperGroup):
         return list(self.listed)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - Typer's signature
-        """Write each command with what it does."""
+        """Write the name and the description of each command."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in self.listed.items()])
 
@@ -125,16 +125,16 @@ def root(
 
 
 def registered() -> Iterator[Layer]:
-    """Yield what the layers register under the entry points `specter_batch.commands`.
+    """Yield the layers that are registered under the entry points `specter_batch.commands`.
 
-    The commands of the job come first: they are called every night, and then no other layer is imported.
+    The nightly job's layer comes first, so that running the job imports no other layer.
     """
     points = sorted(entry_points(group="specter_batch.commands"), key=lambda point: (point.name != "jobs", point.name))
     return (point.load() for point in points)
 
 
 def build_app(layers: Iterable[Layer] | None = None) -> typer.Typer:
-    """Put the commands of the layers together, `registered` when None."""
+    """Build the Typer app from the commands of the layers; `registered()` finds the layers if `layers` is None."""
     listed = Listed(registered() if layers is None else layers)
     app = typer.Typer(
         name=PROGRAM,
@@ -151,8 +151,8 @@ def main(arguments: Sequence[str] | None = None, *, layers: Iterable[Layer] | No
     """Run a command line; every failure ends as one line on standard error and an exit code.
 
     Args:
-        arguments: What follows the program's name; those of this process when None.
-        layers: As of `build_app`.
+        arguments: The words after the program's name; the arguments of this process when None.
+        layers: The layers to pass to `build_app`.
     """
     prepare_streams()
     try:
@@ -163,7 +163,7 @@ def main(arguments: Sequence[str] | None = None, *, layers: Iterable[Layer] | No
     except (KeyboardInterrupt, typer.Abort):
         _fail("interrupted", exit_code=EXIT_INTERRUPTED)
     except SystemExit:
-        sys.exit(0)  # of click and rich, when the reader of what they print has gone away; no command leaves this way
+        sys.exit(0)  # raised by click and rich when a pipe such as `| head` is closed; no command ends this way
     except SpecterBatchError as error:
         _fail(str(error), exit_code=error.exit_code)
     except ModuleNotFoundError as error:
@@ -178,14 +178,14 @@ def main(arguments: Sequence[str] | None = None, *, layers: Iterable[Layer] | No
 
 
 def _wrong_usage(error: Any) -> NoReturn:
-    """Print what is wrong with the command line, and where its help is."""
+    """Print what is wrong with the command line and which `--help` to read, and exit with code 2."""
     message = error.format_message().replace("Value error, ", "")
     if typed := getattr(error, "option_name", None) if hasattr(error, "possibilities") else None:
         from specter_batch.options.command import option_meant
 
         meant = option_meant(error.ctx.command, typed)
         message = f"no such option {typed}" + (f"; did you mean {meant}?" if meant else "")
-    # Without arguments the message is the help page. Typer has its own copy of click, whose type has no public name.
+    # Without arguments the message is the help page. The class belongs to Typer's own copy of click and is not public.
     if type(error).__name__ == "NoArgsIsHelpError":
         show(*message.splitlines())
     else:

@@ -3,22 +3,22 @@
 import os
 from pathlib import Path
 
-# Of cgroup v2: microseconds of CPU in each period, and the period; "max" without a limit.
+# The CPU quota of cgroup v2: microseconds of CPU per period, and the length of the period; "max" means no limit.
 CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 def usable_cpus() -> int:
-    """Return the cores this process may use: its CPU affinity, cut down to its cgroup's quota."""
+    """Return the number of cores this process may use, by its CPU affinity and its cgroup's quota."""
     return cores_within(CGROUP_QUOTA, affinity_cores())
 
 
 def affinity_cores() -> int:
-    """Return the cores this process may be put on."""
+    """Return the number of cores in this process's CPU affinity."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def cores_within(quota_file: Path, cores: int) -> int:
-    """Return the cores that a cgroup's quota leaves of `cores`: all of them where there is no quota."""
+    """Return how many of `cores` a cgroup's quota allows; all of them if there is no quota."""
     try:
         quota, period = quota_file.read_text().split()
         return cores if quota == "max" else min(cores, max(int(quota) // int(period), 1))

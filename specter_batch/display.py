@@ -1,15 +1,15 @@
 r"""Text from outside, made safe to show: names, labels, paths and error details on a terminal, in Markdown and in HTML.
 
-A label, a file name or a path can hold anything: sequences that steer a terminal, characters that reverse the reading
-direction, markup, line breaks, or bytes that are not UTF-8. Whatever comes from data goes through one of these
-functions before a person reads it:
+A label, a file name or a path can hold anything: terminal control sequences, characters that reverse the reading
+direction, markup, line breaks, or bytes that are not UTF-8. All text from data goes through one of these functions
+before it is shown:
 
 * `terminal_text` for standard output, standard error and logs,
 * `markdown_text` for `.md` files,
 * `specter_batch.report.page` for HTML and SVG, whose environment applies `visible_text` to every value.
 
-The result can always be encoded as UTF-8. `\x1b` in the output stands for the character with that code, `\xe9` for a
-byte of a file name that is not UTF-8.
+The result can always be encoded as UTF-8. In the output, `\x1b` is the character with that code, and `\xe9` is a byte
+of a file name that is not UTF-8.
 """
 
 import re
@@ -18,9 +18,9 @@ from collections.abc import Mapping
 
 from specter_batch.storage.redaction import without_credentials
 
-# How many entries a message names; reports list all.
+# How many entries a message names. Reports list all entries.
 SHOWN_ENTRIES = 3
-# Why an entry of an input is ignored that surprises nobody.
+# The reason for entries that users expect to be ignored. They are not mentioned in notices.
 HIDDEN = "no data, because its name begins with _ or ."
 # Joiners are invisible, but Persian, Hindi and emoji are spelled with them.
 _JOINERS = "\u200c\u200d"
@@ -32,18 +32,18 @@ _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _FIRST_LOST_BYTE, _LAST_LOST_BYTE = 0xDC80, 0xDCFF
 
 _MARKUP = re.compile(r"[\\`*<>\[\]|~&$]|(?<![^\W_])_|_(?![^\W_])")
-# What means something at the start of a line only: headings, quotes, list items, underlines of headings.
+# Markup that only has a meaning at the start of a line: headings, quotes, list items, underlines of headings.
 _BLOCK_START = re.compile(r"^(?:[#=:]|[-+](?=[\s-]|$)|\d{1,9}(?P<dot>[.)])(?=\s|$))")
-# GitHub makes links of bare addresses and names.
+# GitHub turns plain URLs and @names into links.
 _LINK = re.compile(r":(?=//)|(?<=www)\.|@", flags=re.IGNORECASE)
 
 
 def visible_text(value: object, *, keep: str = "") -> str:
-    """Return the text of a value with every character escaped that is invisible or steers how text is shown.
+    """Return the text of a value with every invisible character and control character escaped.
 
     Args:
-        value: Anything that has a text.
-        keep: Characters to leave alone, for example the line breaks of a text that has several lines.
+        value: The value; `str` gives its text.
+        keep: Characters that are not escaped, for example the line breaks of a text that has several lines.
     """
     text = str(value)
     if text.isprintable():
@@ -52,15 +52,15 @@ def visible_text(value: object, *, keep: str = "") -> str:
 
 
 def terminal_text(value: object) -> str:
-    """Return the text of a value as one line that a terminal shows and does not obey; credentials of URLs are cut out.
+    """Return the text of a value as one line that is safe to print; credentials in URLs are removed.
 
-    Markup of rich (`[red]`) is not touched: print with `markup=False`.
+    Rich's markup (`[red]`) stays: print with `markup=False`.
     """
     return visible_text(without_credentials(str(value)))
 
 
 def markdown_text(value: object) -> str:
-    """Return the text of a value so that Markdown shows it as it is, anywhere in a line or in a cell of a table."""
+    """Return the text of a value, escaped so that Markdown shows it unchanged in a line or in a table cell."""
     text = terminal_text(value)
     text = _LINK.sub(_with_backslash, _MARKUP.sub(_with_backslash, text))
     text = _BLOCK_START.sub(_block_start_escaped, text)
@@ -72,20 +72,20 @@ def markdown_text(value: object) -> str:
 
 
 def shown_entries(entries: Mapping[str, str]) -> str:
-    """Return the first few entries of a mapping of names to reasons, for a message."""
+    """Return a message part with the first few entries of a mapping of names to reasons."""
     shown = [f"{name}: {why}" for name, why in list(entries.items())[:SHOWN_ENTRIES]]
     more = len(entries) - len(shown)
     return "; ".join(shown) + (f"; and {more} more" if more else "")
 
 
 def ignored_line(ignored: Mapping[str, str], *, entries: int | None = None) -> str:
-    """Return a line that names the first ignored entries that may surprise a user.
+    """Return a line that names the first ignored entries that a user may not expect.
 
-    Names that begin with `_` or `.` surprise nobody; where there is nothing else, the line is empty.
+    Names that begin with `_` or `.` are left out. If there are no others, the line is empty.
 
     Args:
         ignored: Name -> reason.
-        entries: How many there are in all, if `ignored` holds only some.
+        entries: The number of all ignored entries, if `ignored` holds only some.
     """
     surprising = {name: reason for name, reason in ignored.items() if reason != HIDDEN}
     if not surprising:
@@ -101,7 +101,7 @@ def _escaped(char: str) -> str:
     code = ord(char)
     is_noncharacter = code & 0xFFFE == 0xFFFE or 0xFDD0 <= code <= 0xFDEF
     if char in _JOINERS or not (is_noncharacter or unicodedata.category(char) in _HIDDEN):
-        return char  # a blank of another width, a private character, or one that is newer than Python's tables
+        return char  # a space of another width, a private-use character, or one newer than Python's Unicode tables
     if _FIRST_LOST_BYTE <= code <= _LAST_LOST_BYTE:
         code -= 0xDC00
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

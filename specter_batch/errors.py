@@ -3,24 +3,24 @@
     SpecterBatchError
     ├── ConfigError          a setting, flag or configuration file is wrong
     │   ├── UsageError       the command line itself is wrong; exit code 2
-    │   └── BusyError        another job holds the output folder, or did until it was killed; exit code 75
+    │   └── BusyError        another job uses the output folder, or was killed moments ago; exit code 75
     ├── PaperSchemaError     an input of papers cannot be read as papers
-    │   └── WrongFormatError the whole file is not of the format, or has not the columns, that it was said to have
+    │   └── WrongFormatError the whole file has another format, or other columns, than expected
     ├── LabelError           a label is not in the label set, or the set itself is wrong
     ├── LeakError            papers of a test were in the model's training data
     ├── BundleError          a model bundle or run folder is missing, incomplete or of another format
-    │   └── FingerprintError its files are not the files it was built with
+    │   └── FingerprintError a file of the bundle was changed after the export
     ├── ProviderError        the device asked for cannot run the model
-    ├── ParityError          an exported graph does not give the labels of its Torch original
+    ├── ParityError          an exported graph gives other labels than the Torch model
     ├── ShardError           a shard could not be read, labelled or written
-    ├── GateError            a limit on the work of a night is exceeded before the work starts; exit code 4
+    ├── GateError            a gate fails before any paper is labelled; exit code 4
     └── StorageError         an object store cannot be reached; also an OSError; exit code 75
-        └── StorageRefusedError  it can be reached, and refuses or has no such bucket; exit code 1
+        └── StorageRefusedError  the store denies access, or the bucket does not exist; exit code 1
 
 A message says what was expected, what was found, where, and what to do next. The command line prints it as one line.
 """
 
-# EX_TEMPFAIL of sysexits.h: nothing is wrong, and the same command may succeed some minutes later.
+# EX_TEMPFAIL of sysexits.h: a temporary failure. The same command may succeed some minutes later.
 EXIT_TRY_LATER = 75
 
 
@@ -45,7 +45,7 @@ class UsageError(ConfigError):
 
 
 class BusyError(ConfigError):
-    """Another job holds the output folder in a store, or held it until it was killed moments ago."""
+    """Another job uses the output folder, or it was killed moments ago and its lock in the store is not yet expired."""
 
     exit_code = EXIT_TRY_LATER
 
@@ -55,7 +55,7 @@ class PaperSchemaError(SpecterBatchError):
 
 
 class WrongFormatError(PaperSchemaError):
-    """A whole file is not of the format, or not of the columns, that it was said to be."""
+    """A whole file has another format, or other columns, than expected."""
 
 
 class LabelError(SpecterBatchError):
@@ -71,7 +71,7 @@ class BundleError(SpecterBatchError):
 
 
 class FingerprintError(BundleError):
-    """The files of a bundle are not the files it was built with."""
+    """A file of a bundle was changed after the export."""
 
 
 class ProviderError(SpecterBatchError):
@@ -79,7 +79,7 @@ class ProviderError(SpecterBatchError):
 
 
 class ParityError(SpecterBatchError):
-    """An exported graph does not give the labels of its Torch original."""
+    """An exported graph gives other labels than the Torch model that it was made from."""
 
 
 class ShardError(SpecterBatchError):
@@ -87,18 +87,18 @@ class ShardError(SpecterBatchError):
 
 
 class GateError(SpecterBatchError):
-    """A limit on the work of a night is exceeded before the work starts."""
+    """A gate fails before any paper is labelled."""
 
     exit_code = 4
 
 
 class StorageError(SpecterBatchError, OSError):
-    """An object store cannot be reached; where a disk's error is told and survived, so is this."""
+    """An object store cannot be reached. It is an OSError too, so code that handles disk errors handles it."""
 
     exit_code = EXIT_TRY_LATER
 
 
 class StorageRefusedError(StorageError):
-    """An object store refuses, or does not have the bucket: a retry would end the same way."""
+    """An object store denies access, or the bucket does not exist: a retry would fail too."""
 
     exit_code = 1

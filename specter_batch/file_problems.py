@@ -13,7 +13,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def file_problem(error: ValidationError, kind: type[BaseModel]) -> str:
-    """Say where in a file the first wrong value is, what was expected there and what was found.
+    """Return a sentence about the first wrong value in a file: where it is, what was expected, what was found.
 
     Args:
         error: The error that reading the file raised.
@@ -23,7 +23,7 @@ def file_problem(error: ValidationError, kind: type[BaseModel]) -> str:
 
 
 def value_problem(first: ErrorDetails, kind: type[BaseModel]) -> str:
-    """Say what `file_problem` says, of one error of a validation."""
+    """Return the sentence of `file_problem` for one validation error."""
     if first["type"] == "json_invalid":
         return f"it is not valid JSON: {first['ctx']['error']}"
     where = ".".join(map(str, known_path(kind, first["loc"])))
@@ -43,13 +43,13 @@ def read_json_model(path: Location, kind: type[Model], *, what: str, error: type
     Args:
         path: The file.
         kind: The model that the content must fit.
-        what: The sentence's end after the file's name when the content does not fit: what the file should be, and what
-            to do, as "is not the report of a night; give the OUT folder of one as --previous".
-        error: The error to raise then.
+        what: The message after the file's name if the content does not fit, with what to do. Example: "is not the
+            report of a night; give the OUT folder of one as --previous".
+        error: The class of the error to raise if the content does not fit.
 
     Raises:
-        SpecterBatchError: An `error`: the content is not JSON, or does not fit the model.
-        FileNotFoundError: There is no such file.
+        SpecterBatchError: The content is not JSON, or does not fit the model. The class is `error`.
+        FileNotFoundError: The file does not exist.
     """
     try:
         return kind.model_validate_json(path.read_bytes())

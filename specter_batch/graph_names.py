@@ -1,4 +1,4 @@
-"""What the graphs of a bundle are named by: the precision of their numbers, and the kind of device they are for."""
+"""The names of a bundle's graphs: the precision of their numbers, and the kind of device they are made for."""
 
 from typing import Literal
 

@@ -12,7 +12,7 @@ from specter_batch.terminal import show, show_json
 
 
 class InspectOptions(JsonOutput):
-    """What `inspect` is asked for."""
+    """Options of `inspect`."""
 
     bundle: Annotated[PathOrUrl, Option(argument="BUNDLE")] = Field(description="Model bundle: a folder or a URL.")
 

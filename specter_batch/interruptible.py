@@ -1,4 +1,4 @@
-"""How a command ends when it is interrupted."""
+"""The message and exit code of a command that is interrupted."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from specter_batch.terminal import show_error
 
 @contextmanager
 def interruptible(advice: str) -> Iterator[None]:
-    """Turn Ctrl-C, and what counts as it, into one line with advice and exit code 130."""
+    """Turn a KeyboardInterrupt (Ctrl-C) into one line with advice and exit code 130."""
     try:
         yield
     except KeyboardInterrupt:

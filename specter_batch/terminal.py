@@ -1,7 +1,7 @@
-"""Everything that the commands print goes through this module, so that nothing from data steers the terminal.
+"""Everything that the commands print goes through this module, so that text from data cannot control the terminal.
 
-Lines and error messages pass `terminal_text`. A stream that cannot show a character gets it escaped. A reader that has
-gone away (`| head -1`) changes no exit code.
+Lines and error messages are cleaned by `terminal_text`. Characters that a stream cannot encode are escaped. A pipe that
+is closed early (`| head -1`) does not change the exit code.
 """
 
 import errno
@@ -23,21 +23,21 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, ProgressColumn
 
-# A message is read by people: a path of thousands of characters is cut in its middle.
+# Limits in characters. A longer message, or a longer path in it, is cut in the middle, so that people can read it.
 MAX_MESSAGE = 2000
 MAX_PLACE = 200
-# Of the system, and of no use to a reader; the reason follows it.
+# The system's error number is removed, because the reason in words follows it.
 _ERROR_NUMBER = re.compile(r"\[Errno -?\d+\] ")
 _LINE_BREAK = re.compile(r"[ \t]*[\r\n]+\s*")
-# Rich would fold a table at the width of the terminal, which is 80 characters where there is none.
+# Rich would wrap a table at the width of the terminal, or at 80 characters if the output is not a terminal.
 TABLE_WIDTH = 110
 
 
 def prepare_streams() -> None:
     """Make standard output and standard error safe to write to, before anything is printed.
 
-    A closed stream becomes the null device: otherwise its descriptor would be given to the next file that is opened,
-    and what a library prints would land in that file.
+    A closed stream is replaced by the null device. Otherwise the next file to be opened would get its descriptor, and
+    whatever a library prints would be written into that file.
     """
     for descriptor in (0, 1, 2):
         try:
@@ -53,12 +53,12 @@ def prepare_streams() -> None:
 
 
 def show(*lines: object, in_files_too: bool = False) -> None:
-    """Print lines to standard output; a line break inside one of them is shown escaped.
+    r"""Print lines to standard output. A line break inside a line is shown as `\n`.
 
     Args:
-        lines: The texts, one a line.
-        in_files_too: The command has written the same result to files. A full disk behind standard output then costs
-            a warning, not the exit code.
+        lines: The texts, one per line.
+        in_files_too: True if the command has written the same result to files. Then a failure to print, for example
+            because the disk is full, only gives a warning and does not change the exit code.
 
     Raises:
         SpecterBatchError: Standard output cannot be written to.
@@ -97,12 +97,12 @@ def show_error(message: object) -> None:
 
 
 def show_notice(message: object) -> None:
-    """Print what a person who waits should know, as one line, to standard error."""
+    """Print a notice for the user as one line to standard error."""
     _write_quietly(sys.stderr, f"{message_text(message)}\n")
 
 
 def warn(*sentences: str) -> None:
-    """Print sentences that a user should read, a line each, on standard error."""
+    """Print warnings to standard error, one line per sentence."""
     for sentence in sentences:
         show_notice(f"warning: {sentence}")
 
@@ -123,7 +123,7 @@ def message_text(message: object) -> str:
 
 
 def os_error_text(error: OSError) -> str:
-    """Return what the system could not do as `place: reason`, without its error number."""
+    """Return an error of the operating system as `place: reason`, without its number."""
     if error.strerror is None or error.filename is None:
         return str(error)
     place = str(error.filename)
@@ -133,7 +133,7 @@ def os_error_text(error: OSError) -> str:
 
 
 def json_safe(value: Any) -> Any:
-    """Return a value for JSON in which every text can be encoded: names that are not UTF-8 are shown escaped."""
+    """Return a copy of a value that JSON can hold: bytes that are not UTF-8 in its texts are escaped."""
     if isinstance(value, str):
         return storable(value)
     if isinstance(value, dict):
@@ -151,14 +151,14 @@ def error_console() -> "Console":
 
 
 def output_console() -> "Console":
-    """Return a console on standard output, for a command whose only result is what it prints."""
+    """Return a console on standard output, for commands that write no files."""
     from rich.console import Console
 
     return Console()
 
 
 def print_above(console: "Console", message: object, *, style: str = "") -> None:
-    """Print one line to a console, above its progress bars if it has any."""
+    """Print one line to a console, above any progress bars."""
     from rich.text import Text
 
     console.print(Text(terminal_text(message), style=style), soft_wrap=True, highlight=False)
@@ -178,7 +178,7 @@ def _write_result(text: str, *, in_files_too: bool) -> None:
     except OSError as error:
         _to_null_device(sys.stdout)
         if error.errno == errno.EPIPE:
-            return  # whoever read the output has read enough
+            return  # the reader closed the pipe on purpose, as `head` does
         message = f"the result could not be printed to standard output ({error.strerror})"
         if not in_files_too:
             raise SpecterBatchError(message) from None
@@ -189,12 +189,12 @@ def _write_quietly(stream: TextIO, text: str) -> None:
     try:
         stream.write(text)
         stream.flush()
-    except (OSError, ValueError):  # there is no other place to say it
+    except (OSError, ValueError):  # there is no other stream to report it on
         _to_null_device(stream)
 
 
 def _to_null_device(stream: TextIO) -> None:
-    """Let what is still buffered go nowhere; otherwise the interpreter would fail on it at exit."""
+    """Discard what is still buffered in a stream; otherwise the interpreter would fail to flush it at exit."""
     try:
         descriptor = stream.fileno()
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""The model bundle: a folder with graphs, tokenizer and manifest, checked whole before anything runs from it."""
+"""The model bundle: a folder with graphs, tokenizer and manifest. All its files are checked before any is used."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -40,28 +40,28 @@ from specter_batch.storage.location import Location, located
 
 @dataclass(frozen=True, kw_only=True)
 class ModelBundle:
-    """A bundle on disk whose files are those it was built with; made by `ModelBundle.open`."""
+    """A bundle on disk whose files were checked against their hashes; made by `ModelBundle.open`."""
 
     path: Path
     manifest: BundleManifest
 
     @classmethod
     def open(cls, path: str | Location) -> "ModelBundle":
-        """Read a bundle and check every file in it against its manifest; one in a store is fetched first.
+        """Read a bundle and check every file in it against its manifest. A bundle in a store is downloaded first.
 
         Raises:
-            BundleError: It is missing, incomplete, of a newer format, a file in it holds something else than it should,
-                or its parity gate is missing or failed.
+            BundleError: The bundle is missing, incomplete or of a newer format, a file in it has unexpected content, or
+                its parity gate is missing or failed.
             FingerprintError: A file differs from the one the bundle was built with.
-            ConfigError: Its text template does not name title and abstract once each.
-            StorageError: The store cannot be reached or refuses.
+            ConfigError: The bundle's text template does not name title and abstract once each.
+            StorageError: The store cannot be reached or denies access.
         """
         place = located(path)
         if isinstance(place, Path):
             return cls._open_local(place)
         try:
             return cls._open_local(fetch_bundle(place, manifest_name=MANIFEST_FILE))
-        except BundleError:  # what is kept here may have been spoiled
+        except BundleError:  # the local copy may be damaged
             folder = fetch_bundle(place, manifest_name=MANIFEST_FILE, anew=True)
         try:
             return cls._open_local(folder)
@@ -80,7 +80,7 @@ class ModelBundle:
             raise BundleError(f"{folder}: holds no fp32 reference graph; export it again")
         bundle = cls(path=folder, manifest=manifest)
         try:
-            bundle.labels  # noqa: B018 - made here, so that what is wrong with them shows before the work
+            bundle.labels  # noqa: B018 - computed here, so that an error in the labels appears before the work starts
         except LabelError as error:
             raise BundleError(f"{folder / MANIFEST_FILE}: {error}; export the bundle again") from error
         bundle.text_encoder()
@@ -98,7 +98,7 @@ class ModelBundle:
         return read_verified(self.path / name, self.manifest.files[name])
 
     def is_same_as(self, other: "ModelBundle") -> bool:
-        """Whether another opened bundle gives the same labels and the same figures in reports."""
+        """Return whether another opened bundle gives the same labels and the same figures in reports."""
         ours, theirs = self.manifest, other.manifest
         decisive = (REFERENCE_FILE, SEEN_TEXTS_FILE)
         return ours.fingerprint == theirs.fingerprint and all(ours.files[n] == theirs.files[n] for n in decisive)
@@ -115,24 +115,24 @@ class ModelBundle:
 
     @property
     def text_template(self) -> str:
-        """How a paper's title and abstract become its text."""
+        """The template that joins a paper's title and abstract into one text."""
         return self.manifest.text_template
 
     @property
     def temperature(self) -> float:
-        """What logits are divided by before they become scores."""
+        """The divisor of the logits before the softmax (temperature scaling)."""
         return self.manifest.temperature
 
     def text_encoder(self) -> TextEncoder:
-        """Make the encoder of the bundle's tokenizer and `max_length`."""
+        """Return a text encoder with the bundle's tokenizer and `max_length`."""
         content = self.read(TOKENIZER_FILE)
         return TextEncoder(self.path / TOKENIZER_FILE, max_length=self.manifest.max_length, content=content)
 
     def graph_for(self, device: DeviceKind, precision: Precision | None = None) -> GraphEntry:
-        """Pick the graph to run on a device: the fastest the bundle offers, or the precision asked for.
+        """Return the graph to run on a device: the one of the given precision, or the fastest one in the bundle.
 
         Raises:
-            BundleError: The bundle holds no such graph, or the graph cannot run wholly on the device.
+            BundleError: The bundle has no such graph, or parts of the graph could not run on the device.
         """
         allowed = PREFERRED_PRECISIONS[device]
         if precision is not None and precision not in allowed:
@@ -149,7 +149,7 @@ class ModelBundle:
         return self._seen_texts
 
     def reference(self) -> BundleReference:
-        """Return label shares and score histogram on validation data."""
+        """Return the label shares and the score histogram of the validation papers."""
         return self._reference
 
     @cached_property
@@ -166,7 +166,7 @@ def load_seen_texts(folder: Path) -> npt.NDArray[np.uint64]:
     """Return the sorted normalised hashes of the training texts, `(n_texts,)` uint64, of a run or bundle folder.
 
     Raises:
-        BundleError: The file is missing or holds something else.
+        BundleError: The file is missing or has unexpected content.
     """
     file = folder / SEEN_TEXTS_FILE
     try:

@@ -1,4 +1,4 @@
-"""Bundles of a store, fetched once to this machine: onnxruntime opens files."""
+"""A local cache of bundles that are in a store, because onnxruntime only opens local files."""
 
 import hashlib
 import tempfile
@@ -12,18 +12,19 @@ from specter_batch.storage.user_cache import user_cache
 
 
 def fetch_bundle(url: UrlPath, *, manifest_name: str, anew: bool = False) -> Path:
-    """Return a local folder with a bundle's files, unchecked.
+    """Return a local folder with the files of a bundle. The files are not checked.
 
-    It is named by the hash of the manifest, which lists every other file's hash: another bundle has another folder.
+    The folder's name is the hash of the manifest. The manifest lists the hash of every other file, so two different
+    bundles never share a folder.
 
     Args:
-        url: The bundle.
-        manifest_name: Of its manifest.
-        anew: Fetch it though it is there.
+        url: The URL of the bundle.
+        manifest_name: The file name of the bundle's manifest.
+        anew: True to download the bundle even if a local copy exists.
 
     Raises:
-        BundleError: There is no bundle.
-        StorageError: The store cannot be reached or refuses.
+        BundleError: There is no bundle at the URL.
+        StorageError: The store cannot be reached or denies access.
     """
     try:
         manifest = (url / manifest_name).read_bytes()
@@ -39,11 +40,11 @@ def fetch_bundle(url: UrlPath, *, manifest_name: str, anew: bool = False) -> Pat
             list(in_parallel(lambda name: (url / name).fetch(partial / name), names))
             (partial / manifest_name).write_bytes(manifest)
             try:
-                if anew:  # the copy that is there may be in use, so it is never missing
+                if anew:  # another process may be using the old copy, so it is replaced in one step
                     replace_folder(partial, folder)
                 else:
                     partial.rename(folder)
             except OSError:
-                if not folder.is_dir():  # else another process was quicker
+                if not folder.is_dir():  # else another process downloaded the bundle first
                     raise
     return folder

@@ -1,4 +1,4 @@
-"""Files of a bundle: their content is read once, compared with its hash, and checked before anything uses it."""
+"""Reading the files of a bundle: each content is compared with its hash and checked before it is used."""
 
 import hashlib
 import re
@@ -20,13 +20,13 @@ _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*")
 
 
 class BundleReference(BaseModel):
-    """`reference.json`: what the model said of its validation papers, which drift is measured against.
+    """`reference.json`: statistics of the predictions for the validation papers. Drift is measured against them.
 
     Attributes:
-        papers: How many there were.
-        label_shares: Share of the papers by predicted label.
-        score_histogram: Share of the papers by score, in `N_SCORE_BINS` bins.
-        mean_score: Of all papers.
+        papers: The number of validation papers.
+        label_shares: Predicted label -> share of the papers, 0 to 1.
+        score_histogram: Share of the papers in each of `N_SCORE_BINS` score bins, 0 to 1.
+        mean_score: The mean score of the papers, 0 to 1.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
@@ -38,7 +38,7 @@ class BundleReference(BaseModel):
 
 
 def read_verified(file: Path, sha256: str) -> bytes:
-    """Return the content of a file that has the hash it should have.
+    """Return the content of a file after comparing its hash with the expected one.
 
     Raises:
         BundleError: The file cannot be read.
@@ -56,7 +56,7 @@ def check_hash(file: Path, actual: str, expected: str) -> None:
     """Compare the hash of a file with the manifest's.
 
     Raises:
-        FingerprintError: They differ.
+        FingerprintError: The hashes differ.
     """
     if actual != expected:
         raise FingerprintError(
@@ -76,8 +76,8 @@ def check_external_data(graph: Path, names: Iterable[str], *, listed: Collection
 
     Args:
         graph: The graph's file.
-        names: Of the files, as the graph has them.
-        listed: Names that the manifest lists for the graph.
+        names: The file names that the graph refers to.
+        listed: The file names that the manifest lists for the graph.
 
     Raises:
         BundleError: A file is outside the bundle, a link, or not listed.
@@ -91,22 +91,22 @@ def check_external_data(graph: Path, names: Iterable[str], *, listed: Collection
         if name not in listed:
             raise BundleError(
                 f"{graph}: takes weights from {name}, which the manifest does not list under `external_data`, so "
-                "nobody could tell if it was changed; export the bundle again"
+                "a change of that file would not be noticed; export the bundle again"
             )
 
 
 def parse_seen_texts(content: bytes, file: Path) -> npt.NDArray[np.uint64]:
-    """Return the sorted hashes `(n_texts,)` that `seen_texts.npy` holds.
+    """Return the sorted hashes, `(n_texts,)` uint64, from the content of `seen_texts.npy`.
 
     Raises:
-        BundleError: The content is something else.
+        BundleError: The content is not a sorted list of hashes.
     """
     try:
         stream = BytesIO(content)
         read_header = npy.read_array_header_1_0 if npy.read_magic(stream) == (1, 0) else npy.read_array_header_2_0
         shape, _, dtype = read_header(stream)
         hashes = np.frombuffer(content, dtype, offset=stream.tell()) if dtype.kind == "u" else np.empty(0, dtype)
-    except Exception as error:  # NumPy parses the header as Python code, whose parser raises many errors
+    except Exception as error:  # NumPy parses the header as Python code, which can raise many kinds of errors
         raise BundleError(
             f"{file}: not a NumPy file of hashes ({_one_line(error)}); export the bundle again"
         ) from error
@@ -118,13 +118,13 @@ def parse_seen_texts(content: bytes, file: Path) -> npt.NDArray[np.uint64]:
 
 
 def parse_reference(content: bytes, file: Path) -> BundleReference:
-    """Return what `reference.json` holds.
+    """Return the statistics from the content of `reference.json`.
 
-    Its labels may differ from the bundle's, for example after a label was renamed: the drift report compares the
-    labels of both sides.
+    Its labels may differ from the bundle's, for example after a label was renamed. The drift report compares the labels
+    of both.
 
     Raises:
-        BundleError: The content is something else.
+        BundleError: The content does not fit `BundleReference`.
     """
     try:
         return BundleReference.model_validate_json(content)

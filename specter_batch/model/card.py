@@ -1,19 +1,19 @@
-"""What a run and a bundle say of their model in the same words."""
+"""The description of a model that runs and bundles share."""
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 
 class ModelCard(BaseModel):
-    """The part that `run.json` and `bundle.json` share.
+    """The fields about the model that are in both `run.json` and `bundle.json`.
 
     Attributes:
         encoder: Name or folder of the pretrained encoder.
         labels: Label names in the order of the logits.
-        text_template: How a paper's title and abstract become its text.
-        max_length: Most tokens of a paper that the model reads.
-        pooling: How token vectors become one paper vector.
+        text_template: Template that joins a paper's title and abstract into one text.
+        max_length: Largest number of tokens of a paper that the model reads.
+        pooling: Name of the method that turns token vectors into one paper vector.
         head: Settings of the classification head.
-        temperature: Divides the logits before they become scores.
+        temperature: Divisor of the logits before the softmax.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -1,4 +1,4 @@
-"""Devices that a graph can run on, and what keeps them from it."""
+"""Devices that a graph can run on, and why a device cannot be used."""
 
 import ctypes
 import itertools
@@ -20,7 +20,7 @@ PROVIDERS: Mapping[DeviceKind, str] = {"cpu": "CPUExecutionProvider", "cuda": "C
 
 @dataclass(frozen=True, kw_only=True)
 class Device:
-    """Where a graph runs: `cpu`, or `cuda` with a card's index."""
+    """The device that a graph runs on: `cpu`, or `cuda` with a card's index."""
 
     kind: DeviceKind
     index: int = 0
@@ -33,7 +33,7 @@ class Device:
         """Read `auto`, `cpu`, `cuda` or `cuda:N`; `auto` is the first CUDA card that works, else the CPU.
 
         Raises:
-            ConfigError: The name is none of these.
+            ConfigError: The name is not one of `auto`, `cpu`, `cuda` and `cuda:N`.
             ProviderError: CUDA was asked for and cannot run here.
         """
         if name == "auto":
@@ -51,7 +51,7 @@ class Device:
 
 
 def devices(name: str) -> list[Device]:
-    """Return the devices that a name stands for: every card for `cuda:all`, else the one of `Device.parse`.
+    """Return the devices with a name: every card for `cuda:all`, otherwise the result of `Device.parse`.
 
     Raises:
         ConfigError: The name is unknown.
@@ -65,7 +65,7 @@ def devices(name: str) -> list[Device]:
 
 
 def cuda_problem(index: int) -> str | None:
-    """Return what keeps CUDA card `index` from running a graph, and the remedy; None when nothing is seen to."""
+    """Return why CUDA card `index` cannot run a graph and what to do; None if no problem was found."""
     import onnxruntime
 
     if PROVIDERS["cuda"] not in onnxruntime.get_available_providers():
@@ -86,14 +86,14 @@ def cuda_problem(index: int) -> str | None:
 
 
 def int8_saturates(machine: str = platform.machine(), cpu_info: Path = CPU_INFO) -> bool:
-    """Say whether ONNX Runtime's fast int8 kernels on this CPU hold sums of products in 16 bits, which saturate.
+    """Return whether ONNX Runtime's fast int8 kernels on this CPU add products in 16 bits, which can overflow.
 
-    Those of x86-64 do without VNNI (https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html). A
-    CPU that cannot be asked is taken for one of them, which costs speed and never a label.
+    They do on x86-64 CPUs without VNNI (https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html).
+    If the features of a CPU are unknown, the answer is True. This costs speed but never changes a label.
 
     Args:
-        machine: The kind of CPU, as `platform.machine` names it.
-        cpu_info: The file in which Linux lists what the CPU can do.
+        machine: The kind of CPU, as `platform.machine` returns it.
+        cpu_info: The file in which Linux lists the features of the CPU.
     """
     if machine.lower() not in ("x86_64", "amd64"):
         return False

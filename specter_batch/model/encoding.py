@@ -1,4 +1,4 @@
-"""Texts to token ids without transformers, and micro-batches cut by a token budget."""
+"""Turns texts into token ids without transformers, and cuts papers into micro-batches by a token budget."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,7 +13,7 @@ from specter_batch.model.long_text import WINDOWS, LongTextTokenizer, Windows
 
 TokenIds = npt.NDArray[np.int64]
 
-# Texts that are tokenized together, and their characters: some 50 MB in the tokenizer.
+# Limits on the texts and characters that are tokenized together. The tokenizer then needs about 50 MB.
 GROUP_TEXTS = 512
 GROUP_CHARACTERS = 1 << 19
 
@@ -22,12 +22,12 @@ _HAS_WORD = re.compile("[A-Za-z0-9]").search
 
 @dataclass(frozen=True, kw_only=True)
 class EncodedBatch:
-    """Papers padded to the longest of them.
+    """A batch of papers, padded to the length of the longest one.
 
     Attributes:
         input_ids: `(batch, seq_len)` int64.
         attention_mask: `(batch, seq_len)` int64, 1 on tokens and 0 on padding.
-        row: `(batch,)` int64: the position each paper came from.
+        row: `(batch,)` int64, the position of each paper in the input.
     """
 
     input_ids: TokenIds
@@ -39,13 +39,13 @@ class TextEncoder:
     """Turns texts into token ids exactly as the checkpoint's own tokenizer does.
 
     Args:
-        tokenizer_file: A `tokenizer.json`.
-        content: Of that file, if the caller has read it already.
-        max_length: Most tokens of a text, [CLS] and [SEP] included; longer texts are cut at the end.
-        windows: How long texts are read.
+        tokenizer_file: Path of a `tokenizer.json`.
+        content: Content of that file, if the caller has read it already.
+        max_length: Largest number of tokens of a text, including [CLS] and [SEP]; longer texts are cut at the end.
+        windows: Sizes of the windows in which long texts are read.
 
     Raises:
-        BundleError: The file is missing or no tokenizer.
+        BundleError: The file is missing or is not a tokenizer.
     """
 
     def __init__(
@@ -66,8 +66,8 @@ class TextEncoder:
     def encode(self, texts: Iterable[str]) -> list[TokenIds]:
         """Return each text's token ids, `(seq_len,)` int64 with `seq_len <= max_length`.
 
-        Of a long text a prefix is tokenized, and more of the text only if the prefix gives too few ids. The ids are
-        those of the whole text.
+        For a long text, a prefix is tokenized first, and more of the text only if the prefix gives too few ids. The
+        result is the same as for the whole text.
         """
         token_ids: list[TokenIds] = []
         for group in _groups(texts, most_characters=self._prefix):
@@ -81,9 +81,9 @@ class TextEncoder:
         return token_ids
 
     def shortened(self, text: str) -> str:
-        """Return a shorter text with the same ids where that is cheap to see, else the text itself.
+        """Return a shorter text with the same ids if one is easy to find, otherwise the text itself.
 
-        Each part between blanks that holds a letter or digit of ASCII gives an id at least.
+        This works because each word between spaces that has an ASCII letter or digit gives at least one id.
         """
         prefix = self._prefix_of(text)
         if len(prefix) == len(text) or sum(map(bool, map(_HAS_WORD, prefix.split(" ")))) < self.max_length:
@@ -91,14 +91,14 @@ class TextEncoder:
         return prefix
 
     def _prefix_of(self, text: str) -> str:
-        """Return the beginning of a long text, up to a blank: the next words cannot change its ids."""
+        """Return the beginning of a long text up to a space; the words after it cannot change its ids."""
         if len(text) <= self._prefix or not self._long_texts.reads_words:
             return text
         return text[: max(text.rfind(" ", 0, self._prefix), 0)]
 
 
 def _groups(texts: Iterable[str], *, most_characters: int) -> Iterator[list[str]]:
-    """Cut texts into groups of which the tokenizer holds all tokens at once."""
+    """Cut texts into groups that are tokenized together. The tokenizer holds all tokens of a group in memory."""
     group: list[str] = []
     characters = 0
     for text in texts:
@@ -112,15 +112,15 @@ def _groups(texts: Iterable[str], *, most_characters: int) -> Iterator[list[str]
 
 
 def longest_first(lengths: Sequence[int]) -> TokenIds:
-    """Return `(n,)` positions from the longest to the shortest, equal lengths in input order."""
+    """Return the positions `(n,)` from the longest to the shortest paper; equal lengths stay in input order."""
     return np.argsort(-np.asarray(lengths, dtype=np.int64), kind="stable")
 
 
 def plan_batches(lengths: Sequence[int], *, max_tokens: int) -> Iterator[TokenIds]:
     """Cut papers into batches of similar length that hold at most `max_tokens` tokens, padding included.
 
-    A paper longer than the budget makes a batch of its own. The longest batch comes first, so that a device
-    without enough memory says so at once.
+    A paper longer than the budget is a batch by itself. The longest batch comes first, so that a device without enough
+    memory fails at the start.
     """
     order = longest_first(lengths)
     start = 0
@@ -132,17 +132,17 @@ def plan_batches(lengths: Sequence[int], *, max_tokens: int) -> Iterator[TokenId
 
 
 def rounded_up(lengths: Sequence[int], *, multiple: int, most: int) -> list[int]:
-    """Return each length rounded up to a multiple, but none above `most`, the longest that the model can read."""
+    """Return each length rounded up to a multiple, but at most `most`, the longest input of the model."""
     return [min(-(-length // multiple) * multiple, most) for length in lengths]
 
 
 def pad_batch(token_ids: Sequence[TokenIds], rows: TokenIds, *, seq_len: int | None = None) -> EncodedBatch:
-    """Right-pad the papers at `rows` to one length; padding is id 0, hidden by the mask.
+    """Pad the papers at `rows` on the right to one length. The padding id is 0, and the attention mask hides it.
 
     Args:
-        token_ids: Of all papers.
-        rows: `(batch,)` positions of the papers of this batch.
-        seq_len: The length; that of the longest paper when None.
+        token_ids: Token ids of all papers, each `(seq_len,)`.
+        rows: Positions `(batch,)` of the papers of this batch.
+        seq_len: The padded length in tokens; the length of the longest paper when None.
     """
     if seq_len is None:
         seq_len = max(len(token_ids[row]) for row in rows)

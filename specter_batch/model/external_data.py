@@ -1,14 +1,14 @@
-"""Which files an ONNX graph takes weights from, found without the `onnx` package.
+"""Finds the files that an ONNX graph takes weights from, without the `onnx` package.
 
-ONNX lets a tensor name a file that holds its values (`external_data`). Only the few fields of the format that lead to
-such a name are read here. Numbers of the fields: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto.
+In ONNX, a tensor's values may be in another file (`external_data`). Only the few fields that lead to such a file name
+are read here. Field numbers: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto.
 """
 
 import os
 from collections.abc import Iterator, Mapping
 from typing import BinaryIO
 
-# Message -> number of the field -> message that the field holds.
+# Message -> field number -> type of the message in that field.
 _HOLDS: Mapping[str, Mapping[int, str]] = {
     "ModelProto": {7: "GraphProto", 20: "TrainingInfoProto", 25: "FunctionProto"},
     "TrainingInfoProto": {1: "GraphProto", 2: "GraphProto"},
@@ -37,10 +37,10 @@ def external_data_files(graph: BinaryIO) -> frozenset[str]:
     """Return the names of the files that the tensors of a graph are read from.
 
     Args:
-        graph: The `.onnx` file, opened at any position; only what leads to a name is read.
+        graph: The open `.onnx` file, at any position. Only the fields that lead to a file name are read.
 
     Raises:
-        ValueError: The content is no ONNX graph, or a tensor is in a file that is not named.
+        ValueError: The content is not an ONNX graph, or a tensor is in a file without a name.
     """
     names: set[str] = set()
     pending = [("ModelProto", 0, graph.seek(0, os.SEEK_END))]
@@ -61,13 +61,13 @@ def external_data_files(graph: BinaryIO) -> frozenset[str]:
                 pending.append((held, *value))
         if external and not locations:
             raise ValueError("a tensor is kept in a file without a name")
-        # Names are taken even where the tensor does not say that it is external: a second part of it may say so.
+        # Names are taken even if this part of the tensor is not marked external, because another part may be.
         names.update(locations)
     return frozenset(names)
 
 
 def _location(graph: BinaryIO, start: int, end: int) -> list[str]:
-    """Return the file's name, if this is the entry that holds it."""
+    """Return a list with the file name if this entry holds one, otherwise an empty list."""
     parts: dict[int, bytes] = {}
     for number, value in _fields(graph, start, end):
         if number in (_KEY, _VALUE) and isinstance(value, tuple):
@@ -79,7 +79,7 @@ def _location(graph: BinaryIO, start: int, end: int) -> list[str]:
 def _fields(graph: BinaryIO, start: int, end: int) -> Iterator[tuple[int, int | tuple[int, int]]]:
     """Yield the number of each field of the message from `start` to `end`, with its value.
 
-    The value is a number, or where the field's bytes start and end. A field of fixed width has the value 0.
+    The value is a number, or the start and end of the field's bytes. For a field of fixed width the value is 0.
     """
     while start < end:
         graph.seek(start)

@@ -1,8 +1,8 @@
-"""Token ids of long texts from as much of the text as they need: a tokenizer holds about 100 bytes per character.
+"""Finds the token ids of long texts without tokenizing the whole text, because a tokenizer needs 100 bytes a character.
 
-A WordPiece tokenizer as BERT's reads word by word, so what follows a finished word cannot change the word's ids. A text
-is read in windows. A letter is put at the end of each window: the word that the letter ends up in may go on after the
-window, and all words before that one are finished.
+A WordPiece tokenizer such as BERT's works word by word, so the text after a complete word cannot change the word's ids.
+A text is read in windows, and a letter is appended to each window. The word with that letter may continue after the
+window. All words before it are complete.
 """
 
 import json
@@ -15,20 +15,20 @@ from tokenizers import Tokenizer
 
 # A letter that every vocabulary reads as part of a word.
 _PROBE = "x"
-# Marks that normalisation keeps and may move past their neighbours: a text that is read up to one is read whole.
+# Combining marks that normalisation may reorder. If the text read so far has one, the whole text is tokenized.
 _MOVED_MARKS = re.compile("[\u302e\u302f\U0001d165\U0001d166\U0001d16d-\U0001d172\U00016ff0\U00016ff1]")
 _PUNCTUATION = frozenset("!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Windows:
-    """How a long text is read, in characters.
+    """Sizes of the windows in which a long text is read, in characters.
 
     Attributes:
-        first: Of the first window. Windows grow while they bring no ids.
-        longest: Of the longest window.
-        reread: A longer word is not read from its beginning again in the next window.
-        prefix: Read before any window, for each id wanted: scientific English has 5 to 6 for each.
+        first: Size of the first window. Windows grow as long as they give no ids.
+        longest: Size of the longest window.
+        reread: Longest unfinished word that the next window reads again from its beginning.
+        prefix: Characters read before the first window, per id wanted. Scientific English has 5 to 6 per id.
     """
 
     first: int = 1 << 12
@@ -44,12 +44,11 @@ class LongTextTokenizer:
     """Finds the first token ids of a text of any length without holding all of its tokens.
 
     Args:
-        tokenizer: From `tokenizer.json`; not changed.
-        windows: How a text is read.
+        tokenizer: The tokenizer from `tokenizer.json`. It is not changed.
+        windows: Sizes of the windows in which a text is read.
 
     Attributes:
-        reads_words: Whether the tokenizer is of the kind whose finished words stay as they are. Only then may a text
-            be cut.
+        reads_words: True if the tokenizer works word by word, as BERT's does. Only then may a text be cut.
     """
 
     def __init__(self, tokenizer: Tokenizer, windows: Windows = WINDOWS) -> None:
@@ -76,7 +75,7 @@ class LongTextTokenizer:
     def _first_ids(self, text: str, wanted: int) -> list[int]:
         """Return at least `wanted` ids of the text, or all of them."""
         ids: list[int] = []
-        carried = ""  # what was read of a word that goes on, in a form that is as good as the whole
+        carried = ""  # the beginning of an unfinished word, shortened to a text that gives the same ids
         position, size = 0, self._windows.first
         while len(ids) < wanted:
             end = self._outside_specials(text, min(position + size, len(text)))
@@ -102,15 +101,15 @@ class LongTextTokenizer:
         return self._tokenizer.encode(text, add_special_tokens=False)
 
     def _shortened_word(self, beginning: str) -> str:
-        """Return a short text that, as the beginning of a word, gives the same ids: without characters that vanish.
+        """Return a shorter beginning of a word that gives the same ids, without characters that normalisation removes.
 
-        Of a word that is too long already one character more than the limit is enough: it has the id of [UNK].
+        A word that is longer than the tokenizer's limit is cut to one character more than the limit: its id is [UNK].
         """
         normalised: str = self._tokenizer.normalizer.normalize_str(beginning)
         return normalised[: self._longest_word + 1]
 
     def _outside_specials(self, text: str, end: int) -> int:
-        """Move the end of a window behind a special token such as [SEP] that it would cut."""
+        """Move the end of a window to after a special token such as [SEP] if the window would cut the token."""
         for special in self._specials:
             start = text.find(special, max(end - len(special) + 1, 0), end + len(special) - 1)
             if start >= 0:
@@ -119,15 +118,15 @@ class LongTextTokenizer:
 
 
 def _reads_words(settings: dict[str, Any]) -> bool:
-    """Whether a tokenizer is BERT's kind, with special tokens that can be told from words."""
+    """Return whether a tokenizer is like BERT's and its special tokens cannot be confused with words."""
     kinds = [(settings.get(part) or {}).get("type") for part in ("normalizer", "pre_tokenizer", "model")]
     return kinds == ["BertNormalizer", "BertPreTokenizer", "WordPiece"] and _are_marked(settings["added_tokens"])
 
 
 def _are_marked(tokens: Sequence[dict[str, Any]]) -> bool:
-    """Whether each token starts with a punctuation mark that is in no other place of a token, and has no blank.
+    """Return whether each token starts with a punctuation mark that occurs nowhere else in a token, and has no space.
 
-    Then no two tokens overlap, and no ordinary word is the beginning of one.
+    Then no two tokens overlap, and no token begins with an ordinary word.
     """
     starts = {token["content"][:1] for token in tokens}
     return starts <= _PUNCTUATION and not any(

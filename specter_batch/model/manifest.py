@@ -1,4 +1,4 @@
-"""The manifest of a bundle, `bundle.json`: what is in the bundle, and what can change an output."""
+"""The manifest of a bundle, `bundle.json`: the bundle's files, and everything that can change an output."""
 
 import hashlib
 import json
@@ -30,8 +30,8 @@ SEEN_TEXTS_FILE = "seen_texts.npy"
 TOKENIZER_FILE = "tokenizer.json"
 
 
-# The graph a device runs: the first of these that the bundle holds. int8 is missing under CUDA on purpose: its
-# operators have no CUDA kernels and would fall back to the CPU one by one.
+# The order in which a device prefers graphs: it runs the first one that the bundle has. int8 is left out for CUDA,
+# because its operators have no CUDA kernels and would fall back to the CPU one by one.
 PREFERRED_PRECISIONS: Mapping[DeviceKind, tuple[Precision, ...]] = {"cpu": ("int8", "fp32"), "cuda": ("fp16", "fp32")}
 
 
@@ -40,7 +40,7 @@ class _Frozen(BaseModel):
 
 
 class GraphParity(_Frozen):
-    """What the parity gate found for one graph against Torch (figures in full in `parity.json`)."""
+    """The result of the parity gate for one graph compared with Torch. `parity.json` has all figures."""
 
     passed: bool
     papers: int
@@ -53,8 +53,10 @@ class GraphEntry(_Frozen):
     """One ONNX graph of the bundle.
 
     Attributes:
-        deferral_margin: int8 only: a paper whose top logit leads the second by less is asked of the fp32 graph.
-        external_data: Hashes of the files that the graph takes weights from, by name; most graphs have none.
+        deferral_margin: For int8 only. If a paper's top logit leads the second by less than this, the paper is run
+            again with the fp32 graph.
+        external_data: File name -> SHA-256 of the files that the graph takes weights from; most graphs have no such
+            files.
     """
 
     file: str = Field(pattern=r"^[A-Za-z0-9_]+\.onnx$")
@@ -73,7 +75,7 @@ class GraphEntry(_Frozen):
 
     @model_serializer(mode="wrap")
     def _as_before(self, dump: SerializerFunctionWrapHandler) -> dict[str, object]:
-        """Leave `external_data` out where there is none, so that earlier versions can read the manifest."""
+        """Leave an empty `external_data` out of the JSON, so that earlier versions can read the manifest."""
         fields = dump(self)
         if not self.external_data:
             del fields["external_data"]
@@ -85,11 +87,11 @@ class BundleManifest(ModelCard):
 
     Attributes:
         format_version: Version of the bundle's layout.
-        fingerprint: Hash of all that can change an output.
-        created_by: The version that exported the bundle.
+        fingerprint: Hash of everything that can change an output.
+        created_by: Version of specter-batch that exported the bundle.
         graphs: The ONNX graphs.
-        files: SHA-256 of each other file, by name.
-        training: How the model was trained.
+        files: File name -> SHA-256 of each file that is not a graph.
+        training: Settings and results of the training.
     """
 
     format_version: int
@@ -100,7 +102,7 @@ class BundleManifest(ModelCard):
     training: dict[str, Any]
 
     def expected_fingerprint(self) -> str:
-        """Hash all that can change an output: graphs, tokenizer, template, labels, length, temperature."""
+        """Return the hash of everything that can change an output: graphs, tokenizer, template, labels, and so on."""
         decisive = {
             "format_version": self.format_version,
             "labels": self.labels,
@@ -120,7 +122,7 @@ def read_manifest(folder: Path) -> BundleManifest:
     """Read `bundle.json` in a folder.
 
     Raises:
-        BundleError: There is none, it is of a newer format, or it holds something else.
+        BundleError: The manifest is missing, of a newer format, or not valid.
     """
     file = folder / MANIFEST_FILE
     try:
@@ -144,7 +146,7 @@ def read_manifest(folder: Path) -> BundleManifest:
 
 
 def _hint(folder: Path) -> str:
-    """Return the cause that what is there suggests, and what to do."""
+    """Return the likely cause of a missing manifest, judged by the files in the folder, and what to do."""
     if not folder.exists() and set_aside(folder).is_dir():
         return f"; an export was killed at its last step, the older bundle is {set_aside(folder)}: export again"
     if (folder / PARITY_FILE).is_file():

@@ -1,16 +1,16 @@
-"""Which operators of a CUDA session run on the CPU: those that compute shapes may, all others may not."""
+"""Checks which operators of a CUDA session run on the CPU. Only operators that compute shapes may."""
 
 from pathlib import Path
 from typing import Any
 
 from specter_batch.errors import ProviderError
 
-# Session setting: ONNX Runtime then remembers which provider each operator was given to.
+# The session setting that makes ONNX Runtime record which provider runs each operator.
 RECORD_PLACEMENT = "session.record_ep_graph_assignment_info"
 CPU_PROVIDER = "CPUExecutionProvider"
 
-# ONNX Runtime itself puts these operators on the CPU where they compute the shape of a tensor, although CUDA has
-# kernels for them: the result is a few integers, and it is needed on the CPU. They take no measurable time.
+# ONNX Runtime puts these operators on the CPU if they compute the shape of a tensor, although CUDA has kernels for
+# them. The result is a few integers that are needed on the CPU. These operators take no measurable time.
 SHAPE_OPERATORS = frozenset(
     {
         "Cast", "Concat", "ConstantOfShape", "Equal", "Gather", "Range", "Reshape", "Shape", "Slice", "Squeeze",
@@ -20,11 +20,11 @@ SHAPE_OPERATORS = frozenset(
 
 
 def check_placement(session: Any, file: Path) -> None:
-    """Refuse a CUDA session in which the CPU does more than compute shapes.
+    """Reject a CUDA session in which the CPU does more than compute shapes.
 
     Args:
         session: An `onnxruntime.InferenceSession` that was made with the setting `RECORD_PLACEMENT`.
-        file: The graph's file, for the message.
+        file: Path of the graph, which the error message names.
 
     Raises:
         ProviderError: An operator that is not one of `SHAPE_OPERATORS` runs on the CPU.

@@ -1,4 +1,4 @@
-"""Labels and scores of papers from the graphs of a bundle."""
+"""Computes labels and scores of papers with the graphs of a bundle."""
 
 import logging
 import re
@@ -21,14 +21,14 @@ from specter_batch.model.session import Graph, Logits
 
 logger = logging.getLogger(__name__)
 
-# Papers of 256 tokens: 64 in a batch. Larger batches gain nothing on the cards that serve BERT-base.
+# The token budget of a batch: 64 papers of 256 tokens. Larger batches are not faster on the GPUs that run BERT-base.
 CUDA_MAX_TOKENS = 16_384
-# On recent cards attention comes from cuDNN, which makes a plan for each new shape of a batch: 30 to 60 ms on an H200,
-# where the batch itself takes 8. With lengths that are multiples of this a night has few shapes.
+# On recent GPUs attention is computed by cuDNN, which makes a plan for each new batch shape. This takes 30 to 60 ms on
+# an H200, where the batch itself takes 8 ms. Lengths are rounded up to a multiple of this, so that shapes repeat.
 CUDA_LENGTH_MULTIPLE = 32
 
-# How ONNX Runtime says that a card's memory is full: its arena cannot grow, a call of CUDA fails, or a library cannot
-# get its workspace. There is no error type or code for it (https://github.com/microsoft/onnxruntime/issues/16307).
+# The messages of ONNX Runtime when GPU memory is full: its arena cannot grow, a CUDA call fails, or a library gets no
+# workspace. There is no error type or code for this (https://github.com/microsoft/onnxruntime/issues/16307).
 _OUT_OF_MEMORY = re.compile(
     r"Failed to allocate memory for requested buffer"
     r"|Available memory of \d+ is smaller than requested bytes"
@@ -39,14 +39,14 @@ _OUT_OF_MEMORY = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class Predictions:
-    """What the model says of papers, in input order.
+    """The model's predictions for papers, in input order.
 
     Attributes:
-        label_id: `(n,)` int64.
-        score: `(n,)` float64: the calibrated probability of that label.
-        probabilities: `(n, n_labels)` float64, calibrated.
-        is_finite: `(n,)` bool: no logit of the paper is NaN or infinite. Where one is, the paper has no label: its
-            `label_id`, score and probabilities are those of equal logits and mean nothing.
+        label_id: Predicted label id, `(n,)` int64.
+        score: Calibrated probability of the predicted label, `(n,)` float64.
+        probabilities: Calibrated probabilities of all labels, `(n, n_labels)` float64.
+        is_finite: False if a logit of the paper is NaN or infinite, `(n,)` bool. Such a paper has no label. Its
+            `label_id`, score and probabilities are computed from equal logits and must be ignored.
     """
 
     label_id: npt.NDArray[np.int64]
@@ -56,8 +56,8 @@ class Predictions:
 
     @classmethod
     def from_logits(cls, logits: npt.NDArray[Any], *, temperature: float) -> "Predictions":
-        """Take the top label of logits `(n, n_labels)` and its temperature-scaled probability."""
-        with np.errstate(over="ignore"):  # a very small temperature makes infinities of finite logits
+        """Return the predictions for logits `(n, n_labels)`, with probabilities scaled by the temperature."""
+        with np.errstate(over="ignore"):  # a very small temperature turns finite logits into infinities
             is_finite = np.asarray(np.isfinite(logits.astype(np.float64) / temperature).all(axis=1), dtype=np.bool_)
         usable = np.where(is_finite[:, None], logits, 0)
         probabilities = softmax(usable, temperature=temperature)
@@ -73,21 +73,21 @@ class Predictions:
 class OnnxClassifier:
     """Labels token ids with the graph that a bundle offers for a device.
 
-    On a CPU every paper is one call on one thread, and the calls run on all cores: nothing is padded and a label
-    depends on its paper alone. Papers that the int8 graph finds a close call (`deferral_margin`), or answers
-    with NaN or infinity, are asked of fp32.
+    On a CPU every paper is one call on one thread, and the calls run on all cores. Nothing is padded, so other papers
+    never affect a label. If the int8 graph's top two labels are too close to call (`deferral_margin`), or a logit is
+    NaN or infinite, the paper is run again with the fp32 graph.
 
-    On CUDA papers of similar length are batched under a token budget, `max_batch_tokens`. Where the card's memory does
-    not hold a batch, the budget is halved for the rest of the session and the batch is cut anew. CUDA picks its kernels
-    by the shape of a batch, so logits of the same paper in another batch may differ by rounding, within what the
-    export's parity gate allows: the same papers under the same budget get the same scores, and under another budget the
-    same labels but for near-ties.
+    On CUDA, papers of similar length are batched under a token budget, `max_batch_tokens`. If a batch does not fit in
+    GPU memory, the budget is halved for the rest of the session and the batch is divided. CUDA chooses its kernels by
+    the shape of a batch. The logits of a paper can therefore differ between batches by rounding, within the limits of
+    the export's parity gate. With the same papers and the same budget the scores are equal. With another budget the
+    labels are equal, except for papers with two nearly equal labels.
 
     Args:
         bundle: The opened bundle.
-        device: From `Device.parse`.
-        precision: Run this graph instead of the device's own choice.
-        threads: Papers labelled at once on a CPU; the usable cores when None.
+        device: The device to run on, from `Device.parse`.
+        precision: Precision of the graph to run; the fastest graph for the device when None.
+        threads: Number of papers labelled at once on a CPU; the usable cores when None.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class OnnxClassifier:
         self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="classify")
 
     def logits(self, token_ids: Sequence[TokenIds]) -> Logits:
-        """Return `(n, n_labels)` float32 for the papers' token ids, in input order."""
+        """Return the logits `(n, n_labels)` float32 of papers, given as token ids, in input order."""
         all_logits = np.zeros((len(token_ids), self._n_labels), dtype=np.float32)
         order = longest_first([len(ids) for ids in token_ids])
         if self.max_batch_tokens is None:
@@ -138,27 +138,27 @@ class OnnxClassifier:
         return all_logits
 
     def predict(self, token_ids: Sequence[TokenIds]) -> Predictions:
-        """Return labels and calibrated scores for the papers' token ids, in input order."""
+        """Return the labels and calibrated scores of papers, given as token ids, in input order."""
         return Predictions.from_logits(self.logits(token_ids), temperature=self._temperature)
 
     def describe(self) -> dict[str, str]:
-        """Return the device, provider and graph that do the work."""
+        """Return the device, the provider and the graph in use, by name."""
         return {"device": str(self.device), "provider": self.provider, "graph": self.entry.file}
 
     def close(self) -> None:
-        """Stop the worker threads; a call under way ends soon, with `CancelledError`."""
+        """Stop the worker threads. A running call ends soon, with `CancelledError`."""
         self._closed = True
         self._pool.shutdown(cancel_futures=True)
 
     def _fitting(self, batch: EncodedBatch) -> Logits | None:
-        """Return a batch's logits; None when the card's memory does not hold it, and the budget is halved then.
+        """Return the logits of a batch, or halve the budget and return None if the batch does not fit in GPU memory.
 
         Raises:
-            ProviderError: The batch is one paper, which cannot be halved.
+            ProviderError: The batch that does not fit is a single paper, which cannot be divided.
         """
         try:
             return self._graph.logits(batch)
-        except Exception as error:  # onnxruntime's exceptions share no base class but this
+        except Exception as error:  # onnxruntime's exceptions have no other common base class
             if not _OUT_OF_MEMORY.search(str(error)):
                 raise
             papers, seq_len = batch.input_ids.shape
@@ -168,7 +168,7 @@ class OnnxClassifier:
                     f"is {self._max_length}): {error}; see nvidia-smi for what else is on the card, use a bundle of a "
                     "smaller max_length, or run with --device cpu"
                 ) from error
-            self.max_batch_tokens = papers * seq_len // 2  # of what did not fit: it may have been less than the budget
+            self.max_batch_tokens = papers * seq_len // 2  # half of the batch, which may be smaller than the budget
             figures = {"device": str(self.device), "papers": papers, "max_batch_tokens": self.max_batch_tokens}
             logger.warning("out of memory, smaller batches from now on", extra={"fields": figures})
             return None

@@ -1,4 +1,4 @@
-"""ONNX Runtime sessions: the one module that makes them, checked for the device, the inputs and the outputs."""
+"""Makes all ONNX Runtime sessions and checks their device, their inputs and their outputs."""
 
 from collections.abc import Mapping, Sequence
 from io import BytesIO
@@ -30,16 +30,16 @@ class Graph:
 
     Args:
         file: The `.onnx` file.
-        device: Where it runs; the provider is read back from the session and must be the one asked for.
-        threads: CPU threads within one call.
-        sha256: Hashes of the graph's file and of the files that it takes weights from, by name. The session is made
-            from the very bytes that were hashed, so a file that is replaced meanwhile is noticed. Without hashes the
-            graph is opened by its path, which is for graphs that this process has just written.
-        n_labels: How many logits the graph must give for each paper; nothing is checked when None.
+        device: The device to run on. An error is raised if the session uses another provider.
+        threads: Number of CPU threads within one call.
+        sha256: File name -> SHA-256 of the graph and of the files that it takes weights from. The session is made from
+            the same bytes that were hashed, so a file that is replaced in between is noticed. When None, the graph is
+            opened by its path; use this only for graphs that this process has just written.
+        n_labels: Number of logits that the graph must give for each paper; not checked when None.
 
     Raises:
-        BundleError: The file is no ONNX graph that ONNX Runtime can load, or the graph gives no logits of these labels.
-        FingerprintError: A file does not have its hash.
+        BundleError: ONNX Runtime cannot load the file, or the graph's output is not one logit per label.
+        FingerprintError: The hash of a file differs from the expected one.
         ProviderError: The session does not run on the device.
     """
 
@@ -62,7 +62,7 @@ class Graph:
                 "found; pip install 'specter-batch[cuda]', or run with --device cpu"
             )
         if device.kind == "cuda":
-            check_placement(self._session, file)  # never a silent detour over the CPU
+            check_placement(self._session, file)  # so that operators never run on the CPU unnoticed
         self._inputs = _checked_inputs(file, self._session.get_inputs())
         if n_labels is not None:
             _check_outputs(file, self._session.get_outputs(), n_labels)
@@ -70,21 +70,21 @@ class Graph:
 
     @classmethod
     def of_bundle(cls, bundle: ModelBundle, entry: GraphEntry, *, device: Device, threads: int) -> "Graph":
-        """Make the session of a bundle's graph, from bytes that have the hashes of the manifest."""
+        """Make the session of a bundle's graph after checking its files against the hashes in the manifest."""
         return cls(
             bundle.path / entry.file, device=device, threads=threads, sha256=entry.hashes, n_labels=len(bundle.labels)
         )
 
     def logits(self, batch: EncodedBatch) -> Logits:
-        """Return `(batch, n_labels)` float32.
+        """Return the logits `(batch, n_labels)` float32 of a batch.
 
         Raises:
-            BundleError: The graph gives a result of another shape.
+            BundleError: The graph's result has another shape.
         """
         values = {
             "input_ids": batch.input_ids,
             "attention_mask": batch.attention_mask,
-            "token_type_ids": np.zeros_like(batch.input_ids),  # one sequence a paper: always segment 0
+            "token_type_ids": np.zeros_like(batch.input_ids),  # a paper is one sequence, so always segment 0
         }
         feed = {name: values[name].astype(dtype, copy=False) for name, dtype in self._inputs.items()}
         logits = np.asarray(self._session.run(None, feed)[0])
@@ -97,12 +97,12 @@ class Graph:
         return logits.astype(np.float32, copy=False)
 
     def _try_out(self, device: Device) -> None:
-        """Ask for the logits of one paper of two tokens, so that a graph that cannot run says so before the night."""
+        """Compute the logits of a tiny paper, so that a graph that cannot run fails before the night starts."""
         try:
             self.logits(pad_batch([np.zeros(2, dtype=np.int64)], np.zeros(1, dtype=np.int64)))
         except BundleError:
             raise
-        except Exception as error:  # onnxruntime's exceptions share no base class but this
+        except Exception as error:  # onnxruntime's exceptions have no other common base class
             if device.kind == "cuda":
                 raise ProviderError(
                     f"{self._file} cannot run on {device}: {error}; or run with --device cpu"
@@ -113,12 +113,12 @@ class Graph:
 def _session(file: Path, *, device: Device, threads: int, sha256: Mapping[str, str] | None) -> Any:
     import onnxruntime
 
-    onnxruntime.set_default_logger_severity(4)  # as below, for what it says outside of a session
+    onnxruntime.set_default_logger_severity(4)  # as below, for messages outside of a session
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    options.log_severity_level = 4  # its warnings speak of graph internals, and its errors are raised as well
-    options.add_session_config_entry("session.load_model_format", "ONNX")  # its own format is not what was checked
+    options.log_severity_level = 4  # warnings are about graph internals, and errors are raised as exceptions as well
+    options.add_session_config_entry("session.load_model_format", "ONNX")  # the ORT format would bypass our checks
     provider = PROVIDERS[device.kind]
     if device.kind == "cuda":
         onnxruntime.preload_dlls()  # CUDA and cuDNN from the nvidia-* wheels, when they are installed
@@ -127,7 +127,7 @@ def _session(file: Path, *, device: Device, threads: int, sha256: Mapping[str, s
         providers: list[Any] = [(provider, {"device_id": device.index, "use_tf32": "0"})]
     else:
         if int8_saturates():
-            # Weights of 8 bits then run on slower kernels that add in 32 bits: the same labels as anywhere else.
+            # int8 weights then run on slower kernels that add in 32 bits, so labels are the same as on other CPUs.
             options.add_session_config_entry("session.x64quantprecision", "1")
         providers = [provider]
     content: bytes | str = str(file)
@@ -138,18 +138,18 @@ def _session(file: Path, *, device: Device, threads: int, sha256: Mapping[str, s
             _take_external_data(options, file, external)
     try:
         session = onnxruntime.InferenceSession(content, options, providers=providers)
-    except Exception as error:  # onnxruntime's exceptions share no base class but this
+    except Exception as error:  # onnxruntime's exceptions have no other common base class
         if device.kind == "cuda":
             raise ProviderError(f"{file} cannot run on {device}: {error}; or run with --device cpu") from error
         raise BundleError(f"{file}: ONNX Runtime cannot load it ({error}); export the bundle again") from error
-    session.disable_fallback()  # after an error of the card it would go on, slower, on the CPU
-    # The session keeps the file's bytes for that fallback only: as much memory as the graph takes.
+    session.disable_fallback()  # otherwise it would continue on the CPU, more slowly, after a GPU error
+    # The session only keeps the file's bytes for that fallback; removing them saves the size of the graph.
     session._model_bytes = None
     return session
 
 
 def _verified(file: Path, sha256: Mapping[str, str]) -> tuple[bytes, dict[str, bytes]]:
-    """Return the content of a graph and of the files that it takes weights from, by name."""
+    """Return the content of a graph, and the contents of the files that it takes weights from, by name."""
     content = read_verified(file, sha256[file.name])
     try:
         names = sorted(external_data_files(BytesIO(content)))
@@ -174,7 +174,7 @@ def _checked_inputs(file: Path, inputs: Sequence[Any]) -> dict[str, npt.DTypeLik
     """Return the integer type of each input.
 
     Raises:
-        BundleError: The graph does not read token ids of any number of papers and tokens.
+        BundleError: The inputs are not token ids of any number of papers and tokens.
     """
     unknown = sorted({node.name for node in inputs} - set(_INPUTS))
     if unknown:
@@ -216,6 +216,6 @@ def _shown(shape: Sequence[Any]) -> str:
 
 
 def logits_alone(graph: Graph, token_ids: Sequence[TokenIds]) -> Logits:
-    """Return `(n, n_labels)`, one paper per call."""
+    """Return the logits `(n, n_labels)` of papers, run one at a time."""
     row = np.zeros(1, dtype=np.int64)
     return np.concatenate([graph.logits(pad_batch([ids], row)) for ids in token_ids])

@@ -19,11 +19,11 @@ LAST_PANELS = ("Output", "Cluster", HELP)
 
 
 class Sections:
-    """Marks, in `Annotated[Settings, Sections(…)]`, a command that has the options of these sections only.
+    """A mark in `Annotated[Settings, Sections(…)]`: the command only has the options of these sections.
 
     Args:
         sections: The settings classes whose fields are options of the command.
-        given: Values of settings that the command gives itself.
+        given: Values of settings that the command sets itself.
     """
 
     def __init__(self, *sections: type[Settings], given: Mapping[str, Any] | None = None) -> None:
@@ -32,7 +32,7 @@ class Sections:
 
 
 class ConfigFile(Settings):
-    """The option of commands whose settings may be in a file."""
+    """The `--config` option of commands whose settings may be in a file."""
 
     panel: ClassVar[str] = "Input"
 
@@ -75,10 +75,10 @@ class _Source:
 
 
 def command(*examples: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Make a command of a function whose parameters are settings classes: their fields are its options.
+    """Turn a function whose parameters are settings classes into a command. The fields become its options.
 
     Args:
-        examples: Command lines that stand at the end of the help page.
+        examples: Command lines that are printed at the end of the help page.
     """
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
@@ -101,7 +101,7 @@ def command(*examples: str) -> Callable[[Callable[..., None]], Callable[..., Non
 
 
 def _parameters(declared: DeclaredOption, source: _Source) -> list[inspect.Parameter]:
-    """Return the parameters of an option, as Typer reads them from a signature: one more for its old name."""
+    """Return the parameters from which Typer makes an option, and a second one for its old name if it has one."""
     kind: Any = list[declared.value_type] if declared.is_repeated else declared.value_type  # type: ignore[name-defined]
     must_be_given = declared.field.is_required() and not source.settings.may_be_in_a_file
     about: dict[str, Any] = {"help": declared.help, "show_default": False, "metavar": declared.metavar or None}
@@ -131,15 +131,15 @@ def _spellings(declared: DeclaredOption) -> tuple[str, ...]:
 
 
 class CommandPage(TyperCommand):
-    """A command whose help page has its options by panel, and examples that can be pasted at its end."""
+    """A command whose help page groups the options in panels and ends with examples to paste."""
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
-        """Return the words of the usage line: what may be left out is in brackets."""
+        """Return the words of the usage line; optional ones are in brackets."""
         arguments = [one for one in self.get_params(ctx) if one.param_type_name == "argument"]
         return ["[OPTIONS]", *(f"{one.metavar}" if one.required else f"[{one.metavar}]" for one in arguments)]
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write each panel; a name that is too long for its column has a line of its own, so none is cut."""
+        """Write each panel. A name that is too long for its column gets a separate line, so no name is cut."""
         panels: dict[str, list[tuple[str, str]]] = {ARGUMENTS: []}
         parameters: list[Any] = self.get_params(ctx)
         for parameter in sorted(parameters, key=lambda one: not one.required):
@@ -152,7 +152,7 @@ class CommandPage(TyperCommand):
                     formatter.write_dl(rows)
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - Typer's signature
-        """Write the examples as they are: a line that is broken cannot be pasted."""
+        """Write the examples without wrapping, so that each line can be pasted."""
         if self.epilog:
             with formatter.section("Examples"):
                 for line in self.epilog.splitlines():
@@ -160,13 +160,13 @@ class CommandPage(TyperCommand):
 
 
 def _panel(parameter: Any) -> str:
-    """Return the heading of an option or argument."""
+    """Return the panel, a heading, that an option or argument is listed under."""
     is_argument = parameter.param_type_name == "argument"
     return ARGUMENTS if is_argument else getattr(parameter, "rich_help_panel", None) or HELP
 
 
 def _names(parameter: Any) -> str:
-    """Return the spellings of an option and what it takes, or the name of an argument."""
+    """Return the spellings of an option and its metavar, or the name of an argument."""
     if parameter.param_type_name == "argument":
         return str(parameter.metavar)
     names = ", ".join((*parameter.opts, *parameter.secondary_opts))
@@ -174,7 +174,7 @@ def _names(parameter: Any) -> str:
 
 
 def option_meant(command: Any, typed: str) -> str | None:
-    """Return the option of a command that a misspelled one stands for, or None if none is like it."""
+    """Return the option of a command that is closest to a misspelled one, or None if none is similar."""
     names = {name: name for one in command.params for name in (*one.opts, *one.secondary_opts)}
     for source in getattr(command.callback, "sources", ()):
         names |= {spelled(one.former_name): one.spelling for one in source.options if one.former_name}
@@ -183,7 +183,7 @@ def option_meant(command: Any, typed: str) -> str | None:
 
 
 def typer_command(name: str, function: Callable[..., None]) -> Any:
-    """Make the command that Typer runs from a function."""
+    """Return the command that Typer makes from a function."""
     app = typer.Typer(add_completion=False, rich_markup_mode=None)
     examples = "\n".join(getattr(function, "examples", ()))
     app.command(name, cls=CommandPage, epilog=examples or None)(function)

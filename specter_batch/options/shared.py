@@ -10,7 +10,7 @@ from specter_batch.settings.declaration import Option
 if TYPE_CHECKING:
     from specter_batch.papers.columns import PaperColumns
 
-# More than any cluster has: beyond it a typing error would fill the memory before anything starts.
+# An upper limit, more than any cluster has. Without it a typing error would fill the memory before anything starts.
 MAX_WORKERS = 10_000
 
 # The names of the formats of public dumps.
@@ -26,7 +26,7 @@ Language = Annotated[
 
 
 class TextColumns(Settings):
-    """The columns that a label depends on."""
+    """The columns of the input that the predicted label depends on."""
 
     panel: ClassVar[str] = "Input"
 
@@ -36,7 +36,7 @@ class TextColumns(Settings):
 
 
 class LabelColumn(Settings):
-    """The column of true labels, which changes no label that the model gives."""
+    """The column of true labels. It never changes a label that the model predicts."""
 
     panel: ClassVar[str] = "Input"
 
@@ -62,7 +62,7 @@ class InputColumns(LabelColumn, TextColumns):
 
 
 class TextFiles(Settings):
-    """How text files are written that papers are read from."""
+    """The format of text files (CSV, JSON Lines) that papers are read from."""
 
     panel: ClassVar[str] = "Input"
 
@@ -83,7 +83,7 @@ class TextFiles(Settings):
 
 
 class JsonOutput(Settings):
-    """How the result is printed."""
+    """The format in which the result is printed."""
 
     panel: ClassVar[str] = "Output"
 

@@ -1,4 +1,4 @@
-"""Settings from TOML and flags: one validated, frozen object; unknown keys are refused."""
+"""Settings from TOML files and flags: one validated, frozen object. Unknown keys are an error."""
 
 import tomllib
 from collections.abc import Callable, Mapping
@@ -12,7 +12,7 @@ from specter_batch.settings.declaration import declared_options, spelled
 from specter_batch.settings.problems import known_path, problem_of, wrong_values
 from specter_batch.terminal import warn
 
-# Which of several errors is reported.
+# Which of several errors is reported: the one with the lowest number. Errors that are not listed have 1.
 _ORDER = {"extra_forbidden": 0, "missing": 2}
 
 
@@ -20,8 +20,8 @@ class Settings(BaseModel):
     """Base of every settings class; each field is an option of the commands that use the class.
 
     Attributes:
-        panel: Heading in `--help` of the options that the class declares.
-        may_be_in_a_file: Whether a command takes the settings from a TOML file, too.
+        panel: Heading in `--help` for the options that the class declares.
+        may_be_in_a_file: True if the settings may also be given in a TOML file.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -30,11 +30,11 @@ class Settings(BaseModel):
 
     @classmethod
     def load(cls, file: Path | None, flags: Mapping[str, Any]) -> Self:
-        """Read a TOML file, if any; a flag that is not None wins over the file.
+        """Return the settings from a TOML file, if any, and flags. A flag that is not None wins over the file.
 
         Raises:
-            ConfigError: The file is missing or no TOML, or a key or value in it is not one of the settings.
-            UsageError: A flag is wrong, or a setting that has no default is given nowhere.
+            ConfigError: The file is missing or is not TOML, or a key or value in it is wrong.
+            UsageError: A flag is wrong, or a required setting is given neither as a flag nor in the file.
         """
         flags = cls._renamed(flags, where="", show=spelled)
         in_file = {} if file is None else cls._renamed(_read(file), where=f"{file}: ", show=str)
@@ -44,7 +44,7 @@ class Settings(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            # A misspelled key first: it is often why another is missing.
+            # Report a misspelled key first, because it is often the reason why another key is missing.
             first = min(error.errors(), key=lambda one: _ORDER.get(one["type"], 1))
             path = known_path(cls, first["loc"])
             if first["type"] != "missing":
@@ -58,18 +58,18 @@ class Settings(BaseModel):
 
     @classmethod
     def spelling(cls, *path: int | str) -> str:
-        """Return what a setting is called on the command line."""
+        """Return the spelling of a setting on the command line, such as `--batch-size`."""
         keys = tuple(part for part in path if isinstance(part, str))
         declared = (option.spelling for option in declared_options(cls) if keys[: len(option.path)] == option.path)
         return next(declared, spelled(keys[-1]))
 
     @classmethod
     def _renamed(cls, values: Mapping[str, Any], *, where: str, show: Callable[[str], str]) -> dict[str, Any]:
-        """Give settings that are given by an old name their name, with a note.
+        """Rename settings that are given by an old name, and print a warning for each.
 
         Args:
-            values: What a file or the command line gives.
-            where: The start of the note.
+            values: The values from a file or from the command line.
+            where: The start of the warning.
             show: Returns a name as the user writes it.
         """
         renamed = dict(values)
@@ -87,7 +87,7 @@ class Settings(BaseModel):
     def _error(
         cls, path: tuple[int | str, ...], problem: str, file: Path | None, flags: Mapping[str, Any]
     ) -> ConfigError:
-        """Return the error of a setting, which names where its value was given: an option, or a file and a key."""
+        """Return the error for a setting. It names the option, or the file and key, where the value was given."""
         given: Any = flags
         for part in path:
             given = given.get(part) if isinstance(given, Mapping) else given
@@ -98,7 +98,7 @@ class Settings(BaseModel):
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        # Windows editors begin UTF-8 with a mark, which is no TOML.
+        # Editors on Windows begin a UTF-8 file with a byte order mark, which TOML does not allow.
         return tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise ConfigError(f"{file}: no such configuration file") from None
@@ -112,7 +112,7 @@ def _read(file: Path) -> dict[str, Any]:
         raise ConfigError(f"{file}: not valid TOML: its values are nested too deeply") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{file}: not valid TOML: {error}") from error
-    except ValueError:  # Python reads no number of more than 4,300 digits
+    except ValueError:  # Python does not parse numbers of more than 4,300 digits
         raise ConfigError(f"{file}: not valid TOML: it holds a number of too many digits") from None
 
 
@@ -121,12 +121,12 @@ def _dotted(path: tuple[int | str, ...]) -> str:
 
 
 def _merge(values: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay the flags that are set over the file's values; a section is merged key by key."""
+    """Return the file's values with the given flags in their place; a section is merged key by key."""
     merged = dict(values)
     for name, flag in flags.items():
         if isinstance(flag, Mapping):
             section = values.get(name, {})
-            if isinstance(section, Mapping):  # anything else is left for the validation to refuse
+            if isinstance(section, Mapping):  # the validation reports anything else
                 merged[name] = _merge(section, flag)
         elif flag is not None:
             merged[name] = flag

@@ -1,8 +1,8 @@
-"""What a settings class says about its fields as options: name, type, default, unit, panel and help text.
+"""Makes options from the fields of a settings class: name, type, default, unit, panel and help text.
 
-A field of a `Settings` class is an option. Its type, its default and `Field(description=..., ge=...)` say most of it;
-an `Option` in `Annotated` says the rest. A class that other settings classes inherit from is a section: its `panel` is
-the heading of its options in `--help`.
+A field of a `Settings` class is an option. Most of it comes from the field's type, its default and
+`Field(description=..., ge=...)`. The rest is in an `Option` in `Annotated`. A class that other settings classes inherit
+from is a section: its `panel` is the heading of its options in `--help`.
 """
 
 import inspect
@@ -18,7 +18,7 @@ from pydantic.fields import FieldInfo
 
 from specter_batch.storage.url_path import UrlPath
 
-# Longer lists of choices stand in the help text.
+# Width in characters. Longer lists of choices are written in the help text, not in the metavar.
 MAX_CHOICES_WIDTH = 24
 _SINGULAR = re.compile(r"(?<=ch)es$|(?<=ss)es$|s$")
 _LIMITS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
@@ -26,16 +26,16 @@ _LIMITS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less tha
 
 @dataclass(frozen=True, kw_only=True)
 class Option:
-    """What the type and the `Field` of a setting do not say about its option.
+    """The properties of an option that the type and the `Field` of a setting do not give.
 
     Attributes:
-        argument: The name of the argument in the usage line; None for an option, which has a name with two dashes.
-        name: The name of the option, if it is not made from the name of the field.
-        metavar: What the option takes, in capitals.
-        unit: What a number counts or measures.
-        default: The default in words, for a default that is computed or is None.
-        choices: The values that can be given on the command line, if the type does not list them.
-        negative: Whether an option without a value has a form that switches it off (`--no-…`).
+        argument: Name of a positional argument in the usage line; None for an option such as `--name`.
+        name: Name of the option, if it is not made from the name of the field.
+        metavar: Placeholder of the value in the help page, in capitals.
+        unit: Unit of a number, for example "papers" or "seconds".
+        default: Description of the default, if the default is computed or None.
+        choices: Values that can be given on the command line, if the type does not list them.
+        negative: True if an option without a value also has a form that switches it off (`--no-…`).
     """
 
     argument: str | None = None
@@ -49,7 +49,7 @@ class Option:
 
 @dataclass(frozen=True)
 class FormerName:
-    """Marks, in `Annotated`, a setting that had another name in the last version, which still works, with a note."""
+    """A mark in `Annotated`: the setting had this name in the last version. The old name works, with a warning."""
 
     name: str
 
@@ -59,9 +59,9 @@ class DeclaredOption:
     """One option of a settings class.
 
     Attributes:
-        path: The key, below the keys of its sections in TOML.
-        field: The field.
-        option: Its `Option`; an empty one if it has none.
+        path: The keys of the setting's sections in TOML, from the outermost, and then the setting's own key.
+        field: The field of the settings class.
+        option: The field's `Option`; an empty one if it has none.
         panel: Heading of the option in `--help`.
     """
 
@@ -77,17 +77,17 @@ class DeclaredOption:
 
     @property
     def former_name(self) -> str | None:
-        """The name of the setting in the last version, if it was another one."""
+        """The name of the setting in the last version; None if it has not changed."""
         return next((one.name for one in self.field.metadata if isinstance(one, FormerName)), None)
 
     @property
     def spelling(self) -> str:
-        """What the setting is called on the command line."""
+        """The spelling of the setting on the command line, such as `--batch-size`."""
         return self.option.argument or self.option.name or spelled(self.name)
 
     @property
     def value_type(self) -> Any:
-        """The type that the command line reads a value as; settings of other types are read as text."""
+        """The type to which the command line converts a value; values of all other types are read as text."""
         kinds = set(kinds_of(self.field.annotation))
         if self.choices:
             return Literal[self.choices]
@@ -106,14 +106,14 @@ class DeclaredOption:
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """The values that can be given, if they are listed."""
+        """The values that can be given; empty if any value of the type can."""
         kinds = list(kinds_of(self.field.annotation))
         listed = tuple(value for kind in kinds if get_origin(kind) is Literal for value in get_args(kind))
         return self.option.choices or (listed if all(get_origin(kind) is Literal for kind in kinds) else ())
 
     @property
     def metavar(self) -> str:
-        """What the option takes, for the help page."""
+        """The placeholder of the option's value in the help page."""
         if self.option.metavar:
             return self.option.metavar
         listed = "|".join(self.choices)
@@ -126,7 +126,7 @@ class DeclaredOption:
 
     @property
     def default(self) -> str | None:
-        """The default in words; None if the setting has to be given."""
+        """The default in words; None if the setting is required."""
         if self.option.default is not None:
             return self.option.default
         if self.field.is_required():
@@ -141,7 +141,7 @@ class DeclaredOption:
 
     @property
     def range(self) -> str | None:
-        """The limits of a number in words."""
+        """The limits of a number in words, such as "at least 1"."""
         limits = {name: getattr(one, name) for one in _metadata(self.field) for name in _LIMITS if hasattr(one, name)}
         if self.value_type not in (int, float) or not limits:
             return None
@@ -151,7 +151,7 @@ class DeclaredOption:
 
     @property
     def notes(self) -> str:
-        """Choices, limits and default in brackets, as they follow the help text."""
+        """The end of the help text: choices, limits and default in brackets."""
         listed = self.choices and self.metavar != f"[{'|'.join(self.choices)}]"
         notes = [f"one of: {', '.join(self.choices)}"] if listed else []
         notes += [self.range] if self.range else []
@@ -162,17 +162,17 @@ class DeclaredOption:
 
     @property
     def help(self) -> str:
-        """The help text."""
+        """The complete help text: the description and the notes."""
         return f"{self.field.description} {self.notes}".strip()
 
 
 def spelled(name: str) -> str:
-    """Return what the setting of a field is called on the command line, if its declaration does not say."""
+    """Return the default spelling of a field on the command line."""
     return f"--{name.replace('_', '-')}"
 
 
 def declared_options(settings: type[BaseModel], path: tuple[str, ...] = ()) -> Iterator[DeclaredOption]:
-    """Yield the options of a settings class, those of its nested sections in their place."""
+    """Yield the options of a settings class and of its nested sections, in the order of the fields."""
     for name, field in settings.model_fields.items():
         option = next((one for one in field.metadata if isinstance(one, Option)), None)
         kind = field.annotation
@@ -184,12 +184,12 @@ def declared_options(settings: type[BaseModel], path: tuple[str, ...] = ()) -> I
 
 
 def section_of(settings: type[BaseModel], name: str) -> type[BaseModel]:
-    """Return the class in which a field of a settings class is declared: the section that it belongs to."""
+    """Return the section that a field of a settings class belongs to: the class in which it is declared."""
     return next(kind for kind in settings.__mro__ if name in inspect.get_annotations(kind))
 
 
 def kinds_of(annotation: Any) -> Iterator[Any]:
-    """Yield the types that a value can have; of a list those of its items."""
+    """Yield the types that a value can have; for a list, the types of its items."""
     origin = get_origin(annotation)
     if origin in (Union, UnionType, tuple, list):
         for part in get_args(annotation):
@@ -201,7 +201,7 @@ def kinds_of(annotation: Any) -> Iterator[Any]:
 
 
 def _metadata(annotation: Any) -> Iterator[Any]:
-    """Yield what a field or a type is annotated with, at any depth."""
+    """Yield the annotations of a field or a type, at any depth."""
     if isinstance(annotation, FieldInfo):
         yield from annotation.metadata
         annotation = annotation.annotation

@@ -1,4 +1,4 @@
-"""Plain sentences about wrong settings, in place of a validation library's own."""
+"""Plain sentences about wrong settings. They replace the messages of pydantic."""
 
 import difflib
 import re
@@ -15,7 +15,7 @@ from specter_batch.settings.values import number_problem, place_problem, text_pr
 from specter_batch.storage.url_path import UrlPath
 
 MAX_SHOWN = 60
-# The start of an error's type, and what was expected.
+# The start of an error's type -> the value that was expected.
 _EXPECTED = {
     "int": "a whole number",
     "float": "a number",
@@ -41,7 +41,7 @@ _NUMBERS = re.compile(r"\d+")
 
 
 def known_path(settings: type[BaseModel], location: tuple[int | str, ...]) -> tuple[int | str, ...]:
-    """Return the part of an error's location that names keys and places in lists, without pydantic's own words."""
+    """Return the keys and list positions of an error's location, without the parts that pydantic adds."""
     kept: list[int | str] = []
     for part in location:
         if isinstance(part, str) and kept and part not in section_at(settings, tuple(kept)).model_fields:
@@ -62,7 +62,7 @@ def section_at(settings: type[BaseModel], path: tuple[int | str, ...]) -> type[B
 
 
 def problem_of(error: ErrorDetails, settings: type[BaseModel]) -> str:
-    """Say what is wrong with a setting, what was expected and what was found.
+    """Return a sentence about a wrong setting: what was expected and what was found.
 
     Args:
         error: The first error of a validation.
@@ -104,7 +104,7 @@ def problem_of(error: ErrorDetails, settings: type[BaseModel]) -> str:
 def wrong_values(
     settings: type[BaseModel], values: Mapping[str, Any], path: tuple[str, ...] = ()
 ) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Yield the keys whose values no setting can have, such as a URL with a password, each with what is wrong."""
+    """Yield the keys whose values no setting can have, such as a URL with a password, each with the problem."""
     for name, value in values.items():
         field = settings.model_fields.get(name)
         section = _section_of(field.annotation) if field else None
@@ -149,7 +149,7 @@ def _suggestion(name: str, known: list[str]) -> str:
 
 
 def _date_suggestion(text: str) -> str:
-    """Return the dates that a text in another order may mean, as a question."""
+    """Return a question that suggests the dates that a text in another order may mean."""
     numbers = _NUMBERS.findall(text)
     if len(numbers) == 1 and len(numbers[0]) == 8:
         numbers = [numbers[0][:4], numbers[0][4:6], numbers[0][6:]]
@@ -172,13 +172,13 @@ def _any_of(allowed: list[str]) -> str:
 def _shown(value: object) -> str:
     try:
         text = repr(value) if isinstance(value, str) else f"{value}"
-    except (ValueError, RecursionError):  # Python writes no number of thousands of digits
+    except (ValueError, RecursionError):  # Python does not print numbers with thousands of digits
         text = f"a value of type {type(value).__name__}"
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
 
 
 def _section_of(annotation: object) -> type[BaseModel] | None:
-    """Return the settings class of a section, also of an optional one; None for any other kind of setting."""
+    """Return the settings class of a section, which may be optional; None for any other kind of setting."""
     kinds = [kind for kind in kinds_of(annotation) if isinstance(kind, type) and issubclass(kind, BaseModel)]
     return kinds[0] if kinds else None
 

@@ -1,13 +1,13 @@
-"""What is refused of every option, argument and key, whatever the setting is.
+"""Checks that apply to the values of all options, arguments and configuration keys.
 
-The checks go by the type of the setting (`specter_batch.settings.problems.wrong_values`):
+The checks depend on the type of the setting (`specter_batch.settings.problems.wrong_values`):
 
-* `LocalPath` is a place on this machine: a URL is refused, and so is an empty text.
+* `LocalPath` is a path on this machine. A URL or an empty text is an error.
 * `PathOrUrl` is a path or a URL; `specter_batch.storage.location.located` checks it further.
-* Any other text may hold no credentials of a URL and must be valid Unicode.
-* Numbers are finite and of a size that can be stored.
+* Any other text must be valid Unicode and must not contain credentials in a URL.
+* Numbers must be finite and small enough to be stored.
 
-A refusal never repeats the value, which may hold a secret.
+The messages never repeat the value, because it may contain a secret.
 """
 
 import errno
@@ -16,19 +16,19 @@ import os
 
 from specter_batch.storage.redaction import has_credentials, is_url
 
-# Of a signed number of 64 bits, which is what parquet, duckdb and numpy store.
+# The largest signed 64-bit integer, the largest number that parquet, duckdb and numpy can store.
 MAX_WHOLE_NUMBER = 2**63 - 1
 
 
 def number_problem(value: float) -> str | None:
-    """Say what is wrong with a number; None when it can be used."""
+    """Return what is wrong with a number; None if it can be used."""
     if isinstance(value, int):
         return f"the number is too large; the most is {MAX_WHOLE_NUMBER}" if abs(value) > MAX_WHOLE_NUMBER else None
     return None if math.isfinite(value) else "expected a finite number"
 
 
 def place_problem(value: object, *, takes_urls: bool) -> str | None:
-    """Say what is wrong with a path or URL; None when it can be one."""
+    """Return what is wrong with a path or URL; None if it can be used."""
     text = str(value)
     if not text.strip():
         return "the path is empty; give a path, or . for the current folder"
@@ -44,7 +44,7 @@ def place_problem(value: object, *, takes_urls: bool) -> str | None:
 
 
 def _local_problem(text: str) -> str | None:
-    """Say why the system can never open a path; None when it can, or when something else will say why not."""
+    """Return why a path can never be opened; None if it can, or if opening it will give a clear error."""
     try:
         os.stat(text)  # noqa: PTH116 - a text, which may be a glob
     except OSError as error:
@@ -56,7 +56,7 @@ def _local_problem(text: str) -> str | None:
 
 
 def text_problem(value: str) -> str | None:
-    """Say what is wrong with a text that is no place; None when it can be used."""
+    """Return what is wrong with a text that is not a path or URL; None if it can be used."""
     if has_credentials(value):
         return "a URL with a user, a password, a token or a signature cannot be used here"
     if "\0" in value:

@@ -1,1 +1,1 @@
-"""Where files are and how they are written: paths and URLs, whole files, locks, markers, streamed JSON."""
+"""Access to files: paths and URLs, atomic writes, locks, markers, streamed JSON."""

@@ -1,4 +1,4 @@
-"""Files that are whole or absent: written under a temporary name, synced, renamed; in a store, put in one step."""
+"""Atomic writes: a file is written under a temporary name, synced and renamed. In a store it is put in one step."""
 
 import contextlib
 import errno
@@ -19,10 +19,10 @@ from specter_batch.storage.url_path import UrlPath
 
 @contextmanager
 def written_whole(path: Location) -> Iterator[Path]:
-    """Yield a temporary name beside `path`; when the block ends well it is synced and becomes `path`.
+    """Yield a temporary path next to `path`. If the block succeeds, the file is synced and renamed to `path`.
 
-    A crash at any instant leaves the old file, or none, and never half of the new one. For a URL the temporary file is
-    a local one, and put when the block ends well.
+    A crash at any time leaves the old file, or none, and never half of the new one. For a URL the temporary file is on
+    the local disk and is uploaded if the block succeeds.
     """
     if isinstance(path, UrlPath):
         with tempfile.TemporaryDirectory(prefix="specter-batch.") as scratch:
@@ -31,7 +31,7 @@ def written_whole(path: Location) -> Iterator[Path]:
             path.put(whole)
         return
     if path.exists() and not path.is_file():
-        # Renaming onto it would put a file in the place of /dev/null for the whole machine.
+        # Renaming onto a device such as /dev/null would replace it by a file for the whole machine.
         raise OSError(errno.EINVAL, "is a folder, device or pipe and is not replaced; give a file", str(path))
     partial = path.with_name(f".{path.name}.partial")
     try:
@@ -43,28 +43,28 @@ def written_whole(path: Location) -> Iterator[Path]:
     except BaseException as error:
         partial.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno is not None and error.filename in (None, str(partial)):
-            # A full disk does not say where, and a rename names the temporary file, which nobody knows.
+            # The error of a full disk has no path, and the error of a rename has the path of the temporary file.
             error.filename, error.filename2 = str(path), None
         raise
 
 
 def write_text(path: Location, text: str) -> None:
-    r"""Write a text file whole; what is not UTF-8 in it, as in the name of a file, becomes `\xe9`."""
+    r"""Write a text file atomically. Bytes that are not UTF-8, as in some file names, are written as `\xe9`."""
     with written_whole(path) as partial:
         partial.write_text(storable(text), encoding="utf-8")
 
 
 def write_json(path: Location, value: Any) -> None:
-    """Write readable JSON whole; NaN is an error, so that every reader takes it."""
+    """Write indented JSON atomically. NaN is an error, because many JSON readers do not accept it."""
     text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False)
     write_text(path, storable_json(text) + "\n")
 
 
 def apply_umask(folder: Path) -> None:
-    """Give the files in a folder the mode that the umask gives to new files there.
+    """Set the mode of the files in a folder to the mode that the umask gives to new files.
 
-    `safetensors` makes its files readable by their owner alone, whatever the umask, so that a colleague or a service
-    user could read every file of a model except its weights.
+    `safetensors` makes its files readable by their owner only, whatever the umask. Without this function, other users
+    could read every file of a model except its weights.
     """
     usual = _usual_mode(folder)
     for file in folder.iterdir():
@@ -75,11 +75,11 @@ def apply_umask(folder: Path) -> None:
 
 
 def _usual_mode(folder: Path) -> int:
-    """Return the mode that a new file gets in a folder; a kill leaves nothing behind where unnamed files exist."""
+    """Return the mode that a new file gets in a folder. It is found with an unnamed file, if the system has them."""
     probe = folder / f".mode-{os.getpid()}.partial"
     try:
         descriptor = os.open(folder, os.O_TMPFILE | os.O_WRONLY, 0o666)
-    except (AttributeError, OSError):  # not on Linux, or a file system without unnamed files
+    except (AttributeError, OSError):  # not Linux, or a file system without unnamed files
         descriptor = os.open(probe, os.O_CREAT | os.O_WRONLY, 0o666)
     try:
         return stat.S_IMODE(os.fstat(descriptor).st_mode)
@@ -89,8 +89,8 @@ def _usual_mode(folder: Path) -> int:
 
 
 def sync_folder(folder: Path) -> None:
-    """Write a folder's names to disk."""
-    if os.name == "posix":  # a rename is only on disk when its folder is
+    """Sync a folder's list of names to disk."""
+    if os.name == "posix":  # a rename is only safe on disk after its folder is synced
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)
@@ -105,5 +105,5 @@ def file_sha256(path: Path) -> str:
 
 
 def json_hash(values: dict[str, Any]) -> str:
-    """Return a hash of values that JSON can hold: equal for equal values, whatever their order."""
+    """Return a hash of values that JSON can hold. It does not depend on the order of the keys."""
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:32]

@@ -1,4 +1,4 @@
-"""One process at a time on a local folder; the kernel gives the lock back when its holder dies."""
+"""A lock on a local folder, held by one process at a time. The kernel releases it when the process dies."""
 
 import fcntl
 import os
@@ -12,7 +12,7 @@ from typing import TextIO
 from specter_batch.errors import ConfigError
 
 LOCK_FILE = "_lock"
-# Who only looks at the lock (`folder_holder`) has it for an instant; nobody is turned away for that.
+# `folder_holder` takes the lock for a moment, so `folder_locked` waits this long before it raises an error.
 PATIENCE_SECONDS = 1.0
 
 
@@ -23,10 +23,10 @@ def this_process() -> str:
 
 @contextmanager
 def folder_locked(folder: Path) -> Iterator[None]:
-    """Hold the lock of a folder that is there.
+    """Hold the lock of an existing folder while the block runs.
 
     Raises:
-        ConfigError: Another process holds it; the message says which.
+        ConfigError: Another process, named in the message, holds the lock.
     """
     with (folder / LOCK_FILE).open("a+") as stream:
         give_up = time.monotonic() + PATIENCE_SECONDS
@@ -42,7 +42,7 @@ def folder_locked(folder: Path) -> Iterator[None]:
 
 
 def folder_holder(folder: Path) -> str | None:
-    """Say which process is at work on a folder; None when none is."""
+    """Return the name of the process that holds the lock of a folder; None if no process does."""
     try:
         with (folder / LOCK_FILE).open() as stream:
             return None if _taken(stream, fcntl.LOCK_SH) else _name(stream)

@@ -1,4 +1,4 @@
-"""Putting a complete folder in the place of an older one, so that one of the two is there at every instant."""
+"""Replaces a folder by a complete new one, so that one of the two is in place at any time."""
 
 import ctypes
 import errno
@@ -9,21 +9,21 @@ from pathlib import Path
 # https://man7.org/linux/man-pages/man2/rename.2.html, renameat2 and its flag RENAME_EXCHANGE.
 _RENAME_EXCHANGE = 2
 _AT_FDCWD = -100
-# The file system or the kernel cannot exchange two names in one step (NFS, some network and FUSE file systems).
+# Errors if the kernel or the file system (NFS, some network and FUSE file systems) cannot exchange names in one step.
 _NOT_SUPPORTED = {errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP}
 
 
 def replace_folder(new: Path, out: Path, *, exchange: bool = True) -> None:
-    """Put the complete folder `new` where `out` is; both are on one file system.
+    """Replace the folder `out` by the complete folder `new` on the same file system.
 
-    The files of `new` are synced to disk first. On Linux the two names are then exchanged in one step, and `new` names
-    the older folder afterwards; the caller removes it. Where the file system cannot do this, the older folder is moved
-    aside for an instant. If the process is killed in that instant, `restore_folder` puts the older folder back.
+    The files of `new` are synced to disk first. On Linux the two names are then exchanged in one step. Afterwards `new`
+    is the older folder, and the caller removes it. If the file system cannot exchange names, the older folder is moved
+    aside for a moment. If the process is killed in that moment, `restore_folder` puts the older folder back.
 
     Args:
-        new: The complete folder.
-        out: Where it goes.
-        exchange: Try to exchange the names; False for a file system that is known not to.
+        new: The complete new folder.
+        out: The path at which the new folder should be.
+        exchange: True to try to exchange the names; False for a file system that cannot.
     """
     _sync_tree(new)
     if not os.path.lexists(out):
@@ -34,7 +34,7 @@ def replace_folder(new: Path, out: Path, *, exchange: bool = True) -> None:
 
 
 def restore_folder(out: Path) -> None:
-    """Put back what a killed `replace_folder` moved aside, or remove it if the newer folder is in place."""
+    """Put back the older folder that a killed `replace_folder` moved aside, or remove it if `out` exists."""
     aside = set_aside(out)
     if not aside.is_dir():
         return
@@ -45,17 +45,17 @@ def restore_folder(out: Path) -> None:
 
 
 def set_aside(out: Path) -> Path:
-    """Return where `replace_folder` keeps the older folder while it moves the newer one to its place."""
+    """Return the path to which `replace_folder` moves the older folder for a moment."""
     return out.with_name(f".{out.name}.replaced")
 
 
 def _replace_in_two_steps(new: Path, out: Path) -> None:
-    restore_folder(out)  # clears the name, and only if `out` is there
+    restore_folder(out)  # frees the name, but only if `out` exists
     aside = set_aside(out)
     try:
         out.rename(aside)
         new.rename(out)
-    except BaseException:  # Ctrl-C between the two too
+    except BaseException:  # including Ctrl-C between the two renames
         if not os.path.lexists(out):
             aside.rename(out)
         raise
@@ -63,7 +63,7 @@ def _replace_in_two_steps(new: Path, out: Path) -> None:
 
 
 def _exchanged(one: Path, other: Path) -> bool:
-    """Exchange two names in one step; return False where this is not supported."""
+    """Exchange two names in one step; return False if this is not supported."""
     try:
         rename = ctypes.CDLL(None, use_errno=True).renameat2
     except (AttributeError, OSError, TypeError):  # not Linux, or a C library older than the call

@@ -1,8 +1,8 @@
-"""One giant JSON value, streamed: the members of an object, or the items of a list.
+"""Reads one giant JSON value as a stream of the members of an object, or of the items of a list.
 
-`json.load` holds the whole file and its objects, five to eight times the size of the file. `JsonScanner` parses one
-member at a time out of a sliding buffer and holds only these two. ijson needs as little memory, but a damaged member
-ends the file for it (`benchmarks/json_streams.py`, `docs/benchmarks.md`).
+`json.load` holds the whole file and its objects in memory, five to eight times the size of the file. `JsonScanner` only
+holds one member at a time and a sliding buffer. ijson needs as little memory, but it cannot continue after a damaged
+member. `docs/benchmarks.md` compares both.
 """
 
 import codecs
@@ -15,11 +15,11 @@ from specter_batch.errors import PaperSchemaError
 from specter_batch.storage.json_value import OpenValue, parse_value
 
 READ_BYTES = 1 << 20
-# A member larger than this is not a paper; without a bound a missing quote would pull the file into memory.
+# A larger member is not a paper. Without this limit, a missing quote would read the rest of the file into memory.
 MAX_VALUE_CHARACTERS = 64 << 20
 
 _NOT_SPACE = re.compile(r"[^ \t\r\n]")
-# After a number that may go on in the next read: "0" of "0.5" parses, and so does "0" of "0.".
+# Matches a number at the end of the buffer, which may be cut: both "0" and "0." could become "0.5".
 _UNFINISHED = re.compile(r"[\w.+-]*\Z")
 
 
@@ -28,9 +28,9 @@ class JsonScanner:
 
     Args:
         stream: UTF-8 bytes, decompressed. Bytes that are not UTF-8 become lone surrogates, which readers refuse.
-        head: Bytes already taken from it.
-        read_bytes: Read at once, at least.
-        most_characters: Of a value; a larger one is an error.
+        head: Bytes that were already read from the stream.
+        read_bytes: Smallest number of bytes to read at once.
+        most_characters: Largest size of a value in characters; a larger value is an error.
     """
 
     def __init__(
@@ -58,10 +58,10 @@ class JsonScanner:
                 return self._buffer[self._at : self._at + 1]
 
     def take(self, expected: str) -> None:
-        """Pass over one character.
+        """Skip one character.
 
         Raises:
-            PaperSchemaError: Another one stands there, or the file ends.
+            PaperSchemaError: The next character is another one, or the file ends.
         """
         character = self.peek()
         if character != expected:
@@ -69,7 +69,7 @@ class JsonScanner:
         self._at += 1
 
     def value(self) -> Any:
-        """Parse the next value, whatever its size up to `most_characters`, as `parse_value` does."""
+        """Parse the next value, of at most `most_characters` characters, as `parse_value` does."""
         self.peek()
         while True:
             try:
@@ -87,7 +87,7 @@ class JsonScanner:
                 raise self._broken(problem if not self._ended else f"{problem}, or the file breaks off")
 
     def members(self) -> Iterator[str]:
-        """Yield each key of the object that comes next; the caller takes its value before the next key."""
+        """Yield each key of the next object. The caller must read its value before the next key."""
         self.take("{")
         while self.peek() != "}":
             key = self.value()
@@ -100,7 +100,7 @@ class JsonScanner:
         self.take("}")
 
     def items(self) -> Iterator[Any]:
-        """Yield each item of the list that comes next."""
+        """Yield each item of the next list."""
         self.take("[")
         while self.peek() != "]":
             yield self.value()
@@ -111,7 +111,7 @@ class JsonScanner:
     def _more(self) -> bool:
         if self._ended:
             return False
-        # A value that did not end is parsed anew: reading twice as much each time keeps that linear.
+        # An unfinished value is parsed again from its start. Doubling the amount read keeps the total time linear.
         chunk = self._stream.read(max(self._read_bytes, len(self._buffer) - self._at))
         self._ended = not chunk
         self._passed += self._at

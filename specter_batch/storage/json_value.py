@@ -1,4 +1,4 @@
-"""One JSON value out of a text: parsed, or passed over where Python cannot hold it."""
+"""Parses one JSON value from a text, or skips a value that Python cannot hold."""
 
 import json
 import re
@@ -9,17 +9,17 @@ _TOKEN = re.compile(
     r'(?:[ \t\r\n]+|"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{},:]|true|false|null|NaN|-?Infinity|-?[0-9][0-9.eE+-]*)', re.DOTALL
 )
 _CLOSED_BY = {"[": "]", "{": "}"}
-# The longest token that may be cut in the middle and is no text: "-Infinity".
+# Length of the longest token, other than a string, that may be cut in the middle: "-Infinity".
 _LONGEST_WORD = 9
-# Python refuses to read longer whole numbers, which take time by the square of their length.
+# Python does not parse longer integers, because the time grows with the square of the length.
 _LONGEST_INTEGER = 4_000
 
 
-class OpenValue(ValueError):  # noqa: N818  # not an error where more can be read
-    """A JSON value that does not end in the text that is there.
+class OpenValue(ValueError):  # noqa: N818  # not an error if more can be read
+    """The text ends in the middle of a JSON value.
 
     Attributes:
-        expected: The characters that may come next, apart from white space; empty within a text.
+        expected: The characters that may come next, apart from white space; empty inside a string.
     """
 
     def __init__(self, expected: str) -> None:
@@ -29,34 +29,36 @@ class OpenValue(ValueError):  # noqa: N818  # not an error where more can be rea
 
 @dataclass(frozen=True, kw_only=True)
 class UnreadableValue:
-    """A value that is JSON and cannot be held; it was passed over, and what follows it can be read.
+    """A valid JSON value that Python cannot hold. It was skipped, and the text after it can be read.
 
     Attributes:
-        detail: Why.
+        detail: Why the value cannot be held.
     """
 
     detail: str
 
 
 def _whole_number(digits: str) -> float:
-    """Return a whole number, or infinity where it has too many digits to be read."""
+    """Return the value of an integer, or infinity if it has too many digits."""
     return int(digits) if len(digits) <= _LONGEST_INTEGER else float("-inf" if digits.startswith("-") else "inf")
 
 
-# NaN is what Python writes for a missing number. Texts may hold line breaks and tabs that should have been escaped.
+# NaN becomes None, because Python writes it for a missing number. Strings may hold unescaped line breaks and tabs.
 _DECODER = json.JSONDecoder(strict=False, parse_constant=lambda _: None)
 _LONG_NUMBERS = json.JSONDecoder(strict=False, parse_constant=lambda _: None, parse_int=_whole_number)
 
 
 def parse_value(text: str, at: int = 0) -> tuple[Any, int]:
-    """Parse the JSON value that begins at a place; NaN and infinities become None, endless integers infinite.
+    """Parse the JSON value that begins at position `at`.
+
+    NaN and infinities become None. Integers with too many digits become infinity.
 
     Returns:
-        The value, an `UnreadableValue` where it is nested too deeply, and where it ends.
+        The value and the position after it. A value that is nested too deeply is an `UnreadableValue`.
 
     Raises:
-        JSONDecodeError: It is not JSON, or does not end.
-        OpenValue: It is nested too deeply and does not end.
+        JSONDecodeError: The text is not JSON, or the value does not end in it.
+        OpenValue: The value is nested too deeply and does not end in the text.
     """
     try:
         return _DECODER.raw_decode(text, at)
@@ -72,11 +74,11 @@ def parse_value(text: str, at: int = 0) -> tuple[Any, int]:
 
 
 def end_of_value(text: str, at: int = 0) -> int:
-    """Return where the list or object that begins at a place ends, without parsing it.
+    """Return the position after the list or object that begins at position `at`, without parsing it.
 
     Raises:
-        JSONDecodeError: Something is there that no JSON holds.
-        OpenValue: It does not end in this text.
+        JSONDecodeError: The text is not JSON.
+        OpenValue: The list or object does not end in this text.
     """
     open_: list[str] = []
     last = ""
@@ -101,7 +103,7 @@ def end_of_value(text: str, at: int = 0) -> int:
 
 
 def _expected(open_: list[str], last: str) -> str:
-    """Return the characters that may follow the last token within these brackets."""
+    """Return the characters that may follow the last token inside the open brackets."""
     if not open_:
         return ""
     if last == ":":

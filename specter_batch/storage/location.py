@@ -1,7 +1,7 @@
-"""Where files are: a local path, or a URL of any store that fsspec knows.
+"""Locations of files: a local path, or a URL of any store that fsspec supports.
 
-A `UrlPath` answers to the names that `pathlib.Path` uses, so most code takes either and does not ask. What is written
-there is put whole (`specter_batch.storage.files.written_whole`): object stores have no rename, and need none.
+A `UrlPath` has the method names of `pathlib.Path`, so most code works with either. Object stores have no rename. Files
+are therefore uploaded in one step (`specter_batch.storage.files.written_whole`).
 """
 
 import os
@@ -22,11 +22,11 @@ from specter_batch.storage.url_path import URL, WILDCARD, UrlPath
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
 
-# What to install for a protocol whose package is missing: our extra, where there is one.
+# Protocol -> the extra of specter-batch to install if the protocol's package is missing.
 EXTRAS = {
     "s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "az": "azure", "abfs": "azure", "abfss": "azure", "hf": "hf",
 }  # fmt: skip
-# Requests at once. A store answers after tens of milliseconds, whoever else is asking.
+# Number of requests at once. A store answers after tens of milliseconds, however many requests are under way.
 PARALLEL = 16
 
 _BLANK_OR_QUOTE = re.compile(r"[\s'\"]")
@@ -41,7 +41,7 @@ def located(place: str | Path | UrlPath) -> Location:
     """Return a place as a local path, or as a `UrlPath` if it is a URL; `file://` is local.
 
     Raises:
-        ConfigError: The protocol is unknown, its package is not installed, or the URL cannot be one.
+        ConfigError: The protocol is unknown, its package is not installed, or the URL is not valid.
     """
     if isinstance(place, Path) and place.parts[:1] in [(f"{scheme}:",) for scheme in EXTRAS]:
         raise ConfigError(f"{place}: a URL is not taken here, or lost a slash as a path; give it as text")
@@ -58,7 +58,7 @@ def located(place: str | Path | UrlPath) -> Location:
     scheme, host = match["scheme"].lower(), match["host"]
     has_parameters = scheme.startswith("http") or "=" in match["path"].partition("?")[2]
     if _BLANK_OR_QUOTE.search(host + match["path"] if has_parameters else host):
-        # Not shown: where the credentials end cannot be told.
+        # The URL is not shown, because we cannot find out where the credentials in it end.
         raise ConfigError(f"{scheme}://…: a blank or quote in a URL's host or parameters; write %20 for a blank")
     if scheme in ("file", "local"):
         if host not in ("", "localhost"):
@@ -76,17 +76,17 @@ def located(place: str | Path | UrlPath) -> Location:
 
 
 def is_remote(place: object) -> "TypeIs[UrlPath]":
-    """Say whether a place is in a store, so that it is asked for with requests and has no folders, links or renames."""
+    """Return whether a place is in a store. A store is read with requests and has no folders, links or renames."""
     return isinstance(place, UrlPath)
 
 
 def real_path(place: Location) -> str:
-    """Return the text of a place without links: equal for equal files and folders only."""
+    """Return the path of a place with links resolved. Two paths are equal only if they are the same file or folder."""
     return str(place) if isinstance(place, UrlPath) else os.path.realpath(place)
 
 
 def names_above(folder: Location) -> Sequence[str]:
-    """Return the names of all folders on the way to a folder, and its own."""
+    """Return the names of a folder and of all folders above it."""
     return folder.whole_path.split("/")[2:] if isinstance(folder, UrlPath) else folder.absolute().parts
 
 
@@ -100,14 +100,14 @@ def parted_at_wildcard(place: Location) -> tuple[Location, Sequence[str]]:
 
 
 def size_of(place: Location) -> int:
-    """Return the size of a file in bytes; 0 when there is nothing."""
+    """Return the size of a file in bytes; 0 if it does not exist."""
     if isinstance(place, UrlPath):
         return place.size()
     return place.stat().st_size if place.exists() else 0
 
 
 def absolute(place: Place) -> Place:
-    """Return a place by a path that means the same in every working folder; a URL does already."""
+    """Return the absolute path of a place; a URL is returned unchanged."""
     if isinstance(place, UrlPath):
         return place
     return str(Path(place).absolute()) if isinstance(place, str) else place.absolute()
@@ -117,8 +117,8 @@ def local_copy(place: Location, copy: Path) -> Path:
     """Return a local file with the content of a place: the file itself, or a copy fetched from a store.
 
     Args:
-        place: The file.
-        copy: Where to put a copy if one is needed.
+        place: The file to read.
+        copy: The local path of the copy, if a copy is needed.
     """
     if not isinstance(place, UrlPath):
         return place
@@ -143,25 +143,25 @@ def _stored(place: str | Location) -> str:
     return storable(str(place))
 
 
-# For settings: what they hold can be shown, and is stored without credentials.
+# Types for settings. Their values are safe to show and are stored without credentials.
 PathOrUrl = Annotated[Location, PlainValidator(_location), PlainSerializer(_stored, return_type=str, when_used="json")]
-# What must be on a disk; a URL is refused.
+# A path on a local disk; a URL is an error.
 LocalPath = Annotated[Path, AfterValidator(located)]
-# For a glob too, which stays as it was written.
+# A path, a URL or a glob; a glob stays as the user wrote it.
 PathTextOrUrl = Annotated[
     str | UrlPath, PlainValidator(_text_or_url), PlainSerializer(_stored, return_type=str, when_used="json")
 ]
 
 
 def names_in(folder: Location) -> set[str]:
-    """Return the names of the files and folders in a folder; none when there is no folder."""
+    """Return the names of the files and folders in a folder; empty if there is no folder."""
     if isinstance(folder, UrlPath):
         return folder.names()
     return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
 
 
 def sizes_in(folder: Location) -> dict[str, int]:
-    """Return the size of each file directly in a folder, by name: one request for a thousand files of a store."""
+    """Return the size in bytes of each file directly in a folder, by name; one request per 1,000 files in a store."""
     if isinstance(folder, UrlPath):
         return folder.below(recursive=False)
     if not folder.is_dir():
@@ -171,12 +171,12 @@ def sizes_in(folder: Location) -> dict[str, int]:
 
 
 def in_parallel(task: Callable[[Item], Answer], items: Iterable[Item]) -> Iterator[Answer]:
-    """Yield the task's answer for each item, in order; several at a time, because a store is mostly waited for."""
+    """Yield the result of the task for each item, in order. Several run at once, because a store is slow to answer."""
     pool = ThreadPoolExecutor(PARALLEL, thread_name_prefix="store")
     try:
         yield from pool.map(task, items)
     finally:
-        pool.shutdown(cancel_futures=True)  # after an error the others need not be asked
+        pool.shutdown(cancel_futures=True)  # after an error the other items are not needed
 
 
 def _check_protocol(protocol: str, shown: str) -> None:

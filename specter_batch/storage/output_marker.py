@@ -1,4 +1,4 @@
-"""The marker of an output folder: which command made it, so that no other command writes or deletes there."""
+"""The marker of an output folder names the command that made it, so that no other command writes or deletes there."""
 
 from collections.abc import Iterable
 
@@ -12,10 +12,10 @@ from specter_batch.storage.url_path import UrlPath
 
 MARKER_FILE = "_specter_batch.json"
 
-# Names that say nothing about who made a folder: the lock that every command takes, and what file systems keep.
+# Names that can be in any folder: our lock and marker, and folders that file systems create.
 _NEUTRAL = {LOCK_FILE, MARKER_FILE, "lost+found", ".snapshot"}
 
-# Folders of versions without a marker: a command made the folder if all names of one of its sets are there.
+# Older versions wrote no marker. A command made such a folder if all names of one of the command's sets are in it.
 _TELLTALES: tuple[tuple[str, tuple[frozenset[str], ...]], ...] = (
     ("export", (frozenset({"bundle.json"}),)),
     ("train", (frozenset({"run.json", "model.safetensors"}), frozenset({"training.json"}))),
@@ -42,7 +42,7 @@ _TELLTALES: tuple[tuple[str, tuple[frozenset[str], ...]], ...] = (
     ("baseline", (frozenset({"baseline.json", "baseline.md"}),)),
     ("scidocs", (frozenset({"scidocs.json", "dropped.parquet"}),)),
 )
-# What a kill in the first moments, or a failed gate, left there; this says something only where nothing else is.
+# Names that a command leaves if it is killed at its start, or if a gate fails. They count if there are no other names.
 _FIRST_NAMES: tuple[tuple[str, frozenset[str]], ...] = (
     ("classify", frozenset({"labels", "rejects", "ingested"})),
     ("ingest", frozenset({"papers", "rejects", "_index"})),
@@ -55,22 +55,22 @@ class OutputMarker(BaseModel):
     """The content of `_specter_batch.json`.
 
     Attributes:
-        command: Name of the `specter-batch` command that the folder belongs to.
+        command: Name of the `specter-batch` command that made the folder.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")  # a later version may say more
+    model_config = ConfigDict(frozen=True, extra="ignore")  # a later version may add fields
 
     command: str
 
 
 def mark_output(folder: Location, command: str) -> None:
-    """Make an output folder if there is none, and mark it as a command's before anything else is written there.
+    """Create an output folder if needed, and write the marker of a command before anything else is written there.
 
-    The marker is whole or absent. After a kill before or while it is written, the same call succeeds again. A folder
-    that this command made before is left as it is, or gets its marker if an older version made it.
+    The marker is written atomically. If the process is killed, the same call succeeds the next time. A folder that this
+    command made before is left unchanged, or gets its marker if an older version made it.
 
     Args:
-        folder: Local folder, or folder of a store.
+        folder: Local folder, or folder in a store.
         command: Name of the command, such as `classify`.
 
     Raises:
@@ -83,10 +83,10 @@ def mark_output(folder: Location, command: str) -> None:
 
 
 def check_output(folder: Location, command: str) -> bool:
-    """Check that a command may write into a folder, without a change; return whether the folder has its marker.
+    """Check that a command may write into a folder; return whether the folder has the marker. Nothing is changed.
 
     Args:
-        folder: Local folder, or folder of a store; there may be none yet.
+        folder: Local folder, or folder in a store; it need not exist.
         command: Name of the command, such as `classify`.
 
     Raises:
@@ -113,16 +113,16 @@ def check_output(folder: Location, command: str) -> bool:
 
 
 def output_command(folder: Location, *, names: Iterable[str] | None = None) -> str | None:
-    """Return the name of the command that made a folder, or None if it is no output of this tool.
+    """Return the name of the command that made a folder, or None if no command of this tool made it.
 
-    Folders of versions that wrote no marker are recognised by their files.
+    Folders of older versions, which wrote no marker, are recognised by their files.
 
     Args:
-        folder: Local folder, or folder of a store.
+        folder: Local folder, or folder in a store.
         names: The names in the folder, if the caller has listed it already.
 
     Raises:
-        ConfigError: The marker is there and cannot be read as one.
+        ConfigError: The marker exists but is not valid.
     """
     held = set(names_in(folder) if names is None else names)
     by_files = next((command for command, sets in _TELLTALES if any(held >= files for files in sets)), None)
@@ -131,18 +131,18 @@ def output_command(folder: Location, *, names: Iterable[str] | None = None) -> s
     try:
         content = (folder / MARKER_FILE).read_bytes()
     except FileNotFoundError:
-        return by_files  # removed since the folder was listed
+        return by_files  # the marker was removed after the folder was listed
     try:
         return OutputMarker.model_validate_json(content).command
     except ValidationError:
         if by_files is not None or not foreign_names(held):
             return by_files
         raise ConfigError(
-            f"{folder / MARKER_FILE}: is damaged, so nobody can say which command made the folder; remove this file "
-            "if the folder is yours to overwrite"
+            f"{folder / MARKER_FILE}: is damaged, so it is unknown which command made the folder; remove this file "
+            "if the folder may be overwritten"
         ) from None
 
 
 def foreign_names(names: Iterable[str]) -> list[str]:
-    """Return the names, sorted, that are neither the tool's lock or marker, nor left by an interrupted write."""
+    """Return the sorted names without the tool's lock and marker and without files of interrupted writes."""
     return sorted(name for name in names if name not in _NEUTRAL and not name.endswith(".partial"))

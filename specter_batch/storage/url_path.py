@@ -1,4 +1,4 @@
-"""Files and folders of an object store, or of anything else that fsspec knows, under the names of `pathlib.Path`."""
+"""Files and folders in an object store or any other fsspec file system, with the method names of `pathlib.Path`."""
 
 import errno
 import io
@@ -17,7 +17,7 @@ from specter_batch.storage.redaction import without_credentials
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
-# Fetched beyond what was asked for, so that small row groups do not cost a request for each of their columns.
+# Bytes to read ahead, so that small row groups do not need one request per column.
 READ_AHEAD_BYTES = 1 << 20
 
 WILDCARD = re.compile(r"[*?\[]")
@@ -28,9 +28,9 @@ URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<host>[^/?]*)(?P<pat
 class UrlPath:
     """A file or folder in a store.
 
-    It can be pickled. Its text is safe to show; the URL itself, which may hold credentials, stays inside.
+    It can be pickled. `str` gives a text that is safe to show, without the credentials that the URL may hold.
 
-    Every method raises `StorageError` when the store cannot be reached or refuses, and `FileNotFoundError` when
+    Every method raises `StorageError` if the store cannot be reached or denies access, and `FileNotFoundError` if
     there is no such file.
     """
 
@@ -47,16 +47,16 @@ class UrlPath:
 
     @property
     def name(self) -> str:
-        """The last part."""
+        """The last part of the path."""
         return self.whole_path.rpartition("/")[2]
 
     @property
     def parent(self) -> "UrlPath":
-        """The folder that holds it."""
+        """The folder that contains this file or folder."""
         return UrlPath(self.whole_path.rpartition("/")[0])
 
     def resolve(self) -> "UrlPath":
-        """Return itself: a store has no links and no working folder."""
+        """Return this path unchanged: a store has no links and no working folder."""
         return self
 
     def parted_at_wildcard(self) -> tuple["UrlPath", list[str]]:
@@ -70,34 +70,34 @@ class UrlPath:
         return UrlPath(root), parts[magic:]
 
     def info(self) -> dict[str, Any] | None:
-        """Return what the store says of it, `type` and `size` among it; None when there is nothing."""
+        """Return the store's information, including `type` and `size`; None if there is no such file or folder."""
         try:
             with self._told():
-                self._files.invalidate_cache()  # others write here too, and a listing of a minute ago is no answer
+                self._files.invalidate_cache()  # other processes write here too, so a cached listing may be outdated
                 return dict(self._files.info(self._key))
         except FileNotFoundError:
             return None
 
     def exists(self) -> bool:
-        """Say whether there is a file or folder."""
+        """Return whether there is a file or folder at this path."""
         return self.info() is not None
 
     def is_file(self) -> bool:
-        """Say whether it is a file."""
+        """Return whether this path is a file."""
         info = self.info()
         return info is not None and info["type"] == "file"
 
     def is_dir(self) -> bool:
-        """Say whether it is a folder: in an object store, whether any key begins with it."""
+        """Return whether this path is a folder. In an object store it is one if any key begins with it."""
         info = self.info()
         return info is not None and info["type"] == "directory"
 
     def size(self) -> int:
-        """Return its size in bytes; 0 when there is nothing."""
+        """Return the size of the file in bytes; 0 if it does not exist."""
         return int((self.info() or {}).get("size") or 0)
 
     def below(self, *, recursive: bool) -> dict[str, int]:
-        """Return the size of each file in the folder, by its path below it; empty when there is no folder."""
+        """Return the size in bytes of each file, by its path below this folder; empty if there is no folder."""
         try:
             with self._told():
                 self._files.invalidate_cache()
@@ -106,12 +106,12 @@ class UrlPath:
             return {}
         prefix = self._key.rstrip("/") + "/"
         names = {path.removeprefix(prefix): info for path, info in entries.items() if path.startswith(prefix)}
-        # Not every store's find knows maxdepth, and a folder made by hand is an empty file that ends in a slash.
+        # Some stores ignore `maxdepth`. A folder made by hand is an empty file whose name ends in a slash.
         files = [name for name in names if name and not name.endswith("/") and (recursive or "/" not in name)]
         return {name: int(names[name]["size"] or 0) for name in files}
 
     def names(self) -> set[str]:
-        """Return the names of the files and folders directly in it."""
+        """Return the names of the files and folders directly in this folder."""
         try:
             with self._told():
                 self._files.invalidate_cache()
@@ -121,7 +121,7 @@ class UrlPath:
         return {path.rstrip("/").rpartition("/")[2] for path in keys if path.rstrip("/") != self._key.rstrip("/")}
 
     def open(self, mode: str = "rb") -> "_Stream":
-        """Open it for reading at any place; only what is read is fetched."""
+        """Open the file for reading at any position. Only the parts that are read are downloaded."""
         if mode != "rb":
             raise ValueError(f"a file in a store is put whole, not opened with {mode!r}")
         with self._told():
@@ -130,25 +130,25 @@ class UrlPath:
             return _Stream(self, self._files.open(self._key, "rb", **cached))
 
     def read_bytes(self) -> bytes:
-        """Return all of it."""
+        """Return the whole content of the file."""
         with self._told():
             return bytes(self._files.cat_file(self._key))
 
     def fetch(self, local: Path) -> None:
-        """Copy it to a local file, in pieces."""
+        """Download the file to a local file, in pieces."""
         with self._told():
             self._files.get_file(self._key, str(local))
 
     def put(self, local: Path) -> None:
-        """Put a local file here in one step: readers see the old one, or none, until the new one is whole."""
+        """Upload a local file in one step. Readers see the old file, or none, until the new one is complete."""
         with self._told(writing=True):
             self._files.put_file(str(local), self._key)
 
     def put_new(self, content: bytes) -> bool:
-        """Put these bytes if nothing is here, and say whether they were put.
+        """Write these bytes if the file does not exist, and return whether they were written.
 
-        The store decides between two that come at once, where it can (S3, Google Cloud Storage, Azure); elsewhere the
-        second may overwrite the first.
+        S3, Google Cloud Storage and Azure let only one of two simultaneous writers succeed. In other stores the second
+        may overwrite the first.
         """
         with self._told(writing=True):
             try:
@@ -173,7 +173,7 @@ class UrlPath:
 
     @property
     def whole_path(self) -> str:
-        """The URL without what follows the path: only HTTP has such, elsewhere ? is a character like others."""
+        """The URL without the query string. Only HTTP has one; elsewhere `?` is part of the path."""
         return self._url.partition("?")[0] if self._url.startswith("http") else self._url
 
     @property
@@ -186,13 +186,13 @@ class UrlPath:
 
     @contextmanager
     def _told(self, *, writing: bool = False) -> Iterator[None]:
-        """Turn whatever a store's library raises into our errors, without chaining what may hold credentials."""
+        """Turn the errors of a store's library into ours. The originals may hold credentials and are not chained."""
         try:
             yield
         except FileNotFoundError as error:
             if writing:
                 raise StorageRefusedError(f"{self}: cannot be written, its bucket or folder does not exist") from None
-            # Without the URL of the original
+            # The message of the original error may hold the URL
             raise FileNotFoundError(error.errno or errno.ENOENT, "no such file or folder", str(self)) from None
         except (StorageError, ConfigError):
             raise
@@ -203,7 +203,7 @@ class UrlPath:
             raise StorageError(f"{self}: the store cannot be used ({self._line(error)})") from None
 
     def _line(self, error: Exception) -> str:
-        """Return an error's first line, without what this URL hides wherever it stands there."""
+        """Return the first line of an error, without the credentials of this URL."""
         text = without_credentials(str(error).replace(self._url, str(self))).strip()
         line = text.splitlines()[0] if text else ""
         user_info = self._url.partition("://")[2].partition("/")[0].rpartition("@")[0]
@@ -214,7 +214,7 @@ class UrlPath:
 
 
 class _Stream(io.RawIOBase):
-    """A file in a store, open for reading; a connection lost midway is a `StorageError`."""
+    """A file in a store, open for reading. A lost connection raises a `StorageError`."""
 
     def __init__(self, path: UrlPath, stream: Any) -> None:
         self._path = path
@@ -246,7 +246,7 @@ class _Stream(io.RawIOBase):
 
 @cache
 def _filesystem(root: str, process: int) -> "AbstractFileSystem":  # noqa: ARG001 - the process is part of the key
-    """Return the one filesystem of a store in a process: its threads share connections, a fork makes its own."""
+    """Return the file system of a store, one per process. Its threads share connections; a fork makes a new one."""
     from fsspec.core import url_to_fs
 
     return url_to_fs(root)[0]

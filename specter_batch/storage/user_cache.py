@@ -1,4 +1,4 @@
-"""Where things are kept that can be fetched or computed again."""
+"""The user's cache folders, for data that can be downloaded or computed again."""
 
 import os
 import tempfile
@@ -8,15 +8,15 @@ from specter_batch.errors import ConfigError
 
 
 def user_cache(kind: str) -> Path:
-    """Return this user's folder for one kind of thing, by the XDG base directory specification.
+    """Return this user's cache folder for one kind of data, by the XDG base directory specification.
 
-    It may be removed at any time. A user without a home, such as a container's `runAsUser`, gets a private folder below
-    the folder of temporary files.
+    It may be removed at any time. A user without a home folder, such as a container's `runAsUser`, gets a private
+    folder below the folder for temporary files.
 
     Raises:
-        ConfigError: There is no home, and the folder of temporary files holds another user's folder of that name.
+        ConfigError: The user has no home folder, and the private folder belongs to another user.
     """
-    # The specification has relative paths passed over, the empty one included.
+    # By the specification, relative paths are ignored, and so is an empty value.
     root = Path(os.environ.get("XDG_CACHE_HOME", ""))
     if not root.is_absolute():
         root = _below_home() or _private_folder()
@@ -29,9 +29,9 @@ def _below_home() -> Path | None:
     except RuntimeError:  # HOME is not set, and the user has no entry in /etc/passwd
         return None
     cache = home / ".cache"
-    if (cache / "specter-batch").is_dir():  # perhaps filled when an image was built, and read-only since
+    if (cache / "specter-batch").is_dir():  # may have been filled when an image was built and be read-only now
         return cache
-    # Some images name a home that nobody made, or that belongs to root.
+    # In some container images the home folder does not exist or belongs to root.
     place = next((folder for folder in (cache, home) if folder.exists()), None)
     return cache if place is not None and os.access(place, os.W_OK | os.X_OK) else None
 
