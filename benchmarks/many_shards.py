@@ -30,7 +30,7 @@ from specter_batch.model.encoding import TokenIds
 from specter_batch.model.predictions import OnnxClassifier
 from specter_batch.model.session import Logits
 from specter_jobs.inspect.verify import verify_night
-from specter_jobs.night import from_dump, labelled, planned
+from specter_jobs.night import from_dump, labelling, planning, reporting
 from specter_jobs.night import run as nightly
 from specter_jobs.output.ledger import Ledger
 from specter_jobs.plan.config import NightConfig
@@ -45,15 +45,15 @@ ABSTRACT = "We studied the outcomes of patients in a large cohort and found that
 # One after the other in the main thread: seconds and memory of each can be told apart.
 STAGES: dict[str, list[tuple[Any, str]]] = {
     "find files, read footers, plan": [(from_dump, "parquet_inventory"), (from_dump, "plan_shards")],
-    "plan.json": [(planned, "write_plan")],
+    "plan.json": [(planning, "write_plan")],
     "open the ledger": [(Ledger, "__init__")],
-    "earlier labels' files": [(labelled, "reusable_labels")],
+    "earlier labels' files": [(labelling, "reusable_labels")],
     "deduplicate": [(Deduplication, "__init__")],
     "which shards are done": [(Ledger, "finished")],
-    "label, without the model": [(labelled, "label_shards")],
+    "label, without the model": [(labelling, "label_shards")],
     "remove strangers": [(Ledger, "remove_strangers")],
-    "report.json": [(nightly, "night_totals"), (nightly, "night_report")],
-    "report.html": [(nightly, "night_html")],
+    "report.json": [(reporting, "night_totals"), (reporting, "night_report")],
+    "report.html": [(reporting, "night_html")],
 }
 # Within others: no memory of their own.
 WITHIN = {"which shards are done": "label, without the model"}

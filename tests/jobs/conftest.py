@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from specter_jobs.night.run import NightResult, run_night
+from specter_jobs.night.reporting import NightResult
+from specter_jobs.night.run import run_night
 from specter_jobs.plan.config import NightConfig
 from support.papers_on_disk import RunNight
 

@@ -13,7 +13,7 @@ from specter_jobs.output.names import LABELS, REPORT_HTML
 from specter_jobs.plan.config import NightConfig
 
 if TYPE_CHECKING:
-    from specter_jobs.night.run import NightResult
+    from specter_jobs.night.reporting import NightResult
 
 
 @command(

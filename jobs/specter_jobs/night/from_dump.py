@@ -13,7 +13,7 @@ from specter_jobs.dumps.account_model import ListedFiles
 from specter_jobs.dumps.files.table_layout import TableColumns, TableLayout
 from specter_jobs.dumps.formats import Format
 from specter_jobs.dumps.ingest import IngestRequest, ingest
-from specter_jobs.night.planned import NightInput, PlannedInput
+from specter_jobs.night.stages import NightInput, PlannedInput
 from specter_jobs.output.folder import OutputFolder
 from specter_jobs.output.names import ACCOUNT_FILE, INGESTED, PAPERS
 from specter_jobs.output.plan_file import labelled_dump_files

@@ -9,7 +9,7 @@ from specter_batch.model.bundle import ModelBundle
 from specter_batch.storage.stored_names import stored_name
 from specter_jobs.logs import log
 from specter_jobs.night.audit import take_over_rejects
-from specter_jobs.night.planned import PlannedInput, PlannedNight
+from specter_jobs.night.stages import PlannedInput, PlannedNight
 from specter_jobs.output.folder import OutputFolder
 from specter_jobs.output.held import HeldNight, check_no_file_is_gone, held_in
 from specter_jobs.output.names import CLASSIFY, LABELS, REJECTS, SUCCESS_FILE

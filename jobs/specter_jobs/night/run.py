@@ -3,58 +3,30 @@
 import logging
 import time
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from pydantic import JsonValue
 from rich.console import Console
 
 from specter_batch.model.bundle import ModelBundle
-from specter_batch.storage.files import write_json, write_text
-from specter_batch.storage.location import Location
+from specter_batch.storage.files import write_text
 from specter_jobs.interrupts import Interrupts, sigterm_interrupts
 from specter_jobs.label.engines import open_engine
 from specter_jobs.label.engines.scheduler import Engine, Scheduler
 from specter_jobs.logs import log
 from specter_jobs.night.from_dump import plan_input
-from specter_jobs.night.labelled import LabelledNight, LabelLimits, label_night
-from specter_jobs.night.manifest import night_manifest
-from specter_jobs.night.planned import PlannedInput, PlannedNight
+from specter_jobs.night.labelling import LabelLimits, label_night
 from specter_jobs.night.planning import plan_night
 from specter_jobs.night.previous import PreviousNight, find_previous
 from specter_jobs.night.replacement import finish_swap, swap_in
+from specter_jobs.night.reporting import NightResult, report_night
+from specter_jobs.night.stages import LabelledNight, PlannedInput, PlannedNight
 from specter_jobs.output.folder import output_folder
-from specter_jobs.output.names import CLASSIFY, MANIFEST_FILE, REPORT_FILE, REPORT_HTML, REPORT_MARKDOWN, SUCCESS_FILE
-from specter_jobs.output.report_model.manifest import NightManifest
-from specter_jobs.output.report_model.report import NightReport
+from specter_jobs.output.names import CLASSIFY, SUCCESS_FILE
 from specter_jobs.plan.config import NightConfig
 from specter_jobs.plan.sections import Cluster, LabelRules, Model
-from specter_jobs.report.html import night_html
-from specter_jobs.report.markdown import night_markdown
 from specter_jobs.report.metrics_file import prepare_metrics_file, write_metrics
-from specter_jobs.report.night_report import Comparison, night_report, night_totals
-
-EXIT_SHARDS_FAILED = 3
-EXIT_GATES_FAILED = 4
-
-
-@dataclass(frozen=True, kw_only=True)
-class NightResult:
-    """How a night ended: the report, and 0, `EXIT_SHARDS_FAILED`, or else `EXIT_GATES_FAILED`.
-
-    Attributes:
-        out: Folder that the labels are in: OUT, or the folder of a replacement that did not succeed.
-    """
-
-    report: NightReport
-    manifest: NightManifest
-    exit_code: int
-    out: Location
-
-    def as_json(self) -> dict[str, JsonValue]:
-        """Return what `--json` prints: the report, and the manifest in it."""
-        return self.report.model_dump(mode="json") | {"manifest": self.manifest.model_dump(mode="json")}
 
 
 def run_night(config: NightConfig, *, console: Console) -> NightResult:
@@ -131,31 +103,7 @@ class Night:
 
     def report(self, planned: PlannedNight, labelled: LabelledNight, previous: PreviousNight | None) -> NightResult:
         """Account for every row, judge the gates, and write the report and the manifest."""
-        config, bundle = self._config, self._bundle
-        comparison = Comparison(
-            limits=config.gates,
-            require_previous=config.require_previous,
-            named=previous.as_report() if previous else None,
-            previous=previous.report if previous else None,
-        )
-        totals = night_totals(
-            planned.plan, labelled.entries, labelled.failed, bundle, ignored=planned.ignored, dump=planned.dump
-        )
-        report = night_report(
-            totals,
-            bundle,
-            comparison,
-            labels_not_read=planned.labels_not_read,
-            reuse=labelled.workload.as_report() if config.reuse else None,
-        )
-        exit_code = EXIT_SHARDS_FAILED if labelled.failed else 0 if report.succeeded else EXIT_GATES_FAILED
-        manifest = night_manifest(config, bundle, labelled.workers, report, started=self._started, fresh=labelled.fresh)
-        out = planned.out
-        write_json(out / REPORT_FILE, report.model_dump(mode="json"))
-        write_text(out / REPORT_MARKDOWN, night_markdown(report))
-        write_text(out / REPORT_HTML, night_html(report, manifest, labelled.entries))
-        write_json(out / MANIFEST_FILE, manifest.model_dump(mode="json"))
-        return NightResult(report=report, manifest=manifest, exit_code=exit_code, out=out.place)
+        return report_night(self._config, self._bundle, planned, labelled, previous, started=self._started)
 
     def finish(self, planned: PlannedNight, result: NightResult) -> NightResult:
         """Write `_SUCCESS` if nothing failed, and let a complete replacement take the place of the older night."""

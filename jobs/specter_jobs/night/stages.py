@@ -1,6 +1,6 @@
-"""A night before it is labelled: its papers, the folder that they are labelled in, and what cannot be read."""
+"""What one stage of a night hands on to the next: its papers, its plan, and its labels."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,12 +8,16 @@ from specter_batch.papers.columns import PaperColumns
 from specter_batch.storage.location import Location
 from specter_batch.storage.url_path import UrlPath
 from specter_jobs.dumps.account_model import IngestAccount
+from specter_jobs.label.engines.scheduler import Scheduler
+from specter_jobs.label.fresh import Fresh
 from specter_jobs.output.folder import OutputFolder
+from specter_jobs.output.ledger_entry import LedgerEntry
 from specter_jobs.output.plan_file import DumpAccount
 from specter_jobs.output.progress import NightWatch
 from specter_jobs.output.report_model.parts import LabelsNotRead
 from specter_jobs.plan.identity import ModelIdentity
 from specter_jobs.plan.shards import Plan
+from specter_jobs.plan.workload import Workload
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,3 +85,22 @@ class PlannedNight:
     dump: DumpAccount | None
     labels_not_read: LabelsNotRead | None
     watch: NightWatch
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledNight:
+    """A night whose shards are labelled or have failed.
+
+    Attributes:
+        entries: Ledger entries of the finished shards, in the plan's order.
+        failed: Shards and files that failed -> error.
+        workload: Where the labels come from.
+        fresh: What this run labelled itself.
+        workers: Knows the workers and what they ran on.
+    """
+
+    entries: Sequence[LedgerEntry]
+    failed: dict[str, str]
+    workload: Workload
+    fresh: Fresh
+    workers: Scheduler

@@ -13,36 +13,15 @@ from specter_batch.storage.location import Location
 from specter_batch.terminal import print_above, progress_bars
 from specter_jobs.label.assemble import ShardPipeline
 from specter_jobs.label.engines.scheduler import Scheduler
-from specter_jobs.label.fresh import Fresh
 from specter_jobs.label.loop import label_shards
 from specter_jobs.logs import log
-from specter_jobs.night.planned import PlannedNight
+from specter_jobs.night.stages import LabelledNight, PlannedNight
 from specter_jobs.output.ledger import Ledger
-from specter_jobs.output.ledger_entry import LedgerEntry
 from specter_jobs.output.plan_file import listed_files
 from specter_jobs.plan.sections import LabelRules
 from specter_jobs.plan.workload import MaxFresh, Workload
 from specter_jobs.screen.deduplicate import Deduplication
 from specter_jobs.screen.reuse import local_copies, reusable_labels
-
-
-@dataclass(frozen=True, kw_only=True)
-class LabelledNight:
-    """A night whose shards are labelled or have failed.
-
-    Attributes:
-        entries: Ledger entries of the finished shards, in the plan's order.
-        failed: Shards and files that failed -> error.
-        workload: Where the labels come from.
-        fresh: What this run labelled itself.
-        workers: Knows the workers and what they ran on.
-    """
-
-    entries: Sequence[LedgerEntry]
-    failed: dict[str, str]
-    workload: Workload
-    fresh: Fresh
-    workers: Scheduler
 
 
 @dataclass(frozen=True, kw_only=True)

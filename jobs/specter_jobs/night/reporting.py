@@ -1,0 +1,85 @@
+"""The report of a labelled night, the files that it is written to, and the exit code."""
+
+from dataclasses import dataclass
+
+from pydantic import JsonValue
+
+from specter_batch.model.bundle import ModelBundle
+from specter_batch.storage.files import write_json, write_text
+from specter_batch.storage.location import Location
+from specter_jobs.night.manifest import night_manifest
+from specter_jobs.night.previous import PreviousNight
+from specter_jobs.night.stages import LabelledNight, PlannedNight
+from specter_jobs.output.names import MANIFEST_FILE, REPORT_FILE, REPORT_HTML, REPORT_MARKDOWN
+from specter_jobs.output.report_model.manifest import NightManifest
+from specter_jobs.output.report_model.report import NightReport
+from specter_jobs.plan.config import NightConfig
+from specter_jobs.report.html import night_html
+from specter_jobs.report.markdown import night_markdown
+from specter_jobs.report.night_report import Comparison, night_report, night_totals
+
+EXIT_SHARDS_FAILED = 3
+EXIT_GATES_FAILED = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class NightResult:
+    """How a night ended: the report, and 0, `EXIT_SHARDS_FAILED`, or else `EXIT_GATES_FAILED`.
+
+    Attributes:
+        out: Folder that the labels are in: OUT, or the folder of a replacement that did not succeed.
+    """
+
+    report: NightReport
+    manifest: NightManifest
+    exit_code: int
+    out: Location
+
+    def as_json(self) -> dict[str, JsonValue]:
+        """Return what `--json` prints: the report, and the manifest in it."""
+        return self.report.model_dump(mode="json") | {"manifest": self.manifest.model_dump(mode="json")}
+
+
+def report_night(
+    config: NightConfig,
+    bundle: ModelBundle,
+    planned: PlannedNight,
+    labelled: LabelledNight,
+    previous: PreviousNight | None,
+    *,
+    started: float,
+) -> NightResult:
+    """Account for every row, judge the gates, and write the report and the manifest.
+
+    Args:
+        config: Settings of the night.
+        bundle: The model.
+        planned: The plan.
+        labelled: The labels.
+        previous: The night to compare with.
+        started: Start of the run, in seconds since the epoch.
+    """
+    comparison = Comparison(
+        limits=config.gates,
+        require_previous=config.require_previous,
+        named=previous.as_report() if previous else None,
+        previous=previous.report if previous else None,
+    )
+    totals = night_totals(
+        planned.plan, labelled.entries, labelled.failed, bundle, ignored=planned.ignored, dump=planned.dump
+    )
+    report = night_report(
+        totals,
+        bundle,
+        comparison,
+        labels_not_read=planned.labels_not_read,
+        reuse=labelled.workload.as_report() if config.reuse else None,
+    )
+    exit_code = EXIT_SHARDS_FAILED if labelled.failed else 0 if report.succeeded else EXIT_GATES_FAILED
+    manifest = night_manifest(config, bundle, labelled.workers, report, started=started, fresh=labelled.fresh)
+    out = planned.out
+    write_json(out / REPORT_FILE, report.model_dump(mode="json"))
+    write_text(out / REPORT_MARKDOWN, night_markdown(report))
+    write_text(out / REPORT_HTML, night_html(report, manifest, labelled.entries))
+    write_json(out / MANIFEST_FILE, manifest.model_dump(mode="json"))
+    return NightResult(report=report, manifest=manifest, exit_code=exit_code, out=out.place)
