@@ -93,6 +93,7 @@ def test_nobody_else_opens_duckdb() -> None:
 FULL = """
 import resource, sys
 from pathlib import Path
+from specter_batch.errors import SpecterBatchError
 from specter_jobs import database
 database.MEMORY = "30MB"
 resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))  # stands for a disk without room

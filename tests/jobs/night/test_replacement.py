@@ -272,6 +272,7 @@ RUN = """
 import json, os, sys
 from io import StringIO
 from rich.console import Console
+from specter_batch.errors import SpecterBatchError
 from specter_jobs.plan.config import NightConfig
 from specter_jobs.night.run import run_night
 values, left = json.loads(sys.argv[1]), int(sys.argv[2])

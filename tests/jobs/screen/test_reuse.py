@@ -42,7 +42,7 @@ def test_only_what_changed_is_asked_of_the_model(night: RunNight, tmp_path: Path
     write_dump(tmp_path / "in2/y.parquet", today[20:])
     warm = night(tmp_path / "in2", out=tmp_path / "two", reuse=[tmp_path / "one"], shard_rows=9).report
     assert sum(asked) == 3
-    assert warm["rows"] == {"in": 38, "labelled": 3, "reused": 35, "rejected": 0, "failed": 0}
+    assert warm.rows.model_dump(by_alias=True) == {"in": 38, "labelled": 3, "reused": 35, "rejected": 0, "failed": 0}
     rows = read_all(tmp_path / "two/labels")
     assert {row["paper_id"] for row in rows if not row["reused"]} == {"p4", "p30", "p99"}
     night(tmp_path / "in2", out=tmp_path / "cold", shard_rows=9)
