@@ -78,7 +78,7 @@ def test_labels_in_the_names_of_folders_are_the_truth_of_the_night(
     write_dump(tmp_path / "in/label=__HIVE_DEFAULT_PARTITION__/a.parquet", [paper(3)])
     write_dump(tmp_path / "in/label=other/a.parquet", [paper(4, label=name)])
     report = night(tmp_path / "in").report
-    assert (report["rows"]["labelled"], report["scored_papers"], report["unknown_labels"]) == (4, 3, 0)
+    assert (report.rows.labelled, report.scored_papers, report.unknown_labels) == (4, 3, 0)
 
 
 def test_a_partition_without_a_value_is_no_truth(night: RunNight, tmp_path: Path) -> None:

@@ -45,8 +45,8 @@ def test_a_new_label_rule_invalidates_the_shards_that_were_labelled_without_it(
     with pytest.raises(ConfigError, match="--max-characters is 0 instead of not given"):
         run()
     assert label_bytes(out) == before
-    assert run(replace=True).manifest["this_run"]["shards"] == 3
-    assert run().manifest["this_run"]["shards"] == 0
+    assert run(replace=True).manifest.this_run.shards == 3
+    assert run().manifest.this_run.shards == 0
     with pytest.raises(ConfigError, match="--max-characters is 9 instead of 0"):
         run(max_characters=9)
 
@@ -54,4 +54,4 @@ def test_a_new_label_rule_invalidates_the_shards_that_were_labelled_without_it(
 def test_the_settings_that_do_not_decide_over_labels_keep_them(night: RunNight, dump: Path) -> None:
     night(dump, shard_rows=3)
     others = {"label_column": "none", "threads": 1, "max_failed_shards": 3, "gates": {"max_psi": 9.0}}
-    assert night(dump, shard_rows=3, **others).manifest["this_run"]["shards"] == 0
+    assert night(dump, shard_rows=3, **others).manifest.this_run.shards == 0
