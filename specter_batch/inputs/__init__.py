@@ -1,1 +1,1 @@
-"""Which files an input consists of: each one found is read, ignored for a stated reason, or failed."""
+"""Finds the files of an input. Each file is read, ignored with a stated reason, or failed."""

@@ -1,4 +1,4 @@
-"""Globs over paths below a folder: one meaning for local folders and for stores."""
+"""Globs over the paths below a folder. They work the same in local folders and in stores."""
 
 import re
 from collections.abc import Sequence
@@ -6,15 +6,15 @@ from fnmatch import translate
 
 
 class GlobPattern:
-    """A glob below a folder; `**` stands for any number of folders, and for every file below at the end.
+    """A glob below a folder. `**` matches any number of folders; at the end it matches every file below.
 
-    A part that is also a file's literal name takes that file: `run[1]` takes `run[1]` as well as `run1`.
+    A part also matches a file with literally that name: `run[1]` matches `run[1]` as well as `run1`.
 
     Args:
-        parts: The pattern, cut at its slashes.
+        parts: The pattern, split at its slashes.
 
     Raises:
-        ValueError: The pattern cannot be one.
+        ValueError: The pattern is not a valid glob.
     """
 
     def __init__(self, parts: Sequence[str]) -> None:
@@ -27,11 +27,11 @@ class GlobPattern:
         self._patterns = tuple(re.compile(translate(part)) for part in self._parts)
 
     def matches(self, path: Sequence[str]) -> bool:
-        """Say whether the glob takes this path below the folder."""
+        """Return whether the glob matches this path below the folder."""
         return self._matches(0, tuple(path))
 
     def may_match_below(self, folder: Sequence[str]) -> bool:
-        """Say whether the glob can take anything below this folder."""
+        """Return whether the glob can match anything below this folder."""
         for number, name in enumerate(folder):
             if number >= len(self._parts) - 1:
                 return False

@@ -1,4 +1,4 @@
-"""The inventory of an input: each file found is read, ignored for a stated reason, or failed; none is passed over."""
+"""The inventory of an input lists every file found: it is read, ignored with a stated reason, or failed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,9 +22,10 @@ class InputPath:
     """A file to read.
 
     Attributes:
-        path: Where it is.
-        name: Its stored name: the path below the inventory's root, with forward slashes.
-        partitions: Columns that the names of its folders or the log of its table give it; None is no value.
+        path: Location of the file.
+        name: Stored name of the file: its path below the inventory's root, with forward slashes.
+        partitions: Partition column -> value, from the names of the file's folders or from the log of its table; None
+            means that there is no value.
     """
 
     path: Location
@@ -34,13 +35,13 @@ class InputPath:
 
 @dataclass(frozen=True, kw_only=True)
 class InputInventory:
-    """What an input holds.
+    """The files of an input.
 
     Attributes:
         root: Folder that all names are relative to.
         files: The files to read, in a fixed order.
-        ignored: Stored name -> why it is not read. The name of a folder ends in a slash and stands for all below it.
-        failed: Stored name -> why it cannot be read, although it may hold papers.
+        ignored: Stored name -> why the file is not read. A name that ends in a slash is a folder with all its content.
+        failed: Stored name -> why the file cannot be read, although it may hold papers.
     """
 
     root: Location
@@ -49,10 +50,10 @@ class InputInventory:
     failed: Mapping[str, str]
 
     def check_complete(self, *, source: str) -> None:
-        """Stop a command that must not go on without a part of its input.
+        """Raise an error if a part of the input cannot be read. For commands that need the complete input.
 
         Raises:
-            PaperSchemaError: Something that may hold papers cannot be read.
+            PaperSchemaError: A file or folder that may hold papers cannot be read.
         """
         if self.failed:
             raise PaperSchemaError(
@@ -60,7 +61,7 @@ class InputInventory:
             )
 
     def notes(self) -> tuple[str, ...]:
-        """Return a sentence about what is ignored and may surprise a user, if there is anything."""
+        """Return a sentence about ignored entries that a user may not expect; empty if there are none."""
         line = ignored_line(self.ignored)
         return (f"not read: {line}",) if line else ()
 
@@ -73,13 +74,13 @@ def parquet_inventory(source: str | Location, *, out: Location | None = None) ->
 def take_inventory(source: str | Location, kind: InputKind, *, out: Location | None = None) -> InputInventory:
     """Find the files of an input: a file, a folder with all folders below it, or a glob; local or a URL.
 
-    Links are followed, and each file is read once. A file that is named outright is taken whatever its name. Names
-    that begin with `_` or `.` are no data, except for folders such as `_year=2026`.
+    Links are followed, and each file is read once. A file that is given directly is read whatever its name. Names that
+    begin with `_` or `.` are not data, except for folders such as `_year=2026`.
 
     Args:
         source: The input.
-        kind: Which files to read.
-        out: File or folder that the command writes, which is left out.
+        kind: The kind of files to read.
+        out: File or folder that the command writes; it is left out of the inventory.
 
     Raises:
         PaperSchemaError: There is nothing to read.
@@ -101,8 +102,8 @@ def take_inventory(source: str | Location, kind: InputKind, *, out: Location | N
     if around is not None:
         table, format_ = around
         raise PaperSchemaError(
-            f"{storable(str(source))}: lies in the {format_} table {storable(str(table))}, and its log says which "
-            "files hold current rows; give the folder of the table"
+            f"{storable(str(source))}: lies in the {format_} table {storable(str(table))}, and only the table's log "
+            "lists the files with current rows; give the folder of the table"
         )
     walk.run()
     if not walk.files:
@@ -116,10 +117,10 @@ def take_inventory(source: str | Location, kind: InputKind, *, out: Location | N
 
 
 def _root_of(place: Location, source: str | Location) -> tuple[Location | None, GlobPattern | None]:
-    """Return the folder to walk and the glob below it; no folder if the place is a file.
+    """Return the folder to walk and the glob below it. For a single file, the folder is None.
 
     Raises:
-        PaperSchemaError: Nothing is there.
+        PaperSchemaError: The place does not exist, or the glob is not valid.
     """
     if place.is_file():
         return None, None
@@ -137,7 +138,7 @@ def _root_of(place: Location, source: str | Location) -> tuple[Location | None, 
 def _before_wildcards(place: Location) -> tuple[Location, Sequence[str]]:
     """Return the folder before the first part with a wildcard, and the parts from there on.
 
-    A part that is the literal name of something is no wildcard: `run[1]` may be a folder.
+    A part that is the literal name of an existing file or folder is not a wildcard: `run[1]` may be a folder.
     """
     root, parts = parted_at_wildcard(place)
     while parts and (not WILDCARD.search(parts[0]) or (root / parts[0]).exists()):
@@ -149,7 +150,7 @@ def _absence(place: Location) -> str:
     if is_remote(place):
         return "no such file, folder or bucket"
     if place.is_symlink():
-        return f"is a link to {storable(str(place.readlink()))}, which is not there; is a disk not mounted?"
+        return f"is a link to {storable(str(place.readlink()))}, which does not exist; check that its disk is mounted"
     if place.exists():
         return "is neither a file nor a folder; give a file of papers, a folder or a glob"
     return "no such file or folder"
@@ -172,7 +173,7 @@ def _folder_partitions(root: Location, folders: Sequence[str]) -> dict[str, str 
 
 
 def _nothing(source: str | Location, kind: InputKind, walk: InputWalk) -> str:
-    """Say why there is nothing to read."""
+    """Return the message of the error that an input has no file to read."""
     shown = storable(str(source))
     if walk.failed:
         return f"{shown}: nothing can be read: {shown_entries(walk.failed)}"

@@ -1,4 +1,4 @@
-"""What a file is by its name and its first bytes: data to read, data of another kind, or no data at all."""
+"""Decides by name and first bytes whether a file is data to read, data of another kind, or no data."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -7,12 +7,12 @@ from typing import Literal
 
 HEAD_BYTES = 64
 
-# Files that describe other files; they have names of data and hold none.
+# Files that describe other files. Their names look like data, but they hold none.
 DESCRIPTIONS = frozenset(
     {"manifest", "manifest.json", "dataset_info.json", "dataset_infos.json", "dataset_dict.json", "croissant.json"}
     | {"thumbs.db", "desktop.ini"}
 )
-# What file systems and storage servers keep in a folder for themselves.
+# Folders that file systems and storage servers create for their own use.
 SYSTEM_FOLDERS = frozenset({"lost+found", "$recycle.bin", "system volume information", "@eadir"})
 UNFINISHED = frozenset(
     {"tmp", "temp", "partial", "part", "crdownload", "download", "filepart", "incomplete", "inprogress", "aria2"}
@@ -22,13 +22,13 @@ CHECKSUMS = frozenset(
     {"crc", "crc32", "md5", "sha1", "sha256", "sha512", "md5sum", "sha1sum", "sha256sum", "sha512sum", "etag", "sig"}
     | {"asc"}
 )
-# Names of texts, code and settings. Their first bytes are looked at, for formats that have a signature.
+# File endings of texts, code and settings. The first bytes of such files are checked for the signature of a format.
 DOCUMENTS = frozenset(
     {"md", "rst", "txt", "html", "htm", "pdf", "log", "tex", "doc", "docx", "ppt", "pptx", "png", "jpg", "jpeg", "gif"}
     | {"svg", "webp", "yaml", "yml", "toml", "ini", "cfg", "conf", "lock", "pem", "key", "prom", "json", "geojson"}
     | {"py", "ipynb", "sh", "sql", "r", "js", "css", "npy", "npz", "pt", "bin", "safetensors", "onnx"}
 )
-# Of these, names under which anything is found.
+# The endings among these that are used for any content.
 _ANY_CONTENT = frozenset({"txt", "log", "bin", "json"})
 _NAMED: Mapping[str, str] = {
     "parquet": "Parquet", "pq": "Parquet", "jsonl": "JSON Lines", "ndjson": "JSON Lines", "csv": "CSV", "tsv": "TSV",
@@ -44,7 +44,7 @@ _PACKED: Mapping[str, str] = {
     "sz": "Snappy", "lzo": "LZO", "zip": "zip archive", "7z": "7-Zip archive", "rar": "RAR archive",
     "tar": "tar archive", "tgz": "tar archive", "tbz": "tar archive", "tbz2": "tar archive", "txz": "tar archive",
 }  # fmt: skip
-# By their first bytes.
+# First bytes -> the format that begins with them.
 _SIGNATURES: Mapping[bytes, str] = {
     b"PAR1": "Parquet", b"PARE": "Parquet", b"ARROW1": "Arrow", b"FEA1": "Feather", b"ORC": "ORC",
     b"Obj\x01": "Avro", b"SQLite format 3": "SQLite", b"\x89HDF": "HDF5", b"\x1f\x8b": "gzip", b"BZh": "bzip2",
@@ -64,12 +64,14 @@ class InputKind:
     """The files that a command reads.
 
     Attributes:
-        what: Such files, for messages.
-        looked_for: Their names, for messages.
-        wanted: Says by a file's name whether it is one.
-        signature: Name in `_SIGNATURES` of files that are read whatever their name; None where there is no such.
-        text: Name in `_TEXTS` of what such files hold; a file that begins so under another name is not passed over.
-        papers_of_ingest: Whether papers that `ingest` wrote below the input are read.
+        what: Name of this kind of files in messages, such as "parquet files".
+        looked_for: File names of this kind in messages, such as "*.parquet and *.pq".
+        wanted: Function that returns whether a file name is of this kind.
+        signature: Format in `_SIGNATURES` of files that are read whatever their name; None if the kind has no
+            signature.
+        text: Format in `_TEXTS` of the files' content. A file that begins like it under another name is not ignored,
+            but fails.
+        papers_of_ingest: True to read papers that `ingest` wrote below the input.
     """
 
     what: str
@@ -90,12 +92,12 @@ PARQUET = InputKind(
 
 
 def is_hidden(name: str) -> bool:
-    """Say whether a name is not data by the convention of Hadoop and Spark; a partition `_year=2026` is data."""
+    """Return whether a name is hidden by the convention of Hadoop and Spark; a partition `_year=2026` is not."""
     return name.startswith(".") or (name.startswith("_") and "=" not in name)
 
 
 def by_name(name: str, kind: InputKind) -> tuple[Verdict, str]:
-    """Say what becomes of a file by its name, and why; `sniff` says that its first bytes decide."""
+    """Return the verdict on a file by its name, and the reason; `sniff` means that its first bytes decide."""
     lowered = name.lower()
     last = lowered.rpartition(".")[2] if "." in lowered else ""
     if lowered in DESCRIPTIONS:
@@ -110,7 +112,7 @@ def by_name(name: str, kind: InputKind) -> tuple[Verdict, str]:
 
 
 def by_head(name: str, head: bytes, kind: InputKind) -> tuple[Verdict, str]:
-    """Say what becomes of a file whose name does not decide it, by its first bytes, and why."""
+    """Return the verdict by its first bytes on a file whose name does not decide, and the reason."""
     signature = next((what for magic, what in _SIGNATURES.items() if head.startswith(magic)), None)
     if signature is not None and signature == kind.signature:
         return "read", ""
@@ -132,18 +134,18 @@ def by_head(name: str, head: bytes, kind: InputKind) -> tuple[Verdict, str]:
 
 
 def looks_like_data(name: str, kind: InputKind) -> bool:
-    """Say by its name whether something that cannot be opened may hold papers."""
+    """Return, by its name, whether a file or folder that cannot be opened may hold papers."""
     return by_name(name, kind)[0] == "read" or by_head(name, b"", kind)[0] == "failed"
 
 
 def _is_document(endings: Sequence[str]) -> bool:
-    """Say whether these endings are those of a text, also of a compressed one such as `README.md.gz`."""
+    """Return whether a file with these endings is a document, which may be compressed, such as `README.md.gz`."""
     before, last = ["", "", *endings][-2:]
     return last in DOCUMENTS or (last in _PACKED and before in DOCUMENTS - _ANY_CONTENT)
 
 
 def _without_suffix(piece: str) -> str:
-    """Return an ending without what copying adds to it: `gz?key=…`, `parquet (1)`, `csv-old`."""
+    """Return an ending without the parts that copying adds to it, as in `gz?key=…`, `parquet (1)` and `csv-old`."""
     return re.split(r"[^a-z0-9_]", piece, maxsplit=1)[0]
 
 

@@ -1,4 +1,4 @@
-"""Folders that a table format manages: the current rows are not simply those of all parquet files in them."""
+"""Folders that a table format manages. Not all rows of their parquet files are current rows of the table."""
 
 import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -15,9 +15,9 @@ from specter_batch.storage.location import Location, is_remote, names_in
 
 DELTA, ICEBERG, HUDI = "Delta Lake", "Iceberg", "Hudi"
 DELTA_LOG, HUDI_FOLDER, ICEBERG_METADATA = "_delta_log", ".hoodie", "metadata"
-# What a writer may have switched on without changing how the files of a table are to be read.
+# Table features that do not change how the data files have to be read.
 _READABLE_FEATURES = frozenset({"timestampNtz", "v2Checkpoint", "vacuumProtocolCheck", "typeWidening", "appendOnly"})
-# Of a URL that names more than a bucket: `s3://bucket/folder`.
+# A URL with more slashes than this has a folder below its bucket, as in `s3://bucket/folder`.
 LEAST_SLASHES = 2
 _STALE = "its folder also holds rows that were deleted or replaced"
 
@@ -25,7 +25,7 @@ Partitions = Mapping[str, str | None]
 
 
 def table_format(folders: Collection[str], metadata: Collection[str]) -> str | None:
-    """Return the format of the table that a folder is, by its subfolders and the names in its folder `metadata`."""
+    """Return the table format of a folder, judged by its subfolders and by the names in its folder `metadata`."""
     if DELTA_LOG in folders:
         return DELTA
     if HUDI_FOLDER in folders:
@@ -36,12 +36,12 @@ def table_format(folders: Collection[str], metadata: Collection[str]) -> str | N
 
 
 def table_around(folder: Location) -> tuple[Location, str] | None:
-    """Return the table that a folder lies in, and its format; None if it lies in none or is itself one."""
+    """Return the table that contains a folder, and its format; None if no table does or the folder is a table."""
     for parent in _parents(folder):
         try:
             folders = [name for name in (DELTA_LOG, HUDI_FOLDER) if (parent / name).is_dir()]
             format_name = table_format(folders, names_in(parent / ICEBERG_METADATA))
-        except OSError:  # whoever may not look there has been given the folder alone
+        except OSError:  # without permission to list this folder, it is not checked
             continue
         if format_name is not None:
             return parent, format_name
@@ -59,7 +59,7 @@ def _parents(folder: Location) -> Sequence[Location]:
 
 
 def advice(format_: str) -> str:
-    """Say what a table is and how its current rows can be read."""
+    """Return a message about a table format: why its files cannot be read directly, and what to do."""
     if format_ == DELTA:
         return (
             f"is a {DELTA} table: {_STALE}. Install the reader with `pip install 'specter-batch[delta]'`, or write "
@@ -76,11 +76,11 @@ def advice(format_: str) -> str:
 
 
 def delta_files(folder: Location) -> dict[tuple[str, ...], Partitions]:
-    """Return the data files of a Delta table's current version, by their path below it, with their partition columns.
+    """Return the data files of a Delta table's current version: path below the table -> partition columns.
 
     Raises:
-        PaperSchemaError: The package `deltalake` is not installed, or the table has features that need more than
-            reading its files.
+        PaperSchemaError: The package `deltalake` is not installed, or the table uses features that do not allow
+            reading its files directly.
     """
     try:
         from deltalake import DeltaTable
@@ -94,7 +94,7 @@ def delta_files(folder: Location) -> dict[tuple[str, ...], Partitions]:
             protocol, settings = table.protocol(), table.metadata().configuration
     except StorageError:
         raise
-    except Exception as error:  # of a library in Rust: its exceptions have no common class
+    except Exception as error:  # the exceptions of this Rust library have no common base class
         line = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise PaperSchemaError(f"{problem(line)}; write its current version as plain parquet and give that") from None
     needed = set(protocol.reader_features or ()) - _READABLE_FEATURES
@@ -117,7 +117,7 @@ def delta_files(folder: Location) -> dict[tuple[str, ...], Partitions]:
 
 @contextmanager
 def _local_table(folder: Location) -> Iterator[Path]:
-    """Yield a local folder with the table's log: a store is reached as everywhere else, with the same credentials."""
+    """Yield a local folder with the table's log. From a store, it is downloaded with the usual credentials."""
     if not is_remote(folder):
         yield folder
         return

@@ -1,4 +1,4 @@
-"""What is in a folder and below it, of a disk or of a store: the listing that an inventory is made from."""
+"""Lists the content of a folder on a disk or in a store. An inventory is made from this listing."""
 
 import os
 import stat
@@ -16,12 +16,13 @@ Parts = tuple[str, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class Child:
-    """Something directly in a folder.
+    """An entry of a folder.
 
     Attributes:
-        kind: After links are followed; `broken` cannot be looked at, `special` is neither file nor folder.
-        is_link: Whether it is a symbolic link.
-        problem: What is wrong with a broken one, what a special one is.
+        name: Name of the entry.
+        kind: Kind of the entry after links are followed. `broken` cannot be read; `special` is neither file nor folder.
+        is_link: True if the entry is a symbolic link.
+        problem: For `broken`, what is wrong; for `special`, what the entry is.
     """
 
     name: str
@@ -31,13 +32,13 @@ class Child:
 
 
 class InputTree(Protocol):
-    """A folder and all below it; paths are the parts of names below the folder."""
+    """A folder with everything below it. A path is a tuple of names, relative to the folder."""
 
     def children(self, folder: Parts) -> Sequence[Child]:
-        """List a folder.
+        """Return the entries of a folder.
 
         Raises:
-            OSError: It cannot be listed.
+            OSError: The folder cannot be listed.
         """
         ...
 
@@ -46,20 +47,20 @@ class InputTree(Protocol):
         ...
 
     def real_path(self, path: Parts) -> str:
-        """Return a path without links: equal for equal files and folders only."""
+        """Return a path with links resolved. Two paths are equal only if they are the same file or folder."""
         ...
 
     def head(self, path: Parts) -> bytes:
         """Return the first bytes of a file.
 
         Raises:
-            OSError: It cannot be read.
+            OSError: The file cannot be read.
         """
         ...
 
 
 class LocalTree:
-    """A folder of a disk."""
+    """A folder on a disk."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -84,7 +85,7 @@ class LocalTree:
 
 
 class StoreTree:
-    """A folder of a store, listed in one go."""
+    """A folder in a store, listed completely with one call."""
 
     def __init__(self, root: UrlPath) -> None:
         self._root = root
@@ -107,7 +108,7 @@ class StoreTree:
         return self._root / "/".join(path) if path else self._root
 
     def real_path(self, path: Parts) -> str:
-        """Return a path: a store has no links."""
+        """Return the path unchanged: a store has no links."""
         return "/".join((str(self._root), *path))
 
     def head(self, path: Parts) -> bytes:
@@ -133,7 +134,7 @@ def _child(entry: "os.DirEntry[str]") -> Child:
 
 
 def _mode(entry: "os.DirEntry[str]") -> int:
-    """Return the kind of something that is no link, without asking the disk where the listing says it already."""
+    """Return the file mode of an entry that is not a link. If the listing gives the kind, the disk is not read."""
     if entry.is_file(follow_symlinks=False):
         return stat.S_IFREG
     if entry.is_dir(follow_symlinks=False):
@@ -143,12 +144,12 @@ def _mode(entry: "os.DirEntry[str]") -> int:
 
 def _problem(entry: "os.DirEntry[str]", error: OSError, *, link: bool) -> str:
     if not link:
-        return f"cannot be looked at ({error.strerror or error})"
+        return f"cannot be read ({error.strerror or error})"
     try:
         target = str(Path(entry.path).readlink())
     except OSError:
         target = "something"
-    return f"is a link to {target}, which cannot be reached ({error.strerror or error}); is a disk not mounted?"
+    return f"is a link to {target}, which cannot be reached ({error.strerror or error}); check that its disk is mounted"
 
 
 def _special(mode: int) -> str:

@@ -1,4 +1,4 @@
-"""One walk over an input: each file and folder is read, or left out for a reason, or cannot be read."""
+"""Walks over an input: each file and folder is read, left out for a stated reason, or cannot be read."""
 
 from collections import deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -24,7 +24,7 @@ from specter_batch.storage.output_marker import MARKER_FILE, output_command
 from specter_batch.storage.stored_names import storable, stored_name
 
 INGESTED_PAPERS = "papers"
-# Outputs of earlier versions are recognised by names that data seldom has; the others need the marker.
+# Commands whose outputs are recognised without a marker, because data rarely has the names of their files.
 _KNOWN_BY_FILES = frozenset({"classify", "ingest", "evaluate"})
 
 
@@ -32,7 +32,7 @@ class _DeltaTable:
     """The Delta table that a folder belongs to.
 
     Args:
-        files: Its current files, by their path below the input.
+        files: Path below the input -> partition columns, for the table's current files.
     """
 
     def __init__(self, files: Mapping[Parts, Partitions]) -> None:
@@ -40,13 +40,13 @@ class _DeltaTable:
         self._around = {path[:length] for path in files for length in range(len(path) + 1)}
 
     def holds(self, path: Parts) -> bool:
-        """Say whether a current file is at this path or below it."""
+        """Return whether a current file is at this path or below it."""
         return path in self._around
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Folder:
-    """A folder to list; `by_link` says that a link led to it."""
+    """A folder to list; `by_link` is True if it was reached through a link."""
 
     path: Parts
     real_path: str
@@ -59,9 +59,10 @@ class WalkedFile:
     """A file to read.
 
     Attributes:
-        partitions: Columns that a table's log gives it; None where the names of its folders do.
-        by_link: A link led to it.
-        by_head: Its first bytes decided, not its name.
+        path: Path of the file below the input.
+        partitions: Partition columns from a table's log; None if they come from the names of the folders.
+        by_link: True if the file was reached through a link.
+        by_head: True if the file is read because of its first bytes and not because of its name.
     """
 
     path: Parts
@@ -72,16 +73,16 @@ class WalkedFile:
 
 @dataclass(kw_only=True)
 class InputWalk:
-    """The walk, and what it finds.
+    """A walk over an input, and its results.
 
     Attributes:
-        tree: Where to look.
-        kind: Which files to read.
-        glob: Which paths to look at; all when None.
+        tree: Folder to walk over.
+        kind: Kind of files to read.
+        glob: Glob that paths must match; all paths are looked at when None.
         left_out: Real paths that the calling command writes to.
-        files: To read.
-        ignored: Stored name -> reason; a folder's name ends in a slash and stands for all below it.
-        failed: Stored name -> what is wrong.
+        files: Files to read.
+        ignored: Stored name -> reason. A name that ends in a slash is a folder with all its content.
+        failed: Stored name -> what is wrong with the file or folder.
     """
 
     tree: InputTree
@@ -93,7 +94,7 @@ class InputWalk:
     failed: dict[str, str] = field(default_factory=dict)
 
     def run(self) -> None:
-        """Walk. Links are followed after all else, so that of several paths to a folder the real one is taken."""
+        """Walk over the input. Links are followed last, so that a folder is listed under its real path if possible."""
         self._root = self.tree.real_path(())
         self._entered: dict[str, Parts] = {}
         self._links: deque[tuple[Parts, _Folder]] = deque()
@@ -108,10 +109,10 @@ class InputWalk:
         self._look_into_unclear()
         self._leave_out_copies()
         for path in sorted(self._in_tables - {file.path for file in self.files}):
-            self._fail(path, f"is named by the log of its {DELTA} table, and is not there")
+            self._fail(path, f"is listed in the log of its {DELTA} table, but does not exist")
 
     def _enter(self, folder: _Folder) -> list[_Folder]:
-        """List a folder, sort what is in it, and return the folders below."""
+        """List a folder, decide about its entries, and return the folders below."""
         path, real = folder.path, folder.real_path
         if real in self._entered:
             self._ignore(path, f"the same folder as {_shown(self._entered[real], '/')}, which is read", end="/")
@@ -131,11 +132,11 @@ class InputWalk:
         return entries
 
     def _below(self, folder: _Folder, children: Sequence[Child]) -> Iterator[_Folder]:
-        """Sort a folder's children, outputs of this tool and tables first, and yield the folders to enter.
+        """Decide about the entries of a folder and yield the folders to enter. Outputs and tables are checked first.
 
         Raises:
-            PaperSchemaError: It is a table that cannot be read.
-            ConfigError: It has the marker of an output, and that is damaged.
+            PaperSchemaError: The folder is a table that cannot be read.
+            ConfigError: The folder has the marker of an output, and the marker is damaged.
         """
         path, table = folder.path, folder.table
         names = {child.name for child in children}
@@ -162,14 +163,14 @@ class InputWalk:
             yield from self._sort(child, folder, table)
 
     def _names(self, folder: Parts) -> list[str]:
-        """Return the names in a folder; none of one that cannot be listed, which fails when it is entered."""
+        """Return the names in a folder; empty if it cannot be listed, which is reported when it is entered."""
         try:
             return [child.name for child in self.tree.children(folder)]
         except OSError:
             return []
 
     def _sort(self, child: Child, folder: _Folder, table: _DeltaTable | None) -> Iterator[_Folder]:
-        """Decide about a child; yield it if it is a folder to enter."""
+        """Decide about an entry of a folder; yield the entry if it is a folder to enter."""
         path = (*folder.path, child.name)
         is_folder = child.kind == "folder"
         within = self.glob is not None and is_folder and self.glob.may_match_below(path)
@@ -191,7 +192,7 @@ class InputWalk:
                 real = f"{folder.real_path.rstrip('/')}/{child.name}"
                 yield _Folder(path=path, real_path=real, by_link=below.by_link, table=table)
         elif child.kind == "broken":
-            self._fail(path, f"{child.problem} Mend it, or move it away")
+            self._fail(path, f"{child.problem}; repair it, or move it away")
         elif child.kind == "special":
             decide = self._fail if looks_like_data(child.name, self.kind) else self._ignore
             decide(path, f"is {child.problem}, not a file")
@@ -218,11 +219,11 @@ class InputWalk:
             self._ignore(file.path, why)
 
     def _follow(self, containing: Parts, link: _Folder) -> list[_Folder]:
-        """Return the folder behind a link, unless it is around the link or around the input."""
+        """Return the folder that a link leads to, unless that folder contains the link or the input."""
         target = self.tree.real_path(link.path)
         inside = (self.tree.real_path(containing), self._root)
         if any(real == target or real.startswith(target.rstrip("/") + "/") for real in inside):
-            self._ignore(link.path, f"a link to {storable(target)}, which is around it", end="/")
+            self._ignore(link.path, f"a link to {storable(target)}, which contains it", end="/")
             return []
         around = table_around(Path(target)) if link.table is None else None
         if around is not None:
@@ -233,7 +234,7 @@ class InputWalk:
         return [_Folder(path=link.path, real_path=target, by_link=True, table=link.table)]
 
     def _look_into_unclear(self) -> None:
-        """Let first bytes decide where names do not."""
+        """Decide by their first bytes about the files whose names do not decide."""
 
         def head(file: WalkedFile) -> bytes | OSError:
             try:
@@ -252,7 +253,7 @@ class InputWalk:
                 self._settle(known, *by_head(file.path[-1], first_bytes, self.kind))
 
     def _leave_out_copies(self) -> None:
-        """Keep one of several paths to the same file: one without a link and by its name, if there is one."""
+        """Keep one of several paths to a file; prefer one without a link, and one that is read by its name."""
         by_rank = sorted(self.files, key=lambda file: (file.by_head, file.by_link, file.path))
         kept: dict[str, WalkedFile] = {}
         links = any(file.by_link for file in by_rank)

@@ -1,4 +1,4 @@
-"""How far a macro F1 may be from that of other papers of the same kind: its bootstrap interval."""
+"""The bootstrap interval of a macro F1: the range in which the score would fall for other papers of the same kind."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ LEVEL = 0.95
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
-    """A percentile bootstrap interval, and all that is needed to compute it again."""
+    """A percentile bootstrap interval, with everything needed to compute it again."""
 
     low: float
     high: float
@@ -26,23 +26,23 @@ def macro_f1_interval(
 ) -> Interval | None:
     """Return the percentile interval of the macro F1 (Efron & Tibshirani 1993, ch. 13); None without papers.
 
-    Each resample draws as many papers as there are, with replacement, and is scored like any other papers: over the
-    labels that occur in it.
+    Each resample draws as many papers as there are, with replacement. Its macro F1 is the mean over the labels that
+    occur in it.
 
     Args:
-        confusion: `(n_labels, n_labels)` papers by true label (rows) and predicted label (columns).
-        seed: Of the draws.
-        resamples: How often papers are drawn.
-        level: Share of the resamples' scores that lie inside.
+        confusion: Number of papers by true label (rows) and predicted label (columns), `(n_labels, n_labels)`.
+        seed: Random seed of the resamples.
+        resamples: Number of resamples.
+        level: Share of the resamples' scores that lie inside the interval, 0 to 1.
     """
     true, predicted = np.nonzero(confusion)
     cells = confusion[true, predicted]
     papers = int(cells.sum())
     if not papers:
         return None
-    # Papers of one cell are alike to an F1, so to draw papers is to draw how many fall into each cell: a multinomial.
-    # scipy.stats.bootstrap would hold an index per resample and paper and count each resample's labels anew; the
-    # counts alone need no papers, so a tally is enough, and no scipy.
+    # Papers in the same cell are equal for the F1. Drawing papers is therefore the same as drawing the number of papers
+    # in each cell from a multinomial distribution. This needs only the counts of a tally, no papers and no scipy.
+    # scipy.stats.bootstrap would hold an index for every paper of every resample.
     drawn = np.random.default_rng(seed).multinomial(papers, cells / papers, size=resamples).astype(np.float64)
     labels = np.arange(len(confusion))
     is_true, is_predicted = true[:, None] == labels, predicted[:, None] == labels

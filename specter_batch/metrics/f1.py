@@ -1,4 +1,4 @@
-"""F1 and calibration from sums that can be added up shard by shard."""
+"""F1 and calibration, computed from sums that can be added up over shards."""
 
 import math
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ def softmax(logits: npt.NDArray[Any], *, temperature: float = 1.0) -> Floats:
 
 
 def margins(logits: npt.NDArray[Any]) -> Floats:
-    """Return `(n,)` top logit minus second logit of `(n, n_labels)`."""
+    """Return the difference `(n,)` between the highest and the second highest of the logits `(n, n_labels)`."""
     top_two = np.partition(logits.astype(np.float64), -2, axis=1)[:, -2:]
     return np.asarray(top_two[:, 1] - top_two[:, 0])
 
@@ -33,12 +33,12 @@ def score_bins(scores: Floats) -> Ints:
 
 
 def macro_f1(true_positives: npt.NDArray[Any], support: npt.NDArray[Any], predicted: npt.NDArray[Any]) -> Floats:
-    """Return the mean F1 `(...)` over the labels that occur among the true or the predicted ones; 0 where none does.
+    """Return the mean F1 `(...)` over the labels that occur as true or predicted labels; 0 if no label occurs.
 
     Args:
-        true_positives: `(..., n_labels)` papers labelled right, by label.
-        support: `(..., n_labels)` papers by true label.
-        predicted: `(..., n_labels)` papers by predicted label.
+        true_positives: Number of papers with the right label, by label, `(..., n_labels)`.
+        support: Number of papers by true label, `(..., n_labels)`.
+        predicted: Number of papers by predicted label, `(..., n_labels)`.
     """
     occurs = (support + predicted) > 0
     return _ratio(_ratio(2 * true_positives, support + predicted).sum(axis=-1), occurs.sum(axis=-1))
@@ -47,7 +47,7 @@ def macro_f1(true_positives: npt.NDArray[Any], support: npt.NDArray[Any], predic
 def top_k_accuracy(logits: npt.NDArray[Any], true: Ints, *, k: int) -> float:
     """Return the share of papers whose true label is among the `k` with the highest logits `(n, n_labels)`.
 
-    Among equal logits the label with the lower id comes first, as it does where a label is predicted.
+    Among equal logits the label with the lower id comes first, as in the prediction of a label.
     """
     own = np.take_along_axis(logits, true[:, None], axis=1)
     earlier = np.arange(logits.shape[1]) < true[:, None]
@@ -56,7 +56,7 @@ def top_k_accuracy(logits: npt.NDArray[Any], true: Ints, *, k: int) -> float:
 
 
 def wilson(share: float, n: int, *, z: float = 1.96) -> tuple[float, float]:
-    """Return the 95 % score interval of a share of n (E. B. Wilson, 1927)."""
+    """Return the 95 % score interval, low and high, of a share of `n` items (E. B. Wilson, 1927)."""
     middle = (share + z * z / (2 * n)) / (1 + z * z / n)
     reach = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     return max(middle - reach, 0.0), min(middle + reach, 1.0)
@@ -64,13 +64,13 @@ def wilson(share: float, n: int, *, z: float = 1.96) -> tuple[float, float]:
 
 @dataclass(frozen=True, kw_only=True)
 class Tally:
-    """Sums over labelled papers from which every metric follows; tallies of parts add up to that of the whole.
+    """Sums over labelled papers from which all metrics are computed. The tallies of parts can be added.
 
     Attributes:
-        confusion: `(n_labels, n_labels)` int64: papers by true label (rows) and predicted label (columns).
-        bin_papers: `(N_SCORE_BINS,)` int64: papers by score bin.
-        bin_correct: `(N_SCORE_BINS,)` int64: of these, labelled right.
-        bin_score: `(N_SCORE_BINS,)` float64: sum of their scores.
+        confusion: Number of papers by true label (rows) and predicted label (columns), `(n_labels, n_labels)` int64.
+        bin_papers: Number of papers by score bin, `(N_SCORE_BINS,)` int64.
+        bin_correct: Number of papers with the right label, by score bin, `(N_SCORE_BINS,)` int64.
+        bin_score: Sum of the papers' scores, by score bin, `(N_SCORE_BINS,)` float64.
     """
 
     confusion: Ints
@@ -80,12 +80,12 @@ class Tally:
 
     @classmethod
     def empty(cls, n_labels: int) -> "Tally":
-        """Return the tally of no papers."""
+        """Return a tally in which all sums are 0."""
         return cls.count(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0), n_labels=n_labels)
 
     @classmethod
     def count(cls, true: Ints, predicted: Ints, scores: Floats, *, n_labels: int) -> "Tally":
-        """Count papers by their true and predicted label ids `(n,)` and the predictions' scores `(n,)`."""
+        """Return the tally of papers from their true and predicted label ids `(n,)` and their scores `(n,)`."""
         cells = np.bincount(true * n_labels + predicted, minlength=n_labels * n_labels)
         bins = score_bins(scores)
         return cls(
@@ -104,7 +104,7 @@ class Tally:
         )
 
     def as_json(self) -> dict[str, Any]:
-        """Return plain values, for the ledger, where most tallies are of no papers and the others mostly zeros."""
+        """Return a compact form for the ledger, in which most tallies are empty and the others are mostly zeros."""
         values: dict[str, Any] = {"n_labels": len(self.confusion)}
         if self.confusion.any():
             cells = np.flatnonzero(self.confusion)
@@ -114,7 +114,7 @@ class Tally:
 
     @property
     def adds_up(self) -> bool:
-        """Whether all sums can be of the same papers."""
+        """Return whether the sums agree with each other."""
         bins = (self.bin_papers, self.bin_correct, self.bin_score)
         return bool(
             all(sums.shape == (N_SCORE_BINS,) for sums in bins)
@@ -142,7 +142,7 @@ class Tally:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "Tally":
-        """Read what `as_json` wrote."""
+        """Return the tally from the value that `as_json` returned."""
         empty = cls.empty(value["n_labels"])
         if "cells" not in value:
             return empty
@@ -157,11 +157,11 @@ class Tally:
 
 @dataclass(frozen=True, kw_only=True)
 class F1Report:
-    """Corpus-level scores over labelled papers.
+    """Scores over all labelled papers together.
 
-    `macro_f1` is the plain mean of the labels' F1, over the labels that occur among the true or the predicted
-    ones: what `sklearn.metrics.f1_score(..., average="macro")` gives. `expected_calibration_error` follows
-    Guo et al. 2017 with `N_SCORE_BINS` bins.
+    `macro_f1` is the unweighted mean F1 over the labels that occur as true or predicted labels, as in
+    `sklearn.metrics.f1_score(..., average="macro")`. `expected_calibration_error` is computed as in Guo et al. 2017
+    with `N_SCORE_BINS` bins.
     """
 
     papers: int
@@ -175,7 +175,7 @@ class F1Report:
 
     @classmethod
     def from_tally(cls, tally: Tally, labels: LabelSet) -> "F1Report":
-        """Compute the scores; all are 0 when no paper was counted."""
+        """Compute the scores from a tally; all scores are 0 if the tally is empty."""
         confusion = tally.confusion
         true_positives = np.diag(confusion).astype(np.float64)
         support, predicted = confusion.sum(axis=1), confusion.sum(axis=0)
@@ -188,7 +188,7 @@ class F1Report:
             papers=papers,
             accuracy=accuracy,
             macro_f1=float(macro_f1(true_positives, support, predicted)),
-            micro_f1=accuracy,  # with one label a paper, every miss is one false positive and one false negative
+            micro_f1=accuracy,  # with one label a paper, a wrong label is one false positive and one false negative
             weighted_f1=float((f1 * support).sum() / papers) if papers else 0.0,
             expected_calibration_error=float(gaps.sum() / papers) if papers else 0.0,
             per_label=tuple(
@@ -207,5 +207,5 @@ class F1Report:
 
 
 def _ratio(numerator: npt.NDArray[Any], denominator: npt.NDArray[Any]) -> Floats:
-    """Divide, giving 0 where nothing was counted."""
+    """Divide two arrays; the result is 0 where the denominator is 0."""
     return np.asarray(numerator / np.maximum(denominator, 1), dtype=np.float64)

@@ -1,8 +1,8 @@
-"""The scores part of a report, as `evaluate` and `classify` write it: a model of its fields, and no arithmetic."""
+"""The model of the scores in the reports of `evaluate` and `classify`. It only declares fields."""
 
 from pydantic import BaseModel, ConfigDict, Field
 
-# Fifteen bins of equal width, as Guo et al. 2017 (https://arxiv.org/abs/1706.04599) report calibration error.
+# Fifteen bins of equal width, as for the calibration error in Guo et al. 2017 (https://arxiv.org/abs/1706.04599).
 N_SCORE_BINS = 15
 
 
@@ -49,7 +49,7 @@ class ReliabilityBin(BaseModel):
 
 
 class ScoreReport(BaseModel):
-    """Scores of labelled papers. Papers that the model was trained on count only where the name says so.
+    """Scores of labelled papers. Papers that the model was trained on only count in fields that end in `_with_seen`.
 
     Attributes:
         macro_f1: Mean F1 over the labels that occur among the true or predicted labels; None if no paper is scored.

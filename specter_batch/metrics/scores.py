@@ -1,4 +1,4 @@
-"""The scores of labelled papers as a report: the same words for `evaluate` and for the nightly job."""
+"""The scores of labelled papers as a report. `evaluate` and the nightly job share it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ from specter_batch.papers.text import TEXT_TEMPLATE, normalised_text_hash, paper
 
 
 def seen_in_training(texts: Iterable[str], seen_texts: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
-    """Return `(n,)` bool: the text, but for case and punctuation, was trained on.
+    """Return whether each text was trained on, `(n,)` bool. Case and punctuation are ignored.
 
     Args:
-        texts: Of the papers.
-        seen_texts: Sorted normalised hashes, `(n_texts,)`, as a bundle keeps them.
+        texts: Texts of the papers.
+        seen_texts: Sorted normalised hashes of the training texts, `(n_texts,)` uint64, from a bundle.
     """
     hashes = np.array([normalised_text_hash(text) for text in texts], dtype=np.uint64)
-    # Not np.isin, which sorts all the training texts again for each handful of papers.
+    # np.isin would sort all the training texts again for each call.
     first, after = (np.searchsorted(seen_texts, hashes, side=side) for side in ("left", "right"))
     return np.asarray(first < after, dtype=np.bool_)
 
@@ -35,16 +35,16 @@ def papers_seen(
     template: str,
     rows: npt.NDArray[np.int64] | None = None,
 ) -> npt.NDArray[np.bool_]:
-    """Return `(n,)` bool: a model, or a model it was trained from, was trained on the paper.
+    """Return whether a model, or a model that it was trained from, was trained on each paper, `(n,)` bool.
 
-    Hashes of training texts are made with the default template, whatever separator a model uses, so that models that
-    were trained from each other agree. Hashes made with the model's own template are recognised too.
+    Hashes of training texts are made with the default template, whatever separator the model uses. Models that were
+    trained from each other therefore have the same hashes. Hashes made with the model's template are recognised too.
 
     Args:
         papers: Table with the columns `title` and `abstract`.
-        seen_texts: Sorted normalised hashes, `(n_texts,)`, as a run or a bundle keeps them.
-        template: The model's own text template.
-        rows: `(n,)` numbers of the rows to look up, in this order; all rows when None.
+        seen_texts: Sorted normalised hashes of the training texts, `(n_texts,)`, from a run or a bundle.
+        template: Text template of the model.
+        rows: Numbers of the rows to look up, `(n,)`, in this order; all rows when None.
     """
     texts = (paper_texts(papers, one, rows=rows) for one in {TEXT_TEMPLATE, template})
     seen = np.array([seen_in_training(each, seen_texts) for each in texts])
@@ -53,14 +53,14 @@ def papers_seen(
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """Tallies of labelled papers, those trained on kept apart so that no headline figure counts them."""
+    """Tallies of labelled papers, with a separate one for papers trained on, so that no main score includes them."""
 
     unseen: Tally
     seen: Tally
 
     @classmethod
     def empty(cls, n_labels: int) -> "Scores":
-        """Return the scores of no papers."""
+        """Return scores with two empty tallies."""
         return cls(unseen=Tally.empty(n_labels), seen=Tally.empty(n_labels))
 
     @classmethod
@@ -73,7 +73,7 @@ class Scores:
         seen: npt.NDArray[np.bool_],
         n_labels: int,
     ) -> "Scores":
-        """Count papers by true label, predicted label, score and whether they were trained on; all `(n,)`."""
+        """Return the scores of papers from their true labels, predicted labels, scores and `seen`, all `(n,)`."""
         return cls(
             unseen=Tally.count(true[~seen], predicted[~seen], scores[~seen], n_labels=n_labels),
             seen=Tally.count(true[seen], predicted[seen], scores[seen], n_labels=n_labels),
@@ -83,17 +83,17 @@ class Scores:
         return Scores(unseen=self.unseen + other.unseen, seen=self.seen + other.seen)
 
     def as_json(self) -> dict[str, Any]:
-        """Return plain values, for the ledger."""
+        """Return a form of the scores that JSON can hold. The ledger stores it."""
         return {"unseen": self.unseen.as_json(), "seen": self.seen.as_json()}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "Scores":
-        """Read what `as_json` wrote."""
+        """Return the scores from the value that `as_json` returned."""
         return cls(unseen=Tally.from_json(value["unseen"]), seen=Tally.from_json(value["seen"]))
 
     @classmethod
     def fits(cls, value: dict[str, Any], *, n_labels: int, papers: int) -> bool:
-        """Say whether a value can be what `as_json` wrote of at most so many papers."""
+        """Return whether a value can be the result of `as_json` for at most `papers` papers."""
         try:
             if any(value[part]["n_labels"] != n_labels for part in ("unseen", "seen")):
                 return False
@@ -104,7 +104,7 @@ class Scores:
         return all(tally.adds_up for tally in tallies) and sum(int(t.confusion.sum()) for t in tallies) <= papers
 
     def as_report(self, labels: LabelSet) -> ScoreReport:
-        """Return the scores' part of a report; `macro_f1` is None when no unseen paper has a label."""
+        """Return the scores part of a report. If no unseen paper has a label, `macro_f1` is None."""
         unseen = F1Report.from_tally(self.unseen, labels)
         everything = F1Report.from_tally(self.unseen + self.seen, labels)
         scored = unseen.papers > 0
@@ -127,7 +127,7 @@ class Scores:
 
 
 def scores_markdown(report: ScoreReport) -> str:
-    """Render the scores' part of a report as Markdown."""
+    """Render the scores part of a report as Markdown."""
     if report.macro_f1 is None:
         return headline_markdown(report)
     figures = (
@@ -138,7 +138,7 @@ def scores_markdown(report: ScoreReport) -> str:
 
 
 def headline_markdown(report: ScoreReport, *, interval: str = "") -> str:
-    """Render the macro F1, its interval if there is one, and how many papers it leaves out."""
+    """Render the macro F1, its interval if there is one, and the number of papers left out, as Markdown."""
     seen = report.seen_in_training
     if report.macro_f1 is None:
         return f"No unseen paper had a label, so there is no F1 ({seen} labelled papers were in the training data).\n"
@@ -150,7 +150,7 @@ def headline_markdown(report: ScoreReport, *, interval: str = "") -> str:
 
 
 def label_tables_markdown(report: ScoreReport) -> str:
-    """Render the table of the labels and the confusion matrix."""
+    """Render the table of the labels and the confusion matrix as Markdown."""
     numbers = range(len(report.labels))
     lines = [
         "| label | F1 | precision | recall | papers | predicted |",

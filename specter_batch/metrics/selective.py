@@ -1,4 +1,4 @@
-"""Selective classification: what is gained by keeping only the labels with a high score."""
+"""Selective classification: the precision that is gained by keeping only the labels with a high score."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from specter_batch.metrics.f1 import Floats, Ints, wilson
 
-# A point for every hundredth of the papers: as fine as a picture can show.
+# One point for each percent of the papers, which is as fine as a picture can show.
 N_POINTS = 100
 
 
@@ -35,9 +35,9 @@ class OperatingPoint:
         threshold: Lowest score that is kept; None if no threshold reaches the precision.
         coverage: Share of the papers that are kept.
         papers: Number of papers that are kept.
-        reached: Their precision; None if no threshold reaches it.
-        reached_interval: Its 95 % interval (Wilson 1927), low and high.
-        told: All this in words.
+        reached: Precision of the papers that are kept; None if no threshold reaches the wanted precision.
+        reached_interval: 95 % interval of `reached` (Wilson 1927), low and high.
+        told: The result as a sentence.
     """
 
     precision: float
@@ -54,9 +54,9 @@ class RiskCoverage:
     """The risk-coverage curve (El-Yaniv & Wiener 2010): papers in the order of their scores, the highest first.
 
     Attributes:
-        threshold: `(n,)` float64: the paper's score.
-        accepted: `(n,)` int64: papers with at least this score; papers of equal score are accepted together.
-        wrong: `(n,)` int64: of these, labelled wrong.
+        threshold: Score of each paper, `(n,)` float64.
+        accepted: Number of papers with at least this score, `(n,)` int64. Papers of equal score are accepted together.
+        wrong: Number of the accepted papers whose label is wrong, `(n,)` int64.
     """
 
     threshold: Floats
@@ -65,7 +65,7 @@ class RiskCoverage:
 
     @classmethod
     def of(cls, right: npt.NDArray[np.bool_], scores: Floats) -> "RiskCoverage":
-        """Sort papers, at least one, of which `right` `(n,)` were labelled right, by their scores `(n,)`."""
+        """Compute the curve of at least one paper from `right` (the label is right) and `scores`, both `(n,)`."""
         order = np.argsort(-scores, kind="stable")
         threshold = scores[order]
         accepted = np.searchsorted(-threshold, -threshold, side="right").astype(np.int64)
@@ -74,7 +74,7 @@ class RiskCoverage:
 
     @property
     def risk(self) -> Floats:
-        """`(n,)` share of wrong labels among the accepted papers."""
+        """Share of wrong labels among the accepted papers, `(n,)` float64."""
         return np.asarray(self.wrong / self.accepted)
 
     @property
@@ -83,7 +83,7 @@ class RiskCoverage:
         return float(self.risk.mean())
 
     def points(self) -> tuple[CurvePoint, ...]:
-        """Return up to `N_POINTS` points of the curve, from the surest papers to all of them."""
+        """Return up to `N_POINTS` points of the curve, from the papers with the highest scores to all papers."""
         n = len(self.accepted)
         kept = np.unique(np.ceil(np.linspace(0, n, min(n, N_POINTS) + 1)[1:] - 1e-9).astype(np.int64) - 1)
         kept = kept[np.unique(self.accepted[kept], return_index=True)[1]]
@@ -95,8 +95,8 @@ class RiskCoverage:
         )
 
     def operating_point(self, precision: float) -> OperatingPoint:
-        """Find the lowest threshold at which the accepted papers reach a precision."""
-        precisions = (self.accepted - self.wrong) / self.accepted  # not 1 - risk: 19 of 20 reach 0.95
+        """Return the lowest threshold at which the accepted papers reach a precision."""
+        precisions = (self.accepted - self.wrong) / self.accepted  # not 1 - risk: 19 of 20 must reach 0.95
         enough = np.flatnonzero(precisions >= precision)
         if not len(enough):
             best = int(np.flatnonzero(precisions == precisions.max())[-1])

@@ -1,4 +1,4 @@
-"""The columns of papers: the canonical schema, and how the columns of a file are found and checked."""
+"""The columns of papers: the canonical schema, and finding and checking the columns of a file."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -15,7 +15,7 @@ PAPER_SCHEMA = pa.schema(
     [("paper_id", pa.string()), ("title", pa.string()), ("abstract", pa.string()), ("label", pa.string())]
 )
 
-# Names under which each column is looked for, in this order, when the user does not name one.
+# The names that are tried for each column, in this order, if the user does not give a name.
 DETECTED_NAMES: Mapping[str, tuple[str, ...]] = {
     "paper_id": ("paper_id", "pid", "id", "corpusid"),
     "title": ("title",),
@@ -23,19 +23,19 @@ DETECTED_NAMES: Mapping[str, tuple[str, ...]] = {
     "label": ("label", "class_label", "labels"),
 }
 
-# As the name of the label column: read no labels, even if there is a column that holds some.
+# The name of the label column that means: read no labels, even if a column has some.
 NO_LABELS = "none"
 
 
 class LabelColumnError(PaperSchemaError):
-    """The label column cannot be read as text; who does not need true labels can go without them."""
+    """The label column cannot be read as text. A caller that does not need true labels can continue without them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PaperColumns:
-    """The input's column names; None means: detect it (`DETECTED_NAMES`).
+    """The column names of an input. A column whose name is None is detected (`DETECTED_NAMES`).
 
-    As `label`, `none` or an empty name means: read no labels.
+    If `label` is `none` or empty, no labels are read.
     """
 
     paper_id: str | None = None
@@ -44,7 +44,7 @@ class PaperColumns:
     label: str | None = None
 
     def candidates(self, column: str) -> tuple[str, ...]:
-        """Return the names under which a canonical column is looked for, in this order; none if it is not wanted."""
+        """Return the names that are tried for a canonical column, in this order; empty if it is not read."""
         wanted = getattr(self, column)
         if column == "label" and wanted is not None and wanted.strip().lower() in ("", NO_LABELS):
             return ()
@@ -56,15 +56,15 @@ class PaperColumns:
         """Map the names as `resolve` does, but leave out a label column that cannot be read as text.
 
         Args:
-            schema: The file's.
-            where: The file, for messages.
-            partitions: As in `resolve`.
+            schema: The schema of the file.
+            where: Name of the file in messages.
+            partitions: Partition column -> value, from the names of the file's folders.
 
         Returns:
             The names, and what is wrong with the label column, or None.
 
         Raises:
-            PaperSchemaError: As in `resolve`, for the other columns.
+            PaperSchemaError: A column other than the label column is missing or cannot be read as text.
         """
         try:
             return self.resolve(schema, where=where, partitions=partitions), None
@@ -75,19 +75,19 @@ class PaperColumns:
     def resolve(
         self, schema: pa.Schema, *, where: str, partitions: Mapping[str, str | None] = NO_PARTITIONS
     ) -> dict[str, str]:
-        """Map canonical names to this schema's names; `label` is left out when the input has none.
+        """Map canonical column names to the names in this schema; `label` is left out if the input has no labels.
 
-        A partition is a column too, if the file has no column of its name: the label is looked for among them, the
-        others only if the user names one.
+        A partition column is used if the file has no column with its name. The label is detected among partition
+        columns too; the other columns only if the user names them.
 
         Args:
-            schema: The file's.
-            where: The file, for messages.
-            partitions: Columns that the names of the file's folders give, and their values.
+            schema: The schema of the file.
+            where: Name of the file in messages.
+            partitions: Partition column -> value, from the names of the file's folders.
 
         Raises:
-            PaperSchemaError: A column is missing or of a type that cannot be read as text.
-            LabelColumnError: It is the label column, and the other columns are good.
+            PaperSchemaError: A column is missing or has a type that cannot be read as text.
+            LabelColumnError: Only the label column cannot be read.
         """
         resolved: dict[str, str] = {}
         for field in fields(self):
@@ -118,7 +118,7 @@ def _check_type(field: pa.Field, *, canonical: str, where: str) -> None:
     textual = (
         pa.types.is_string(kind)
         or pa.types.is_large_string(kind)
-        or (pa.types.is_string_view(kind) and not in_dictionary)  # which pyarrow cannot decode
+        or (pa.types.is_string_view(kind) and not in_dictionary)  # pyarrow cannot decode dictionaries of string views
         or pa.types.is_binary(kind)
         or pa.types.is_large_binary(kind)
         or pa.types.is_null(kind)
@@ -127,7 +127,7 @@ def _check_type(field: pa.Field, *, canonical: str, where: str) -> None:
     whole_numbers_too = canonical in ("paper_id", "label")
     if not (textual or (whole_numbers_too and whole)):
         expected = "text or whole numbers" if whole_numbers_too else "text"
-        floats = whole_numbers_too and pa.types.is_floating(kind)  # what pandas makes of numbers with gaps
+        floats = whole_numbers_too and pa.types.is_floating(kind)  # pandas stores integers with gaps as floats
         hint = "; write it as text or, from pandas, as Int64" if floats else ""
         kind_of_error = LabelColumnError if canonical == "label" else PaperSchemaError
         raise kind_of_error(f"{where}: column {field.name} should hold {expected}, got {field.type}{hint}")

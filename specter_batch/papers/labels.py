@@ -1,4 +1,4 @@
-"""Label sets: ordered names whose positions are the label ids, and how a label that comes with a paper is read."""
+"""Label sets (ordered names whose positions are the label ids), and reading the labels that come with papers."""
 
 import difflib
 import re
@@ -12,8 +12,8 @@ import pyarrow as pa
 
 from specter_batch.errors import LabelError
 
-# What a label may not begin or end with: white space, control characters, and characters that nobody can see, such as
-# the zero-width space or the byte order mark. Selectors and tags at the end of emoji are not among these.
+# Characters that a label may not begin or end with: white space, control characters, and invisible characters such as
+# the zero-width space or the byte order mark. Selectors and tags at the end of emoji are allowed.
 _BLANK_RANGES = (
     (0x00, 0x20),
     (0x7F, 0xA0),
@@ -31,11 +31,11 @@ _RUN_OF_BLANKS = re.compile(f"[{re.escape(_BLANKS)}]+")
 
 
 def normalise_label(value: str | None) -> str | None:
-    """Return a label as every command reads it, or None when nothing is left.
+    """Return a label in the form in which every command reads it, or None if nothing is left.
 
-    Blanks and invisible characters around the label are removed, and letters with accents are composed (Unicode NFC).
-    Blanks within the label stay, because a label may mean them: `LabelSet.lookalikes` finds names that differ in
-    nothing else.
+    White space and invisible characters around the label are removed, and letters with accents are composed (Unicode
+    NFC). White space inside the label is kept, because it may be intended. `LabelSet.lookalikes` finds names that
+    differ only in this.
     """
     if value is None:
         return None
@@ -44,20 +44,20 @@ def normalise_label(value: str | None) -> str | None:
 
 
 def normalise_labels(column: pa.ChunkedArray) -> pa.Array:
-    """Return a text column with each label as `normalise_label` reads it, null where there is none."""
+    """Return a text column with the result of `normalise_label` for each label; null if there is no label."""
     encoded = column.combine_chunks().dictionary_encode()
     names = [normalise_label(value) for value in encoded.dictionary.to_pylist()]
     return pa.array(names, pa.string()).take(encoded.indices)
 
 
 def respelled(papers: Mapping[str, int]) -> tuple[str, ...]:
-    """Say which spellings of labels were changed by `normalise_label`.
+    """Return sentences about labels whose spelling `normalise_label` changed.
 
     Args:
-        papers: Label as it was found -> how many papers have it.
+        papers: Label as found in the data -> number of papers with it.
 
     Returns:
-        A sentence per label that was found in another spelling than the one it is read as.
+        One sentence per label that was found with another spelling than the normalised one.
     """
     spellings: dict[str, Counter[str]] = {}
     for label, count in papers.items():
@@ -78,10 +78,10 @@ def respelled(papers: Mapping[str, int]) -> tuple[str, ...]:
 class LabelSet:
     """Ordered label names; a label's id is its position.
 
-    The order is written by name into every checkpoint and bundle, so an id always means the same label.
+    Every checkpoint and bundle stores the names in this order, so an id always means the same label.
 
     Raises:
-        LabelError: A name is empty or stands twice, or there are fewer than two.
+        LabelError: A name is empty or occurs twice, or there are fewer than two names.
     """
 
     names: tuple[str, ...]
@@ -99,8 +99,8 @@ class LabelSet:
     def from_values(cls, values: Iterable[str]) -> "LabelSet":
         """Build the set of the labels found in data.
 
-        The order depends on the names alone, never on their order of appearance: whole numbers by value, names
-        alphabetically. Labels that `normalise_label` makes equal are one label.
+        The order depends only on the names, never on their order of appearance: integers are sorted by value, names
+        alphabetically. Labels that are equal after `normalise_label` are one label.
         """
         unique = {normalise_label(value) or "" for value in values}
         if all(value.isdecimal() for value in unique):
@@ -119,7 +119,7 @@ class LabelSet:
 
     @cached_property
     def _normalised(self) -> dict[str, int]:
-        """Names as `normalise_label` reads them, and ids written as digits; labels of older models can have blanks."""
+        """Normalised names, and ids written as digits. Labels of older models can have white space around them."""
         read_as = [normalise_label(name) for name in self.names]
         ids = {name: i for i, name in enumerate(read_as) if name is not None and read_as.count(name) == 1}
         if any(name.isdecimal() for name in self.names):
@@ -127,10 +127,10 @@ class LabelSet:
         return {str(i): i for i in range(len(self.names))} | ids
 
     def find(self, value: str) -> int | None:
-        """Return the id of a label given by name, or by its id written as digits; None when it is neither.
+        """Return the id of a label given by name, or by its id written as digits; None if there is no such label.
 
-        The value is read by `normalise_label`. Where names are numbers themselves, a number is always a name: with
-        labels 1 to 3, "0" is none of them.
+        The value is first changed by `normalise_label`. If the names are numbers, a number is always read as a name:
+        with labels "1" to "3", the result for "0" is None.
         """
         exact = self._exact.get(value)
         return exact if exact is not None else self._normalised.get(normalise_label(value) or "")
@@ -139,7 +139,7 @@ class LabelSet:
         """Return the id of a label given by name, or by its id written as digits.
 
         Raises:
-            LabelError: The value is neither.
+            LabelError: There is no label with this name or id.
         """
         label_id = self.find(value)
         if label_id is None:
@@ -147,13 +147,13 @@ class LabelSet:
         return label_id
 
     def described(self, value: str) -> str:
-        """Return an unknown label for a message, with the name that was probably meant."""
+        """Return a message part about an unknown label, with the name that was probably meant."""
         folded = {name.casefold(): name for name in self.names}
         near = difflib.get_close_matches(value.casefold(), folded, n=1, cutoff=0.8)
         return f"{value!r} (did you mean {folded[near[0]]!r}?)" if near else repr(value)
 
     def lookalikes(self) -> tuple[tuple[str, ...], ...]:
-        """Return the groups of names that differ only in case, in blanks or in the form of their characters."""
+        """Return the groups of names that differ only in case, in white space or in Unicode form."""
         groups: dict[str, list[str]] = {}
         for name in self.names:
             groups.setdefault(_appearance(name), []).append(name)

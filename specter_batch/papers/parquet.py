@@ -1,4 +1,4 @@
-"""Papers in parquet, read as batches in the canonical schema."""
+"""Reads papers from parquet as batches in the canonical schema."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,28 +15,28 @@ from specter_batch.papers.parquet_file import local_source
 from specter_batch.papers.text import missing_values
 from specter_batch.storage.location import Location, is_remote, size_of
 
-# By these, files that `embed` wrote are told from files of papers.
+# The column and the message by which files that `embed` wrote are recognised.
 EMBEDDING = "embedding"
 EMBED_METADATA = {b"encoder", b"pooling", b"text_template"}
 WRITTEN_BY_EMBED = "embeddings that `specter-batch embed` wrote"
 
-# Of each column of a file in a store, held at once.
+# Number of bytes of each column to hold at once, for a file in a store.
 STREAMED_BYTES = 4 << 20
 
 
 def open_parquet(path: Location) -> pq.ParquetFile:
-    """Open a parquet file and read its footer; of a file in a store, only what is read later is fetched.
+    """Open a parquet file and read its footer. From a store, only the parts that are read later are downloaded.
 
     Raises:
-        PaperSchemaError: The file is empty, corrupt or no parquet at all.
+        PaperSchemaError: The file is empty, damaged or not parquet.
     """
-    # A column chunk of a local file is read whole; one of a store is streamed, however large it is.
+    # A column chunk of a local file is read at once. In a store it is streamed, because it can be large.
     buffer = STREAMED_BYTES if is_remote(path) else 0
     try:
         source = path.open() if is_remote(path) else local_source(path)
         file = pq.ParquetFile(source, buffer_size=buffer)
         dictionaries = [field.name for field in file.schema_arrow if pa.types.is_dictionary(field.type)]
-        # Asked for as such, dictionaries come undecoded, and bytes that are not UTF-8 cost their rows, not the file.
+        # Dictionaries are read undecoded, so that bytes that are not UTF-8 only affect their rows, not the whole file.
         return pq.ParquetFile(source, buffer_size=buffer, read_dictionary=dictionaries) if dictionaries else file
     except FileNotFoundError:
         raise PaperSchemaError(f"{path}: the file is gone; was it moved while the job ran?") from None
@@ -49,7 +49,7 @@ def open_parquet(path: Location) -> pq.ParquetFile:
 
 
 def is_from_embed(schema: pa.Schema) -> bool:
-    """Say whether a parquet file is one that `specter-batch embed` wrote: it holds embeddings and no papers."""
+    """Return whether `specter-batch embed` wrote a parquet file: it has embeddings and no papers."""
     return EMBEDDING in schema.names and (schema.metadata or {}).keys() >= EMBED_METADATA
 
 
@@ -58,8 +58,8 @@ class PaperBatch:
     """Papers in the canonical schema.
 
     Attributes:
-        table: `PAPER_SCHEMA`, bytes that are not UTF-8 replaced by U+FFFD.
-        invalid_unicode: `(n_papers,)` bool, True where id, title or abstract held such bytes.
+        table: Table with the schema `PAPER_SCHEMA`; bytes that are not UTF-8 are replaced by U+FFFD.
+        invalid_unicode: True for papers whose id, title or abstract had such bytes, `(n_papers,)` bool.
     """
 
     table: pa.Table
@@ -81,18 +81,18 @@ def read_papers(
     """Stream a file's papers, reading only the needed columns.
 
     Args:
-        file: From `open_parquet`.
-        columns: From `PaperColumns.resolve`.
-        where: The file's name, for messages.
-        batch_rows: Most papers held at once.
-        row_groups: Only these row groups; all when None.
-        partitions: As given to `PaperColumns.resolve`.
+        file: The open file, from `open_parquet`.
+        columns: Canonical column name -> name in the file, from `PaperColumns.resolve`.
+        where: Name of the file in messages.
+        batch_rows: Largest number of papers in a batch.
+        row_groups: Numbers of the row groups to read; all when None.
+        partitions: Partition column -> value, as given to `PaperColumns.resolve`.
 
     Raises:
         PaperSchemaError: A row group cannot be decoded.
     """
     wanted = [name for name in columns.values() if name in file.schema_arrow.names]
-    # Row groups one at a time: asked for all, the reader holds the pages of many.
+    # Row groups are read one at a time; otherwise the reader would hold the pages of several in memory.
     for group in range(file.num_row_groups) if row_groups is None else row_groups:
         try:
             for batch in file.iter_batches(batch_rows, row_groups=[group], columns=wanted):
@@ -105,7 +105,7 @@ def read_papers(
 def canonical_papers(
     batch: pa.RecordBatch, columns: Mapping[str, str], partitions: Mapping[str, str | None] = NO_PARTITIONS
 ) -> PaperBatch:
-    """Give a batch of any accepted column types the canonical schema; columns it lacks are partitions."""
+    """Convert a batch to the canonical schema; columns that the batch does not have are taken from the partitions."""
     invalid = np.zeros(batch.num_rows, dtype=np.bool_)
     arrays: list[pa.Array] = []
     for name in PAPER_SCHEMA.names:
@@ -124,7 +124,7 @@ def canonical_papers(
 
 
 def _without_missing(texts: pa.Array) -> pa.Array:
-    """Return a column with null where words or invisible characters stand for nothing; white space stays as it is."""
+    """Return a column with null for values that mean "missing" or are invisible; plain white space is kept."""
     missing = missing_values(texts)
     if missing.any():
         missing &= np.asarray(pc.fill_null(pc.greater(pc.utf8_length(pc.utf8_trim_whitespace(texts)), 0), False))
@@ -132,7 +132,7 @@ def _without_missing(texts: pa.Array) -> pa.Array:
 
 
 def _as_text(array: pa.Array) -> tuple[pa.Array, npt.NDArray[np.bool_]]:
-    """Cast to string and say which values were not UTF-8 (parquet readers do not check)."""
+    """Cast to string, and return which values were not UTF-8, because parquet readers do not check."""
     valid = np.zeros(len(array), dtype=np.bool_)
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()

@@ -1,4 +1,4 @@
-"""Local parquet files, read and written by their path alone: no part of a path is taken for a URL or for a column."""
+"""Reads and writes local parquet files without reading any part of their path as a URL or a partition column."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -10,29 +10,29 @@ import pyarrow.parquet as pq
 
 
 def local_source(path: Path) -> pa.OSFile:
-    """Open a local file for pyarrow, which would search a path that is a text for the scheme of a URL.
+    """Open a local file for pyarrow. If pyarrow got the path as text, it could read it as a URL.
 
     Raises:
-        OSError: It cannot be opened.
+        OSError: The file cannot be opened.
     """
     return pa.OSFile(os.fsencode(path))
 
 
 def parquet_file(path: Path) -> pq.ParquetFile:
-    """Open a local parquet file, whatever its path: `night:1/a.parquet`, `date=2026/a.parquet` or no valid UTF-8.
+    """Open a local parquet file with any path, such as `night:1/a.parquet` or `date=2026/a.parquet`.
 
     Args:
-        path: The file.
+        path: Path of the file, which need not be valid UTF-8.
 
     Raises:
-        OSError: It cannot be opened.
-        ArrowException: It is not parquet.
+        OSError: The file cannot be opened.
+        ArrowException: The file is not parquet.
     """
     return pq.ParquetFile(local_source(path))
 
 
 def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """Read a local parquet file whole, or some of its columns; its folders' names add none."""
+    """Read a local parquet file, or some of its columns. Partition columns in its folders' names are not added."""
     return parquet_file(path).read(columns=None if columns is None else list(columns))
 
 

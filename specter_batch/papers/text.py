@@ -1,7 +1,7 @@
-"""The one text of a paper, made of title and abstract by a template, the hashes of texts, and which parts are missing.
+"""Makes the text of a paper from title and abstract, hashes texts, and detects missing values.
 
-A title, an abstract or an id can be missing although its column holds something. An id is missing only if nothing of it
-is visible: `NaN` and `null` are ids that a catalogue may really give out.
+A title, an abstract or an id can be missing although its column has a value, such as "NaN". An id is only missing if it
+has no visible character, because `NaN` and `null` may be real ids.
 """
 
 import hashlib
@@ -17,19 +17,19 @@ import pyarrow.compute as pc
 
 from specter_batch.errors import ConfigError
 
-# Characters of a text that are hashed or normalised at once.
+# Number of characters of a text that are hashed or normalised at once.
 PART_CHARACTERS = 1 << 16
 
-# SPECTER reads title and abstract as one sequence, parted by the tokenizer's separator token.
+# SPECTER reads title and abstract as one sequence, with the tokenizer's separator token between them.
 TEXT_TEMPLATE = "{title}[SEP]{abstract}"
 
-# Rows and bytes that become Python strings at once.
+# Limits on the rows and bytes that are converted to Python strings at once.
 GROUP_ROWS = 256
 GROUP_BYTES = 1 << 20
 
-# What pandas, R and SQL write for a value that is not there, in exactly these spellings. They are those that pandas
-# itself reads as missing, so a paper titled "Null" stays, and one titled "NULL" has no title. NA is left out: it is
-# a word of many fields (nucleic acid, numerical aperture) as well.
+# The exact spellings that pandas, R and SQL write for a missing value, and that pandas reads as missing. A paper titled
+# "Null" keeps its title, and one titled "NULL" has no title. NA is not in the list, because it is also a term of many
+# fields (nucleic acid, numerical aperture).
 SPELLINGS = ("nan", "NaN", "-nan", "-NaN", "None", "null", "NULL", "<NA>", "N/A", "n/a", "#N/A", "#NA", "NaT")
 
 # White space, control characters, zero-width and direction marks, soft hyphens, variation selectors and fillers.
@@ -48,10 +48,10 @@ _ARROW_INVISIBLE = rf"\A[{_ARROW_CLASS}]*\z"
 
 
 def check_template(template: str) -> str:
-    """Return the template if it names `{title}` and `{abstract}` once each and nothing else.
+    """Return the template if it has `{title}` and `{abstract}` once each and no other field.
 
     Raises:
-        ConfigError: It does not.
+        ConfigError: A field is missing, repeated or unknown.
     """
     if sorted(re.findall(r"\{[^{}]*\}", template)) != ["{abstract}", "{title}"]:
         raise ConfigError(f"a text template holds {{title}} and {{abstract}} once each, got {template!r}")
@@ -59,7 +59,7 @@ def check_template(template: str) -> str:
 
 
 def paper_text(title: str | None, abstract: str | None, template: str = TEXT_TEMPLATE) -> str:
-    """Join a title and an abstract into the one text that the tokenizer reads; a missing part is empty."""
+    """Join a title and an abstract into the text that the tokenizer reads; a missing part is empty."""
     head, middle, tail, abstract_first = _parts(template)
     first, second = (title or "").strip(), (abstract or "").strip()
     if abstract_first:
@@ -69,23 +69,23 @@ def paper_text(title: str | None, abstract: str | None, template: str = TEXT_TEM
 
 @cache
 def _parts(template: str) -> tuple[str, str, str, bool]:
-    """Return what stands before, between and after the two parts, and whether the abstract comes first."""
+    """Return the template's text before, between and after its two fields, and whether the abstract comes first."""
     head, middle, tail = re.split(r"\{(?:title|abstract)\}", template)
     return head, middle, tail, template.index("{abstract}") < template.index("{title}")
 
 
 def text_hash(text: str) -> str:
-    """Return 32 hex digits (128 bits of BLAKE2b) of a text: equal for equal texts only."""
+    """Return the BLAKE2b hash of a text as 32 hex digits (128 bits)."""
     digest = hashlib.blake2b(digest_size=16)
-    for start in range(0, len(text), PART_CHARACTERS):  # of a long text no second copy is made
+    for start in range(0, len(text), PART_CHARACTERS):  # so that no second copy of a long text is made
         digest.update(text[start : start + PART_CHARACTERS].encode())
     return digest.hexdigest()
 
 
 def normalised_text_hash(text: str) -> int:
-    """Return 64 bits of a text's hash after folding case, punctuation and spacing, for the leak check.
+    """Return a 64-bit hash of a text that ignores case, punctuation and spacing. The leak check uses it.
 
-    Two printings of one paper often differ in nothing else.
+    Two copies of the same paper often differ only in these.
     """
     digest = hashlib.blake2b(digest_size=8)
     joint = b""
@@ -98,7 +98,7 @@ def normalised_text_hash(text: str) -> int:
 
 
 def _parts_of(text: str) -> Iterator[str]:
-    """Cut a long text before blanks: no word and no composed character goes over one."""
+    """Cut a long text before spaces, so that no word and no composed character is cut."""
     start = 0
     while len(text) - start > PART_CHARACTERS:
         end = text.rfind(" ", start + 1, start + PART_CHARACTERS)
@@ -114,14 +114,14 @@ def _parts_of(text: str) -> Iterator[str]:
 def paper_texts(
     papers: pa.Table, template: str = TEXT_TEMPLATE, *, rows: npt.NDArray[np.int64] | None = None
 ) -> Iterator[str]:
-    """Yield the text that the model reads of each paper, a few hundred papers in memory at once.
+    """Yield the text of each paper for the model, with a few hundred papers in memory at once.
 
-    Every command goes from papers to texts here, and from texts to token ids in `TextEncoder.encode`.
+    All commands make texts from papers with this function, and token ids from texts with `TextEncoder.encode`.
 
     Args:
         papers: Table with the columns `title` and `abstract`.
-        template: How a title and an abstract become one text.
-        rows: `(n,)` numbers of the rows to read, in this order; all rows when None.
+        template: Template that joins a title and an abstract into one text.
+        rows: Numbers of the rows to read, `(n,)`, in this order; all rows when None.
     """
     columns = papers.select(["title", "abstract"])
     if rows is None:
@@ -144,17 +144,17 @@ def _groups(rows: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]) -> Iterat
 
 
 def is_missing(text: str | None) -> bool:
-    """Say whether a value is none: null, without a visible character, or another program's word for a missing value."""
+    """Return whether a value is missing: null, without a visible character, or a word such as "NaN" (`SPELLINGS`)."""
     return text is None or _MISSING.fullmatch(text) is not None
 
 
 def missing_values(column: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.bool_]:
-    """Return `(n_values,)` bool: what `is_missing` says of each value of a column of texts."""
+    """Return the result of `is_missing` for each value of a text column, `(n_values,)` bool."""
     return _matching(column, _ARROW_MISSING)
 
 
 def missing_ids(column: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.bool_]:
-    """Return `(n_values,)` bool: the id is null or has no visible character."""
+    """Return True for each id that is null or has no visible character, `(n_values,)` bool."""
     return _matching(column, _ARROW_INVISIBLE)
 
 

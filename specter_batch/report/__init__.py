@@ -1,1 +1,1 @@
-"""Pages and pictures of a night, an evaluation and a training run: one look, no script, no network, no torch."""
+"""HTML pages and pictures for nights, evaluations and training runs. They need no script, no network and no torch."""

@@ -1,6 +1,6 @@
-"""The pages' pictures, as inline SVG: no script, no file beside the page, colours from the page's own style.
+"""The pictures of the pages as inline SVG. They need no script and no other file, and use the colours of the page.
 
-What comes from data passes through `Markup.format`, which escapes it.
+All text from data passes through `Markup.format`, which escapes it.
 """
 
 import math
@@ -13,15 +13,15 @@ from specter_batch.metrics.score_report import ReliabilityBin
 from specter_batch.metrics.selective import CurvePoint
 from specter_batch.report.svg import LETTER, Plot, nice_ticks, picture, shortened, text
 
-# Beyond this a name a row is too small to read; the table of confusions names the pairs instead.
+# With more labels than this, names next to the rows would be too small to read. The table of confusions has the names.
 MAX_NAMED_LABELS = 40
 MAX_COUNTED_LABELS = 20
-# In a matrix too large for names only the cells from this share of their row say what they are: the page stays small.
+# In a matrix without names, only cells with at least this share of their row get a tooltip, so that the page is small.
 TITLED_SHARE = 0.05
 
 
 def bar(share: float, *, marks: Mapping[str, float] | None = None, kind: str = "now") -> Markup:
-    """Draw a bar of a table cell, `share` of its width, with a line at each mark (its class -> share)."""
+    """Draw a bar in a table cell. `share` is its length, 0 to 1; `marks` (CSS class -> share) are drawn as lines."""
     lines = Markup("").join(
         Markup('<line class="mark {}" x1="{:.2f}%" x2="{:.2f}%" y1="0" y2="16"/>').format(name, 100 * at, 100 * at)
         for name, at in (marks or {}).items()
@@ -33,13 +33,13 @@ def bar(share: float, *, marks: Mapping[str, float] | None = None, kind: str = "
 
 
 def heat_map(confusion: Sequence[Sequence[int]], labels: Sequence[str]) -> Markup:
-    """Draw a confusion matrix, a row per true label: a cell is as strong as its share of the row."""
+    """Draw a confusion matrix. Rows are true labels; the darker a cell, the larger its share of the row."""
     n = len(labels)
     named = n <= MAX_NAMED_LABELS
     cell = 40 if n <= 12 else 32 if n <= MAX_COUNTED_LABELS else 18 if named else max(4, 760 // n)
     names = [shortened(name) for name in labels] if named else []
     longest = max((len(name) for name in names), default=0) * LETTER
-    # Column names stand at 45°: their height and their reach to the right are the same.
+    # Column names are turned by 45°, so their height and their width are equal.
     left, top, right = (longest + 10, longest * 0.71 + 14, longest * 0.71) if named else (24.0, 20.0, 4.0)
     parts = []
     for i, row in enumerate(confusion):
@@ -84,7 +84,7 @@ def reliability(bins: Sequence[ReliabilityBin]) -> Markup:
 
 
 def histogram(shares: Sequence[float], others: Mapping[str, Sequence[float]]) -> Markup:
-    """Draw shares by score bin as bars, and those of other sides (class -> shares) as steps over them."""
+    """Draw shares by score bin as bars, and other histograms (CSS class -> shares) as steps over them."""
     n = len(shares)
     highest = max([*shares, *(share for other in others.values() for share in other), 0.0]) or 1.0
     ticks = nice_ticks(highest)
@@ -108,11 +108,11 @@ def histogram(shares: Sequence[float], others: Mapping[str, Sequence[float]]) ->
 
 
 def risk_coverage(points: Sequence[CurvePoint], *, chosen: float | None) -> Markup:
-    """Draw the share of wrong labels over the share of papers kept, the surest first.
+    """Draw the share of wrong labels over the share of papers kept, starting with the highest scores.
 
     Args:
-        points: Points of the curve, the last one with all papers.
-        chosen: Coverage of the threshold that was asked for, marked by an upright line.
+        points: Points of the curve; the last one includes all papers.
+        chosen: Coverage at the threshold for the wanted precision, drawn as a vertical line; no line when None.
     """
     error_rate = points[-1].risk
     ticks = nice_ticks(max([point.risk for point in points]) or 0.01)
@@ -139,7 +139,7 @@ def _cell(
     i: int, j: int, count: int, papers: int, labels: Sequence[str], *, cell: int, left: float, top: float
 ) -> Markup:
     share = count / papers
-    strength = 0.08 + 0.92 * share**0.7  # a few in a hundred should be seen
+    strength = 0.08 + 0.92 * share**0.7  # so that a share of a few percent is visible
     x, y, gap = left + j * cell, top + i * cell, 1 if cell > 8 else 0
     about = Markup("")
     if len(labels) <= MAX_NAMED_LABELS or share >= TITLED_SHARE:

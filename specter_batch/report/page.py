@@ -1,4 +1,4 @@
-"""What every page shares: its templates, how figures are written, and the rows of its tables of labels."""
+"""The parts that all pages share: templates, number formats, and the rows of the tables of labels."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ N_CONFUSIONS = 15
 def page_environment(
     package: str | None = None, *, filters: Mapping[str, Callable[..., str]] | None = None
 ) -> Environment:
-    """Make the environment of a page's template.
+    """Make the jinja environment for the template of a page.
 
     Every value is escaped: HTML's special characters by jinja, invisible and control characters by `visible_text`.
 
     Args:
-        package: Whose folder `templates` is looked into before this one's.
-        filters: The page's own ways to write a figure, beside the shared ones.
+        package: Package whose folder `templates` is searched before the shared one; only the shared one when None.
+        filters: Number formats of the page, in addition to the shared ones.
     """
     shared = PackageLoader("specter_batch.report")
     environment = Environment(
@@ -47,8 +47,8 @@ def page_environment(
 
 
 def _shown(value: object) -> object:
-    """Make the value of an expression in a template safe to show; jinja calls this for each of them."""
-    if isinstance(value, Markup):  # parts of a picture: their tags are ours, the names in them are not
+    """Make the value of an expression in a template safe to show. jinja calls this for every expression."""
+    if isinstance(value, Markup):  # parts of a picture: the tags are ours, but names in them come from data
         return Markup(visible_text(value, keep="\n"))  # noqa: S704 - already escaped, and this adds no markup
     return visible_text(without_credentials(value)) if isinstance(value, str) else value
 
@@ -59,7 +59,7 @@ class LabelRow:
 
     Attributes:
         scores: Scores of the label.
-        f1_bar: Its F1 as a bar.
+        f1_bar: F1 of the label, drawn as a bar.
     """
 
     scores: LabelF1
@@ -72,13 +72,13 @@ class LabelRow:
 
     @property
     def occurs(self) -> bool:
-        """Whether the label occurs among the true or the predicted labels."""
+        """True if the label occurs as a true or a predicted label."""
         return self.scores.support + self.scores.predicted > 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Confusion:
-    """Papers of one label that the model gave another label.
+    """A pair of labels that the model confuses: a true label, and another label that the model gave.
 
     Attributes:
         true: True label.

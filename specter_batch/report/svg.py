@@ -1,6 +1,6 @@
-"""The ground that the pages' pictures are drawn on: text, axes and the frame of an inline SVG.
+"""The parts of the pages' pictures: text, axes and the frame of an inline SVG.
 
-What comes from data passes through `Markup.format`, which escapes it.
+All text from data passes through `Markup.format`, which escapes it.
 """
 
 import math
@@ -8,13 +8,13 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-# Of the page's 12 px type: wide enough for most letters, so that names do not run into a picture.
+# Width of a letter in pixels at the page's font size of 12 px. Most letters are narrower, so names fit.
 LETTER = 7.2
 MAX_NAME = 34
 
 
 def nice_ticks(highest: float) -> list[float]:
-    """Return 0 and up to six round numbers above it, the last at or above `highest`."""
+    """Return 0 and up to six round numbers above it; the last one is at least `highest`."""
     rough = highest / 4
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= rough * 0.999)
@@ -22,12 +22,12 @@ def nice_ticks(highest: float) -> list[float]:
 
 
 def shortened(name: str) -> str:
-    """Cut a name that would push the picture aside; its title tells it in full."""
+    """Cut a name that is too long for the picture. The full name is in its tooltip."""
     return name if len(name) <= MAX_NAME else name[: MAX_NAME - 1].rstrip() + "…"
 
 
 class Plot:
-    """A rectangle with axes; data coordinates in, pixels out. `top` is the room above it."""
+    """A rectangle with axes that converts data coordinates to pixels. `top` is the space above it in pixels."""
 
     LEFT, RIGHT, BOTTOM = 62, 14, 44
 
@@ -38,7 +38,7 @@ class Plot:
         self._x, self._y = x_range, y_range
 
     def at(self, x: float, y: float) -> tuple[float, float]:
-        """Return the pixels of a point."""
+        """Return the pixel coordinates of a point."""
         across = (x - self._x[0]) / (self._x[1] - self._x[0])
         up = (y - self._y[0]) / (self._y[1] - self._y[0])
         wide, high = self._width - self.LEFT - self.RIGHT, self._height - self._top - self.BOTTOM
@@ -47,7 +47,7 @@ class Plot:
     def axes(
         self, x_name: str, y_name: str, *, x_ticks: Sequence[tuple[float, str]], y_ticks: Sequence[tuple[float, str]]
     ) -> list[Markup]:
-        """Draw grid lines, ticks (value, name) and names of the axes."""
+        """Draw the grid lines, the ticks (value, name) and the names of the axes."""
         parts = []
         for value, name in y_ticks:
             parts.append(self.line([(self._x[0], value), (self._x[1], value)], "grid"))
@@ -66,14 +66,14 @@ class Plot:
         return Markup('<polyline class="{}" points="{}"/>').format(kind, coordinates)
 
     def dot(self, x: float, y: float, *, kind: str, radius: float, title: str) -> Markup:
-        """Draw a point that tells of itself."""
+        """Draw a point with a tooltip."""
         across, down = self.at(x, y)
         return Markup('<circle class="{}" cx="{:.1f}" cy="{:.1f}" r="{:.1f}"><title>{}</title></circle>').format(
             kind, across, down, radius, title
         )
 
     def svg(self, parts: Sequence[Markup], about: str) -> Markup:
-        """Frame what was drawn."""
+        """Return the drawn parts as a complete picture."""
         return picture(self._width, self._height, parts, about)
 
 
@@ -87,7 +87,7 @@ def text(
     title: str | None = None,
     more: Markup = Markup(""),  # noqa: B008 - a Markup cannot be changed
 ) -> Markup:
-    """Draw text at a point; `title` tells it in full where it was shortened."""
+    """Draw text at a point; `title` is a tooltip, for example with the full text."""
     about = Markup("<title>{}</title>").format(title) if title is not None and title != text else Markup("")
     return Markup('<text x="{:.1f}" y="{:.1f}" text-anchor="{}" class="{}"{}>{}{}</text>').format(
         x, y, anchor, kind, more, about, text
@@ -95,7 +95,7 @@ def text(
 
 
 def picture(width: float, height: float, parts: Sequence[Markup], about: str) -> Markup:
-    """Frame parts as one picture that scales with the page."""
+    """Combine parts into one picture that scales with the page."""
     return Markup(
         '<svg class="chart" role="img" aria-label="{}" viewBox="0 0 {:.0f} {:.0f}" style="max-width:{:.0f}px">{}</svg>'
     ).format(about, width, height, width, Markup("").join(parts))

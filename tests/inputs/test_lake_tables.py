@@ -63,7 +63,7 @@ def test_partitions_of_a_delta_table_come_from_its_log(tmp_path: Path) -> None:
 def test_a_file_that_the_log_names_and_that_is_gone_has_failed(table: Path) -> None:
     gone = parquet_inventory(table).files[0]
     Path(str(gone.path)).unlink()
-    assert "is named by the log" in parquet_inventory(table).failed[gone.name]
+    assert "is listed in the log" in parquet_inventory(table).failed[gone.name]
 
 
 def test_a_folder_within_a_delta_table_is_refused(tmp_path: Path) -> None:
