@@ -136,7 +136,7 @@ def evaluate(
         run = TrainingRun.open(model)
         if graph is not None:
             raise ConfigError(
-                f"--graph {graph}: {model} is a run, which PyTorch runs; give the bundle that export made of it"
+                f"--graph {graph}: {model} is a run and has no graphs; give the bundle that was exported from it"
             )
         made_from, fingerprint = run.record.training, None
         torch = TorchClassifier(run)
