@@ -327,8 +327,8 @@ def test_killed_before_the_end_nothing_is_there_and_a_rerun_gives_the_whole(data
     killed = (
         "import os, signal, sys\n"
         "from specter_batch.cli import main\n"
-        "from specter_batch.training import scidocs\n"
-        "scidocs.write_json = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "from specter_batch.training.scidocs import prepare\n"
+        "prepare.write_json = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
         "main()\n"
     )
     out = tmp_path / "out"
