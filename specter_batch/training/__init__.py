@@ -1,1 +1,1 @@
-"""Fine-tuning: the only part of the core that knows torch and transformers."""
+"""Fine-tuning: the only part of the core that imports torch and transformers."""

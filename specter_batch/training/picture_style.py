@@ -1,4 +1,4 @@
-"""The style of matplotlib's pictures: the same on every machine."""
+"""A fixed style for matplotlib's pictures, so that they are the same on every machine."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,10 +9,10 @@ import matplotlib
 
 @contextmanager
 def fixed_style(settings: Mapping[str, Any]) -> Iterator[None]:
-    """Draw with matplotlib's defaults and these settings; the same drawing gives the same bytes of SVG.
+    """Draw with matplotlib's defaults and these settings. The same drawing gives the same bytes of SVG.
 
     Args:
-        settings: Entries of `matplotlib.rcParams`; the user's own style is not used.
+        settings: Entries of `matplotlib.rcParams`. The user's matplotlib style is ignored.
     """
     style: Any = {"svg.hashsalt": "specter-batch", "text.parse_math": False, **settings}
     with matplotlib.rc_context():

@@ -16,7 +16,7 @@ from specter_batch.training.model.settings import EncoderSettings
 
 
 class BaselineFolder(JsonOutput):
-    """Where the result goes."""
+    """The folders for the result and for cached embeddings."""
 
     panel: ClassVar[str] = "Output"
 
@@ -32,7 +32,7 @@ class BaselineFolder(JsonOutput):
 
 
 class Comparison(Settings):
-    """What the SVM is compared with."""
+    """The models that the SVM is compared with."""
 
     panel: ClassVar[str] = "Scores"
 
@@ -43,7 +43,7 @@ class Comparison(Settings):
 
 
 class BaselineOptions(BaselineFolder, Comparison, BundleDevice, EncoderSettings, InputColumns):
-    """What `baseline` is asked for."""
+    """Options of `baseline`."""
 
     panel: ClassVar[str] = "Input"
 

@@ -12,7 +12,7 @@ from specter_batch.terminal import output_console
 
 
 class DemoOptions(Settings):
-    """What `demo` is asked for."""
+    """Options of `demo`."""
 
     folder: Annotated[LocalPath, Option(argument="DIR")] = Field(
         description="New folder for everything that the demo makes."

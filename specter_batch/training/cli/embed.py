@@ -15,7 +15,7 @@ from specter_batch.training.model.settings import EncoderSettings
 
 
 class EmbeddingFile(JsonOutput):
-    """Where the embeddings go."""
+    """The output file of the embeddings."""
 
     panel: ClassVar[str] = "Output"
 
@@ -26,7 +26,7 @@ class EmbeddingFile(JsonOutput):
 
 
 class FineTuned(Settings):
-    """An encoder that was fine-tuned, and how it computes."""
+    """A fine-tuned encoder, and the precision of its computation."""
 
     panel: ClassVar[str] = "Model"
 
@@ -53,7 +53,7 @@ class InputPapers(InputColumns):
 
 
 class EmbedOptions(EmbeddingFile, FineTuned, EncoderSettings, InputPapers):
-    """What `embed` is asked for."""
+    """Options of `embed`."""
 
 
 @command(

@@ -14,7 +14,7 @@ from specter_batch.terminal import show_json, show_text, warn
 
 
 class ReportFolder(JsonOutput):
-    """Where the report goes."""
+    """The output folder of the report."""
 
     panel: ClassVar[str] = "Output"
 
@@ -27,7 +27,7 @@ class ReportFolder(JsonOutput):
 
 
 class Scoring(Settings):
-    """What is computed."""
+    """The scores that are computed."""
 
     panel: ClassVar[str] = "Scores"
 
@@ -51,7 +51,7 @@ class Scoring(Settings):
 
 
 class BundleRun(BundleDevice):
-    """How a bundle runs."""
+    """The device and the graph that a bundle runs with."""
 
     panel: ClassVar[str] = "Model"
 
@@ -59,7 +59,7 @@ class BundleRun(BundleDevice):
 
 
 class EvaluateOptions(ReportFolder, Scoring, BundleRun, InputColumns):
-    """What `evaluate` is asked for."""
+    """Options of `evaluate`."""
 
     panel: ClassVar[str] = "Input"
 

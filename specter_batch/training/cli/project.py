@@ -14,7 +14,7 @@ from specter_batch.terminal import show, show_json
 
 
 class Picture(JsonOutput):
-    """The picture."""
+    """The picture and how it is made."""
 
     panel: ClassVar[str] = "Output"
 
@@ -29,7 +29,7 @@ class Picture(JsonOutput):
 
 
 class Projected(Settings):
-    """What is drawn."""
+    """The models and papers that are drawn."""
 
     panel: ClassVar[str] = "Input"
 
@@ -44,7 +44,7 @@ class Projected(Settings):
 
 
 class ProjectOptions(Picture, Projected, InputColumns):
-    """What `project` is asked for."""
+    """Options of `project`."""
 
 
 @command(

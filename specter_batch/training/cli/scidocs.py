@@ -1,4 +1,4 @@
-"""The command that makes SciDocs ready to train on."""
+"""The command that prepares SciDocs for training: prepare-scidocs."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,7 +14,7 @@ from specter_batch.terminal import error_console, show, show_json
 
 
 class ScidocsOptions(JsonOutput):
-    """What `prepare-scidocs` is asked for."""
+    """Options of `prepare-scidocs`."""
 
     data: Annotated[LocalPath, Option(argument="DATA")] = Field(description="Folder that SciDocs was downloaded into.")
     out: Annotated[LocalPath, Option(argument="OUT")] = Field(description="New folder for the splits as parquet.")

@@ -17,7 +17,7 @@ from specter_batch.training.fit.config import TrainConfig
 
 
 class RunFolder(JsonOutput):
-    """Where the run goes."""
+    """The run folder to write."""
 
     panel: ClassVar[str] = "Output"
 
@@ -25,7 +25,7 @@ class RunFolder(JsonOutput):
 
 
 class TrainRequest(RunFolder, InputColumns):
-    """What a run is fitted to and where it goes; unlike `TrainConfig` no part of the recipe."""
+    """The papers and the output folder of a run. `TrainConfig` has the settings of the training itself."""
 
     panel: ClassVar[str] = "Input"
 
@@ -51,8 +51,8 @@ def train(request: TrainRequest, settings: TrainConfig) -> None:
     from specter_batch.training.papers.labelled import read_labelled
 
     is_first = os.environ.get("RANK", "0") == "0"  # torchrun starts this command once per device; the first one reports
-    advice = "run the same command again to go on from what is saved"
-    # The Trainer prints its progress; standard output is for the result alone.
+    advice = "run the same command again to resume from what is saved"
+    # The Trainer prints its progress to standard output, which is reserved for the result.
     with interruptible(advice), contextlib.redirect_stdout(sys.stderr):
         fitted, chosen_on = read_labelled(request.papers, request.columns), read_labelled(request.val, request.columns)
         if is_first:

@@ -1,4 +1,4 @@
-"""The frozen baseline: does fine-tuning beat the pretrained encoder's embeddings under a linear SVM?"""
+"""The baseline: compares fine-tuned models with a linear SVM on the embeddings of a frozen encoder."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,12 +27,12 @@ from specter_batch.training.run.result_folder import claim_results
 
 @dataclass(frozen=True, kw_only=True)
 class _Answers:
-    """What one method made of the test papers.
+    """The predictions of one method for the test papers.
 
     Attributes:
-        method: For the table.
-        true: `(n_papers,)` label names, as the method's label set calls them.
-        predicted: `(n_papers,)` label names.
+        method: Name of the method in the table.
+        true: True label names, as spelled in the method's label set, `(n_papers,)`.
+        predicted: Predicted label names, `(n_papers,)`.
     """
 
     method: str
@@ -45,7 +45,7 @@ class _Answers:
         return cls(method=f"fine-tuned {evaluation.report.model}", true=true, predicted=predicted)
 
     def scores(self, rows: npt.NDArray[np.bool_], *, seed: int) -> MethodScores:
-        """Return the method's line of the table over the papers at `rows`, `(n_papers,)` bool."""
+        """Return the method's scores over the papers at which `rows` `(n_papers,)` is True."""
         true, predicted = np.array(self.true)[rows], np.array(self.predicted)[rows]
         names, ids = np.unique(np.concatenate([true, predicted]), return_inverse=True)
         n_labels = len(names)
@@ -74,33 +74,33 @@ def baseline(
     columns: PaperColumns | None = None,
     seed: int = 0,
 ) -> BaselineReport:
-    """Score a linear SVM on frozen embeddings, and fine-tuned models beside it on the same papers.
+    """Score a linear SVM on frozen embeddings, and fine-tuned models on the same papers.
 
-    Only test papers count that no method has met: neither in TRAIN nor in the training data of a model.
+    Test papers that are in TRAIN, or in the training data of a model, are not scored.
 
     Args:
         train: Labelled papers to fit the SVM on.
         test: Labelled papers to score.
         embedder: The frozen encoder.
-        cache: Where its embeddings are kept.
-        models: Runs and bundles.
-        device: Where bundles run.
-        columns: Of both files.
-        seed: Of the SVM's solver and of the bootstrap.
+        cache: Cache for the embeddings.
+        models: Folders of runs and bundles to compare with the SVM.
+        device: Name of the device that bundles run on.
+        columns: Column names of both inputs; detected when None.
+        seed: Random seed of the SVM's solver and of the bootstrap.
 
     Raises:
         ConfigError: No test paper is left to score.
-        LabelError: A test paper's label is not in TRAIN or not one of a model's, or TRAIN has too few papers.
+        LabelError: A test paper's label is not in TRAIN or is unknown to a model, or TRAIN has too few papers.
     """
     fitted, scored = read_labelled(train, columns), read_labelled(test, columns)
-    # Before the SVM, so that a wrong folder does not cost its search.
+    # Models come before the SVM, so that a wrong folder fails before the slow search for C.
     evaluations = [_evaluated(model, test, device=device, columns=columns) for model in models]
     lineage = Lineage.of_encoder(embedder.name)
     in_train = _met_by_svm(fitted, scored, lineage)
     met = np.logical_or.reduce([in_train, *(one.predictions["seen"].to_numpy() for one in evaluations)])
     if met.all():
         raise ConfigError(
-            f"{test}: all {len(scored):,} papers stand in {train} or in a model's training data; give unseen papers"
+            f"{test}: all {len(scored):,} papers are in {train} or in a model's training data; give unseen papers"
         )
     svm, facts = _svm_answers(fitted, scored, embedder=embedder, cache=cache, seed=seed)
     chosen_on_test = [one.report.model for one in evaluations if one.report.is_validation_data]
@@ -124,7 +124,7 @@ def baseline(
                 *embedder.notes,
                 *lineage.notes,
                 *(
-                    f"TEST is the validation data of {name}: its best epoch was chosen on these"
+                    f"TEST is the validation data of {name}: its best epoch was chosen on these papers"
                     for name in chosen_on_test
                 ),
             )
@@ -134,7 +134,7 @@ def baseline(
 
 
 def _evaluated(model: Path, test: Path, *, device: str, columns: PaperColumns | None) -> Evaluation:
-    """Score a model on the test papers; all of them, because every method is scored on the same papers."""
+    """Score a model on all test papers, because every method is scored on the same papers."""
     evaluation = evaluate(model, test, device=device, columns=columns)
     if evaluation.report.unknown_labels or evaluation.report.not_finite:
         raise LabelError(f"{test}: {model} cannot be compared: {unscored_sentences(evaluation.report)[0]}")
@@ -142,14 +142,14 @@ def _evaluated(model: Path, test: Path, *, device: str, columns: PaperColumns | 
 
 
 def _met_by_svm(train: LabelledPapers, test: LabelledPapers, lineage: Lineage) -> npt.NDArray[np.bool_]:
-    """Return `(n_papers,)` bool: the test paper is in TRAIN, or the encoder was trained on it by this tool."""
+    """Return whether each test paper is in TRAIN or in the encoder's known training data, `(n_papers,)` bool."""
     return test.seen_by(train.seen_hashes()) | test.seen_by(lineage.seen_texts, template=lineage.text_template)
 
 
 def _svm_answers(
     train: LabelledPapers, test: LabelledPapers, *, embedder: Embedder, cache: EmbeddingCache, seed: int
 ) -> tuple[_Answers, SvmFacts]:
-    """Fit the SVM and label the test papers; return its answers and how it was come by."""
+    """Fit the SVM and label the test papers; return its predictions and how the SVM was made."""
     labels = LabelSet.from_values(train.papers["label"].unique().to_pylist())
     train_ids, test_ids = train.label_ids(labels), test.label_ids(labels)
     train_texts, test_texts = train.texts(embedder.text_template), test.texts(embedder.text_template)
@@ -188,8 +188,8 @@ def baseline_markdown(report: BaselineReport) -> str:
         )
     lines += [
         "",
-        f"Of {report.test_papers:,} test papers {report.seen_in_train:,} stand in the training papers and "
-        f"{report.seen_by_models_alone:,} more in the training data of a model; they are left out. The SVM was "
+        f"Of {report.test_papers:,} test papers, {report.seen_in_train:,} are also training papers and "
+        f"{report.seen_by_models_alone:,} more are in the training data of a model; they are left out. The SVM was "
         f"fitted on {report.train_papers:,} papers with C = {report.c:g}, the best of {report.folds}-fold "
         f"cross-validation there (accuracy {report.cross_validation_accuracy:.4f}). Embeddings: "
         f"{report.hidden_size} numbers of at most {report.max_length} tokens.",
@@ -201,10 +201,10 @@ def baseline_markdown(report: BaselineReport) -> str:
 def claim_baseline(
     out: Path, *, train: Path, test: Path, encoder: str, models: Sequence[Path], replace: bool = False
 ) -> None:
-    """Make the folder of a baseline's files, before the work begins.
+    """Create and mark the output folder of a baseline before the work begins.
 
     Raises:
-        ConfigError: It holds something else, or another baseline and `replace` is not set.
+        ConfigError: The folder holds other files, or it holds another baseline and `replace` is False.
     """
     identity = {"encoder": encoder, "train": str(train), "test": str(test), "models": [str(model) for model in models]}
     claim_results(out, "baseline", report="baseline.json", identity=identity, replace=replace)

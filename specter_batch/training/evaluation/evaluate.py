@@ -1,4 +1,4 @@
-"""Scores of a run or a bundle on labelled papers, with those it was trained on kept apart."""
+"""Scores a run or a bundle on labelled papers. Papers seen in training are counted separately."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,14 +31,14 @@ from specter_batch.training.run.lineage import validation_sha256s
 
 
 class Classifier(Protocol):
-    """What can be asked for the logits of token ids."""
+    """A model that computes logits from token ids."""
 
     def logits(self, token_ids: Sequence[TokenIds]) -> Logits:
-        """Return `(n, n_labels)` float32, in input order."""
+        """Return the logits `(n, n_labels)` float32 of papers, given as token ids, in input order."""
 
 
 class TorchClassifier:
-    """A run's checkpoint in Torch, batched like the job under a token budget."""
+    """The checkpoint of a run in Torch, with batches under a token budget as in the job."""
 
     def __init__(self, run: TrainingRun) -> None:
         import torch
@@ -50,11 +50,11 @@ class TorchClassifier:
         self._n_labels = len(run.labels)
 
     def describe(self) -> dict[str, str]:
-        """Return the device, provider and weights that do the work."""
+        """Return the device, the provider and the weights in use, by name."""
         return {"device": str(self._device), "provider": "torch", "graph": "model.safetensors"}
 
     def logits(self, token_ids: Sequence[TokenIds]) -> Logits:
-        """Return `(n, n_labels)` float32 for the papers' token ids, in input order."""
+        """Return the logits `(n, n_labels)` float32 of papers, given as token ids, in input order."""
         import torch
 
         logits = np.zeros((len(token_ids), self._n_labels), dtype=np.float32)
@@ -71,23 +71,23 @@ class TorchClassifier:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """What a model made of labelled papers.
+    """The scores of a model on labelled papers, and its predictions.
 
     Attributes:
-        report: `report.json`.
-        predictions: A row per paper, in file order: `paper_id`, `label` (the true one, as it was read where the model
-            does not know it), `predicted`, `score`, and `seen`: whether it was trained on. `predicted` and `score` are
-            null where the model gave NaN or infinity.
+        report: The content of `report.json`.
+        predictions: Table with one row per paper in file order, and the columns `paper_id`, `label`, `predicted`,
+            `score` and `seen`. `label` is the true label, unchanged if the model does not know it. `seen` is True if
+            the paper was trained on. `predicted` and `score` are null if the model gave NaN or infinity.
     """
 
     report: EvaluationReport
     predictions: pa.Table
 
     def refuse_leaks(self) -> None:
-        """Let only a test pass that shares no text with the training data.
+        """Raise an error if a test paper was in the training data.
 
         Raises:
-            LeakError: It does share texts.
+            LeakError: At least one test paper has the same text as a training paper.
         """
         seen, papers = self.report.seen_in_training, len(self.predictions)
         if seen:
@@ -110,20 +110,23 @@ def evaluate(
     """Score a run folder (in Torch) or a bundle (in ONNX Runtime) on labelled papers.
 
     Papers whose label the model does not know, and papers for which it gives NaN or infinity, are not scored. The
-    report counts both.
+    report has the number of such papers.
 
     Args:
-        model: The run or the bundle.
+        model: Folder of the run or the bundle.
         papers: The labelled papers.
-        device: Where a bundle runs.
-        graph: Which graph of a bundle runs; the one for the device when None.
-        columns: The names of the columns.
-        settings: What to compute.
+        device: Name of the device that a bundle runs on.
+        graph: Precision of the bundle's graph to run; the fastest graph for the device when None.
+        columns: Column names of the papers; detected when None.
+        settings: What to compute; the defaults when None.
+
+    Returns:
+        The scores and the predictions.
 
     Raises:
         BundleError: The folder is neither a run nor a bundle.
-        ConfigError: A graph is given for a run, which has none.
-        LabelError: No paper's label is one of the model's.
+        ConfigError: A graph is given for a run, which has no graphs.
+        LabelError: The model knows none of the papers' labels.
     """
     labelled = read_labelled(papers, columns)
     if (model / MANIFEST_FILE).exists():
@@ -149,7 +152,7 @@ def evaluate(
         model_sha256=model_sha256(model),
         papers=str(papers),
         papers_sha256=sha256,
-        # The best epoch and the temperature were chosen on these, so they flatter the model.
+        # The best epoch and the temperature were chosen on validation papers, so scores on them are too optimistic.
         is_validation_data=sha256 in validation_sha256s(made_from),
         dropped=dict(labelled.dropped),
         notes=tuple(labelled.notes),
@@ -162,7 +165,7 @@ def evaluate(
 
 
 def model_sha256(model: Path) -> str | None:
-    """Return the SHA-256 of the record of a run or a bundle, which names all that the model is; None if it has none."""
+    """Return the SHA-256 of `run.json` or `bundle.json`, which describe the whole model; None if there is none."""
     files = (model / MANIFEST_FILE, model / RUN_FILE)
     return next((file_sha256(file) for file in files if file.is_file()), None)
 
@@ -173,24 +176,24 @@ def score(
     model: ModelBundle | TrainingRun,
     settings: EvaluationSettings | None = None,
 ) -> ScoredPapers:
-    """Label papers and compare with their true labels.
+    """Label papers and compare the labels with the true ones.
 
     Returns:
-        The figures of `report.json`, without what it says of model and papers.
+        The figures of `report.json`, without the description of the model and the papers.
     """
     return _Answers.of(classifier, labelled, model).figures(settings)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Answers:
-    """What a model says of papers, next to what is known of them.
+    """The logits of a model for papers, together with the true labels.
 
     Attributes:
         model: The run or bundle.
-        logits: `(n, n_labels)`.
-        true: `(n,)` label ids, -1 where the model does not know the label.
-        seen: `(n,)`: the paper was trained on.
-        unknown: Label that the model does not know -> how many papers have it.
+        logits: Logits of the papers, `(n, n_labels)`.
+        true: True label ids, `(n,)`; -1 if the model does not know the label.
+        seen: True for papers that were trained on, `(n,)` bool.
+        unknown: Label that the model does not know -> number of papers with it.
     """
 
     model: ModelBundle | TrainingRun

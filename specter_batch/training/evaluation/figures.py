@@ -1,4 +1,4 @@
-"""Every figure of an evaluation, from the logits of labelled papers: those of a tally, and those that need more."""
+"""Computes all figures of an evaluation from the logits of labelled papers."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -22,12 +22,12 @@ BATCH_MEAN_NOTE = (
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationSettings:
-    """What may be asked of an evaluation.
+    """Settings of an evaluation.
 
     Attributes:
-        precision: Find the score threshold that reaches it; none is looked for when None.
-        batch_mean_size: Papers in a batch of `batch_mean_macro_f1`.
-        seed: Of the bootstrap.
+        precision: Precision, 0 to 1, for which a score threshold is searched; no search when None.
+        batch_mean_size: Number of papers in a batch of `batch_mean_macro_f1`.
+        seed: Random seed of the bootstrap.
     """
 
     precision: float | None = None
@@ -46,15 +46,15 @@ def figures(
 ) -> Figures:
     """Return the figures of `report.json`.
 
-    Papers trained on are left out of all figures but those that say so.
+    Papers trained on are left out of all figures, except the ones whose name ends in `_with_seen`.
 
     Args:
-        logits: `(n, n_labels)`, in file order.
-        true: `(n,)` label ids.
-        seen: `(n,)`: the paper was trained on.
-        temperature: That the model's logits are divided by.
-        labels: In the order of the logits.
-        settings: What is asked.
+        logits: Logits of the papers in file order, `(n, n_labels)`.
+        true: True label ids, `(n,)`.
+        seen: True for papers that were trained on, `(n,)` bool.
+        temperature: Divisor of the model's logits.
+        labels: The labels in the order of the logits.
+        settings: Settings of the evaluation.
     """
     predictions = Predictions.from_logits(logits, temperature=temperature)
     scores = Scores.count(true, predictions.label_id, predictions.score, seen=seen, n_labels=len(labels))
@@ -87,15 +87,15 @@ def _batch_mean(true: Ints, predicted: Ints, *, n_labels: int, size: int) -> Bat
 
 
 def batch_macro_f1(true: Ints, predicted: Ints, *, n_labels: int, size: int) -> npt.NDArray[np.float64]:
-    """Return the macro F1 of each batch `(n_batches,)` of papers in their order; the last may be smaller.
+    """Return the macro F1 of each batch, `(n_batches,)`, of papers in file order. The last batch may be smaller.
 
-    Within a batch it is what `sklearn.metrics.f1_score(..., average="macro")` gives.
+    Within a batch the F1 is equal to `sklearn.metrics.f1_score(..., average="macro")`.
 
     Args:
-        true: `(n,)` label ids.
-        predicted: `(n,)` label ids.
-        n_labels: Of the label set.
-        size: Papers in a batch.
+        true: True label ids, `(n,)`.
+        predicted: Predicted label ids, `(n,)`.
+        n_labels: Number of labels in the label set.
+        size: Number of papers in a batch.
     """
     batch = np.arange(len(true)) // size
     n_batches = -(-len(true) // size)
@@ -108,7 +108,7 @@ def batch_macro_f1(true: Ints, predicted: Ints, *, n_labels: int, size: int) -> 
 
 
 def _uncalibrated(logits: npt.NDArray[Any], true: Ints, labels: LabelSet) -> Uncalibrated:
-    """Return what the scores would be worth without the temperature."""
+    """Return the calibration of the scores without the temperature."""
     predictions = Predictions.from_logits(logits, temperature=1.0)
     tally = Tally.count(true, predictions.label_id, predictions.score, n_labels=len(labels))
     error = F1Report.from_tally(tally, labels).expected_calibration_error

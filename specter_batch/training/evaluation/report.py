@@ -1,4 +1,4 @@
-"""An evaluation as files: JSON first, Markdown and a page as views of it, and the label of each paper."""
+"""Writes an evaluation to files: the report as JSON, Markdown and HTML, and the label of each paper."""
 
 from functools import cache
 from pathlib import Path
@@ -18,22 +18,22 @@ from specter_batch.training.run.result_folder import claim_results
 PREDICTIONS_FILE = "predictions.parquet"
 SHOWN_UNKNOWN_LABELS = 10
 VALIDATION_WARNING = (
-    "These are the papers that the model's best epoch and temperature were chosen on: the figures flatter it."
+    "The model's best epoch and temperature were chosen on these papers, so the figures are too optimistic."
 )
 
 
 def claim_folder(out: Path, *, model: Path, papers: Path, replace: bool = False) -> None:
-    """Make the folder of an evaluation's files, before the work begins.
+    """Create and mark the output folder of an evaluation before the work begins.
 
     Args:
-        out: The folder.
+        out: The output folder.
         model: The run or bundle to score.
-        papers: The papers to score it on.
-        replace: Replace the evaluation of another model, or on other papers.
+        papers: The papers to score the model on.
+        replace: True to replace the evaluation of another model, or on other papers.
 
     Raises:
-        ConfigError: It holds something else, such as a run or a night with reports of their own, or the evaluation of
-            another model.
+        ConfigError: The folder holds other files, such as a run or a night, or it holds the evaluation of another model
+            and `replace` is False.
     """
     identity = {"model": str(model), "papers": str(papers), "model_sha256": model_sha256(model)}
     claim_results(out, "evaluate", report="report.json", identity=identity, replace=replace)
@@ -71,7 +71,7 @@ def evaluation_markdown(report: EvaluationReport) -> str:
 
 
 def unscored_sentences(report: ScoredPapers) -> list[str]:
-    """Say how many papers with a label are not scored, and why."""
+    """Return sentences about labelled papers that are not scored: how many, and why."""
     every = report.unknown_labels + report.not_finite + report.scored_papers + report.seen_in_training
     sentences = []
     if report.unknown_labels:
@@ -148,7 +148,7 @@ def _template() -> Template:
 
 
 def _verdict(report: EvaluationReport) -> dict[str, str]:
-    """Say in one line whether the figures may be believed."""
+    """Return a one-line verdict on whether the figures can be trusted."""
     seen, scored = report.seen_in_training, report.scored_papers
     if not scored:
         why = [f"{seen:,} papers were in the training data."] if seen else []

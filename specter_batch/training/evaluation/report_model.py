@@ -1,4 +1,4 @@
-"""The reports of `evaluate` and `baseline`: models of their fields, and no arithmetic."""
+"""The models of the reports of `evaluate` and `baseline`. They only declare fields."""
 
 from pydantic import BaseModel, ConfigDict
 
@@ -24,13 +24,13 @@ class RiskCoverageCurve(_Frozen):
 
 
 class BatchMean(_Frozen):
-    """The mean macro F1 of single batches, for comparison with older figures of that kind.
+    """The mean macro F1 of single batches, only for comparison with older papers that report it.
 
     Attributes:
-        mean: Mean over the batches.
-        batch_size: Papers in a batch.
+        mean: Mean macro F1 over the batches.
+        batch_size: Number of papers in a batch.
         batches: Number of batches.
-        note: Why it is no corpus-level score.
+        note: Why this is not a score of all papers together.
     """
 
     mean: float
@@ -40,11 +40,11 @@ class BatchMean(_Frozen):
 
 
 class Uncalibrated(_Frozen):
-    """What the scores are worth without the temperature.
+    """The calibration of the scores without the temperature.
 
     Attributes:
-        expected_calibration_error: Mean distance between score and accuracy; None without papers.
-        reliability: Accuracy by score.
+        expected_calibration_error: Mean distance between score and accuracy; None if there are no papers.
+        reliability: Accuracy by score, one entry for each score bin.
     """
 
     expected_calibration_error: float | None
@@ -52,23 +52,23 @@ class Uncalibrated(_Frozen):
 
 
 class _Headline(_Frozen):
-    """What comes first in the file."""
+    """The first fields of the file."""
 
     macro_f1: float | None
     macro_f1_interval: Interval | None
 
 
 class Figures(ScoreReport, _Headline):
-    """Every figure of an evaluation. Papers that the model was trained on count only where the name says so.
+    """All figures of an evaluation. Papers that the model was trained on only count in fields ending in `_with_seen`.
 
     Attributes:
         macro_f1_interval: Bootstrap interval of the macro F1; None if no paper is scored.
         top3_accuracy: Share of the papers whose label is among the three with the highest scores.
-        risk_coverage: What is gained by keeping only the labels with a high score.
-        operating_point: The threshold for the precision that was asked for; None if none was.
+        risk_coverage: Share of wrong labels if only the labels with a high score are kept.
+        operating_point: Score threshold for the wanted precision; None if no precision was given.
         batch_mean_macro_f1: Mean of the macro F1 of single batches.
-        temperature: Divides the model's logits.
-        uncalibrated: What the scores are worth without the temperature.
+        temperature: Divisor of the model's logits.
+        uncalibrated: Calibration of the scores without the temperature.
     """
 
     top3_accuracy: float | None
@@ -80,12 +80,12 @@ class Figures(ScoreReport, _Headline):
 
 
 class ScoredPapers(Figures):
-    """The figures, and how many papers with a label are not scored.
+    """The figures, and the numbers of labelled papers that are not scored.
 
     Attributes:
-        not_finite: Papers for which the model gives NaN or infinity.
-        unknown_labels: Papers whose label the model does not know.
-        unknown_label_papers: Number of these papers by label.
+        not_finite: Number of papers for which the model gives NaN or infinity.
+        unknown_labels: Number of papers whose label the model does not know.
+        unknown_label_papers: Label that the model does not know -> number of papers with it.
     """
 
     not_finite: int
@@ -101,10 +101,10 @@ class EvaluationReport(ScoredPapers):
         fingerprint: Fingerprint of the bundle; None for a run.
         model_sha256: SHA-256 of `run.json` or `bundle.json`.
         papers: Input of labelled papers.
-        papers_sha256: SHA-256 of their content.
-        is_validation_data: The model's best epoch and temperature were chosen on these papers.
-        dropped: Rows that were left out, by reason.
-        notes: What else there is to say of the papers.
+        papers_sha256: SHA-256 of the papers' content.
+        is_validation_data: True if the model's best epoch and temperature were chosen on these papers.
+        dropped: Reason -> number of rows that were left out.
+        notes: Notes about the papers and their labels.
         device: Device that the model ran on.
         provider: ONNX Runtime's execution provider, or `torch`.
         graph: File of the graph or of the weights.
@@ -129,8 +129,8 @@ class MethodScores(_Frozen):
     """One method of a baseline's table, scored on the test papers.
 
     Attributes:
-        method: What the method is, in words.
-        macro_f1: Macro F1 over the labels that occur among the true or predicted ones.
+        method: Description of the method.
+        macro_f1: Macro F1 over the labels that occur as true or predicted labels.
         macro_f1_interval: Bootstrap interval of the macro F1.
         accuracy: Share of the papers whose label is right.
         papers: Number of papers scored.
@@ -148,14 +148,14 @@ class SvmFacts(_Frozen):
 
     Attributes:
         encoder: Name or folder of the frozen encoder.
-        pooling: How token vectors become one paper vector.
-        max_length: Most tokens of a paper that the encoder reads.
-        hidden_size: Numbers of an embedding.
-        c: The SVM's regularisation, chosen by cross-validation.
-        folds: Folds of the cross-validation.
-        cross_validation_accuracy: Its accuracy there.
-        embeddings_from_cache: Embeddings that were not computed again.
-        notes: What else there is to say.
+        pooling: Name of the method that turns token vectors into one paper vector.
+        max_length: Largest number of tokens of a paper that the encoder reads.
+        hidden_size: Length of an embedding.
+        c: Regularisation parameter C of the SVM, chosen by cross-validation.
+        folds: Number of folds of the cross-validation.
+        cross_validation_accuracy: Mean accuracy of the SVM over the folds.
+        embeddings_from_cache: Number of inputs whose embeddings were read from the cache.
+        notes: Notes about the SVM and the papers.
     """
 
     encoder: str
@@ -170,7 +170,7 @@ class SvmFacts(_Frozen):
 
 
 class _Inputs(_Frozen):
-    """What comes first in the file."""
+    """The first fields of the file."""
 
     train: str
     test: str
@@ -187,16 +187,16 @@ class BaselineReport(SvmFacts, _Inputs):
     """`baseline.json`.
 
     Attributes:
-        train: Papers that the SVM was fitted on.
-        test: Papers that all methods are scored on.
-        models: Fine-tuned runs and bundles.
+        train: Input of papers that the SVM was fitted on.
+        test: Input of papers that all methods are scored on.
+        models: Folders of the fine-tuned runs and bundles.
         train_papers: Number of training papers.
         test_papers: Number of test papers.
-        seen_in_train: Test papers that are training papers; they are not scored.
-        seen_by_models_alone: Test papers that only a model has seen; they are not scored.
-        dropped: Rows that were left out of either input, by reason.
+        seen_in_train: Number of test papers that are also training papers; they are not scored.
+        seen_by_models_alone: Number of other test papers that a model was trained on; they are not scored.
+        dropped: Input -> reason -> number of rows that were left out.
         seed: Random seed of the SVM and of the bootstrap.
-        methods: Scores of each method, the SVM's first.
+        methods: Scores of each method; the SVM comes first.
     """
 
     methods: tuple[MethodScores, ...]

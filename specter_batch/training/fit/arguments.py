@@ -1,4 +1,4 @@
-"""transformers' TrainingArguments for a run, and what they take from the machine."""
+"""transformers' TrainingArguments for a run, adapted to the machine."""
 
 import os
 import sys
@@ -20,13 +20,13 @@ _SCHEDULES = {"linear": "linear", "cosine": "cosine", "cyclic": "cosine_with_res
 
 
 def make_arguments(config: TrainConfig, out: Path) -> TrainingArguments:
-    """Make the Trainer's arguments; under torchrun this is what joins the other processes.
+    """Make the Trainer's arguments. Under torchrun this call connects to the other processes.
 
     Raises:
-        ConfigError: The machine cannot do what is asked.
+        ConfigError: The machine cannot run with these settings.
     """
     precision = resolve_precision(config)
-    # TrainingArguments leaves its precision here, and a later fp32 run of the same process would take it over.
+    # TrainingArguments sets this variable. A later fp32 run in the same process would otherwise use its precision.
     os.environ["ACCELERATE_MIXED_PRECISION"] = "no" if precision == "fp32" else precision
     report_to = _tracker(config, out)
     return TrainingArguments(
@@ -43,7 +43,7 @@ def make_arguments(config: TrainConfig, out: Path) -> TrainingArguments:
         warmup_ratio=config.warmup_ratio,
         bf16=precision == "bf16",
         fp16=precision == "fp16",
-        use_cpu=not torch.cuda.is_available(),  # said aloud, or bf16 on a CPU is refused
+        use_cpu=not torch.cuda.is_available(),  # must be set, or bf16 on a CPU is an error
         ddp_find_unused_parameters=False,
         seed=config.seed,
         data_seed=config.seed,
@@ -52,11 +52,11 @@ def make_arguments(config: TrainConfig, out: Path) -> TrainingArguments:
         save_strategy="epoch",
         save_total_limit=2,
         load_best_model_at_end=True,
-        restore_callback_states_from_checkpoint=True,  # early stopping goes on counting
+        restore_callback_states_from_checkpoint=True,  # early stopping keeps its count
         metric_for_best_model="macro_f1",
         logging_steps=20,
-        logging_nan_inf_filter=False,  # a loss that is no number is to be seen, and ends the training
-        disable_tqdm=not sys.stderr.isatty(),  # in a log file a bar is a thousand lines
+        logging_nan_inf_filter=False,  # log a NaN loss, which stops the training
+        disable_tqdm=not sys.stderr.isatty(),  # in a log file a progress bar is a thousand lines
         report_to=report_to,
         logging_dir=str(out / TRACKING),
         run_name=out.name,
@@ -66,28 +66,28 @@ def make_arguments(config: TrainConfig, out: Path) -> TrainingArguments:
 
 
 def resolve_precision(config: TrainConfig) -> Literal["fp32", "bf16", "fp16"]:
-    """Return the arithmetic of the steps on this machine.
+    """Return the number format of the training on this machine.
 
     Raises:
-        ConfigError: fp16 is asked for without a CUDA device.
+        ConfigError: The setting is fp16 and there is no CUDA device.
     """
     if config.precision == "fp16" and not torch.cuda.is_available():
         raise ConfigError("--precision fp16 needs a CUDA device; on a CPU give bf16 or fp32")
     if config.precision != "auto":
         return config.precision
     if torch.cuda.is_available():
-        # In software it is slower than fp32.
+        # Emulated bf16 is slower than fp32.
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    return cpu_precision(getattr(torch.cpu, "get_capabilities", dict)())  # came with torch 2.10
+    return cpu_precision(getattr(torch.cpu, "get_capabilities", dict)())  # new in torch 2.10
 
 
 def cpu_precision(capabilities: Mapping[str, bool]) -> Literal["fp32", "bf16"]:
-    """Return the faster arithmetic of a processor that can do what `torch.cpu.get_capabilities` says."""
+    """Return the faster number format on a CPU with these capabilities, from `torch.cpu.get_capabilities`."""
     return "bf16" if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") else "fp32"
 
 
 def autocast_dtype(config: TrainConfig) -> torch.dtype | None:
-    """Return the type that matrix products run in outside the Trainer; None for fp32."""
+    """Return the number type of matrix products outside the Trainer; None for fp32."""
     return {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[resolve_precision(config)]
 
 
@@ -98,6 +98,6 @@ def _tracker(config: TrainConfig, out: Path) -> str:
     if config.track == "wandb":
         os.environ.setdefault("WANDB_DIR", str(out))
         if not os.environ.get("WANDB_API_KEY"):
-            # Without a key it would stop and ask; `wandb sync` sends the run later.
+            # Without a key wandb would wait for input. `wandb sync` uploads an offline run later.
             os.environ.setdefault("WANDB_MODE", "offline")
     return config.track

@@ -1,4 +1,4 @@
-"""What a training run is asked to do, from TOML and flags."""
+"""Settings of a training run, from TOML and flags."""
 
 from typing import Annotated, ClassVar, Literal
 
@@ -10,7 +10,7 @@ from specter_batch.training.model.settings import ModelSettings
 
 
 class Optimisation(Settings):
-    """How the weights are found."""
+    """Settings of the optimisation: learning rates, schedule, batches and loss."""
 
     panel: ClassVar[str] = "Optimisation"
 
@@ -76,7 +76,7 @@ class Optimisation(Settings):
 
 
 class RunSettings(Settings):
-    """How the run computes, and what it keeps."""
+    """Settings of the computation, and what the run records."""
 
     panel: ClassVar[str] = "Run"
 

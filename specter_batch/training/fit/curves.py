@@ -13,14 +13,14 @@ from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from specter_batch.training.picture_style import fixed_style
 
-# Inches of 72 points: the picture is as wide as the page's column.
+# Sizes in inches of 72 points. The picture is as wide as the column of the page.
 WIDTH, PANEL_HEIGHT = 14.3, 3.6
-# A picture of a thousand pixels cannot show more points than these: each point is the mean of its neighbours.
+# A picture of a thousand pixels cannot show more points. With more values, each point is the mean of several.
 MAX_POINTS = 400
 # More dashed lines than these would hide the curves.
 MAX_EPOCHS = 40
-# The pictures are drawn in the page's light colours; in the file these become the names of the page's colours, which
-# are different in dark mode.
+# The pictures are drawn in the page's light colours. In the file they are replaced by the names of the page's colours,
+# which are different in dark mode.
 COLOURS = {
     "card": "#ffffff",
     "ink": "#1b2230",
@@ -136,15 +136,15 @@ def _legend(axes: Axes) -> None:
 
 
 def _inline(svg: str) -> Markup:
-    """Return what matplotlib wrote as an element of a page, in the page's colours and font."""
+    """Return an SVG from matplotlib as an element of a page, with the page's colours and font."""
     begin = '<svg class="chart" role="img" aria-label="Training curves" stroke-linejoin="round" '
     svg = svg[svg.index("<svg") :].replace("<svg ", begin, 1)
-    # A page would apply this style to everything in it.
+    # This style is removed, because it would apply to the whole page.
     svg = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", svg, count=1, flags=re.DOTALL)
     svg = re.sub(r"font-family: [^;]*", "font-family: system-ui, sans-serif", svg)
     for name, colour in COLOURS.items():
         svg = svg.replace(colour, f"var(--{name})")
-    return Markup(svg)  # noqa: S704 - it holds numbers and our own words
+    return Markup(svg)  # noqa: S704 - it only holds numbers and our own words
 
 
 def _ends_of_epochs(log: Log) -> list[float]:

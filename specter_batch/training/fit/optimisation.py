@@ -1,4 +1,4 @@
-"""What the steps minimise, and how."""
+"""The optimizer and the loss of fine-tuning."""
 
 import re
 from collections.abc import Callable
@@ -18,7 +18,7 @@ _LAYER = re.compile(r"bert\.encoder\.layer\.(\d+)\.")
 
 
 def make_optimizer(model: SpecterForSequenceClassification, config: TrainConfig) -> torch.optim.Optimizer:
-    """Make the optimizer: each depth has its own rate, biases and norms do not decay (Devlin et al. 2019)."""
+    """Make the optimizer: each layer has a learning rate; biases and norms have no decay (Devlin et al. 2019)."""
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         rate = learning_rate_of(name, config, n_layers=model.config.num_hidden_layers)
@@ -33,24 +33,27 @@ def make_optimizer(model: SpecterForSequenceClassification, config: TrainConfig)
 
 
 def learning_rate_of(parameter: str, config: TrainConfig, *, n_layers: int) -> float:
-    """Return a parameter's peak rate: the head's, or the encoder's times `layer_decay` per layer below the top."""
+    """Return the peak learning rate of a parameter.
+
+    It is the head's rate, or the encoder's rate times `layer_decay` for each layer below the top one.
+    """
     if parameter.startswith("head."):
         return config.head_learning_rate
     layer = _LAYER.match(parameter)
     if layer is not None:
         below_the_top = n_layers - 1 - int(layer[1])
     else:
-        below_the_top = n_layers if parameter.startswith("bert.embeddings.") else 0  # else the pooler, on top
+        below_the_top = n_layers if parameter.startswith("bert.embeddings.") else 0  # else the pooler, above all layers
     return float(config.learning_rate * config.layer_decay**below_the_top)
 
 
 def make_loss(config: TrainConfig, train_ids: Ints, *, n_labels: int) -> Callable[..., torch.Tensor]:
-    """Make the cross entropy that the Trainer calls with outputs, labels and their count.
+    """Make the cross entropy loss that the Trainer calls with outputs, labels and the number of labels.
 
     Args:
-        config: Label smoothing and class weights.
-        train_ids: `(n_papers,)` label ids of the training papers.
-        n_labels: Of the label set.
+        config: Settings with the label smoothing and the class weights.
+        train_ids: Label ids of the training papers, `(n_papers,)`.
+        n_labels: Number of labels in the label set.
     """
     weights = class_weights(config, train_ids, n_labels=n_labels)
 
@@ -58,18 +61,18 @@ def make_loss(config: TrainConfig, train_ids: Ints, *, n_labels: int) -> Callabl
         outputs: SequenceClassifierOutput, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int | None = None
     ) -> torch.Tensor:
         logits = outputs["logits"].float()
-        # Not torch's own weight: with smoothing it weighs the smoothed share of every class in every paper, so that a
-        # rare class, or one that no paper has, would draw all papers to itself.
+        # We do not use the `weight` argument of torch. With smoothing it also multiplies the smoothed share of every
+        # class in every paper, so a rare class, or one without papers, would be predicted far too often.
         each = nn.functional.cross_entropy(logits, labels, label_smoothing=config.label_smoothing, reduction="none")
         total = (each * weights.to(logits.device)[labels]).sum()
-        # The count covers all accumulated batches, so that accumulation equals one large batch.
+        # The number includes all accumulated batches, so that accumulation equals one large batch.
         return total / (len(labels) if num_items_in_batch is None else num_items_in_batch)
 
     return loss
 
 
 def class_weights(config: TrainConfig, train_ids: Ints, *, n_labels: int) -> torch.Tensor:
-    """Return `(n_labels,)` float32 weights whose mean over the training papers is 1."""
+    """Return the weights of the classes, `(n_labels,)` float32. Their mean over the training papers is 1."""
     power = {"none": 0.0, "sqrt": 0.5, "balanced": 1.0}[config.class_weights]
     counts = np.bincount(train_ids, minlength=n_labels)
     weights = np.maximum(counts, 1) ** -power

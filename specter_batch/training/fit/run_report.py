@@ -18,9 +18,9 @@ from specter_batch.training.run.folder import RunRecord
 
 
 def write_run_report(run_folder: Path, record: RunRecord) -> None:
-    """Write `report.html` and, where the run kept a log, `training_curves.svg` into a run's folder.
+    """Write `report.html` and, if the run has a log, `training_curves.svg` into a run's folder.
 
-    A run of an earlier version recorded less: the page leaves out what is not there.
+    A run of an earlier version recorded less. The page leaves out what is missing.
     """
     curves = training_curves(record.training.get("log", record.training.get("history", [])))
     if curves is not None:
@@ -33,7 +33,7 @@ def write_run_report(run_folder: Path, record: RunRecord) -> None:
 def _run_html(record: RunRecord, curves: Markup | None, *, name: str) -> str:
     training = record.training
     validation = training.get("validation", {})
-    # Earlier versions kept three figures of it.
+    # Earlier versions only recorded three figures of the validation.
     scores = ScoreReport.model_validate(validation) if validation.get("scored_papers") else None
     return (
         _environment()
@@ -66,7 +66,7 @@ def _risk_coverage(validation: Mapping[str, Any]) -> Markup | None:
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Return settings as they are written in a TOML file, `head.dropout` and the like on one level."""
+    """Return settings as in a TOML file, with nested ones on one level under names such as `head.dropout`."""
     flat: dict[str, str] = {}
     for name, value in settings.items():
         if isinstance(value, Mapping):

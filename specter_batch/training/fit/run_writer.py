@@ -1,4 +1,4 @@
-"""What training leaves in the run folder beside the tokenizer."""
+"""Writes the results of training into the run folder, except for the tokenizer."""
 
 import platform
 from importlib.metadata import version
@@ -40,20 +40,20 @@ def write_run(
     lineage: Lineage,
     facts: dict[str, Any],
 ) -> None:
-    """Write weights, calibration papers, drift reference, seen texts, the page and, when all is there, the record.
+    """Write weights, calibration papers, drift reference, seen texts, the report page and, last, the record.
 
     Args:
         out: The run folder.
-        model: With the weights to keep.
-        config: What was asked.
-        train_papers: Trained on.
-        val_papers: Chosen on.
-        val_logits: `(n_val_papers, n_labels)`; the temperature is fitted to these.
-        labels: In the order of the logits.
-        max_length: Most tokens of a paper.
-        text_template: How title and abstract became one text.
-        lineage: What the encoder was trained on before.
-        facts: What else to record of the training.
+        model: The model with the best weights.
+        config: Settings of the training run.
+        train_papers: The training papers.
+        val_papers: The validation papers, on which the best epoch was chosen.
+        val_logits: Logits of the validation papers, `(n_val_papers, n_labels)`; the temperature is fitted to them.
+        labels: The labels in the order of the logits.
+        max_length: Largest number of tokens of a paper that the model reads.
+        text_template: Template that joined title and abstract into one text.
+        lineage: The run that the encoder comes from, and the texts that it was trained on.
+        facts: Other values to record about the training.
     """
     val_ids = val_papers.label_ids(labels)
     seen_texts = np.union1d(train_papers.seen_hashes(), lineage.seen_texts)

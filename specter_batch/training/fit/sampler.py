@@ -1,4 +1,4 @@
-"""The order of the papers: those of similar length share a batch, and a resumed epoch finds its order again."""
+"""The order of the papers: papers of similar length share a batch, and a resumed epoch has the same order again."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -10,14 +10,14 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 
 
 class EpochLengthSampler(LengthGroupedSampler):
-    """transformers' sampler, its order drawn from seed and epoch instead of whatever was drawn before."""
+    """transformers' sampler with an order that depends only on the seed and the epoch."""
 
     def __init__(self, batch_size: int, *, lengths: Sequence[int], seed: int) -> None:
         super().__init__(batch_size, lengths=list(lengths))
         self._seed, self._epoch = seed, 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Go to an epoch; accelerate's loader calls this before it iterates."""
+        """Set the epoch. accelerate's loader calls this before it iterates."""
         self._epoch = epoch
 
     def __iter__(self) -> Iterator[int]:
@@ -26,10 +26,10 @@ class EpochLengthSampler(LengthGroupedSampler):
 
 
 class LengthGroupedTrainer(Trainer):
-    """transformers' Trainer with `EpochLengthSampler`: its own draws a new order when an epoch is resumed midway."""
+    """transformers' Trainer with `EpochLengthSampler`. The default sampler changes the order of a resumed epoch."""
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> EpochLengthSampler:
-        del train_dataset  # the same, less the columns that the model does not take
+        del train_dataset  # the same as `self.train_dataset`, without the columns that the model does not use
         papers: Any = self.train_dataset
         return EpochLengthSampler(
             self.args.train_batch_size * self.args.gradient_accumulation_steps,

@@ -62,22 +62,22 @@ def train(
 ) -> TrainingRun:
     """Fine-tune an encoder with a head and keep the epoch with the best validation macro F1.
 
-    A run that was killed goes on from its last checkpoint when it is started again with the same settings and papers.
-    Under torchrun each process calls this, and the first one writes.
+    If a run was killed, the same call with the same settings and papers resumes from the last checkpoint. Under
+    torchrun each process calls this function, and the first process writes the files.
 
     Args:
-        config: What to do.
-        train_papers: Fitted on.
-        val_papers: The best epoch and the temperature are chosen on these.
+        config: Settings of the training run.
+        train_papers: Papers to train on.
+        val_papers: Papers on which the best epoch and the temperature are chosen.
         out: The run folder to write.
-        allow_overlap: Go on although some of the validation papers are training papers.
-        warn: Receives, before training starts, each sentence that a user should read. The run records them as well.
+        allow_overlap: True to train although some validation papers are also training papers.
+        warn: Function that is called with each warning before training starts. The run records the warnings as well.
 
     Raises:
-        ConfigError: The folder holds another run or another process is at work on it, the encoder cannot be loaded,
-            validation papers are training papers, or the loss is not finite any more.
+        ConfigError: The folder holds another run, or another process uses it. Or the encoder cannot be loaded,
+            validation papers are also training papers, or the loss becomes NaN or infinite.
         LabelError: A validation paper has a label that no training paper has.
-        KeyboardInterrupt: Interrupted; what was trained is saved.
+        KeyboardInterrupt: The run was interrupted. A checkpoint has been saved.
     """
     labels = choose_labels(config, train_papers)
     lineage = Lineage.of_encoder(config.encoder)
@@ -120,7 +120,7 @@ def train(
         if not config.freeze_encoder:
             log = _fine_tune(model, config, arguments, train_set, val_set, labels)
         if arguments.process_index == 0:
-            # In full precision and one by one batch plan, as the model will be served and evaluated.
+            # In full precision and with the usual batch plan, as in later evaluations and in the job.
             logits = head_logits(model.head.cpu(), embed(model, val_set.token_ids, max_tokens=TORCH_MAX_TOKENS))
             if not np.isfinite(logits).all():
                 raise diverged("at the end")
@@ -138,12 +138,12 @@ def train(
                 facts=request | {"precision": resolve_precision(config), "notes": notes, "log": log},
             )
             shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
-        with arguments.main_process_first(local=False):  # the others wait for the files
+        with arguments.main_process_first(local=False):  # the other processes wait for the files
             return TrainingRun.open(out)
 
 
 def choose_labels(config: TrainConfig, papers: LabelledPapers) -> LabelSet:
-    """Return SciDocs' table where one was named, else the labels of the papers in an order of their own."""
+    """Return the label set of SciDocs if the settings name one, otherwise the labels of the papers, sorted."""
     if config.labels == "auto":
         return LabelSet.from_values(papers.papers["label"].unique().to_pylist())
     return {"mesh": MESH, "mag": MAG}[config.labels]
@@ -188,7 +188,7 @@ def _fine_tune(
     val_set: EncodedPapers,
     labels: LabelSet,
 ) -> list[dict[str, Any]]:
-    """Train encoder and head in place, and return the Trainer's log."""
+    """Train the encoder and the head in place, and return the Trainer's log."""
     stop = SaveWhenInterrupted()
     needs_two = config.batch_size if config.head.normalises_batches else None
     trainer = LengthGroupedTrainer(
@@ -217,7 +217,7 @@ def _fine_tune(
 def _metrics_of(labels: LabelSet) -> Callable[[EvalPrediction], dict[str, float]]:
     def metrics(evaluation: EvalPrediction) -> dict[str, float]:
         predictions = Predictions.from_logits(np.asarray(evaluation.predictions), temperature=1.0)
-        # Length grouping reorders evaluation too: the labels that belong to these logits are the evaluation's own.
+        # Length grouping also reorders the evaluation, so the labels must come from the evaluation, like the logits.
         true = np.asarray(evaluation.label_ids, dtype=np.int64)
         tally = Tally.count(true, predictions.label_id, predictions.score, n_labels=len(labels))
         report = F1Report.from_tally(tally, labels)

@@ -1,4 +1,4 @@
-"""The head alone, trained on frozen embeddings: the start of fine-tuning, or all of it when the encoder is frozen."""
+"""Trains only the head, on frozen embeddings: the first step of fine-tuning, or all of it if the encoder is frozen."""
 
 import math
 from collections.abc import Callable
@@ -15,8 +15,8 @@ from specter_batch.model.session import Logits
 from specter_batch.papers.labels import LabelSet
 from specter_batch.training.embeddings.embed import Embeddings
 
-# A head on cached embeddings takes seconds, so these are bounds against waste, not settings: AdamW's own rate, small
-# batches, and an end when the validation papers have gained nothing for ten passes.
+# Training a head on cached embeddings takes seconds, so these are constants, not settings: AdamW's default learning
+# rate, small batches, and a stop after ten passes without an improvement on the validation papers.
 LEARNING_RATE = 1e-3
 WEIGHT_DECAY = 0.01
 BATCH_SIZE = 32
@@ -26,11 +26,11 @@ PATIENCE = 10
 
 @dataclass(frozen=True, kw_only=True)
 class EmbeddedPapers:
-    """Papers as an encoder sees them.
+    """The embeddings and labels of papers.
 
     Attributes:
-        embeddings: `(n, hidden_size)` float32.
-        label_ids: `(n,)` int64.
+        embeddings: Embeddings of the papers, `(n, hidden_size)` float32.
+        label_ids: Label ids of the papers, `(n,)` int64.
     """
 
     embeddings: Embeddings
@@ -47,18 +47,18 @@ def train_head(
     seed: int,
     best_by: Literal["macro_f1", "loss"],
 ) -> float:
-    """Train a head in place, keep its best pass, and return that one's validation macro F1.
+    """Train a head in place, keep the weights of the best pass, and return the validation macro F1 of that pass.
 
     Args:
-        head: From embeddings `(batch, hidden_size)` to logits `(batch, n_labels)`; on the CPU.
-        loss: Of `{"logits": ...}` and label ids.
-        train: Fitted on.
-        val: The best pass is chosen on these.
-        labels: In the order of the logits.
-        seed: Of the order of the papers.
-        best_by: Which pass is the best by the validation papers. `macro_f1` for a head that is used as it is, `loss`
-            for one that fine-tuning starts from: an MLP's F1 still creeps up when it knows its training papers by
-            heart, and an encoder below such a head has nothing left to learn from.
+        head: Head on the CPU, from embeddings `(batch, hidden_size)` to logits `(batch, n_labels)`.
+        loss: Loss function of `{"logits": ...}` and the label ids.
+        train: Papers to train on.
+        val: Papers on which the best pass is chosen.
+        labels: The labels in the order of the logits.
+        seed: Random seed of the order of the papers.
+        best_by: Validation score that decides the best pass. Use `macro_f1` if the head is used without further
+            training, and `loss` if fine-tuning follows. The F1 of an MLP still rises slowly after the head has
+            overfitted, and then fine-tuning has nothing left to learn from.
     """
     optimizer = torch.optim.AdamW(head.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     papers, true = torch.from_numpy(train.embeddings), torch.from_numpy(train.label_ids)
@@ -69,7 +69,7 @@ def train_head(
         head.train()
         for rows in torch.randperm(len(papers), generator=generator).split(BATCH_SIZE):
             if len(rows) == 1 and len(papers) > 1:
-                continue  # batch norm finds no variance in one paper
+                continue  # batch norm cannot compute a variance from one paper
             optimizer.zero_grad()
             loss({"logits": head(papers[rows])}, true[rows]).backward()
             optimizer.step()
@@ -92,7 +92,7 @@ def _copied(head: nn.Sequential) -> dict[str, torch.Tensor]:
 
 
 def head_logits(head: nn.Sequential, embeddings: Embeddings) -> Logits:
-    """Return `(n, n_labels)` float32 logits of embeddings `(n, hidden_size)`."""
+    """Return the logits `(n, n_labels)` float32 of embeddings `(n, hidden_size)`."""
     head.eval()
     with torch.inference_mode():
         return np.asarray(head(torch.from_numpy(embeddings)).numpy())

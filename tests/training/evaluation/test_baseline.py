@@ -82,7 +82,7 @@ def test_test_papers_that_stand_in_train_are_counted_and_left_out(
 ) -> None:
     assert (report.test_papers, report.seen_in_train) == (sample_paths.n_val + 7, 7)
     assert report.seen_by_models_alone == 0
-    assert "7 stand in the training papers" in baseline_markdown(report)
+    assert "7 are also training papers" in baseline_markdown(report)
 
 
 def test_papers_that_only_a_model_was_trained_on_are_left_out_of_every_score(
@@ -167,7 +167,7 @@ def test_a_label_with_too_few_papers_for_the_folds_is_told_and_still_learned() -
     embeddings, label_ids = clouds(9, 9, 1)
     svm = fit_linear_svm(embeddings, label_ids, label_names=["a", "b", "rare"], seed=0)
     assert svm.folds == 3
-    assert "labels with too few papers to stand in each of the 3 folds: rare (1)" in svm.notes
+    assert "labels with too few papers to be in each of the 3 folds: rare (1)" in svm.notes
     assert svm.estimator.classes_.tolist() == [0, 1, 2]
     assert (svm.predict(embeddings)[:18] == label_ids[:18]).all()
 
