@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from specter_jobs.dumps import ingest
+from specter_jobs.dumps import newest
 from support.dumps_on_disk import output_bytes, rows, run
 
 
@@ -124,14 +124,14 @@ def test_a_newer_version_outside_the_years_takes_the_older_one_with_it(tmp_path:
 def test_a_kill_between_rewritten_files_and_their_line_is_mended(
     dump: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = ingest.take_out
+    real = newest.take_out
 
     def killed(*arguments: object, **more: object) -> None:
         real(*arguments, **more)  # type: ignore[arg-type]
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(ingest, "take_out", killed)
+        patch.setattr(newest, "take_out", killed)
         run("pubmed", dump, tmp_path / "out")
     assert not (tmp_path / "out" / "_SUCCESS").exists()
     again = run("pubmed", dump, tmp_path / "out")

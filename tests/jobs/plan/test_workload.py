@@ -92,6 +92,7 @@ def test_why_labels_cannot_be_reused_is_said_in_log_and_reports(
     file = min((damaged / "labels").iterdir())
     file.write_bytes(file.read_bytes()[:-1] + b"!")
     nights = [other, damaged, tmp_path / "missing"]
+    caplog.clear()  # of the first night
     with caplog.at_level(logging.INFO):
         result = night(dump, out=tmp_path / "two", reuse=nights)
     assert result.report.rows == RowCounts(rows_in=6, labelled=3, reused=3, rejected=0, failed=0)

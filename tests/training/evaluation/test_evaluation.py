@@ -172,5 +172,5 @@ def test_a_bundle_is_told_by_its_fingerprint(tiny_bundle: Path, sample_paths: Sa
 def test_a_graph_of_a_bundle_can_be_chosen(tiny_run: TrainingRun, tiny_bundle: Path, sample_paths: SamplePaths) -> None:
     fp32 = evaluate(tiny_bundle, sample_paths.val, device="cpu", graph="fp32").report
     assert fp32.graph == "model.onnx"
-    with pytest.raises(ConfigError, match="is a run, which PyTorch runs; give the bundle that export made of it"):
+    with pytest.raises(ConfigError, match="is a run and has no graphs; give the bundle that was exported from it"):
         evaluate(tiny_run.path, sample_paths.val, graph="fp32")
