@@ -1,1 +1,1 @@
-"""Public paper dumps, each by its own reader, into canonical papers parquet."""
+"""Convert public paper dumps to the project's papers parquet, with one reader for each format."""

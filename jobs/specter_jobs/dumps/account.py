@@ -1,4 +1,4 @@
-"""The account of an ingest: what became of every record, by file and in all."""
+"""The account of an ingest: what became of every record, for each file and in total."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -19,24 +19,25 @@ from specter_jobs.output.output_file import OutputFile
 
 
 class IngestEntry(BaseModel):
-    """A finished input file: what it held, and what it was made into.
+    """A finished input file: the number of its records and the output files that were made from them.
 
     Attributes:
-        unit: The file's path below the input's root; of a join the format's name.
+        unit: The file's path relative to the input's root. For a join, the format's name.
         content: Hash of the bytes on disk; empty while its outputs are being rewritten.
         binding: Hash of the options.
-        disk_bytes: On disk.
-        text_bytes: Decompressed.
-        records: Read.
-        filtered: Left out by `--year`.
-        filtered_without_year: Those of them whose year is not known.
-        tombstones: Records that only withdraw others.
-        rejects_by_reason: Of the listed rejects.
-        papers: Output files.
-        rejects: Output files.
-        index: Files of versions, where the format has versions.
-        unusable_labels: Papers kept without their label, because it is neither text nor a whole number.
-        seconds: Of reading and writing it.
+        disk_bytes: Size of the file on disk, in bytes.
+        text_bytes: Size of the decompressed file, in bytes.
+        records: Number of records that were read.
+        filtered: Number of records that `--year` left out.
+        filtered_without_year: Number of filtered records whose year is not known.
+        tombstones: Number of records that only withdraw other records.
+        rejects_by_reason: Number of listed rejects for each reason.
+        papers: Output files with papers.
+        rejects: Output files with rejects.
+        index: Output files with the version of each record, if the format has versions.
+        unusable_labels: Number of papers that were kept without their label, because the label is neither text nor a
+            whole number.
+        seconds: Time of reading and writing, in seconds.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -59,17 +60,17 @@ class IngestEntry(BaseModel):
 
     @property
     def paper_rows(self) -> int:
-        """Papers written."""
+        """Number of papers written."""
         return sum(file.rows for file in self.papers)
 
     @property
     def reject_rows(self) -> int:
-        """Records listed as rejects."""
+        """Number of records listed as rejects."""
         return sum(file.rows for file in self.rejects)
 
     @property
     def accounted(self) -> int:
-        """Records whose fate is known; all of them, or something is wrong."""
+        """Number of records that became papers, rejects, tombstones or were filtered; must equal `records`."""
         return self.paper_rows + self.reject_rows + self.filtered + self.tombstones
 
     @property
@@ -91,13 +92,13 @@ def account_of(
     """Sum up the finished files.
 
     Args:
-        request: What the user asked for.
+        request: The options of the ingest.
         entries: Ledger entries of the finished files, in the order of the input.
-        failed: Errors of the other files.
-        ignored: What else is in the input, and why it is not read.
-        fresh: The files that this run read; the others were done before.
-        seconds: Time of this run.
-        warnings: What the user should know.
+        failed: Error messages of the other files, by file name.
+        ignored: Other files in the input, each with the reason why it is not read.
+        fresh: Names of the files that this run read; earlier runs read the others.
+        seconds: Time of this run, in seconds.
+        warnings: Warnings for the user.
 
     Raises:
         ShardError: A record is not accounted for.
@@ -116,7 +117,7 @@ def account_of(
     if records.read != records.papers + records.rejected + records.filtered + records.tombstones:
         raise ShardError(f"not every record is accounted for: {records.model_dump()}; please report this")
     anew = [entry for entry in entries if entry.unit in fresh]
-    # A join's files are unpacked by what joins them: their size in memory is not known here.
+    # The files of a join are decompressed by its reader, so their decompressed size is not known here.
     disk_bytes, text_bytes = sum(entry.disk_bytes for entry in anew), sum(entry.text_bytes for entry in anew)
     return IngestAccount(
         **dict(request),

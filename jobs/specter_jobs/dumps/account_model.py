@@ -17,14 +17,14 @@ class AccountPart(BaseModel):
 
 
 class RequestDescription(AccountPart):
-    """What the user asked for.
+    """The options of an ingest.
 
     Attributes:
         format: Format of the dump.
         input: File, folder or glob that was read.
         label: Field that became the label; None if none did.
-        years: First and last year that were wanted, null where open; None for all years.
-        workers: Number of files that were read at once.
+        years: First and last year to keep. Either is null if there is no such limit; None for all years.
+        workers: Number of files that were read at the same time.
     """
 
     format: str
@@ -35,13 +35,13 @@ class RequestDescription(AccountPart):
 
 
 class RecordCounts(AccountPart):
-    """Records by what became of them.
+    """Number of records for each outcome.
 
     Attributes:
         read: Number of records in the files that were read.
         papers: Number of records that became papers.
         rejected: Number of records that were rejected with a reason.
-        filtered: Number of records that the user did not ask for.
+        filtered: Number of records that `--year` left out.
         filtered_without_year: Number of filtered records whose year is not known.
         tombstones: Number of records that withdraw others.
     """
@@ -55,7 +55,7 @@ class RecordCounts(AccountPart):
 
 
 class FileCounts(AccountPart):
-    """Files of the dump by state.
+    """Number of files of the dump in each state.
 
     Attributes:
         found: Number of files in the input.
@@ -69,16 +69,16 @@ class FileCounts(AccountPart):
 
 
 class IngestRun(AccountPart):
-    """What this run read, without what earlier runs had finished.
+    """What this run read, without the files that earlier runs had finished.
 
     Attributes:
         files: Number of files.
         records: Number of records.
-        bytes: Size of the files on disk.
-        text_bytes: Size of the files when decompressed.
-        seconds: Time of the run.
-        mb_per_second: Decompressed megabytes a second; None if nothing was read.
-        compressed_mb_per_second: Megabytes of the files on disk a second; None if nothing was read.
+        bytes: Size of the files on disk, in bytes.
+        text_bytes: Size of the decompressed files, in bytes.
+        seconds: Time of the run, in seconds.
+        mb_per_second: Decompressed megabytes per second; None if nothing was read.
+        compressed_mb_per_second: Megabytes on disk per second; None if nothing was read.
     """
 
     files: Count
@@ -109,20 +109,20 @@ class FileAccount(AccountPart):
 
     Attributes:
         file: Name below the input.
-        read_in_this_run: Whether this run read it; otherwise an earlier run did.
+        read_in_this_run: True if this run read the file, false if an earlier run did.
         records: Number of records.
         papers: Number of records that became papers.
         rejected: Number of rejected records.
         rejects_by_reason: Number of rejected records by reason.
-        filtered: Number of records that the user did not ask for.
+        filtered: Number of records that `--year` left out.
         filtered_without_year: Number of filtered records whose year is not known.
         tombstones: Number of records that withdraw others.
-        bytes: Size on disk.
-        text_bytes: Size when decompressed.
-        seconds: Time of reading and writing.
-        mb_per_second: Decompressed megabytes a second.
+        bytes: Size of the file on disk, in bytes.
+        text_bytes: Size of the decompressed file, in bytes.
+        seconds: Time of reading and writing, in seconds.
+        mb_per_second: Decompressed megabytes per second.
         content: Hash of the bytes on disk.
-        outputs: Files that it was made into.
+        outputs: Output files that hold its papers and rejects.
     """
 
     file: str
@@ -143,18 +143,18 @@ class FileAccount(AccountPart):
 
 
 class IngestAccount(RequestDescription):
-    """`ingest.json`.
+    """The content of `ingest.json`.
 
     Attributes:
-        records: Records by what became of them.
+        records: Number of records for each outcome.
         rejects_by_reason: Number of rejected records by reason.
         unusable_labels: Number of papers that were kept without a label, because it is neither text nor whole number.
-        files: Files of the dump by state.
+        files: Number of files of the dump in each state.
         failed_files: Files that could not be read, each with the error.
-        ignored_files: What else is in the input, each with the reason why it is not read.
-        this_run: What this run read.
-        inputs: What became of the records of each file.
-        warnings: What the user should know.
+        ignored_files: Other files in the input, each with the reason why it is not read.
+        this_run: Amount of data that this run read, and its speed.
+        inputs: Outcome of the records of each file.
+        warnings: Warnings for the user.
     """
 
     records: RecordCounts
@@ -169,7 +169,7 @@ class IngestAccount(RequestDescription):
 
 
 class NamedFile(AccountPart):
-    """A file of the dump, without what became of its records.
+    """A file of the dump, without the outcome of its records.
 
     Attributes:
         file: Name below the input.

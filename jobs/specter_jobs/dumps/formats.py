@@ -1,4 +1,4 @@
-"""The formats by name, and the reader of each; a reader is imported when it is asked for."""
+"""The dump formats by name, with their readers; a reader's module is imported when the reader is made."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -27,12 +27,12 @@ _READERS: dict[FormatName, str] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Format:
-    """A format as the user asked for it; made anew in every process.
+    """A dump format with the user's options; every worker process makes its own reader from it.
 
     Attributes:
-        name: One of `FormatName`.
-        columns: For `jsonl` and `csv`; other formats have names of their own.
-        layout: For `csv`; of it `jsonl` has the encoding.
+        name: Name of the format, one of `FormatName`.
+        columns: Column names, for `jsonl` and `csv` only; other formats have fixed field names.
+        layout: Layout of the text, for `csv`; `jsonl` uses only its encoding.
     """
 
     name: FormatName
@@ -41,11 +41,11 @@ class Format:
 
     @property
     def joined(self) -> bool:
-        """Whether a paper is put together from several files, so that they are read in one piece."""
+        """Whether a paper is joined from several files, so that all files are read as one unit."""
         return isinstance(self.reader(), JoiningReader)
 
     def reader(self) -> DumpReader:
-        """Make the reader."""
+        """Return a new reader of the format."""
         module, _, kind = _READERS[self.name].partition(":")
         reader = getattr(import_module(f"specter_jobs.dumps.readers.{module}"), kind)
         if self.name == "csv":
@@ -53,10 +53,10 @@ class Format:
         return cast(DumpReader, reader(self.columns) if self.name == "jsonl" else reader())
 
     def label(self, wanted: str | None) -> str | None:
-        """Return the field that becomes the label: the one asked for, or the format's own where it has one.
+        """Return the field that becomes the label: the given one, or the format's default if it has one.
 
         Raises:
-            ConfigError: The format has no such label, or the option does not go with it.
+            ConfigError: The format has no such label, or does not support the option.
         """
         reader = self.reader()
         self._check_layout()
@@ -76,9 +76,9 @@ class Format:
         return wanted
 
     def folder_label(self, partitions: Mapping[str, str | None]) -> str | None:
-        """Return the label that the folders of a file give its papers, as `partitionBy("label")` of Spark writes them.
+        """Return the label in the folder names of a file, as Spark's `partitionBy("label")` writes them.
 
-        Only tables have columns that may be in the names of folders.
+        Only tables can have a column in folder names.
         """
         if self.name not in ("jsonl", "csv"):
             return None
@@ -86,7 +86,7 @@ class Format:
         return optional_label(next((partitions[name] for name in names if name in partitions), None))[0]
 
     def without_folder_label(self, partitions: Mapping[str, str | None]) -> "Format":
-        """Return the format for reading such a file: a label column that the user named is not looked for in it."""
+        """Return the format for a file with its label in a folder name: no label column is looked for in the file."""
         papers = self.columns.papers
         if papers.label not in partitions:
             return self
@@ -96,4 +96,4 @@ class Format:
         if self.name != "csv" and self.layout != TableLayout(encoding=self.layout.encoding):
             raise UsageError(f"--delimiter, --quote and --escape are for csv, not for {self.name}")
         if self.name not in ("jsonl", "csv") and self.layout.encoding is not None:
-            raise UsageError(f"--encoding is for jsonl and csv; {self.name} has an encoding of its own")
+            raise UsageError(f"--encoding is for jsonl and csv; {self.name} has a fixed encoding")

@@ -1,4 +1,4 @@
-"""Which ingest an output folder holds, and whether a run would replace finished papers of another one."""
+"""Record which ingest an output folder holds, and protect its finished papers from a different ingest."""
 
 import json
 from collections.abc import Collection, Mapping
@@ -20,12 +20,12 @@ class IngestIdentity(BaseModel):
     """What two runs on one output folder must share to be the same ingest.
 
     Attributes:
-        input: The file, folder or glob that is read; links are resolved.
-        format: Its format.
-        options: The options that change a paper, by name -> value; None where not given.
+        input: File, folder or glob that is read, with symbolic links resolved.
+        format: Name of the dump format.
+        options: Values of the options that change a paper, by name; None if an option is not given.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")  # a later version may say more
+    model_config = ConfigDict(frozen=True, extra="ignore")  # a later version may add fields
 
     input: str
     format: str
@@ -33,7 +33,7 @@ class IngestIdentity(BaseModel):
 
     @classmethod
     def of(cls, source: str, format_: Format, options: ReadOptions) -> Self:
-        """Describe the ingest that a run is asked for."""
+        """Return the identity of the ingest that a run is about to do."""
         papers, layout = format_.columns.papers, format_.layout
         return cls(
             input=_resolved(source),
@@ -54,7 +54,7 @@ class IngestIdentity(BaseModel):
         )
 
     def differences(self, held: "IngestIdentity") -> list[str]:
-        """Say how this ingest differs from the one that a folder holds; nothing if it is the same."""
+        """Describe how this ingest differs from the ingest in a folder; empty if it is the same."""
         differences = []
         if (self.input, self.format) != (held.input, held.format):
             differences.append(f"INPUT is {self} instead of {held}")
@@ -68,11 +68,11 @@ class IngestIdentity(BaseModel):
 
 
 class IngestRecord(BaseModel):
-    """The content of `request.json`, written before anything is read, so that it is there after a kill.
+    """The content of `request.json`, written before anything is read, so that it exists even after a kill.
 
     Attributes:
-        identity: The ingest that the papers belong to.
-        units: Every unit that a run began to read; its output files are the folder's own.
+        identity: Identity of the ingest that made the papers.
+        units: Names of all units that a run began to read. Output files of other units are not the ingest's.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -86,9 +86,9 @@ class BegunIngest:
     """An ingest that may write to its folder.
 
     Attributes:
-        out: The output folder.
-        record: What `request.json` says when the papers of this ingest take the place of others.
-        held: Papers that the folder held at the start, by unit.
+        out: Path of the output folder.
+        record: Content of `request.json` once the papers of this ingest replace the earlier ones.
+        held: Number of papers in the folder at the start, by unit.
     """
 
     out: Path
@@ -96,14 +96,14 @@ class BegunIngest:
     held: Mapping[str, int]
 
     def take_over(self) -> None:
-        """Say in the folder that it holds this ingest, before papers of another one are removed."""
+        """Record in the folder that it holds this ingest, before papers of another ingest are removed."""
         _write(self.out, self.record)
 
     def removed(self, there: Collection[str]) -> list[str]:
-        """Return a warning about papers whose file is not in the input, if there are such papers.
+        """Return a warning if papers were removed because their file is no longer in the input.
 
         Args:
-            there: Names of the units of the input, and of its files that failed.
+            there: Names of the units of the input, including the files that failed.
         """
         gone = sorted(name for name, papers in self.held.items() if papers and name not in there)
         if not gone:
@@ -124,16 +124,16 @@ def begin(
 ) -> BegunIngest:
     """Check that a run replaces no finished papers of another ingest by accident, and record what it reads.
 
-    While another ingest is replaced, the folder goes on to say that it holds the old one, until `take_over`. The caller
-    holds the folder's lock.
+    While another ingest is being replaced, `request.json` keeps the old identity until `take_over` is called. The
+    caller holds the folder's lock.
 
     Args:
-        out: The output folder.
-        identity: What the run is asked for.
+        out: Path of the output folder.
+        identity: Identity of the ingest that the run is about to do.
         held: Number of papers in the folder by unit, whatever options they were made with.
-        has_other_options: Whether papers of a unit were made with other options, or by another version.
-        units: Names of what it reads.
-        replace: Whether papers of another ingest may be replaced.
+        has_other_options: True if papers of a unit were made with other options, or by another version.
+        units: Names of the units that the run reads.
+        replace: True to allow the run to replace papers of another ingest.
 
     Raises:
         ConfigError: The folder holds finished papers of another ingest, and `replace` is not set.
@@ -173,7 +173,7 @@ def _write(out: Path, record: IngestRecord) -> None:
 
 
 def _identity_of_older_version(out: Path) -> IngestIdentity | None:
-    """Return what the account says of an ingest; older versions wrote no `request.json`."""
+    """Return the identity from `ingest.json`, because older versions did not write `request.json`."""
     try:
         account = json.loads((out / ACCOUNT_FILE).read_bytes())
         years = tuple(account["years"]) if account["years"] else None

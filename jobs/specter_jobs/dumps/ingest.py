@@ -1,4 +1,7 @@
-"""The ingest: a public dump in; canonical papers, rejects and an account of every record out, `_SUCCESS` last."""
+"""Convert a public dump to papers parquet, with a list of rejects and an account of every record.
+
+`_SUCCESS` is written last.
+"""
 
 import shutil
 import tempfile
@@ -45,24 +48,24 @@ from specter_jobs.output.names import (
 )
 
 EXIT_FILES_FAILED = 3
-# Raised when the same dump and options give other output files than an earlier version did.
+# Increase this number when the same dump and options give other output files than in an earlier version.
 OUTPUT_VERSION = 2
 
 
 @dataclass(frozen=True, kw_only=True)
 class IngestRequest:
-    """What the user asked for.
+    """The options of an ingest.
 
     Attributes:
-        format: The dump's format.
-        source: Its file, folder or glob.
+        format: Format of the dump.
+        source: File, folder or glob of the dump.
         out: Folder for papers, rejects, the account and the ledger.
-        writes: Folder that the calling command writes, if `out` is a part of it; it is no part of the dump, and the
+        writes: Folder that the calling command writes, if `out` is inside it. It is not part of the dump, and the
             calling command decides what may be replaced there.
-        replace: Whether finished papers of another ingest in `out` may be replaced.
-        label: The field that becomes the label, `none`, or None for the format's own.
-        years: First and last year wanted, each None where open.
-        workers: Files read at once.
+        replace: True to allow finished papers of another ingest in `out` to be replaced.
+        label: Name of the field that becomes the label, `none`, or None for the format's default.
+        years: First and last year to keep; either may be None for no limit.
+        workers: Number of files to read at the same time.
     """
 
     format: Format
@@ -77,25 +80,26 @@ class IngestRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class IngestResult:
-    """How an ingest ended: the account that `ingest.json` holds, and 0 or `EXIT_FILES_FAILED`."""
+    """The result of an ingest: the content of `ingest.json` and the exit code (0 or `EXIT_FILES_FAILED`)."""
 
     account: IngestAccount
     exit_code: int
 
 
 def ingest(request: IngestRequest, *, console: Console) -> IngestResult:
-    """Turn a dump into canonical papers.
+    """Convert a dump to papers parquet.
 
-    Files that an earlier run finished, with the same content and options, are kept. A file that fails is reported and
-    costs no other.
+    Files that an earlier run finished with the same content and options are kept. A file that fails is reported, and
+    the other files are still converted.
 
     Args:
-        request: What to do.
-        console: For progress; nothing is printed to standard output.
+        request: Options of the ingest.
+        console: Console for progress; nothing is printed to standard output.
 
     Raises:
-        SpecterBatchError: It could not start, or would replace papers of another ingest, or no file is of the format.
-        KeyboardInterrupt: On Ctrl-C or SIGTERM; what is finished is kept.
+        SpecterBatchError: The ingest could not start, would replace papers of another ingest, or found no file of the
+            format.
+        KeyboardInterrupt: The user pressed Ctrl-C, or SIGTERM arrived. Finished files are kept.
     """
     began = time.monotonic()
     options = ReadOptions(label=request.format.label(request.label), years=request.years)
@@ -118,7 +122,7 @@ def ingest(request: IngestRequest, *, console: Console) -> IngestResult:
         )
         (out / SUCCESS_FILE).unlink(missing_ok=True)
         for left in out.glob(f"{INGEST_SCRATCH}*"):
-            shutil.rmtree(left)  # by a kill
+            shutil.rmtree(left)  # left behind by a killed run
         fresh, failed = _read(units, task, ledger, workers=request.workers, console=console)
         good = [unit for unit in units if unit.name not in failed]
         if not good and all(outcome.wrong_format for outcome in failed.values()):
@@ -129,7 +133,7 @@ def ingest(request: IngestRequest, *, console: Console) -> IngestResult:
         begun.take_over()
         strangers = ledger.remove_strangers(entries, ours={output_name(name) for name in begun.record.units})
         if not any(entry.papers for entry in entries):
-            # A reader of the folder finds the columns, as it does in a folder with papers.
+            # Programs that read the folder find the same columns as in a folder with papers.
             with written_whole(out / PAPERS / NO_PAPERS_FILE) as partial:
                 write_table(partial, DUMP_SCHEMA.empty_table())
         errors = {unit.name: str(failed[unit.name].error) for unit in units if unit.name in failed}
@@ -156,8 +160,8 @@ def _inventory(request: IngestRequest) -> InputInventory:
     """Find the dump's files.
 
     Raises:
-        ConfigError: The dump is in a store.
-        PaperSchemaError: Nothing is there.
+        ConfigError: The dump is in an object store.
+        PaperSchemaError: The input has no files.
     """
     if is_remote(place := located(request.source)):
         raise ConfigError(f"{place}: ingest reads from a local disk; copy the dump there and give that folder")
@@ -166,7 +170,7 @@ def _inventory(request: IngestRequest) -> InputInventory:
 
 
 def _units(inventory: InputInventory, format_: Format) -> tuple[list[IngestUnit], list[str]]:
-    """Return what to read, from the oldest to the newest, and the names of files that do not show how old they are."""
+    """Return the units from the oldest to the newest, and the names of the files that have no number."""
     inputs = [(file.name, file.path) for file in inventory.files if isinstance(file.path, Path)]
     files, unnumbered = in_order(inputs, format_.reader())
     root = Path(str(inventory.root))
@@ -178,13 +182,13 @@ def _units(inventory: InputInventory, format_: Format) -> tuple[list[IngestUnit]
 
 
 def _claim(out: Path) -> Path:
-    """Make the output folder and mark it as an ingest's; after a kill at any point the same call succeeds again.
+    """Create the output folder and mark it as an ingest's; the same call succeeds again after a kill at any point.
 
     Raises:
-        ConfigError: The folder belongs to something else.
+        ConfigError: The folder exists and is not the output of an ingest.
     """
     if output_command(out) is None:
-        # Only folders that an interrupted start left may be there, and these are empty: papers of others stay safe.
+        # Only the empty folders of an interrupted start are accepted, so no other program's papers are overwritten.
         for kind in (PAPERS, REJECTS, INDEX):
             held = (out / kind).iterdir() if (out / kind).is_dir() else (out / kind,)
             if (other := next((path for path in held if path.exists()), None)) is not None:
@@ -211,7 +215,7 @@ def _binding(format_: Format, options: ReadOptions) -> str:
 def _read(
     units: Sequence[IngestUnit], task: IngestTask, ledger: IngestLedger, *, workers: int, console: Console
 ) -> tuple[set[str], dict[str, Outcome]]:
-    """Return the names of the units read anew, and the outcomes of those that failed."""
+    """Read the units; return the names of the units that this run converted, and the outcomes of failed units."""
     fresh: set[str] = set()
     failed: dict[str, Outcome] = {}
     work: list[Work] = []
@@ -231,7 +235,7 @@ def _read(
         for outcome in run_units(work, partial(run_unit, task), workers=workers, advance=advance, warn=warn):
             if outcome.error is not None:
                 failed[outcome.unit.name] = outcome
-                if len(units) > 1:  # one file's failure is the result, and told as that
+                if len(units) > 1:  # with a single file, its error is already the result of the command
                     print_above(progress.console, f"failed: {outcome.unit.name}: {outcome.error}", style="red")
             elif outcome.entry is not None:
                 ledger.commit(outcome.entry)
@@ -240,10 +244,11 @@ def _read(
 
 
 def _resolve(units: Sequence[IngestUnit], task: IngestTask, ledger: IngestLedger) -> dict[str, Outcome]:
-    """Take superseded and deleted papers out; return the outcomes of units that failed in it."""
+    """Move superseded and deleted papers to the rejects; return the outcomes of units that failed in this step."""
     if not any(ledger.entries[unit.name].index for unit in units):
         return {}
-    # Needs duckdb, which takes longer to load than a small dump to read; most formats have no versions of papers.
+    # Imported here because duckdb takes longer to load than a small dump takes to read, and most formats have no
+    # versions of papers.
     from specter_jobs.dumps.newest import already_taken, losers_by_unit, take_out, wanted_out
 
     failed: dict[str, Outcome] = {}
@@ -255,7 +260,7 @@ def _resolve(units: Sequence[IngestUnit], task: IngestTask, ledger: IngestLedger
             if taken == wanted:
                 continue
             ledger.reopen(entry)
-            if not taken.keys() <= wanted.keys():  # what took a paper out is gone itself: read the file again
+            if not taken.keys() <= wanted.keys():  # the record that replaced a paper is gone: read the file again
                 outcome = run_unit(task, unit, None, silent)
                 if outcome.entry is None:
                     failed[unit.name] = outcome

@@ -1,4 +1,4 @@
-"""One input file's way from its records to papers and rejects, with an account of every record."""
+"""Convert the records of one input file to papers and rejects, with an account of every record."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -17,13 +17,13 @@ from specter_jobs.dumps.records import JoiningReader, PaperRecord, ReadOptions
 from specter_jobs.dumps.unit import IngestUnit, Outcome
 from specter_jobs.output.names import INDEX, PAPERS, REJECTS
 
-# What a message quotes of a file that is something else can be of any length; what to do stands at its end.
+# Maximum length of an error message. A message can quote a long text from the file; the advice is at its end.
 LINE_CHARACTERS = 400
 
 
 @dataclass(frozen=True, kw_only=True)
 class IngestTask:
-    """What to do with every unit; travels to the worker processes."""
+    """The settings that are the same for every unit; sent to the worker processes."""
 
     format: Format
     options: ReadOptions
@@ -32,7 +32,7 @@ class IngestTask:
 
 
 def run_unit(task: IngestTask, unit: IngestUnit, known: str | None, advance: Advance) -> Outcome:
-    """Ingest a unit; one file's trouble, whatever it is, must not cost the others."""
+    """Ingest a unit and return any error as its outcome, so that the other files are still read."""
     try:
         return Outcome(unit=unit, entry=ingest_unit(unit, task, advance, known=known))
     except WrongFormatError as error:
@@ -51,20 +51,20 @@ def _line(error: Exception) -> str:
 def ingest_unit(
     unit: IngestUnit, task: IngestTask, advance: Advance, *, known: str | None = None
 ) -> IngestEntry | None:
-    """Turn one unit into output files; on any error none of them is left.
+    """Convert one unit to output files; if there is an error, no output file is left.
 
     Args:
-        unit: What to read.
-        task: How.
-        advance: Told the bytes on disk as they are read.
-        known: The content hash it was already ingested with; if that is still so, nothing is done.
+        unit: Unit to read.
+        task: Settings that are the same for every unit.
+        advance: Callback that receives the number of bytes read from disk since its last call.
+        known: Content hash of the last ingest of this unit. If it has not changed, nothing is done.
 
     Returns:
-        Its line for the ledger, or None where it is still the known content.
+        The unit's entry for the ledger, or None if its content has not changed.
 
     Raises:
-        PaperSchemaError: It is not of this format.
-        OSError: It cannot be read.
+        PaperSchemaError: The unit is not of this format.
+        OSError: The unit cannot be read.
     """
     if known is not None and _content(unit, task, advance) == known:
         return None
@@ -75,7 +75,7 @@ def ingest_unit(
         RecordWriter(task.out, PAPERS, name) as papers,
         RecordWriter(task.out, REJECTS, name) as rejects,
         RecordWriter(task.out, INDEX, name) as index,
-        # A file that was hashed to see whether it is still the same was counted then.
+        # If the file was hashed to find out whether it has changed, its bytes were already counted.
         _records(unit, task, count, advance if known is None else silent) as records,
     ):
         account = RecordSorter(unit.name, task.format.name, task.options, papers=papers, rejects=rejects, index=index)
@@ -106,7 +106,7 @@ def ingest_unit(
     )
     if entry.accounted != entry.records:
         raise ShardError(
-            f"{entry.accounted} records accounted for of {entry.records}; the file was dropped, please report this"
+            f"{entry.accounted} of {entry.records} records are accounted for; the file was dropped, please report this"
         )
     return entry
 
@@ -128,7 +128,7 @@ def _content(unit: IngestUnit, task: IngestTask, advance: Advance) -> str:
 
 
 def _with_label(records: Iterable[Record], label: str | None) -> Iterator[Record]:
-    """Yield records; a paper without a label of its own gets this one."""
+    """Yield the records; a paper without a label gets this label."""
     for record in records:
         if label is not None and isinstance(record, PaperRecord) and record.label is None:
             yield replace(record, label=label)

@@ -1,4 +1,4 @@
-"""The ingest's ledger: which input files are done, for which content and options; one line a file, written last."""
+"""The ingest's ledger: one line for each finished input file, with the hashes of its content and options."""
 
 import re
 from collections.abc import Collection, Iterable
@@ -18,7 +18,7 @@ class IngestLedger:
 
     Args:
         out: The output folder.
-        binding: Hash of the options; entries of other options do not count.
+        binding: Hash of the options; entries with other options are ignored.
     """
 
     def __init__(self, out: OutputFolder, *, binding: str) -> None:
@@ -33,37 +33,38 @@ class IngestLedger:
         return any(entry.binding != self._binding for entry in self._newest.values())
 
     def papers_held(self) -> dict[str, int]:
-        """Return how many papers are there of each unit that was ever finished, with whatever options."""
+        """Return the number of papers in the folder for each finished unit, whatever options it was read with."""
         return {
             unit: sum(file.rows for file in entry.papers if (self._out / file.name).exists())
             for unit, entry in self._newest.items()
         }
 
     def finished(self, unit: str) -> IngestEntry | None:
-        """Return the unit's entry if its outputs are there, unchanged; its input is compared when it is read."""
+        """Return the unit's entry if its output files exist unchanged; the input is compared later, when it is read."""
         entry = self.entries.get(unit)
         if entry is None or not entry.content:
             return None
         return entry if all(self._out.is_intact(file) for file in entry.outputs) else None
 
     def commit(self, entry: IngestEntry) -> None:
-        """Write a unit's line, after its files."""
+        """Append the line of a unit whose output files are complete."""
         self._out.add_entry(INGEST_LEDGER_FILE, entry.unit, entry)
         self.entries[entry.unit] = entry
 
     def reopen(self, entry: IngestEntry) -> None:
-        """Take a unit's line back before its files are rewritten, so that a kill in between is seen."""
+        """Mark a unit as unfinished before its files are rewritten, so that it is read again after a kill."""
         self.commit(entry.model_copy(update={"content": ""}))
 
     def remove_strangers(self, entries: Iterable[IngestEntry], *, ours: Collection[str]) -> list[str]:
-        """Remove output files that belong to none of these entries: left by other options, inputs or a kill.
+        """Remove output files that belong to none of these entries, left by other options, other inputs or a kill.
 
         Args:
-            entries: What the folder is to hold.
-            ours: Names of the output files of every unit that was ever begun; other files are a user's, and stay.
+            entries: Entries whose output files the folder should hold.
+            ours: Names of the output files of every unit that any run began. All other files belong to a user and are
+                kept.
 
         Returns:
-            A warning about parquet that a user put there, if there is any.
+            A list with one warning if a user put parquet files into the folder, otherwise an empty list.
         """
         known = {file.name for entry in entries for file in entry.outputs}
         left = []
@@ -80,4 +81,4 @@ class IngestLedger:
         if not left:
             return []
         shown = ", ".join(left[:3]) + (f" and {len(left) - 3} more" if len(left) > 3 else "")
-        return [f"not written by this ingest, and left alone: {shown}; move it away if it is not to be labelled"]
+        return [f"not written by this ingest, and kept: {shown}; move it away if it should not be labelled"]

@@ -1,4 +1,4 @@
-"""One version of each paper: of a dump with versions the newest one wins, and tombstones take out what came before."""
+"""Keep only the newest version of each paper, and remove the papers that a later tombstone deletes."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,8 @@ from specter_jobs.dumps.unit import IngestUnit
 from specter_jobs.output.names import REJECTS
 from specter_jobs.output.output_file import OutputFile
 
-# A place is a record's position within all input: the file's number above, the position within the file below.
+# A place is a record's position in the whole input: the file's number in the high bits, the position within the file
+# in the low bits.
 _PLACE_BITS = 40
 _LOSERS = """
     CREATE TABLE losers AS
@@ -40,15 +41,15 @@ _LOSERS = """
 
 @dataclass(frozen=True, kw_only=True)
 class Loser:
-    """A paper that is not to be in the output.
+    """A paper that must not be in the output.
 
     Attributes:
-        position: In its input file.
-        paper_id: Its id.
-        part: Its papers file, by number.
-        row: Its row there, before anything was taken out.
-        reason: `superseded` or `deleted`.
-        by: The file and position of what did it.
+        position: Position of the paper in its input file.
+        paper_id: Id of the paper.
+        part: Number of its papers file.
+        row: Row of the paper in that file, before any rows were removed.
+        reason: Reason for the removal, `superseded` or `deleted`.
+        by: File and position of the record that superseded or deleted it.
     """
 
     position: int
@@ -65,14 +66,14 @@ Taken = dict[int, tuple[str, str]]  # position -> reason and detail
 def losers_by_unit(
     units: Sequence[IngestUnit], entries: Sequence[IngestEntry], *, out: Path, scratch: Path
 ) -> Iterator[tuple[IngestUnit, IngestEntry, list[Loser]]]:
-    """Yield each unit of a format with versions and its papers that are superseded or deleted.
+    """Yield each unit of a format with versions, with its papers that are superseded or deleted.
 
-    A version is newer than another by its number, then by the order of the files, then within the file. A tombstone
-    takes out what stands before it, of its version and older ones.
+    Versions are ordered by their number, then by the order of the files, then by the position within the file. A
+    tombstone deletes the earlier records of its id that have the same or an older version.
 
     Args:
-        units: In the order of the input.
-        entries: Theirs.
+        units: Units in the order of the input.
+        entries: Ledger entries of the units, in the same order.
         out: The output folder.
         scratch: Folder for the table of ids; removed by the caller.
     """
@@ -80,7 +81,8 @@ def losers_by_unit(
     if not versioned:
         return
     with opened_database(scratch) as database:
-        database.execute("SET preserve_insertion_order = false")  # keeping it costs memory, and places tell it anyway
+        # Keeping the insertion order costs memory, and the column `place` has it anyway.
+        database.execute("SET preserve_insertion_order = false")
         database.execute(
             "CREATE TABLE ids (paper_id VARCHAR, version BIGINT, deleted BOOLEAN, position BIGINT, part INTEGER, "
             "row INTEGER, unit BIGINT, place BIGINT)"
@@ -108,7 +110,7 @@ def _loser(row: tuple[int, str, int, int, Reason, int], units: Sequence[IngestUn
 
 
 def already_taken(entry: IngestEntry, *, out: Path) -> Taken:
-    """Return what an earlier run took out of a unit's papers."""
+    """Return the papers that an earlier run removed from a unit."""
     if not {"deleted", "superseded"} & entry.rejects_by_reason.keys():
         return {}
     rows = pa.concat_tables(read_table(out / file.name) for file in entry.rejects).to_pylist()
@@ -118,22 +120,22 @@ def already_taken(entry: IngestEntry, *, out: Path) -> Taken:
 
 
 def wanted_out(losers: Sequence[Loser]) -> Taken:
-    """Return what is to be taken out, in the form of `already_taken`."""
+    """Return the papers to remove from a unit, in the form of `already_taken`."""
     return {loser.position: (loser.reason, loser.by) for loser in losers}
 
 
 def take_out(unit: IngestUnit, entry: IngestEntry, losers: Sequence[Loser], taken: Taken, *, out: Path) -> IngestEntry:
-    """Move losers from a unit's papers to its rejects; the same losers give the same bytes, in however many steps.
+    """Move losers from a unit's papers to its rejects; the same losers give the same bytes, in one step or several.
 
     Args:
-        unit: Which.
-        entry: As its files are now.
-        losers: All that are to be out.
-        taken: Those of them that are out already.
+        unit: Unit that holds the papers.
+        entry: Ledger entry of the unit, for its files as they are now.
+        losers: All papers that must not be in the output.
+        taken: Losers that were already removed.
         out: The output folder.
 
     Returns:
-        Its new line for the ledger.
+        New ledger entry of the unit.
     """
     papers = list(entry.papers)
     for part in sorted({loser.part for loser in losers}):
@@ -165,7 +167,7 @@ def take_out(unit: IngestUnit, entry: IngestEntry, losers: Sequence[Loser], take
 
 
 def _without(file: OutputFile, *, rows: Sequence[int], gone: Sequence[int], out: Path) -> OutputFile:
-    """Write a papers file again without some rows, given by their numbers when nothing was out yet."""
+    """Rewrite a papers file without some rows; row numbers are those of the file before any rows were removed."""
     path = out / file.name
     keep, here = np.ones((2, file.rows + len(gone)), dtype=np.bool_)
     keep[list(rows)] = False

@@ -1,4 +1,4 @@
-"""Several input files at once, each in a process of its own choosing; the same outputs whatever their number."""
+"""Read several input files at once in worker processes; the output does not depend on the number of processes."""
 
 import threading
 import time
@@ -17,15 +17,15 @@ from specter_jobs.workers.scheduler import MAX_TRIES, Scheduler
 
 # How often a worker reports its progress.
 REPORT_SECONDS = 0.2
-# Starting processes takes a second or two, in which one process reads this much.
+# Starting processes takes a second or two. One process reads this many bytes in that time.
 SPAWN_BYTES = 16 << 20
-# Of files smaller than this on average, a worker is given several at once: the way to the driver and back would cost
-# more than the work.
+# If files are smaller than this on average, a worker gets several at once, because sending each one separately would
+# take longer than reading it.
 SMALL_BYTES, SMALL_AT_ONCE = 1 << 20, 4
 
 
-Work = tuple[IngestUnit, str | None]  # a unit, and the content it was already ingested with
-# Reads a unit, with the content it was already ingested with, and tells the bytes that it reads.
+Work = tuple[IngestUnit, str | None]  # a unit, and the content hash of its last ingest
+# Reads a unit, given the content hash of its last ingest, and reports the number of bytes read.
 Run = Callable[[IngestUnit, str | None, Advance], Outcome]
 
 
@@ -34,14 +34,14 @@ def run_units(
 ) -> Iterator[Outcome]:
     """Yield each unit's outcome as it ends.
 
-    With one worker, one unit or little to do, everything happens in this process.
+    If there is one worker, one unit or little to do, everything happens in this process.
 
     Args:
-        work: In the order to begin them.
-        run: Called with each unit, in another process if there are several.
-        workers: Most processes.
-        advance: Receives the number of bytes on disk as they are read.
-        warn: Receives a line for the user when a worker process dies.
+        work: Units, in the order in which to start them.
+        run: Function that ingests a unit, in another process if there are several.
+        workers: Maximum number of processes.
+        advance: Callback that receives the number of bytes read from disk since its last call.
+        warn: Callback that receives a line for the user when a worker process dies.
     """
     workers = min(workers, len(work))
     sizes = [sum(path.stat().st_size for path in unit.paths) for unit, _ in work]
@@ -65,9 +65,9 @@ class UnitTask:
     """A unit for a worker.
 
     Attributes:
-        number: Its position in the work.
-        known: The content it was already ingested with.
-        size: Bytes on disk.
+        number: Position of the unit in the work, from 0.
+        known: Content hash of the unit's last ingest, or None.
+        size: Size of the unit on disk, in bytes.
     """
 
     number: int
@@ -82,14 +82,14 @@ class UnitTask:
 
 
 class UnitScheduler(Scheduler[UnitTask, Outcome]):
-    """Hands units to worker processes.
+    """Distributes units to worker processes.
 
     Args:
-        engine: The processes.
-        tasks: All units.
-        advance: Receives the number of bytes on disk as they are read.
-        warn: Receives a line for the user when a worker process dies.
-        at_once: Most units that a worker is given at once.
+        engine: The worker processes.
+        tasks: Tasks for all units.
+        advance: Callback that receives the number of bytes read from disk since its last call.
+        warn: Callback that receives a line for the user when a worker process dies.
+        at_once: Maximum number of units that a worker gets at once.
     """
 
     def __init__(
@@ -106,28 +106,28 @@ class UnitScheduler(Scheduler[UnitTask, Outcome]):
         self._unread = [task.size for task in tasks]
 
     def progress(self, event: Progress) -> None:
-        """Report bytes that were read; those that a second try reads again do not count."""
+        """Report bytes that were read; bytes that a second try reads again are not counted twice."""
         size = min(event.size, self._unread[event.number])
         self._unread[event.number] -= size
         self._advance(size)
 
     def report_loss(self, event: Lost, tasks: Sequence[UnitTask]) -> None:
-        """Say which files a worker had when it died."""
+        """Warn the user that a worker process died, with the names of the files that it was reading."""
         files = ", ".join(task.name for task in tasks) or "no file"
         self._warn(f"worker process {event.worker} died ({event.why}) while it read {files}; another one is started")
 
     def given_up(self, task: UnitTask, why: str) -> Outcome:
-        """Return the outcome of a file with which too many workers died."""
+        """Return the outcome of a file that failed because too many workers died while they read it."""
         error = f"{MAX_TRIES} worker processes died while they read this file, the last because {why}; "
         return Outcome(unit=task.unit, error=f"{error}run the same command again with fewer --workers")
 
 
 class UnitWorker:
-    """Ingests units one after the other, in a process of its own.
+    """Ingests units one after the other, in a separate process.
 
     Args:
-        run: Called with each unit.
-        advance: Reports bytes that were read.
+        run: Function that ingests a unit.
+        advance: Callback that reports the number of bytes read.
     """
 
     def __init__(self, run: Run, advance: processes.Advance) -> None:
@@ -141,11 +141,11 @@ class UnitWorker:
         return {}
 
     def submit(self, task: UnitTask) -> "Future[Outcome]":
-        """Begin a unit."""
+        """Start to ingest a unit."""
         return self._thread.submit(self._ingest, task)
 
     def stop(self) -> None:
-        """Drop the running unit at its next read; its unfinished files are removed."""
+        """Abandon the current unit at its next read; its unfinished files are removed."""
         self._stopped.set()
         self._thread.shutdown()
 

@@ -1,4 +1,4 @@
-"""Every record of a file to its place: a paper, a reject with its reason, filtered out, or a tombstone."""
+"""Decide for every record of a file: paper, reject with a reason, filtered out, or tombstone."""
 
 from collections import Counter
 from typing import Literal
@@ -15,7 +15,7 @@ Reason = Literal[
 
 Record = PaperRecord | MalformedRecord
 
-# A file whose first records are all unreadable is of another format, not a heap of rejects.
+# If this many first records are all unreadable, the file is of another format, and it fails as a whole.
 SAMPLE_RECORDS = 100
 DETAIL_CHARACTERS = 400
 
@@ -23,21 +23,22 @@ DETAIL_CHARACTERS = 400
 class RecordSorter:
     """Counts and writes the records of one file.
 
-    A paper without abstract stays a paper, with a null: whether to label it by its title is the job's decision.
+    A paper without abstract is kept with a null abstract; `classify` decides later whether to label it by its title.
 
     Attributes:
-        records: Seen.
-        readable: One of them had an id, so that the file is of the format.
-        reasons: Rejects by reason; the other counts are of what became of the rest.
-        unusable_labels: Papers kept without their label, because it is neither text nor a whole number.
+        records: Number of records so far.
+        readable: True if at least one record had an id, which shows that the file is of the format.
+        reasons: Number of rejects by reason. The other counts cover the other outcomes.
+        unusable_labels: Number of papers that were kept without their label, because it is neither text nor a whole
+            number.
 
     Args:
-        file: The input file's name, for its rejects.
-        source: The format's name, for its papers.
-        options: Of the reader.
-        papers: Takes `DUMP_SCHEMA`.
-        rejects: Takes `DUMP_REJECT_SCHEMA`.
-        index: Takes `INDEX_SCHEMA`, of formats with versions.
+        file: Name of the input file, written to its rejects.
+        source: Name of the format, written to its papers.
+        options: Options of the reader.
+        papers: Writer of the papers (`DUMP_SCHEMA`).
+        rejects: Writer of the rejects (`DUMP_REJECT_SCHEMA`).
+        index: Writer of the versions (`INDEX_SCHEMA`), for formats with versions.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class RecordSorter:
         self._unreadable: Record | None = None
 
     def sort(self, record: Record) -> None:
-        """Count a record and write it where it belongs.
+        """Count a record and write it to the papers, the rejects or the index.
 
         Raises:
             WrongFormatError: None of the first records could be read.
@@ -100,10 +101,10 @@ class RecordSorter:
             self._index.add((paper_id, record.version, record.deleted, record.position, *place))
 
     def check_format(self) -> None:
-        """Tell a file of another format, once its records are read.
+        """Raise an error if the file, now read to its end, is of another format.
 
         Raises:
-            WrongFormatError: There were records, and none could be read.
+            WrongFormatError: The file has records, but none could be read.
         """
         if self._unreadable is not None and not self.readable:
             self._refuse()
@@ -138,5 +139,5 @@ class RecordSorter:
 
 
 def _present(text: str | None) -> str:
-    """Return a text without blanks around it, an empty one where it is missing."""
+    """Return a text without surrounding blanks, or an empty text for None."""
     return "" if text is None or is_missing(text) else text.strip()

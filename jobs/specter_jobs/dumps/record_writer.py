@@ -1,4 +1,7 @@
-"""Rows of an input file into parquet files of bounded size, whole or absent, the same bytes for the same rows."""
+"""Write the rows of an input file to parquet files of limited size.
+
+A file is either complete or absent, and the same rows always give the same bytes.
+"""
 
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -25,8 +28,8 @@ DUMP_REJECT_SCHEMA = pa.schema(
         ("detail", pa.string()),
     ]
 )
-# Where each version of a paper went: `part` and `row` of the papers file before anything was superseded, null for a
-# record that was no paper of its own, such as a tombstone.
+# Place of each version of a paper: `part` and `row` of the papers file before superseded papers were removed. Both are
+# null for a record that is not a paper, such as a tombstone.
 INDEX_SCHEMA = pa.schema(
     [
         ("paper_id", pa.string()),
@@ -44,14 +47,14 @@ FILE_ROWS = 50_000
 
 @dataclass(frozen=True, kw_only=True)
 class FileSizes:
-    """Where files and their row groups are cut.
+    """Maximum sizes of files and row groups.
 
-    A row group is what is held in memory: cut by rows, or by text where the texts are long.
+    One row group is held in memory, so its size is limited both in rows and in characters of text.
 
     Attributes:
-        rows: Most rows of a file.
-        group_rows: Most rows of a row group.
-        group_characters: Of texts, after which a row group ends.
+        rows: Maximum number of rows in a file.
+        group_rows: Maximum number of rows in a row group.
+        group_characters: Number of characters of text after which a row group ends.
     """
 
     rows: int = FILE_ROWS
@@ -63,15 +66,15 @@ SIZES = FileSizes()
 
 
 class RecordWriter:
-    """Writes one kind of rows of one input file as `OUT/KIND/NAME-00000.parquet` and so on.
+    """Writes one kind of rows of one input file to `OUT/KIND/NAME-00000.parquet` and so on.
 
-    Used as a context: when the block fails, all its files are removed.
+    Use it as a context manager: if the block fails, all its files are removed.
 
     Args:
-        out: The output folder.
-        kind: `PAPERS`, `REJECTS` or `INDEX`.
-        name: Of the input file, safe and unique.
-        sizes: Of the files.
+        out: Path of the output folder.
+        kind: Kind of the rows: `PAPERS`, `REJECTS` or `INDEX`.
+        name: Name for the output files, safe as a file name and unique to the input file.
+        sizes: Maximum sizes of files and row groups.
     """
 
     def __init__(self, out: Path, kind: str, name: str, *, sizes: FileSizes = SIZES) -> None:
@@ -140,6 +143,6 @@ class RecordWriter:
 
 
 def output_file(out: Path, path: Path, *, rows: int) -> OutputFile:
-    """Describe a finished file as the ledger remembers it."""
+    """Return the ledger's description of a finished output file."""
     name = path.relative_to(out).as_posix()
     return OutputFile(name=name, rows=rows, size=path.stat().st_size, sha256=file_sha256(path))

@@ -1,4 +1,4 @@
-"""What a dump reader is given and what it yields: the contract between the formats and the driver."""
+"""The interface between dump readers and the ingest: options of a reader, and the records that it yields."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ class PaperRecord:
     """One paper of a dump.
 
     Attributes:
-        paper_id: The publisher's identifier as text; a record without one becomes a reject.
-        title: The title, or None. A record without title and abstract becomes a reject.
-        abstract: The abstract, or None where the dump has none: such a paper is kept.
-        label: The label the reader was asked for, or None where the dump names none or more than one.
-        label_unusable: The record has a label that is neither text nor a whole number; the paper is kept without it.
-        year: The year of publication, where the dump knows it.
-        position: Where the record stands in its file: the line (from 1), the record (from 1) or the byte offset.
-        deleted: A tombstone: the dump withdraws this id (PubMed's DeleteCitation).
-        version: The newest version of an id wins within one ingest: a number (PubMed), or the date of the record as a
-            number (arXiv, Crossref, OpenAlex). 0 where the format has no versions.
-        withdrawn: The words by which its authors or the publisher withdrew it (arXiv); it becomes a reject.
+        paper_id: Identifier in the dump, as text; a record without an identifier becomes a reject.
+        title: Title, or None. A record without title and abstract becomes a reject.
+        abstract: Abstract, or None if the dump has no abstract; such a paper is kept.
+        label: Label from the field in `ReadOptions.label`, or None if the record has no or several labels.
+        label_unusable: True if the record's label is neither text nor a whole number; the paper is kept without it.
+        year: Year of publication, or None if the dump does not have it.
+        position: Position of the record in its file: line number (from 1), record number (from 1) or byte offset.
+        deleted: True for a tombstone, by which the dump withdraws this id (PubMed's DeleteCitation).
+        version: Version number (PubMed), or the date of the record as a number (arXiv, Crossref, OpenAlex). The newest
+            version of an id is kept. 0 if the format has no versions.
+        withdrawn: Words with which the authors or the publisher withdrew the paper (arXiv), or None; a withdrawn paper
+            becomes a reject.
     """
 
     paper_id: str | None
@@ -47,10 +48,10 @@ class MalformedRecord:
     """A record that cannot be parsed; it becomes a reject.
 
     Attributes:
-        position: Where it stands in its file, as in `PaperRecord`.
-        detail: What is wrong with it, in one line.
-        paper_id: Its identifier, where that much could be read.
-        reason: The reason that its reject gets.
+        position: Position of the record in its file, as in `PaperRecord`.
+        detail: Description of the problem, in one line.
+        paper_id: Identifier of the record, or None if it could not be read.
+        reason: Reason in the list of rejects.
     """
 
     position: int
@@ -61,12 +62,12 @@ class MalformedRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class ReadOptions:
-    """What the user asked of a reader.
+    """The user's options for a reader.
 
     Attributes:
-        label: Which of the format's `label_choices` becomes the label; None: no label.
-        years: The first and last year wanted, each None where open; None: every year. The driver filters by it,
-            a reader may use it to skip work only where it still yields the record.
+        label: Field that becomes the label, one of the format's `label_choices`; None for no label.
+        years: First and last year to keep, where either may be None for no limit; None for every year. The ingest
+            filters by year. A reader may use the years to skip work, but it must still yield every record.
     """
 
     label: str | None = None
@@ -77,9 +78,9 @@ class DumpReader(Protocol):
     """One public dump format.
 
     Attributes:
-        name: The format's name on the command line.
-        suffixes: The endings its files may have before any compression ending, such as `(".jsonl", ".json")`.
-        label_choices: The fields that may become the label, by the names that `--label` takes.
+        name: Name of the format on the command line.
+        suffixes: File name endings before any compression ending, such as `(".jsonl", ".json")`.
+        label_choices: Names of the fields that may become the label, as values of `--label`.
     """
 
     name: str
@@ -91,14 +92,14 @@ class DumpReader(Protocol):
 
         Raises:
             WrongFormatError: The file as a whole is not of this format.
-            PaperSchemaError: It breaks off. Any error ends this file as failed and costs no other.
+            PaperSchemaError: The file is cut off. After any error this file counts as failed, and the others are read.
         """
         ...
 
 
 @runtime_checkable
 class JoiningReader(Protocol):
-    """The reader of a format whose papers are put together from several files."""
+    """The reader of a format whose papers are joined from several files."""
 
     def joined_records(
         self,
@@ -109,17 +110,17 @@ class JoiningReader(Protocol):
         count: InputCount,
         advance: Callable[[int], None],
     ) -> AbstractContextManager[Iterator[PaperRecord | MalformedRecord]]:
-        """Yield the papers of all files; when the block ends well, `count` is complete.
+        """Yield the papers of all files; `count` is complete when the block ends without an error.
 
         Args:
-            root: Folder that files are named relative to.
-            paths: The files.
-            out: Output folder, in which there is room for what has to be on disk meanwhile.
-            options: What the user asked for.
-            count: Is filled while the files are read.
-            advance: Receives the number of bytes on disk as they are read.
+            root: Folder that file names are relative to.
+            paths: Paths of the files.
+            out: Output folder; temporary files are written there.
+            options: Options of the reader.
+            count: Size of the input, filled in while the files are read.
+            advance: Callback that receives the number of bytes read from disk since its last call.
 
         Raises:
-            PaperSchemaError: The files are not those of a join.
+            PaperSchemaError: The files are not the datasets that the format joins.
         """
         ...

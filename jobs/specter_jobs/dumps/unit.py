@@ -1,4 +1,4 @@
-"""What an ingest reads in one piece: an input file, or the files of a join."""
+"""The unit of an ingest (an input file, or all files of a join) and its outcome."""
 
 import hashlib
 import re
@@ -11,13 +11,13 @@ from specter_jobs.dumps.account import IngestEntry
 
 @dataclass(frozen=True, kw_only=True)
 class IngestUnit:
-    """What is ingested in one piece: an input file, or all files of a join.
+    """An input file, or all files of a join, which are ingested together.
 
     Attributes:
-        name: The stored name of the file, its path below the input's root; of a join the format's name.
-        root: The folder that files are named relative to.
-        paths: The file, or the files.
-        partitions: Columns that the names of the file's folders give.
+        name: Path of the file relative to the input's root. For a join, the format's name.
+        root: Folder that file names are relative to.
+        paths: Paths of the file, or of the files of a join.
+        partitions: Values of the columns that are in the names of the file's folders, by column name.
     """
 
     name: str
@@ -27,12 +27,12 @@ class IngestUnit:
 
     @property
     def output_name(self) -> str:
-        """The name of its output files."""
+        """The common name of the unit's output files."""
         return output_name(self.name)
 
 
 def output_name(unit: str) -> str:
-    """Return the name of a unit's output files: readable, safe as a file name, and unique by the hash of the path."""
+    """Return the name of a unit's output files: readable, safe as a file name, and unique by a hash of the path."""
     readable = re.sub(r"[^A-Za-z0-9._-]+", "_", PurePosixPath(unit).name.partition(".")[0]).lstrip("._")[:60]
     digest = hashlib.blake2b(unit.encode(), digest_size=6).hexdigest()
     return f"{readable or 'papers'}-{digest}"
@@ -40,13 +40,13 @@ def output_name(unit: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """How a unit ended.
+    """The outcome of a unit.
 
     Attributes:
-        unit: Which.
-        entry: Its new line for the ledger; None where it is unchanged or failed.
-        error: Why it failed.
-        wrong_format: It failed because it is no file of the format.
+        unit: Unit that was read.
+        entry: New ledger entry of the unit; None if the unit is unchanged or failed.
+        error: Error message, or None if the unit did not fail.
+        wrong_format: True if the unit failed because it is not of the format.
     """
 
     unit: IngestUnit

@@ -146,7 +146,7 @@ def test_files_that_a_user_put_beside_the_papers_stay(out: Path, tmp_path: Path)
     write_lines(tmp_path / "old/a.jsonl", [{"paper_id": "mended", "title": "T"}])
     [warning] = run("jsonl", tmp_path / "old", out).account.warnings
     assert [path.read_bytes() for path in mine] == before
-    assert warning.startswith(f"not written by this ingest, and left alone: papers/mine.parquet, papers/{copied.name};")
+    assert warning.startswith(f"not written by this ingest, and kept: papers/mine.parquet, papers/{copied.name};")
 
 
 def test_what_a_kill_left_of_a_file_that_is_gone_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

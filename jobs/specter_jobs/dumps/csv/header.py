@@ -1,4 +1,4 @@
-"""The header of a CSV file: its columns, and with them the delimiter of the file."""
+"""Read the header of a CSV file: the names of its columns, and the delimiter that separates them."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -13,19 +13,19 @@ DELIMITERS = ",\t;|"
 # Excel reads, and some tools write, the delimiter on a line before the header.
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
 
-# Returns our name -> the file's name of each column that is needed, or raises a PaperSchemaError.
+# Maps our name of each needed column to its name in the file, or raises a PaperSchemaError.
 Resolve = Callable[[list[str]], Mapping[str, str]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class CsvHeader:
-    """What a header says.
+    """The header of a CSV file.
 
     Attributes:
-        rules: How the file is written.
-        values: The values of the header.
-        names: The names of the columns: the values without blanks around them, and without bytes that are not UTF-8.
-        columns: Our name -> the name of each column that is needed.
+        rules: Delimiter, quote and escape characters of the file.
+        values: Values of the header, as written.
+        names: Column names: the values without surrounding blanks and without bytes that are not UTF-8.
+        columns: Name of each needed column in the file, by our name.
     """
 
     rules: CsvRules
@@ -35,18 +35,18 @@ class CsvHeader:
 
 
 def read_header(lines: CsvLines, layout: TableLayout, resolve: Resolve) -> CsvHeader | None:
-    """Take the header, or return None if there is none.
+    """Read the header; return None if the file has no lines.
 
     Args:
-        lines: From the beginning of the file.
-        layout: What the user said of the file.
-        resolve: Finds the columns that are needed among names.
+        lines: Lines from the beginning of the file.
+        layout: Layout of the file, as given by the user.
+        resolve: Function that finds the needed columns in a list of names.
 
     Raises:
         PaperSchemaError: A column is missing.
     """
     delimiters = layout.delimiter
-    while True:  # empty lines come before some headers
+    while True:  # some files have empty lines before the header
         lines.start_row()
         line = lines.take()
         if line is None:
@@ -73,7 +73,7 @@ def read_header(lines: CsvLines, layout: TableLayout, resolve: Resolve) -> CsvHe
 
 
 def _parsed(lines: CsvLines, rules: CsvRules) -> tuple[CsvRules, list[str]]:
-    """Take the header and return its values, none if it breaks the rules, and the rules by which they were read."""
+    """Read the header; return the rules used and its values (an empty list if it breaks the rules)."""
     lines.start_row()
     try:
         values = rules.values(lines.take) or []

@@ -1,4 +1,4 @@
-"""The lines of a text file as text, with their ends, of bounded length; lines can be put back."""
+"""Read a text file line by line, keeping line ends; rows have a maximum length, and lines can be put back."""
 
 from __future__ import annotations
 
@@ -8,34 +8,34 @@ from typing import Any, BinaryIO
 
 from specter_batch.errors import PaperSchemaError
 
-# Bounds the memory of a row; the longest line of JSON Lines may have as much.
+# Limits the memory that one row needs. JSON Lines has the same limit for a line.
 MAX_ROW_BYTES = 64 << 20
 HEAD_BYTES = 1 << 16
 
 
 class RowTooLongError(PaperSchemaError):
-    """A row is longer than it may be."""
+    """A row is longer than `MAX_ROW_BYTES`."""
 
 
 class CsvLines:
-    """Lines from a stream of bytes.
+    """Lines of text from a stream of bytes.
 
-    Bytes that are not UTF-8 become surrogates, as in file names, so that they cost their row and not the file. A file
-    without any line feed is cut at carriage returns, as old Macs wrote them.
+    Bytes that are not UTF-8 become surrogates, as in file names, so that only their row is rejected, not the file. A
+    file without any line feed is split at carriage returns, as old Macs wrote them.
 
     Attributes:
         number: Number of the line that was taken last, from 1.
         taken: The lines since `start_row`.
-        most_bytes: Of a row.
+        most_bytes: Maximum size of a row, in bytes.
 
     Args:
-        stream: Decompressed.
-        most_bytes: Of a row.
+        stream: Decompressed content of the file.
+        most_bytes: Maximum size of a row, in bytes.
     """
 
     def __init__(self, stream: BinaryIO, *, most_bytes: int = MAX_ROW_BYTES) -> None:
         self.most_bytes = most_bytes
-        # A buffer around a stream closes it when the buffer goes; the stream belongs to the caller.
+        # A BufferedReader closes its stream when it is deleted, but the stream belongs to the caller.
         buffered = stream if isinstance(stream, io.BufferedReader) else io.BufferedReader(_Unclosed(stream), HEAD_BYTES)
         head = buffered.peek(HEAD_BYTES)
         old_mac = b"\r" in head and b"\n" not in head
@@ -78,7 +78,7 @@ class CsvLines:
         return self.number - len(self.taken) + 1
 
     def put_back(self, keep: int = 0) -> None:
-        """Put the lines since `start_row` back, all but the first `keep` of them."""
+        """Put the lines since `start_row` back, except the first `keep` lines."""
         back = self.taken[keep:]
         self._put_back.extendleft(reversed(back))
         self.number -= len(back)
@@ -87,7 +87,7 @@ class CsvLines:
 
 
 class _Unclosed(io.RawIOBase):
-    """The bytes of a stream that stays open."""
+    """A raw stream that reads from another stream and does not close it."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
@@ -105,7 +105,7 @@ class _Unclosed(io.RawIOBase):
 
 
 class _LineFeeds(_Unclosed):
-    """The same, with line feeds in place of carriage returns."""
+    """Like `_Unclosed`, with carriage returns replaced by line feeds."""
 
     def _read(self, size: int) -> bytes:
         return super()._read(size).replace(b"\r", b"\n")

@@ -1,13 +1,15 @@
-r"""The rows of a CSV file after its header: no line vanishes inside another row without an error.
+r"""Read the rows of a CSV file after its header, so that no row is lost inside another row without an error.
 
 A quote that is never closed, or quotes in a file that does not use them to quote, make several lines look like one row.
 Each row is therefore treated in one of these ways:
 
-* It is on one line and well-formed: it is taken.
-* It spans lines and is well-formed: it is taken, unless its lines look like rows of their own. Then the file fails.
-* It is not well-formed, and a backslash before its quotes explains that (Spark writes so): the file is read that way.
-* It is not well-formed: its first line is rejected, and reading continues at the next line if that looks like a row.
-  The file fails if it does not, or if other rows of the file span lines: nobody can say then where a row begins.
+* A well-formed row on one line is accepted.
+* A well-formed row that spans lines is accepted, unless its lines look like separate rows. Then the file fails.
+* If a row is well-formed only when a backslash escapes its quotes (Spark writes this), the whole file is read with
+  that escape.
+* For any other row that is not well-formed, its first line is rejected. Reading continues at the next line if that
+  line looks like a row. The file fails if it does not, or if other rows of the file span lines, because it is then
+  unclear where a row begins.
 """
 
 from __future__ import annotations
@@ -32,9 +34,9 @@ class CsvRow:
     """A row after the header.
 
     Attributes:
-        values: One for each column; None if the row is rejected.
-        problem: Why it is rejected.
-        paper_id: The id of a row that is rejected, where it can be told.
+        values: The values, one for each column; None if the row is rejected.
+        problem: Reason why the row is rejected.
+        paper_id: Id of a rejected row, if it could be read.
     """
 
     values: list[str] | None
@@ -46,12 +48,12 @@ class CsvRows:
     """Reads the rows after the header.
 
     Args:
-        lines: After the header was taken.
-        rules: How the file is written.
-        names: The values of the header.
-        id_column: Number of the column with the ids.
-        guess_quotes: Nobody said that quotes are used for quoting, so lines within a value may be rows.
-        guess_escape: Nobody said whether a backslash escapes quotes.
+        lines: Lines of the file after the header.
+        rules: Delimiter, quote and escape characters of the file.
+        names: Values of the header.
+        id_column: Index of the column with the ids, from 0.
+        guess_quotes: True if the user did not give the quote character, so lines within a value may be rows.
+        guess_escape: True if the user did not say whether a backslash escapes quotes.
     """
 
     def __init__(
@@ -70,7 +72,8 @@ class CsvRows:
         self._guess_escape = guess_escape and bool(rules.quote)
         # Kinds of characters in the ids so far. A line within an abstract rarely begins like an id.
         self._id_kinds: set[str] = set()
-        # The first lines that showed how the file is written. `ambiguous` was read as if backslashes were plain text.
+        # Numbers of the first lines that showed how the file is written. `ambiguous` is the first line that was read as
+        # if backslashes were plain text.
         self._spanning: int | None = None
         self._stray: int | None = None
         self._escaping: int | None = None
@@ -80,7 +83,7 @@ class CsvRows:
         """Yield row after row; empty lines are not rows.
 
         Raises:
-            PaperSchemaError: It cannot be told where rows begin and end.
+            PaperSchemaError: It is unclear where rows begin and end.
         """
         while True:
             values, problem = self._parsed(self._rules)
@@ -102,7 +105,7 @@ class CsvRows:
             yield self._row(values)
 
     def _parsed(self, rules: CsvRules) -> tuple[list[str], str]:
-        """Take the next row; return its values, or none and what is wrong with it."""
+        """Take the next row; return its values and an empty text, or an empty list and the problem."""
         self._lines.start_row()
         try:
             return rules.values(self._lines.take) or [], ""
@@ -117,7 +120,7 @@ class CsvRows:
         if len(values) != len(self._names):
             return CsvRow(None, self._count(values))
         if values == self._names:
-            return CsvRow(None, "it is the header once more; was the file put together from several?")
+            return CsvRow(None, "the row repeats the header, as in a file that was joined from several files")
         self._id_kinds |= _kinds(values[self._id_column])
         return CsvRow(values)
 
@@ -125,11 +128,11 @@ class CsvRows:
         return f"{len(values)} values in a row of {len(self._names)} columns"
 
     def _with_escapes(self, values: list[str], problem: str) -> tuple[list[str], str]:
-        """Read a row with backslashes and quotes in the other way too; return it as the file is written.
+        """Read a row both with and without backslash escapes, and return the reading that fits the file.
 
         Args:
-            values: The row by the rules that hold so far.
-            problem: What is wrong with it by these rules.
+            values: Values of the row by the current rules.
+            problem: What is wrong with the row by the current rules.
 
         Raises:
             PaperSchemaError: Rows contradict each other.
@@ -165,8 +168,8 @@ class CsvRows:
         first = lines.first
         if self._spanning is not None:
             raise PaperSchemaError(
-                f"line {first}: {problem}; the value on line {self._spanning} spans lines, so rows cannot be told from "
-                f"the insides of values; {ADVICE}"
+                f"line {first}: {problem}; the value on line {self._spanning} spans lines, so it is unclear where rows "
+                f"begin; {ADVICE}"
             )
         lines.put_back(keep=1)
         following = lines.take()
@@ -177,7 +180,7 @@ class CsvRows:
             raise PaperSchemaError(f"line {first}: {problem}; the file may be cut off: fetch it again, or {ADVICE}")
         if following is not None and not self._looks_like_row(following):
             raise PaperSchemaError(
-                f"line {first}: {problem}; the next line does not look like a row, so it may belong to this row; "
+                f"line {first}: {problem}, and the next line does not look like a row, so it may belong to this row; "
                 f"{ADVICE}"
             )
         self._stray = self._stray or first
@@ -189,25 +192,25 @@ class CsvRows:
         """Accept a well-formed row that spans lines.
 
         Raises:
-            PaperSchemaError: Its lines may be rows of their own.
+            PaperSchemaError: The lines of the row may be separate rows.
         """
         first, taken = self._lines.first, self._lines.taken
         if self._stray is not None:
             raise PaperSchemaError(
                 f"line {self._stray}: its quotes are not well-formed, and the value on line {first} spans lines, so "
-                f"rows cannot be told from the insides of values; {ADVICE}"
+                f"it is unclear where rows begin; {ADVICE}"
             )
         inner = [line for line in taken[1:] if line.strip(LINE_END)]
         rows = sum(self._looks_like_row(line) for line in inner)
         if self._guess_quotes and rows and 2 * rows >= len(inner) and self._looks_like_row(taken[0]):
             raise PaperSchemaError(
-                f"line {first}: a quoted value spans {len(taken)} lines that look like rows of their own; "
+                f"line {first}: a quoted value spans {len(taken)} lines that look like separate rows; "
                 f"{PLAIN_QUOTES}; if the value is right, add --quote '{self._rules.quote}'"
             )
         self._spanning = self._spanning or first
 
     def _looks_like_row(self, line: str) -> bool:
-        """Say whether a line has all columns by itself, with an id like those of other rows."""
+        """Return whether a line alone has all columns, and an id of the same kind as other rows."""
         ways = [self._rules.split(line)]
         if self._rules.quote and self._rules.quote in line:
             only_line = iter((line, None))
@@ -219,7 +222,7 @@ class CsvRows:
         if len(values) != len(self._names):
             return False
         if not self._rules.padded and any(value.startswith(" ") for value in values[1:]):
-            return False  # prose, which has blanks behind its commas
+            return False  # ordinary text has blanks after its commas
         paper_id = values[self._id_column].strip(self._rules.quote + " ")
         return bool(paper_id) and (not self._id_kinds or _kinds(paper_id) <= self._id_kinds)
 

@@ -1,4 +1,4 @@
-"""The rules by which the lines of a CSV file become values; the lines of a row are taken one by one."""
+"""Split the lines of a CSV file into values; the lines of a row are read one at a time."""
 
 import re
 from collections.abc import Callable
@@ -14,7 +14,7 @@ TakeLine = Callable[[], str | None]
 
 
 class QuoteError(ValueError):
-    """A line breaks the rules of quoting; the message says how."""
+    """A line breaks the rules of quoting; the message explains how."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,11 +22,12 @@ class CsvRules:
     """How values are written.
 
     Attributes:
-        delimiter: Between two values.
-        quote: Around values; empty: quotes are plain text.
-        escape: Makes the quote, delimiter, line break or escape after it plain text; empty: there is none.
-        escape_unquoted: The escape counts in values without quotes too.
-        padded: Blanks around values are no part of them.
+        delimiter: Character between two values.
+        quote: Character around quoted values; empty if quotes are plain text.
+        escape: Character that makes the quote, delimiter, line break or escape after it plain text; empty if the file
+            has no escape character.
+        escape_unquoted: True if the escape character also works in values without quotes.
+        padded: True if blanks around values are not part of the values.
     """
 
     delimiter: str
@@ -44,13 +45,13 @@ class CsvRules:
 
     @cached_property
     def _plain(self) -> re.Pattern[str]:
-        """Match a value without quotes, whose escape counts, up to a delimiter or the end of the line."""
+        """Match a value without quotes but with escapes, up to a delimiter or the end of the line."""
         delimiter, escape = re.escape(self.delimiter), re.escape(self.escape)
         return re.compile(rf"(?:[^{delimiter}{escape}\r\n]++|{escape}(?:\r\n|.|\Z)|\r(?!\r*\n|\Z))*+", re.DOTALL)
 
     @cached_property
     def _escaped(self) -> re.Pattern[str]:
-        # Writers that do not quote escape quotes nevertheless.
+        # Programs that do not quote values still escape the quotes in them.
         marks = re.escape((self.quote or '"') + self.escape + self.delimiter)
         return re.compile(rf"{re.escape(self.escape)}(\r\n|[\r\n{marks}])")
 
@@ -62,7 +63,8 @@ class CsvRules:
         """Return the values of the next row, or None after the last.
 
         Args:
-            take: Returns the next line with its end, or None after the last; called once for each line of the row.
+            take: Function that returns the next line with its line end, or None after the last line. It is called once
+                for each line of the row.
 
         Raises:
             QuoteError: The row breaks the rules of quoting.
@@ -87,7 +89,7 @@ class CsvRules:
             position += 1  # the delimiter
 
     def _quoted_value(self, take: TakeLine, line: str, position: int) -> tuple[str, str, int]:
-        """Return a value, and the line and position after its closing quote."""
+        """Return a quoted value, the line on which it ends, and the position after its closing quote."""
         pieces = []
         while True:
             pieces.append(_matched(self._quoted, line, position))
@@ -141,6 +143,6 @@ def _after_blanks(line: str, position: int) -> int:
 
 
 def _shown(text: str) -> str:
-    """Return the beginning of a text on one line, for a message."""
+    """Return the beginning of a text as one line, to quote in a message."""
     line = " ".join(text[: 2 * SHOWN_CHARACTERS].split())
     return line[:SHOWN_CHARACTERS] + ("…" if len(line) > SHOWN_CHARACTERS else "")

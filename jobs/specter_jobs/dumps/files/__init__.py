@@ -1,1 +1,1 @@
-"""Input files of a dump: found, ordered, decompressed and decoded."""
+"""Find, order, decompress and decode the input files of a dump."""

@@ -1,4 +1,4 @@
-"""Compressed files: which kind a file is, by its first bytes, how it is unpacked, and what to do if it cannot be."""
+"""Recognise compressed files by their first bytes and unpack them, or explain what to do if that is not possible."""
 
 import codecs
 import gzip
@@ -18,7 +18,7 @@ READ_BYTES = 1 << 20
 _TAR_OFFSET = 257
 HEAD_BYTES = 512
 
-# By their first bytes, not by their name: a server may have unpacked a .gz on the way.
+# Codecs by a file's first bytes, not by its name, because some servers unpack a .gz file while they send it.
 _CODECS = {
     b"\x1f\x8b": "gzip",
     b"\x28\xb5\x2f\xfd": "zstd",
@@ -26,12 +26,12 @@ _CODECS = {
     b"\x5d\x00\x00": "lzma",
     b"\x04\x22\x4d\x18": "lz4",
 }
-# A text may begin with BZh, but not with what follows in a file with data and in one without.
+# A text may begin with BZh, but not with the bytes after it: the first ones start a block, the others an empty file.
 _BZIP2 = re.compile(rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)")
-# pzstd begins its files with a frame that is to be skipped: 16 signatures, one for each of these first bytes.
+# pzstd starts its files with a skippable frame, which has 16 possible signatures, one for each of these first bytes.
 _SKIPPABLE_FRAME, _SKIPPABLE_FIRST = b"\x2a\x4d\x18", range(0x50, 0x60)
 
-# Endings of compressed files that are read, and the first bytes of such a file.
+# File name endings of the supported compressions, with the first bytes of such a file.
 COMPRESSED = {
     ".gz": b"\x1f\x8b",
     ".gzip": b"\x1f\x8b",
@@ -42,7 +42,7 @@ COMPRESSED = {
     ".lzma": b"\x5d\x00\x00",
     ".lz4": b"\x04\x22\x4d\x18",
 }
-# Endings of files that hold data and cannot be read here: what they are, and the command that unpacks them.
+# File name endings of archives that are not supported: what they are, and the command that unpacks them.
 REFUSED = {
     ".br": ("packed with brotli", "brotli -d {name}"),
     ".sz": ("packed with Snappy", "snzip -d {name}"),
@@ -64,7 +64,7 @@ _REFUSED_MAGIC = {
     b"\xff\x06\x00\x00sNaPpY": ".snappy",
     b"\x89LZO\x00": ".lzo",
 }
-# Files that hold tables in a form of their own. A text can begin with the same letters, but has no control characters.
+# First bytes of table files that are not text. A text can begin with the same letters, but has no control characters.
 _TABLES = {
     b"PAR1": "a parquet file; give it to `specter-batch classify` without --format",
     b"ORC": "an ORC file; write it as parquet, which `specter-batch classify` reads",
@@ -85,14 +85,14 @@ def codec_of(head: bytes) -> str | None:
 
 
 def check_readable(path: Path, head: bytes) -> None:
-    """Refuse a file that can be told by its first bytes to be no text, compressed or not.
+    """Raise an error if a file's first bytes show that it is not text, compressed or not.
 
     Args:
-        path: Its path, for the advice.
-        head: Its first `HEAD_BYTES` bytes, or those of what it was unpacked to.
+        path: Path of the file, to name in the error message.
+        head: First `HEAD_BYTES` bytes of the file or of its decompressed content.
 
     Raises:
-        WrongFormatError: It is an archive, is packed in a way that cannot be read here, or is a table of another kind.
+        WrongFormatError: The file is an archive, has an unsupported compression, or is a table in another format.
     """
     kind = next((ending for magic, ending in _REFUSED_MAGIC.items() if head.startswith(magic)), None)
     if head[_TAR_OFFSET : _TAR_OFFSET + 5] == b"ustar":
@@ -108,10 +108,10 @@ def check_readable(path: Path, head: bytes) -> None:
 
 
 def check_not_cut(path: Path, head: bytes) -> None:
-    """Refuse a file named as compressed that ends within its signature.
+    """Raise an error if a file with the name of a compressed file ends within its signature.
 
     Raises:
-        OSError: It is empty or cut off.
+        OSError: The file is empty or cut off.
     """
     magic = COMPRESSED.get(path.suffix.lower())
     if magic and len(head) < 4 and magic.startswith(head[: len(magic)]):
@@ -119,20 +119,20 @@ def check_not_cut(path: Path, head: bytes) -> None:
 
 
 def unpacked(raw: io.RawIOBase, codec: str) -> Any:
-    """Return a stream with the unpacked bytes of a compressed one; it has `readinto`.
+    """Return a stream with the unpacked bytes of a compressed stream; it has `readinto`.
 
-    Zeros after the last piece of a gzip or xz file are padding, as for `gzip` and `xz` themselves: tapes and some
-    copies fill the last block of a file with zeros. Anything else there is an error.
+    Zeros after the last piece of a gzip or xz file are padding, as in `gzip` and `xz` themselves. Tapes and some copy
+    programs fill the last block of a file with zeros. Anything else there is an error.
     """
     if codec == "gzip":
-        return gzip.GzipFile(fileobj=cast(BinaryIO, raw))  # pyarrow takes padding for the next piece
+        return gzip.GzipFile(fileobj=cast(BinaryIO, raw))  # pyarrow would read padding as a next piece
     if codec in ("xz", "lzma"):
         return _Xz(raw)
     return pa.CompressedInputStream(pa.PythonFile(cast(BinaryIO, raw), mode="r"), codec)
 
 
 def unpacking_error(path: Path, error: Exception) -> OSError:
-    """Return the error to raise when unpacking a file failed: the cause, and what to do."""
+    """Return the error to raise after unpacking a file failed, with the cause and what to do."""
     if "requires too much memory" in str(error):
         return OSError(
             "the file was packed with a window of more than 128 MB (zstd --long=28 or more), the most that pyarrow "
@@ -150,7 +150,7 @@ def _is_text(head: bytes) -> bool:
 
 
 class _Xz(io.RawIOBase):
-    """The unpacked bytes of .xz and .lzma files, of all streams in them; what follows the last one is an error."""
+    """The unpacked bytes of all streams in an .xz or .lzma file; other bytes after the last stream are an error."""
 
     def __init__(self, raw: io.RawIOBase) -> None:
         self._raw = raw
@@ -175,7 +175,7 @@ class _Xz(io.RawIOBase):
                 return len(data)
 
     def _next_stream(self) -> bool:
-        """Begin the next stream, if there is one; zeros between streams are padding."""
+        """Start the next stream and return whether there is one; zeros between streams are padding."""
         rest = self._stream.unused_data
         while not (rest := rest.lstrip(b"\0")):
             rest = self._raw.read(READ_BYTES) or b""

@@ -1,4 +1,4 @@
-"""Encodings of text files: UTF-16 and UTF-32 are recognised, others are named by the user; readers get UTF-8."""
+"""Convert text files to UTF-8: UTF-16 and UTF-32 are recognised, the user names other encodings."""
 
 import codecs
 import io
@@ -7,14 +7,14 @@ from typing import Any, BinaryIO
 from specter_batch.errors import PaperSchemaError, UsageError
 
 READ_BYTES = 1 << 18
-# The longer marks first: that of UTF-32 begins with that of UTF-16.
+# Byte order marks, longer ones first, because the mark of UTF-32 begins with the mark of UTF-16.
 _MARKS = {
     codecs.BOM_UTF32_LE: "utf-32",
     codecs.BOM_UTF32_BE: "utf-32",
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
-# So many characters of the first ones are looked at where a file has no mark. A header or a JSON key is ASCII.
+# Number of first bytes to look at if a file has no byte order mark. A header or a JSON key is ASCII.
 _SAMPLE_BYTES = 32
 
 
@@ -28,14 +28,14 @@ def checked_encoding(name: str) -> str:
         info = codecs.lookup(name)
     except (LookupError, ValueError):
         info = None
-    # Python has codecs of other kinds, such as base64, and some that are no encodings of whole files, such as idna.
+    # Python also has codecs that are not text encodings, such as base64, or not for whole files, such as idna.
     if info is None or not info._is_text_encoding or not _decodes(info):
         raise UsageError(f"--encoding {name}: no such encoding; for example utf-8, cp1252 (Windows), latin-1, utf-16")
     return info.name
 
 
 def _decodes(info: codecs.CodecInfo) -> bool:
-    """Say whether a codec can read a file piece by piece, and pass on bytes that it does not know."""
+    """Return whether a codec can read a file piece by piece and pass on bytes that it cannot decode."""
     try:
         return info.incrementaldecoder("surrogateescape").decode(b"", final=True) == ""
     except (TypeError, ValueError):
@@ -43,9 +43,9 @@ def _decodes(info: codecs.CodecInfo) -> bool:
 
 
 def encoding_of(head: bytes) -> str | None:
-    """Return utf-16 or utf-32 if a text begins like one of these, else None.
+    """Return utf-16 or utf-32 if a text begins like one of these encodings, else None.
 
-    XML is None whatever it begins with: it names its encoding itself, and its parser reads it.
+    XML always gives None, because an XML file names its encoding and the XML parser reads that.
     """
     marked = next((name for mark, name in _MARKS.items() if head.startswith(mark)), None)
     encoding = marked or _without_mark(head[:_SAMPLE_BYTES])
@@ -55,7 +55,7 @@ def encoding_of(head: bytes) -> str | None:
 
 
 def _without_mark(sample: bytes) -> str | None:
-    """Recognise UTF-16 of ASCII characters, every other byte of which is zero."""
+    """Recognise ASCII characters in UTF-16, where every other byte is zero."""
     if len(sample) < 4 or len(sample) % 2:
         return None
     even, odd = sample[::2], sample[1::2]
@@ -67,7 +67,7 @@ def _without_mark(sample: bytes) -> str | None:
 def transcoded(stream: BinaryIO, encoding: str) -> BinaryIO:
     """Return the text of a stream as UTF-8.
 
-    A byte that the encoding does not know is passed on as it is, so that it costs its record and not the file.
+    A byte that the encoding cannot decode is passed on unchanged, so that only its record is rejected, not the file.
     """
     return io.BufferedReader(_Transcoded(stream, encoding), READ_BYTES)
 

@@ -1,4 +1,4 @@
-"""The order in which the files of a dump replace and delete each other's papers, and what a user should know of it."""
+"""The order in which the files of a dump replace and delete each other's papers, and warnings about that order."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,14 +6,14 @@ from pathlib import Path
 from specter_jobs.dumps.account import IngestEntry
 from specter_jobs.dumps.records import DumpReader
 
-# How many names a warning shows; the account lists all files.
+# Number of file names in a warning. The account lists all files.
 SHOWN_NAMES = 3
 
 NamedFile = tuple[str, Path]
 
 
 def in_order(files: Sequence[NamedFile], reader: DumpReader) -> tuple[list[NamedFile], list[str]]:
-    """Return the files from the oldest to the newest, and the names of those whose name does not show their place.
+    """Return the files from the oldest to the newest, and the names of the files that have no number.
 
     A format without numbered files keeps the order of the names. Files without a number come last.
     """
@@ -27,11 +27,11 @@ def in_order(files: Sequence[NamedFile], reader: DumpReader) -> tuple[list[Named
 
 
 def warnings_of(unnumbered: Sequence[str], entries: Sequence[IngestEntry]) -> list[str]:
-    """Return sentences about files that a user may want to look at.
+    """Return warnings about files that the user should check.
 
     Args:
-        unnumbered: Names from `in_order`.
-        entries: The finished files.
+        unnumbered: Names of the files without a number, from `in_order`.
+        entries: Ledger entries of the finished files.
     """
     warnings = []
     if unnumbered and len(entries) > 1:

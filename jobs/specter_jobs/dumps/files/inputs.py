@@ -1,4 +1,4 @@
-"""Input files of a dump: which they are, and reading them decompressed while their bytes are counted and hashed."""
+"""Find the input files of a dump, and read them decompressed while their bytes are counted and hashed."""
 
 import hashlib
 import io
@@ -29,11 +29,12 @@ Advance = Callable[[int], None]
 
 
 def dump_kind(suffixes: tuple[str, ...], *, what: str) -> InputKind:
-    """Return which files belong to a dump.
+    """Return the rule that selects the files of a dump.
 
     Args:
-        suffixes: Endings before the compression's; an empty one stands for a bare `part_000.gz`.
-        what: The format, for messages.
+        suffixes: File name endings before the compression's ending. An empty ending matches names such as
+            `part_000.gz`.
+        what: Name of the format, for messages.
     """
     endings = " or ".join(f"*{suffix}" for suffix in suffixes if suffix)
     texts = {".xml": "XML", ".json": "JSON", ".jsonl": "JSON"}
@@ -47,18 +48,18 @@ def dump_kind(suffixes: tuple[str, ...], *, what: str) -> InputKind:
 
 def _has_suffix(name: str, suffixes: tuple[str, ...]) -> bool:
     name = name.lower()
-    # What cannot be unpacked here is listed too: it fails with advice instead of being passed over.
+    # Files that cannot be unpacked are selected too, so that they fail with advice and are not silently skipped.
     stem = next((name.removesuffix(end) for end in (*COMPRESSED, *REFUSED) if name.endswith(end)), name)
     return any(stem.endswith(suffix) if suffix else stem != name and "." not in stem for suffix in suffixes)
 
 
 @dataclass
 class InputCount:
-    """What reading a file has shown of it.
+    """Size and hash of a file, filled in while it is read.
 
     Attributes:
-        disk_bytes: On disk.
-        text_bytes: Decompressed.
+        disk_bytes: Number of bytes on disk.
+        text_bytes: Number of decompressed bytes.
         content: Hash of the bytes on disk; set when the file was read to its end.
     """
 
@@ -69,19 +70,19 @@ class InputCount:
 
 @contextmanager
 def opened(path: Path, count: InputCount, advance: Advance, *, encoding: str | None = None) -> Iterator[BinaryIO]:
-    """Yield the file's decompressed bytes, streaming; when the block ends well, `count` is complete.
+    """Yield a stream of the file's decompressed bytes; `count` is complete when the block ends without an error.
 
-    Text in UTF-16 or UTF-32 is yielded as UTF-8; XML is left as it is, because it names its encoding itself.
+    Text in UTF-16 or UTF-32 is yielded as UTF-8. XML is not changed, because an XML file names its encoding.
 
     Args:
-        path: The file.
-        count: Is filled while the file is read.
-        advance: Receives the number of bytes on disk as they are read.
-        encoding: The encoding of the text if it is not UTF-8; None to recognise UTF-16 and UTF-32.
+        path: Path of the file.
+        count: Size and hash of the file, filled in while it is read.
+        advance: Callback that receives the number of bytes read from disk since its last call.
+        encoding: Encoding of the text if it is not UTF-8; None to recognise UTF-16 and UTF-32.
 
     Raises:
-        OSError: It cannot be read, is truncated or does not match its checksum.
-        WrongFormatError: It is an archive of files, or of a kind that cannot be unpacked here.
+        OSError: The file cannot be read, is truncated or does not match its checksum.
+        WrongFormatError: The file is an archive of files, or has an unsupported compression.
     """
     with path.open("rb", buffering=0) as file:
         head = file.read(HEAD_BYTES)
@@ -99,7 +100,7 @@ def opened(path: Path, count: InputCount, advance: Advance, *, encoding: str | N
                 raise WrongFormatError(f"is compressed twice ({codec}, then {twice}); unpack it once")
         encoding = encoding or encoding_of(text_head)
         yield stream if encoding is None else transcoded(stream, encoding)
-        # A reader may stop before the last byte: the checksum at the end is checked, and the hash is of all.
+        # A reader may stop before the last byte. The rest is read too, for the checksum at the end and for the hash.
         rest = bytearray(READ_BYTES)
         while counted.readinto(rest) or raw.readinto(rest):
             pass
@@ -107,7 +108,7 @@ def opened(path: Path, count: InputCount, advance: Advance, *, encoding: str | N
 
 
 def content_of(path: Path, advance: Advance) -> str:
-    """Return the hash that `opened` finds, without decompressing."""
+    """Return the hash of a file's bytes on disk, as `opened` computes it, without decompressing."""
     with path.open("rb", buffering=0) as file:
         raw = _Hashed(file, InputCount(), advance)
         while raw.read(READ_BYTES):
@@ -116,17 +117,17 @@ def content_of(path: Path, advance: Advance) -> str:
 
 
 def joined_content(contents: Sequence[str]) -> str:
-    """Return the hash of all files of a join, by theirs."""
+    """Combine the hashes of all files of a join into one."""
     return hashlib.blake2b(":".join(contents).encode(), digest_size=16).hexdigest()
 
 
 def silent(size: int) -> None:
-    """Tell nobody of the bytes that were read."""
+    """Ignore progress: a callback for readers whose progress is not shown."""
     del size
 
 
 class _Hashed(io.RawIOBase):
-    """The bytes on disk, hashed and counted on their way."""
+    """A stream of the bytes on disk that hashes and counts what is read."""
 
     def __init__(self, file: io.FileIO, count: InputCount, advance: Advance) -> None:
         self.digest = hashlib.blake2b(digest_size=16)
@@ -144,7 +145,7 @@ class _Hashed(io.RawIOBase):
 
 
 class _Counted(io.RawIOBase):
-    """The decompressed bytes, counted."""
+    """A stream of the decompressed bytes that counts what is read."""
 
     def __init__(self, inner: Any, count: InputCount, path: Path) -> None:
         self._inner, self._count, self._path = inner, count, path

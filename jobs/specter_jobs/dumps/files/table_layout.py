@@ -1,4 +1,4 @@
-"""How a table of text is written, and which of its columns hold what: as the user says, or None to find out."""
+"""The layout of a text table and the names of its columns; None means that the reader finds them out."""
 
 from dataclasses import dataclass, field
 from typing import Self
@@ -26,13 +26,14 @@ _NAMED = {
 
 @dataclass(frozen=True, kw_only=True)
 class TableLayout:
-    """The layout of a CSV file, and the encoding of it or of JSON Lines. None: find out.
+    """The layout of a CSV file, or the encoding of a JSON Lines file. None means that the reader finds it out.
 
     Attributes:
         delimiter: Character between two values.
-        quote: Character around values that hold delimiters, quotes or line breaks; empty: quotes are plain text.
-        escape: Character before a quote, delimiter or line break that is plain text; empty: there is none.
-        encoding: Name of the encoding.
+        quote: Character around values with delimiters, quotes or line breaks; empty if quotes are plain text.
+        escape: Character that makes the quote, delimiter or line break after it plain text; empty if the file has no
+            escape character.
+        encoding: Name of the text encoding.
     """
 
     delimiter: str | None = None
@@ -42,10 +43,10 @@ class TableLayout:
 
     @classmethod
     def of(cls, *, delimiter: str | None, quote: str | None, escape: str | None, encoding: str | None) -> Self:
-        """Make a layout of the values of `--delimiter`, `--quote`, `--escape` and `--encoding`.
+        """Make a layout from the values of `--delimiter`, `--quote`, `--escape` and `--encoding`.
 
         Raises:
-            UsageError: A value is no character, or two of them are the same.
+            UsageError: A value is not a single character, or two values are the same.
         """
         marks = {
             "--delimiter": _mark("--delimiter", delimiter, ", or tab", may_be_none=False),
@@ -53,7 +54,7 @@ class TableLayout:
             "--escape": _mark("--escape", escape, "such as '\\', or none", may_be_none=True),
         }
         if marks["--escape"] and marks["--escape"] == (marks["--quote"] or '"'):
-            marks["--escape"] = ""  # what other tools call it when quotes within values are doubled
+            marks["--escape"] = ""  # other tools use `--escape '"'` to say that quotes within values are doubled
         given = {option: mark for option, mark in marks.items() if mark}
         for option, mark in given.items():
             if list(given.values()).count(mark) > 1:
@@ -68,13 +69,13 @@ class TableLayout:
 
 @dataclass(frozen=True, kw_only=True)
 class TableColumns:
-    """The names of the columns in the input; None means: find them (`DETECTED_NAMES`, `YEAR_NAMES`)."""
+    """The names of the columns in the input; None to find a column by `DETECTED_NAMES` and `YEAR_NAMES`."""
 
     papers: PaperColumns = field(default_factory=PaperColumns)
     year: str | None = None
 
     def candidates(self) -> dict[str, tuple[str, ...]]:
-        """Return the names under which each canonical column is looked for, in this order."""
+        """Return the names to look for, in order of preference, for each canonical column."""
         names = {name: self.papers.candidates(name) for name in DETECTED_NAMES}
         return names | {"year": (self.year,) if self.year else YEAR_NAMES}
 

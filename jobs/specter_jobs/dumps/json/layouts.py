@@ -1,4 +1,4 @@
-"""JSON in layouts other than one record a line: lists, indented values, and replies of an API that hold records."""
+"""Read JSON that is not one record per line: lists, indented values, and API responses that hold records."""
 
 import io
 import re
@@ -10,17 +10,17 @@ from specter_batch.storage.json_stream import JsonScanner
 from specter_batch.storage.json_value import OpenValue, end_of_value
 from specter_jobs.dumps.json.values import FieldError, JsonObject, loads
 
-# A list of lists of replies is as deep as anyone nests records.
+# Maximum depth at which records are looked for. Even a list of lists of API responses is less deep.
 MAX_DEPTH = 8
-# Members that come before the records in the replies of OpenAlex and Crossref.
+# Members that come before the records in the API responses of OpenAlex and Crossref.
 _BEFORE_RECORDS = ("meta", "status", "message-type", "message-version", "facets", "total-results", "group_by")
 
-# Names of members whose value is a record, a reply, or a list of records or replies.
+# Names of members whose value is a record, an API response, or a list of these.
 Holders = tuple[str, ...]
 
 
 def records_within(value: Any, holders: Holders, depth: int = 0) -> Iterator[Any]:
-    """Yield the records of a parsed value: the items of a list, what a reply holds, otherwise the value itself."""
+    """Yield the records of a parsed value: the items of a list, the records of an API response, or the value itself."""
     name = _holder(value, holders)
     held = value if _is_list_of_records(value) else value[name] if name else None
     if held is None or depth == MAX_DEPTH:
@@ -33,15 +33,17 @@ def records_within(value: Any, holders: Holders, depth: int = 0) -> Iterator[Any
 
 
 def scanned_records(stream: BinaryIO, head: bytes, holders: Holders) -> Iterator[Any]:
-    """Yield the records of a stream of JSON values, whatever its line breaks; one record and a buffer are held.
+    """Yield the records of a stream of JSON values with line breaks anywhere.
+
+    Only one record and a buffer are in memory at a time.
 
     Args:
-        stream: Decompressed.
-        head: Bytes already taken from it.
-        holders: The members of a reply that hold records.
+        stream: Decompressed content of the file.
+        head: Bytes that were already taken from the stream.
+        holders: Names of the members of an API response that hold records.
 
     Raises:
-        PaperSchemaError: It breaks off, or is not JSON.
+        PaperSchemaError: The stream is cut off, or is not JSON.
     """
     scanner = JsonScanner(stream, head=head)
     while following := scanner.peek():
@@ -49,7 +51,7 @@ def scanned_records(stream: BinaryIO, head: bytes, holders: Holders) -> Iterator
 
 
 def is_long_value(head: bytes, holders: Holders) -> bool:
-    """Say whether a line that begins like this is a list or a reply, which may be as long as its file."""
+    """Return whether a line with this beginning is a list or an API response, which may be as long as the file."""
     names = "|".join(re.escape(name) for name in (*holders, *_BEFORE_RECORDS))
     return (
         re.match(rb'\s*(?:\[\s*\{|\{\s*"(?:%b)"\s*:)' % names.encode(), head.removeprefix(b"\xef\xbb\xbf")) is not None
@@ -57,9 +59,9 @@ def is_long_value(head: bytes, holders: Holders) -> bool:
 
 
 def continues(line: bytes, following: bytes, holders: Holders) -> bool:
-    """Say whether a value that begins on a line goes on on the next, as in what `jq` writes.
+    """Return whether a value that begins on a line continues on the next line, as in the output of `jq`.
 
-    A record that was cut off does not: another record follows it.
+    A record that was cut off does not continue, because its next line is another record.
     """
     text = line.decode("utf-8-sig", errors="surrogateescape").strip()
     if text[:1] not in ("[", "{"):
@@ -80,7 +82,7 @@ def continues(line: bytes, following: bytes, holders: Holders) -> bool:
 
 
 def several_values(line: bytes) -> list[Any]:
-    """Return the values of a line that holds one after another, or none where it holds something else."""
+    """Return the values of a line with several JSON values in a row, or an empty list for any other line."""
     scanner = JsonScanner(io.BytesIO(line))
     values: list[Any] = []
     try:
@@ -102,7 +104,7 @@ def _scanned(scanner: JsonScanner, following: str, holders: Holders) -> Iterator
 
 
 def _of_object(scanner: JsonScanner, holders: Holders) -> Iterator[Any]:
-    """Yield the records that a reply holds, or the object itself where it holds none."""
+    """Yield the records of an API response, or the object itself if it holds no records."""
     record: JsonObject = {}
     is_reply = False
     for key in scanner.members():
@@ -123,7 +125,10 @@ def _holder(value: Any, holders: Holders) -> str | None:
 
 
 def _is_list_of_records(value: Any) -> bool:
-    """Say whether it is an empty list or one of objects or lists; `["a", "b"]` is one record, of a wrong kind."""
+    """Return whether a value is an empty list, or a list of objects or lists.
+
+    A list such as `["a", "b"]` counts as one record of the wrong type.
+    """
     return isinstance(value, list) and (not value or any(isinstance(item, list | dict) for item in value))
 
 

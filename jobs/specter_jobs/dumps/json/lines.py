@@ -1,4 +1,4 @@
-"""JSON records: one a line, read with orjson, or in the other layouts that writers and APIs give them."""
+"""Read JSON records, one per line with orjson, or in the other layouts that programs and APIs write."""
 
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -17,32 +17,33 @@ from specter_jobs.dumps.json.layouts import (
 from specter_jobs.dumps.json.values import FieldError, JsonObject, as_id, loads
 from specter_jobs.dumps.records import MalformedRecord, PaperRecord
 
-# The longest record known, an OpenAlex work of thousands of authors, has a few MB. It bounds the memory of a line.
+# Limits the memory that one line needs. The longest known record, an OpenAlex work of thousands of authors, has a few
+# MB.
 MAX_LINE_BYTES = 64 << 20
-# A list or a reply on one line is read whole up to this size, and streamed beyond it.
+# A list or an API response on one line is read at once up to this size in bytes; a longer one is streamed.
 HEAD_BYTES = 1 << 20
 
 Parse = Callable[[int, Any], PaperRecord]
-Identify = Callable[[JsonObject], str | None]  # a record's id; raises `FieldError` where it is unusable
+Identify = Callable[[JsonObject], str | None]  # returns a record's id; raises `FieldError` if it is unusable
 
 
 def read_json_lines(
     stream: BinaryIO, parse: Parse, *, identify: Identify, holders: Holders = ()
 ) -> Iterator[PaperRecord | MalformedRecord]:
-    """Read JSON records in any layout; a record that cannot be parsed costs itself only.
+    """Read JSON records in any layout; if a record cannot be parsed, only that record is rejected.
 
     Args:
-        stream: Decompressed.
-        parse: Makes a paper of a position and a parsed record. Raises `FieldError` where it cannot.
-        identify: Gives a record the id that `parse` gives it, for a record whose other fields are wrong.
-        holders: The members of a reply that hold records.
+        stream: Decompressed content of the file.
+        parse: Function that makes a paper from a position and a parsed record, or raises `FieldError`.
+        identify: Function that returns the id of a record whose other fields are wrong, as `parse` would.
+        holders: Names of the members of an API response that hold records.
     """
     for position, value in json_values(stream, holders):
         yield value if isinstance(value, MalformedRecord) else parsed(parse, position, value, identify=identify)
 
 
 def id_of(*fields: str) -> Identify:
-    """Return what names a record by the first of these fields that it has."""
+    """Return a function that reads a record's id from the first of these fields that it has."""
 
     def identify(record: JsonObject) -> str | None:
         return next((as_id(record[field], field) for field in fields if field in record), None)
@@ -51,7 +52,7 @@ def id_of(*fields: str) -> Identify:
 
 
 def parsed(parse: Parse, position: int, value: Any, *, identify: Identify) -> PaperRecord | MalformedRecord:
-    """Make a paper of a parsed record, or a reject that names it as far as it can be named."""
+    """Make a paper from a parsed record, or a reject with the record's id if that can be read."""
     if isinstance(value, UnreadableValue):
         return MalformedRecord(position=position, detail=value.detail)
     try:
@@ -67,18 +68,19 @@ def parsed(parse: Parse, position: int, value: Any, *, identify: Identify) -> Pa
 def json_values(
     stream: BinaryIO, holders: Holders = (), *, most_bytes: int = MAX_LINE_BYTES
 ) -> Iterator[tuple[int, Any]]:
-    """Yield position and value of each record; what is not JSON comes as a `MalformedRecord`.
+    """Yield position and value of each record; the value is a `MalformedRecord` if it is not JSON.
 
-    Records are one a line, or items of lists, or held by replies, with or without line breaks within them. Positions
-    are lines from 1; where records share a line or span several, they count on from the last.
+    Records are single lines, items of lists, or members of API responses, with or without line breaks in them.
+    Positions are line numbers from 1. If records share a line or span several lines, the position is the last
+    position plus 1.
 
     Args:
-        stream: Decompressed.
-        holders: The members of a reply that hold records.
-        most_bytes: Of a line; a longer one is malformed.
+        stream: Decompressed content of the file.
+        holders: Names of the members of an API response that hold records.
+        most_bytes: Maximum size of a line in bytes; a longer line is malformed.
 
     Raises:
-        PaperSchemaError: A value that spans several lines breaks off, or is not JSON.
+        PaperSchemaError: A value that spans several lines is cut off, or is not JSON.
     """
     position = 0
     for line, value in _values(stream, holders, most_bytes):
@@ -89,7 +91,7 @@ def json_values(
 
 
 def _values(stream: BinaryIO, holders: Holders, most_bytes: int) -> Iterator[tuple[int, Any]]:
-    """Yield the line, or 0 within a value that spans lines, and the record."""
+    """Yield line number and record; the line number is 0 inside a value that spans lines."""
     head = stream.readline(HEAD_BYTES)
     if len(head) == HEAD_BYTES and not head.endswith(b"\n") and is_long_value(head, holders):
         yield from ((0, value) for value in scanned_records(stream, head, holders))
@@ -105,7 +107,7 @@ def _values(stream: BinaryIO, holders: Holders, most_bytes: int) -> Iterator[tup
             value = loads(line)
         except FieldError as error:
             following = lines.peek()
-            # A list or a reply that breaks off would take all its records with it: it is read as far as it goes.
+            # A list or an API response that is cut off is read up to the cut, so that its complete records are kept.
             if continues(line, following, holders) or is_long_value(line, holders):
                 rest = scanned_records(stream, line + following, holders)
                 yield from ((0, value) for value in rest)
@@ -120,10 +122,10 @@ def _values(stream: BinaryIO, holders: Holders, most_bytes: int) -> Iterator[tup
 
 
 class _Lines:
-    """The lines of a stream, blank ones passed over.
+    """The lines of a stream that are not blank.
 
     Attributes:
-        number: The number of the last line, from 1.
+        number: Number of the last line, from 1.
     """
 
     def __init__(self, stream: BinaryIO, head: bytes, most_bytes: int) -> None:
@@ -134,7 +136,7 @@ class _Lines:
         self._ahead: deque[bytes] = deque()
 
     def next(self) -> bytes | None:
-        """Return the next line, an empty one for a line of more than `most_bytes`, or None at the end."""
+        """Return the next line, an empty line if it has more than `most_bytes`, or None at the end."""
         while (line := self._ahead.popleft() if self._ahead else self._read()) is not None:
             self.number += 1
             if not line.isspace():
@@ -142,7 +144,7 @@ class _Lines:
         return None
 
     def peek(self) -> bytes:
-        """Return the line that `next` would return, and blank lines before it; empty at the end."""
+        """Return the line that `next` would return, with the blank lines before it; empty at the end."""
         while not self._ahead or self._ahead[-1].isspace():
             line = self._read()
             if line is None:

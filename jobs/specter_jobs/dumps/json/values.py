@@ -1,4 +1,4 @@
-"""Values of a record, checked: an id, a text, a year, a label; the same rules for JSON and for tables."""
+"""Check the values of a record (id, text, year, label) by the same rules for JSON and for tables."""
 
 import re
 from datetime import UTC, date, datetime, timedelta
@@ -9,7 +9,7 @@ import orjson
 from specter_batch.storage.json_value import UnreadableValue, parse_value
 
 DETAIL_CHARACTERS = 200
-# A number of JSON or of pandas is exact below this; beyond, its last digits are made up.
+# A number in JSON or from pandas is exact below this limit. Above it, the last digits are wrong.
 EXACT_FLOATS = 1 << 53
 _WHOLE_FLOAT = re.compile(r"([+-]?[0-9]+)\.0+")
 _MONTH, _DAY = r"(?:0?[1-9]|1[0-2])", r"(?:0?[1-9]|[12][0-9]|3[01])"
@@ -17,21 +17,21 @@ _DATE = re.compile(rf"([0-9]{{4}})(?:([-/]){_MONTH}(?:\2{_DAY}(?:[T ].*)?)?|(?=[
 
 
 NOT_UNICODE = "is not valid Unicode"
-# A JSON object as it was parsed: what its fields hold is checked where they are read.
+# A parsed JSON object. The type of a field is checked when the field is read.
 JsonObject = dict[str, object]
 
 
 class FieldError(ValueError):
-    """A field holds what it should not; the record becomes a reject with this message."""
+    """A field has an unusable value; the record becomes a reject with this message."""
 
 
 def loads(line: bytes) -> Any:
-    """Parse a JSON value with orjson; what other writers emit besides (NaN, raw tabs) is taken too.
+    """Parse a JSON value with orjson; some invalid JSON that programs write (NaN, raw tabs) is accepted too.
 
-    Bytes that are not UTF-8 become lone surrogates, so that they cost a record only where it needs them.
+    Bytes that are not UTF-8 become lone surrogates, so a record is rejected only if they are in a field that is read.
 
     Raises:
-        FieldError: It is not JSON, or nested too deeply.
+        FieldError: The line is not JSON, or is nested too deeply.
     """
     try:
         return orjson.loads(line)
@@ -53,10 +53,10 @@ def loads(line: bytes) -> Any:
 def require_keys(record: Any, keys: tuple[str, ...], *, hint: str = "") -> JsonObject:
     """Return the record if it is a JSON object with these keys.
 
-    Keys, not values: a null is a value. A record of another format is told by the keys that it lacks.
+    A key with a null value is accepted. Missing keys show that the record is of another format.
 
     Raises:
-        FieldError: It is not.
+        FieldError: The record is not an object, or a key is missing.
     """
     if not isinstance(record, dict):
         raise FieldError(f"expected a JSON object, got {_kind(record)}")
@@ -67,10 +67,10 @@ def require_keys(record: Any, keys: tuple[str, ...], *, hint: str = "") -> JsonO
 
 
 def as_id(value: Any, field: str) -> str | None:
-    """Return an identifier as text; numbers are written out (pandas' `12345.0` as "12345"), an empty one is None.
+    """Return an identifier as text: "12345" for pandas' `12345.0`, and None for an empty one.
 
     Raises:
-        FieldError: It is neither text nor a whole number, or a number whose last digits are lost.
+        FieldError: The value is neither text nor a whole number, or it is a number whose last digits are lost.
     """
     if isinstance(value, float) and value.is_integer():
         if abs(value) >= EXACT_FLOATS:
@@ -83,7 +83,7 @@ def as_id(value: Any, field: str) -> str | None:
 
 
 def id_of_table(text: str | None) -> str | None:
-    """Return an identifier of a table of texts; "12345.0", which pandas writes, is "12345", and an empty one None."""
+    """Return an identifier from a text table: "12345" for pandas' "12345.0", and None for an empty one."""
     text = (text or "").strip()
     whole = _WHOLE_FLOAT.fullmatch(text)
     return (whole[1] if whole else text) or None
@@ -93,7 +93,7 @@ def as_text(value: Any, field: str) -> str | None:
     """Return a text or None.
 
     Raises:
-        FieldError: It is something else, or holds half of a surrogate pair, which no UTF-8 file can.
+        FieldError: The value is not text, or it has half of a surrogate pair, which UTF-8 cannot encode.
     """
     if value is None:
         return None
@@ -110,9 +110,9 @@ def as_text(value: Any, field: str) -> str | None:
 def as_year(value: Any) -> int | None:
     """Return the year of a number, a text such as "2020" or pandas' "2020.0", or a date ("2020-05-17T08:00:00Z").
 
-    None where it is not one: an odd year must not cost a paper.
+    Any other value gives None, so that a paper is not rejected because of its year.
     """
-    if isinstance(value, date):  # a datetime is one, too
+    if isinstance(value, date):  # also true for a datetime
         return value.year
     if isinstance(value, str):
         value = value.strip()
@@ -127,7 +127,7 @@ def as_year(value: Any) -> int | None:
 
 
 def as_version(value: Any) -> int:
-    """Return a number that is greater for a later date and time; 1 where there is none that can be read."""
+    """Return a number that is greater for a later date and time; 1 if the value is not a readable date."""
     try:
         moment = datetime.fromisoformat(value.strip()) if isinstance(value, str) else None
     except ValueError:
@@ -139,16 +139,16 @@ def as_version(value: Any) -> int:
 
 
 def single(value: Any, field: str) -> str | None:
-    """Return a label from a text, a number or a list of exactly one; None where there is none or a choice."""
+    """Return the label from a text, a number or a list of exactly one item; None if there are no or several labels."""
     if isinstance(value, list):
         value = value[0] if len(value) == 1 else None
     return as_id(value, field)
 
 
 def optional_label(value: Any) -> tuple[str | None, bool]:
-    """Return a record's label as `single` reads it, and whether there is a value that is no label.
+    """Return a record's label as `single` reads it, and whether the record has a value that is not a usable label.
 
-    An odd label must not cost a paper: only scores need true labels.
+    A paper is not rejected because of its label, because only scores need true labels.
     """
     try:
         return single(value, "label"), False

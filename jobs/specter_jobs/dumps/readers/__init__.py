@@ -1,1 +1,1 @@
-"""Readers of the public dumps, one module per format, with the mark-up that their texts hold."""
+"""Readers of the public dumps, one module per format, and the removal of mark-up from their texts."""

@@ -9,8 +9,8 @@ from specter_jobs.dumps.json.values import DETAIL_CHARACTERS, JsonObject, as_id,
 from specter_jobs.dumps.readers.markup import plain_text
 from specter_jobs.dumps.records import MalformedRecord, PaperRecord, ReadOptions
 
-# Archives that arXiv closed and what it made of them (https://arxiv.org/category_taxonomy): old papers still carry
-# them, and a classifier must not learn cmp-lg beside cs.CL.
+# Archives that arXiv closed, and the categories that replaced them (https://arxiv.org/category_taxonomy). Old papers
+# still have the old names, and a classifier must not learn cmp-lg and cs.CL as two classes.
 SUBSUMED = {
     "acc-phys": "physics.acc-ph",
     "adap-org": "nlin.AO",
@@ -32,8 +32,8 @@ SUBSUMED = {
     "supr-con": "cond-mat.supr-con",
 }
 
-# The snapshot has no field for it: authors say it in the comments or in place of the abstract. It must be said of this
-# paper, so that a paper about withdrawn drugs, or one that replaces a withdrawn one, stays.
+# The snapshot has no field for a withdrawal: authors write it in the comments or in place of the abstract. The text
+# must be about this paper, so that a paper about withdrawn drugs, or a new version of a withdrawn paper, is kept.
 _IT = (
     r"(?<!earlier )(?<!previous )(?<!prior )(?<!first )(?<!another )"
     r"\b(?:paper|article|manuscript|submission|preprint|work)"
@@ -46,7 +46,7 @@ _AUTHORS = (
     r"\b(?:authors?|we|i) (?:(?:has|have) withdrawn|(?:hereby )?withdraws?)"
     r" (?:this|the|our|my) (?:\w+ )?(?:paper|article|manuscript|submission|preprint|version|work)\b"
 )
-# Of other things one is withdrawn from, a conference leaves the paper in arXiv.
+# A paper that was withdrawn from something else, such as a conference, is still in arXiv.
 _ELSEWHERE = r"from(?! (?:the |this )?(?:arxiv|archive|e-?print|preprint|server|repository))"
 _SAYS_SO = rf"withdrawn\b(?! (?:{_ELSEWHERE}|drugs?|arxiv|\d))"
 _IN_COMMENTS = re.compile(
@@ -101,7 +101,7 @@ def _label(categories: str | None, wanted: str | None) -> str | None:
 
 
 def _year(record: JsonObject, paper_id: str | None) -> int | None:
-    """Return the year of the first version; `update_date` is the year of the last."""
+    """Return the year of the first version; `update_date` would give the year of the last version."""
     versions = record.get("versions")
     first = versions[0] if isinstance(versions, list) and versions else None
     created = first.get("created") if isinstance(first, dict) else None

@@ -1,4 +1,4 @@
-"""Crossref works: public data files `{"items": [...]}`, JSON Lines, and replies of the API."""
+"""Read Crossref works from public data files `{"items": [...]}`, JSON Lines, and saved API responses."""
 
 import re
 from collections.abc import Iterator
@@ -15,11 +15,11 @@ _DATES = ("published", "issued", "published-print", "published-online", "posted"
 
 
 class CrossrefReader:
-    """Reads works in all the layouts that Crossref hands out.
+    """Reads works in all layouts that Crossref publishes.
 
-    The id is the DOI in lower case. Titles and abstracts lose their JATS mark-up. Of several copies of a work, the one
-    that Crossref indexed last is taken. Labels: `type` ("journal-article"), or `subject` where a work names exactly
-    one. Positions are lines in JSON Lines, and count works from 1 elsewhere.
+    The id is the DOI in lower case. JATS mark-up is removed from titles and abstracts. If a work occurs several times,
+    the copy that Crossref indexed last is kept. The label is `type` ("journal-article"), or `subject` if a work has
+    exactly one. Positions are line numbers in JSON Lines, and numbers of works from 1 in other layouts.
     """
 
     name = "crossref"
@@ -27,10 +27,10 @@ class CrossrefReader:
     label_choices = ("type", "subject")
 
     def read(self, stream: BinaryIO, options: ReadOptions) -> Iterator[PaperRecord | MalformedRecord]:
-        """Yield the works in file order; whatever the file's size, one work and a buffer are held.
+        """Yield the works in file order; only one work and a buffer are in memory at a time.
 
         Raises:
-            PaperSchemaError: The JSON breaks off or is not valid, or it is a reply without works.
+            PaperSchemaError: The JSON is cut off or not valid, or it is an API response without works.
         """
 
         def parse(position: int, work: Any) -> PaperRecord:
@@ -66,7 +66,7 @@ def _indexed(work: JsonObject) -> int:
 
 
 def _title(value: Any) -> str | None:
-    """Return the first title that is not empty; the others are the same title in other words or languages."""
+    """Return the first title that is not empty; other titles repeat it in other words or languages."""
     titles = value if isinstance(value, list) else [value]
     return next((text for title in titles if (text := fragment_text(as_text(title, "title") or ""))), None)
 

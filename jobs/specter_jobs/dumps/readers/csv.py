@@ -1,4 +1,4 @@
-"""Anyone's papers as CSV, with the columns found by name or named by options."""
+"""Read papers from CSV files; columns are found by name or given by options."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from specter_jobs.dumps.files.table_layout import OTHER_ENCODING, TableColumns, 
 from specter_jobs.dumps.json.values import as_year, id_of_table
 from specter_jobs.dumps.records import MalformedRecord, PaperRecord, ReadOptions
 
-# What MySQL, PostgreSQL and Hive write for a value that is not there.
+# Text that MySQL, PostgreSQL and Hive write for a missing value.
 DATABASE_NULL = r"\N"
-# How spreadsheets and R write a long number: 1.23457E+11 was one of a million ids, and nothing says which.
+# Spreadsheets and R round long numbers: 1.23457E+11 may be any of a million ids.
 _ROUNDED = re.compile(r"[0-9](?:[.,][0-9]+)?E\+[0-9]{2,3}", re.IGNORECASE)
 
 
 class CsvReader:
-    """Reads CSV with a header row; the delimiter is the one that gives the header its columns.
+    """Reads CSV with a header row; the delimiter is the one with which the header has the needed columns.
 
-    Quoted values may hold line breaks. A row with too few or too many values is rejected alone. What is done about
-    quotes that are not well-formed is described in `specter_jobs.dumps.csv.rows`.
+    Quoted values may contain line breaks. If a row has too few or too many values, only that row is rejected.
+    `specter_jobs.dumps.csv.rows` describes how quotes that are not well-formed are handled.
     """
 
     name = "csv"
@@ -44,7 +44,7 @@ class CsvReader:
         """Read row by row; positions count the rows after the header from 1.
 
         Raises:
-            PaperSchemaError: A column is missing, or it cannot be told where rows begin and end.
+            PaperSchemaError: A column is missing, or it is unclear where rows begin and end.
         """
         del options
         lines = CsvLines(stream, most_bytes=self._most_row_bytes)
@@ -102,5 +102,5 @@ def _row(position: int, values: dict[str, str]) -> PaperRecord | MalformedRecord
 
 
 def _is_unicode(text: str) -> bool:
-    """Say whether all bytes of a value were UTF-8; those that were not are surrogates."""
+    """Return whether all bytes of a value were UTF-8; other bytes were decoded to surrogates."""
     return text.isascii() or not any("\ud800" <= char <= "\udfff" for char in text)

@@ -1,4 +1,4 @@
-"""Anyone's papers as JSON Lines, with the fields found by name or named by options."""
+"""Read papers from JSON Lines files; fields are found by name or given by options."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from specter_jobs.dumps.json.values import (
 )
 from specter_jobs.dumps.records import MalformedRecord, PaperRecord, ReadOptions
 
-# A field that the user named and that none of the first records has was named wrongly.
+# Number of first records that must contain a field that the user named; if none has it, the name is wrong.
 SAMPLE_RECORDS = 100
 
 
 class JsonlReader:
-    """Reads one JSON object a line. A field may be absent from some lines, id and title excepted."""
+    """Reads one JSON object per line. Some lines may lack a field, except id and title."""
 
     name = "jsonl"
     suffixes = (".jsonl", ".ndjson", ".json")

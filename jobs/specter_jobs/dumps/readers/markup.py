@@ -1,4 +1,4 @@
-"""Mark-up to plain text: JATS, MathML and the odd HTML tag in titles and abstracts."""
+"""Convert JATS, MathML and HTML tags in titles and abstracts to plain text."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lxml import etree
 
 from specter_jobs.dumps.readers.markup_tags import has_markup, has_tags, tree_of, usable
 
-# Left out with all they hold: a formula's second spelling, and what no reader sees.
+# Elements that are left out with their content: a second version of a formula, and text that a page does not show.
 _DROPPED = frozenset(("annotation", "annotation-xml", "script", "style"))
 _TITLES = frozenset(("title", "h1", "h2", "h3", "h4"))
 _BLOCKS = _TITLES | frozenset(("abstract", "trans-abstract", "sec", "p", "div", "label", "break", "br", "disp-quote"))
@@ -20,9 +20,9 @@ _BOLD = frozenset(("bold", "b", "strong"))
 _MATH = frozenset(("math", "semantics", "mrow", "mi", "mn", "mo", "mtext", "mspace", "mstyle", "mpadded", "mphantom"))
 _MATH |= frozenset(("msub", "msup", "msubsup", "munder", "mover", "munderover", "mmultiscripts", "mfrac", "msqrt"))
 _MATH |= frozenset(("mroot", "mfenced", "mtable", "mtr", "mtd", "inline-formula", "alternatives"))
-# Some mark-up was escaped again for each format that it went through.
+# Maximum number of times that text is unescaped. Some mark-up was escaped again in each format that it passed through.
 ESCAPED_TIMES = 3
-# Marks that no XML text can hold, so that they cannot be mistaken for the text's own.
+# Control characters that XML text cannot contain, so they never occur in the text itself.
 _TITLE_END, _BLOCK_END, _SLANT, _FORMULA, _FORMULA_END, _BOLD_START, _BOLD_END = map(chr, range(7))
 
 _TEX_BODY = re.compile(r"\\begin\{document\}(.*?)\\end\{document\}", re.DOTALL)
@@ -30,22 +30,23 @@ _HEADING = re.compile(
     r"[\s\x01\x02\x05]*(?:(?i:abstract)\s*(?:[\x00\x01\x06]|[:.]\s*|[—–-]\s)|ABSTRACT\s+(?=[A-Z][a-z])|A(?i:bstract)(?=[A-Z][a-z]))"
 )
 _TITLE = re.compile(r"([^\s\x00-\x06])[\s\x02-\x06]*\x00")
-# Some publishers deposit words glued to slanted names and formulas: "with<i>Chlamydia</i>infection". Each pattern
-# begins with its mark, which makes the search for it a matter of memory speed.
+# Some publishers leave out the blanks around italic names and formulas: "with<i>Chlamydia</i>infection". Each pattern
+# begins with its mark, so that the search for it is fast.
 _GLUED_NAME = re.compile(r"\x02(?:(?<=[^\W\d_]{3}\x02)(?=[^\W\d_]{2})|(?<=[^\W\d_]{2}\x02)(?=[A-Z][a-z.]))")
 _GLUED_FORMULA = re.compile(r"\x03(?:(?<=[^\W\d_]\x03)|(?<=[,;]\x03))(?=\S)")
 _GLUED_FORMULA_END = re.compile(r"\x04(?<=\S\x04)(?=[^\W\d_])")
-# Others glue bold headings to what they head: "<b>Methods</b>We". Letters of an acronym are bold within their word.
+# Others leave out the blank after a bold heading: "<b>Methods</b>We". Bold letters inside a word mark an acronym and
+# get no blank.
 _GLUED_HEADING = re.compile(r"(?:\x05(?<=[.?!]\x05)|\x06(?<=[a-z]{3}\x06))(?=[A-Z])")
 
 
 def collapse(text: str | None) -> str | None:
-    """Return a text with every run of white space as one blank; None when nothing is left."""
+    """Return a text with every run of white space replaced by one blank; None if nothing is left."""
     return " ".join(text.split()) or None if text else None
 
 
 def element_text(element: etree._Element) -> str | None:
-    """Return the plain text of an XML element: inline mark-up dissolved, blocks parted by a blank."""
+    """Return the plain text of an XML element, without inline tags and with a blank between blocks."""
     if not len(element):
         return plain_text(element.text or "")
     return plain_text(_plain(_marked_text(element), glued=False))
@@ -55,8 +56,8 @@ def fragment_text(fragment: str, *, heading: bool = False) -> str | None:
     """Return the plain text of a fragment of JATS or HTML mark-up, well-formed or not.
 
     Args:
-        fragment: The mark-up as it is in a JSON value. Titles of sections become "Title: ".
-        heading: Drop a leading heading "Abstract".
+        fragment: Mark-up from a JSON value. Titles of sections become "Title: ".
+        heading: True to remove a leading heading "Abstract".
     """
     marked = usable(fragment)
     if has_markup(marked):
@@ -71,7 +72,7 @@ def fragment_text(fragment: str, *, heading: bool = False) -> str | None:
 
 
 def plain_text(text: str) -> str | None:
-    """Return a text without the tags and entities that its source left in it, its white space collapsed."""
+    """Return a text without tags and entities, and with its white space collapsed."""
     for _ in range(ESCAPED_TIMES):
         if not has_markup(text):
             break
@@ -80,21 +81,21 @@ def plain_text(text: str) -> str | None:
 
 
 def without_markup(text: str | None) -> str | None:
-    """Return the plain text of a text with tags or entities, and any other text as it is, line breaks included."""
+    """Return the plain text of a text with tags or entities, and any other text unchanged, with its line breaks."""
     return plain_text(text) if text and has_markup(text) else text
 
 
 def _marked_text(root: etree._Element) -> str:
-    """Return all text below an element, with marks at the ends of titles and blocks and around slanted and formulas."""
+    """Return all text below an element, with marks after titles and blocks and around italics, bold and formulas."""
     pieces: list[str] = []
-    # Elements to open and texts to add, the next one last: no recursion, however deep the mark-up is nested.
+    # A stack of elements to open and texts to add, with the next item last. It avoids recursion in deep mark-up.
     todo: list[etree._Element | str] = [root]
     while todo:
         node = todo.pop()
         if isinstance(node, str):
             pieces.append(node)
             continue
-        if isinstance(node, etree._Entity):  # left unresolved: only HTML's own names have a meaning here
+        if isinstance(node, etree._Entity):  # lxml did not resolve it; only HTML's entity names are known here
             pieces.append(html.unescape(node.text or ""))
             continue
         name = node.tag.rpartition("}")[2].rpartition(":")[2].lower()
@@ -119,7 +120,7 @@ def _marked_text(root: etree._Element) -> str:
 
 
 def _kept(text: str, formula: bool) -> str:
-    """Return a text as it is, but nothing for the line breaks of pretty-printed MathML."""
+    """Return a text unchanged, or an empty text for the line breaks of pretty-printed MathML."""
     return "" if formula and text.isspace() else text
 
 
@@ -140,7 +141,7 @@ def _ends(node: etree._Element, name: str) -> tuple[str, str]:
 
 
 def _tex(node: etree._Element) -> str:
-    """Return a formula's TeX without its preamble; nothing where the same formula stands beside it in MathML."""
+    """Return a formula's TeX without its preamble; empty if the same formula is also there as MathML."""
     parent = node.getparent()
     if parent is not None and any(str(sibling.tag).endswith("math") for sibling in parent if sibling is not node):
         return ""

@@ -1,4 +1,4 @@
-"""Which `<…>` in a text are tags, and a tree of them: everything else in angle brackets is the text's own."""
+"""Find which `<…>` in a text are tags, and build a tree of them; other angle brackets are kept as text."""
 
 import html
 import re
@@ -7,7 +7,7 @@ from html.entities import html5
 
 from lxml import etree
 
-# JATS, MathML and HTML, without their prefixes.
+# Tag names of HTML, JATS and MathML, without namespace prefixes.
 _HTML = """a abbr acronym address article aside b bdi bdo big blockquote body br caption center cite code col
     colgroup dd del details dfn div dl dt em figcaption figure font footer h1 h2 h3 h4 h5 h6 head header hr html i img
     ins kbd label li link main mark meta nav ol p pre q rp rt ruby s samp script section small span strike strong style
@@ -21,7 +21,7 @@ _MATHML = """math maction maligngroup malignmark menclose merror mfenced mfrac m
     mover mpadded mphantom mprescripts mroot mrow ms mspace msqrt mstyle msub msubsup msup mtable mtd mtext mtr munder
     munderover none annotation annotation-xml semantics"""
 _KNOWN = frozenset(f"{_HTML} {_JATS} {_MATHML}".split())
-# Tags that never have an end.
+# Tags that never have an end tag.
 _VOID = frozenset(["br", "break", "hr", "img", "wbr", "col", "meta", "link", "graphic", "inline-graphic", "none"])
 
 
@@ -35,20 +35,20 @@ _TAG = re.compile(
 )
 _FENCE = re.compile(r"""\b(open|close)\s*=\s*(?:"([^"]*)"|'([^']*)')""")
 _ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|([A-Za-z][A-Za-z0-9]{1,31}));")
-# What XML, and so lxml, cannot hold.
+# Characters that XML, and therefore lxml, cannot contain.
 _UNUSABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
-# Where a tag that was never closed is one all the same: at a sentence's beginning. Elsewhere "<p>" is a mean.
+# A tag that is never closed counts as a tag only at the beginning of a sentence. Elsewhere "<p>" is a mean value.
 _BEFORE_SENTENCE = re.compile(r"(?:\A|[.!?:;>])\s*\Z")
 _SENTENCE = re.compile(r"\s*[A-Z0-9(\"“‘<]")
 
 
-# Nobody nests mark-up deeper; a tree takes time by the square of its depth.
+# Maximum nesting depth. Real mark-up is less deep, and the time for a tree grows with the square of its depth.
 MAX_DEPTH = 100
 
 
 @dataclass(frozen=True)
 class _Tag:
-    """A tag in a text: its name without prefix in lower case, its place, and what kind it is."""
+    """A tag in a text: its name in lower case without prefix, its position, and its kind."""
 
     name: str
     start: int
@@ -58,17 +58,17 @@ class _Tag:
 
 
 def has_tags(text: str) -> bool:
-    """Say whether a text holds tags."""
+    """Return whether a text contains tags."""
     return "<" in text and (_with_sections_solved(text) != text or bool(_tags(text)))
 
 
 def has_markup(text: str) -> bool:
-    """Say whether a text holds tags or entities."""
+    """Return whether a text contains tags or entities."""
     return has_tags(text) or ("&" in text and resolved(text) != text)
 
 
 def tree_of(text: str) -> etree._Element:
-    """Return a tree of the tags in a text, below an element `x`, whatever is wrong with them; entities are resolved."""
+    """Return a tree of the tags in a text, below an element `x`; tags may be malformed, and entities are resolved."""
     builder = etree.TreeBuilder()
     builder.start("x", {})
     open_: list[str] = []
@@ -95,7 +95,7 @@ def tree_of(text: str) -> etree._Element:
 
 
 def _with_sections_solved(text: str) -> str:
-    """Return a text without comments, and with CDATA sections as escaped text; those without an end are text."""
+    """Return a text without comments and with CDATA sections as escaped text; without an end they are plain text."""
     for begin, end in (("<!--", "-->"), ("<![CDATA[", "]]>")):
         pieces, at = [], 0
         while (start := text.find(begin, at)) >= 0 and (stop := text.find(end, start + len(begin))) >= 0:
@@ -107,7 +107,7 @@ def _with_sections_solved(text: str) -> str:
 
 
 def resolved(text: str) -> str:
-    """Return a text with HTML's entities as their characters; other names after `&` stay as they are."""
+    """Return a text with HTML entities replaced by their characters; other names after `&` are not changed."""
     return _ENTITY.sub(_character, text) if "&" in text else text
 
 
@@ -116,7 +116,7 @@ def _character(match: re.Match[str]) -> str:
 
 
 def usable(text: str) -> str:
-    """Return a text without the control characters that neither XML nor a reader has a use for."""
+    """Return a text without the control characters that XML does not allow."""
     return _UNUSABLE.sub(lambda match: " " if match[0].isspace() else "", text)
 
 
@@ -125,7 +125,7 @@ def _fences(tag: str) -> dict[str, str]:
 
 
 def _tags(text: str) -> list[_Tag]:
-    """Return what is mark-up of a text, in order."""
+    """Return the tags of a text, in order."""
     tags = [_tag(match) for match in _TAG.finditer(text)]
     paired = _paired(tags)
     return [tag for number, tag in enumerate(tags) if number in paired or _stands_alone(text, tag)]
@@ -142,7 +142,7 @@ def _tag(match: re.Match[str]) -> _Tag:
 
 
 def _paired(tags: list[_Tag]) -> set[int]:
-    """Return the numbers of the tags that open and close each other."""
+    """Return the indices of the tags that open and close each other."""
     waiting: dict[str, list[int]] = {}
     paired: set[int] = set()
     for number, tag in enumerate(tags):
@@ -154,7 +154,7 @@ def _paired(tags: list[_Tag]) -> set[int]:
 
 
 def _stands_alone(text: str, tag: _Tag) -> bool:
-    """Say whether a tag without its other half is mark-up all the same; a comparison such as `a<b>c` is not."""
+    """Return whether a start or end tag without its partner is mark-up; a comparison such as `a<b>c` is not."""
     if tag.kind != "start":
         return tag.known
     if len(tag.name) > 1 or not tag.known or text[tag.start + 1 : tag.stop - 1] != text[tag.start + 1 : tag.start + 2]:

@@ -1,15 +1,15 @@
-"""MeSH headings of a citation -> one of the 11 classes of SciDocs, only where they leave no doubt.
+"""Map the MeSH headings of a citation to one of the 11 classes of SciDocs, if they point to exactly one class.
 
-The class names of SciDocs are also those that Feldman et al. 2019 (https://doi.org/10.1001/jamanetworkopen.2019.6700,
-code at https://github.com/allenai/pubmedextract) gave to groups of causes of the Global Burden of Disease study; that
-SciDocs took them from there is likely, and nowhere said. Their table of descriptors is not part of SciDocs' release, so
-this one is our own: descriptors whose meaning is a class, and the common narrower ones.
+The same class names are in Feldman et al. 2019 (https://doi.org/10.1001/jamanetworkopen.2019.6700), as groups of causes
+of the Global Burden of Disease study. Their code is at https://github.com/allenai/pubmedextract. SciDocs probably took
+the names from there, but its paper does not mention a source. SciDocs' release has no table of descriptors, so this
+table was made for this project. It has the descriptors that mean a class, and the common narrower descriptors.
 
-Limits: it holds the frequent descriptors, not the thousands of MeSH's disease trees, so a citation may get no label
-where an expert would give one. A disease that MeSH's trees put under two classes (stroke, dementia), or that joins two
-(diabetic nephropathy), points to both and so gives no label; cancers are one group wherever they grow. Substance use,
-injuries, infections other than HIV and hepatitis, and congenital defects belong to none of the 11. Labels made here
-resemble SciDocs' labels; an F1 on them is not an F1 on SciDocs.
+Limits: the table has the frequent descriptors, not the thousands in MeSH's disease trees, so a citation may get no
+label where an expert would give one. A disease under two classes in MeSH's trees (stroke, dementia), or one that joins
+two classes (diabetic nephropathy), gives no label. All cancers are one group, wherever they grow. Substance use,
+injuries, infections other than HIV and hepatitis, and congenital defects belong to none of the 11 classes. The labels
+resemble SciDocs' labels, but an F1 on them is not an F1 on SciDocs.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from specter_batch.papers.labels import MESH
 
-# Semicolons part the names, because MeSH's own names hold commas.
+# Names are separated by semicolons, because MeSH names contain commas.
 _DESCRIPTORS = {
     "Cardiovascular diseases": """
         Cardiovascular Diseases; Heart Diseases; Vascular Diseases; Coronary Disease; Coronary Artery Disease;
@@ -105,7 +105,8 @@ _DESCRIPTORS = {
         Migraine with Aura; Migraine without Aura; Tension-Type Headache; Cluster Headache; Trigeminal Neuralgia""",
 }
 
-# What stands under two classes, or joins them: it gives no label, and takes it from a citation of one of the two.
+# Descriptors that belong to two classes. They give no label, and a citation with one of them gets no label either, even
+# if its other headings point to one of the two classes.
 _OF_TWO_CLASSES = {
     ("Cardiovascular diseases", "Neurological disorders"): """
         Stroke; Ischemic Stroke; Hemorrhagic Stroke; Embolic Stroke; Thrombotic Stroke; Stroke, Lacunar;
@@ -145,7 +146,7 @@ _CANCER = re.compile(
 
 
 class MeshHeading(NamedTuple):
-    """One heading of a citation: the descriptor's name, and whether it, or a qualifier of it, is a major topic."""
+    """One heading of a citation: the descriptor's name, and whether it or one of its qualifiers is a major topic."""
 
     descriptor: str
     major: bool
@@ -162,7 +163,7 @@ _CLASSES: dict[str, frozenset[str]] = {
 
 
 def classes_of(descriptor: str) -> frozenset[str]:
-    """Return the classes that a descriptor points to: none, one, or the two that it stands between."""
+    """Return the classes of a descriptor: none, one or two."""
     classes = _CLASSES.get(descriptor)
     if classes is None:
         return frozenset(("Neoplasms (cancer)",)) if _CANCER.fullmatch(descriptor) else frozenset()
@@ -172,11 +173,12 @@ def classes_of(descriptor: str) -> frozenset[str]:
 def mesh_class(headings: Iterable[MeshHeading]) -> str | None:
     """Return the class that a citation's headings point to.
 
-    All headings must point to the same class, and one that does must be a major topic: a disease that is only mentioned
-    is not what the paper is about. Where no heading at all is marked as major, all count.
+    All headings with a class must have the same class, and at least one of them must be a major topic. A disease that
+    is only mentioned is not the paper's subject. If no heading is marked as major, all headings count.
 
     Returns:
-        A name of `specter_batch.papers.labels.MESH`, or None: no class, two classes, or a class in passing only.
+        A name from `specter_batch.papers.labels.MESH`. None if there is no class, if there are two, or if the class is
+        not a major topic.
     """
     headings = list(headings)
     pointing = [(heading, classes_of(heading.descriptor)) for heading in headings]

@@ -1,4 +1,4 @@
-"""OpenAlex works: snapshot parts and JSON Lines, and API pages `{meta, results}`."""
+"""Read OpenAlex works from snapshot parts, JSON Lines, and saved API pages `{meta, results}`."""
 
 from collections.abc import Iterator
 from operator import itemgetter
@@ -21,10 +21,10 @@ from specter_jobs.dumps.records import MalformedRecord, PaperRecord, ReadOptions
 
 
 class OpenalexReader:
-    """Reads `data/works/updated_date=*/part_*.gz` of the snapshot, and replies of the API as they were saved.
+    """Reads `data/works/updated_date=*/part_*.gz` of the snapshot, and saved API responses.
 
-    Titles and abstracts lose their mark-up. Of several copies of a work, the one of the newest `updated_date` is taken.
-    Labels: names of `primary_topic` at one of its four levels.
+    Mark-up is removed from titles and abstracts. If a work occurs several times, the copy with the newest
+    `updated_date` is kept. The label is the name of `primary_topic` at one of its four levels.
     """
 
     name = "openalex"
@@ -32,10 +32,10 @@ class OpenalexReader:
     label_choices = ("primary_topic.domain", "primary_topic.field", "primary_topic.subfield", "primary_topic")
 
     def read(self, stream: BinaryIO, options: ReadOptions) -> Iterator[PaperRecord | MalformedRecord]:
-        """Read works and pages of works, one a line, in lists, or with indents.
+        """Read works and pages of works, one per line, in lists, or indented.
 
         Raises:
-            PaperSchemaError: The JSON breaks off or is not valid, or it is a reply that reports an error.
+            PaperSchemaError: The JSON is cut off or not valid, or it is an API response that reports an error.
         """
         path = options.label.split(".") if options.label else []
         return read_json_lines(stream, lambda at, work: _paper(at, work, path), identify=_id, holders=("results",))
@@ -63,7 +63,7 @@ def _paper(position: int, value: Any, path: list[str]) -> PaperRecord:
 
 
 def _id(work: JsonObject) -> str | None:
-    """Return `W1` of `https://openalex.org/W1`."""
+    """Return the work's id without its address: `W1` for `https://openalex.org/W1`."""
     return (as_id(work.get("id"), "id") or "").rpartition("/")[2].strip() or None
 
 
@@ -73,9 +73,9 @@ def _title(work: JsonObject) -> str | None:
 
 
 def _abstract(index: Any) -> str:
-    """Return the text of `{word: [positions]}` in word order; gaps close up.
+    """Return the text of an index `{word: [positions]}` in word order; missing positions leave no gap.
 
-    Tables hold the index as JSON text, and Microsoft Academic Graph's form of it has it one level deeper.
+    In tables the index is JSON text. In Microsoft Academic Graph's form it is one level deeper.
     """
     if isinstance(index, str):
         index = loads(index.encode(errors="surrogatepass")) if index.strip() else None

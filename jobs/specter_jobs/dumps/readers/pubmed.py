@@ -1,4 +1,4 @@
-"""PubMed's baseline and update files: one citation after another out of a hardened, streaming XML parser."""
+"""Read PubMed's baseline and update files with a streaming XML parser that is safe for untrusted files."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from specter_jobs.dumps.records import MalformedRecord, PaperRecord, ReadOptions
 _ROOTS = ("PubmedArticleSet", "PubmedBookArticleSet", "MedlineCitationSet")
 _DELETIONS = ("DeleteCitation", "DeleteDocument")
 _RECORDS = ("PubmedArticle", "PubmedBookArticle", "MedlineCitation", *_DELETIONS)
-# Labels that say nothing about their part of the abstract.
+# Section labels that do not describe their part of the abstract.
 _EMPTY_LABELS = frozenset(("UNLABELLED", "UNLABELED", "UNASSIGNED", "ABSTRACT"))
 _NO_TITLE = frozenset(("not available", "in process citation", "no title available"))
 _YEAR = re.compile(r"(?<!\d)(?:1[5-9]|20)\d\d(?!\d)")
-# Where a citation dates itself: in print, then online, then when it came to PubMed.
+# Elements with the date of a citation, in order of preference: print, online, added to PubMed.
 _DATES = ("Journal/JournalIssue/PubDate", "Book/PubDate", "ArticleDate", "ContributionDate")
 # `pubmed26n0001.xml.gz`: the year of the baseline, and the number of the file within that year and its updates.
 _FILE_NUMBER = re.compile(r"(?:pubmed|medline)(\d\d)n(\d{4,})(?!\d)", re.IGNORECASE)
-_FIRST_YEAR = 66  # of MEDLINE: smaller numbers are years of this century
+_FIRST_YEAR = 66  # first year of MEDLINE; smaller numbers are years from 2000 on
 _HISTORY = "PubmedData/History/PubMedPubDate"
 
 
 class PubmedReader:
-    """Reads `pubmed26n0001.xml.gz` and its like, and what efetch returns.
+    """Reads files such as `pubmed26n0001.xml.gz`, and the output of efetch.
 
-    Titles in brackets, PubMed's mark of a translation, are unwrapped; where there is no English title the vernacular
-    one is taken. Parts of an abstract become "LABEL: text". Deletions become tombstones. Positions count records from
-    1, each deleted PMID being one. The only label is `mesh`: see `mesh_headings` for what it is worth.
+    The brackets around a translated title are removed. If a citation has no English title, its vernacular title is
+    used. Parts of an abstract become "LABEL: text". Deletions become tombstones. Positions are numbers of records from
+    1, and each deleted PMID is one record. The only label is `mesh`; `mesh_headings` explains its limits.
     """
 
     name = "pubmed"
@@ -42,19 +42,19 @@ class PubmedReader:
     default_label = "mesh"
 
     def file_order(self, name: str) -> tuple[int, int] | None:
-        """Return year and number of a file, by which PubMed's files replace and delete what came before; or None."""
+        """Return year and number from a file name, or None; later files replace and delete papers of earlier ones."""
         number = _FILE_NUMBER.search(name.rpartition("/")[2])
         return None if number is None else (_year_of(int(number[1])), int(number[2]))
 
     def read(self, stream: BinaryIO, options: ReadOptions) -> Iterator[PaperRecord | MalformedRecord]:
         """Yield the citations and deletions in file order.
 
-        Entities are not expanded, no DTD is loaded and nothing is fetched. The parser's own limits stay on (depth,
-        10 MB of one text): a real citation has a few kB.
+        Entities are not expanded, no DTD is loaded and nothing is downloaded. The parser's limits (depth, 10 MB per
+        text) stay active; a real citation has a few kB.
 
         Raises:
-            ShardError: The XML is not well-formed, or breaks off; what stands before has been yielded.
-            WrongFormatError: It is XML of another kind.
+            ShardError: The XML is not well-formed, or is cut off. The records before that place have been yielded.
+            WrongFormatError: The root element is not one of PubMed's.
         """
         parser = etree.iterparse(
             stream,
@@ -95,7 +95,7 @@ def _check_root(root: etree._Element) -> None:
 
 
 def _forget(element: etree._Element) -> None:
-    """Free a record and what stands before it, so that memory stays that of one record."""
+    """Free a record and everything before it, so that only one record is in memory at a time."""
     element.clear()
     parent = element.getparent()
     while parent is not None and element.getprevious() is not None:
@@ -123,7 +123,7 @@ def _records(element: etree._Element, position: int, options: ReadOptions) -> It
 def _record(
     pmid: etree._Element, citation: etree._Element | None, position: int, options: ReadOptions
 ) -> PaperRecord | MalformedRecord:
-    """Make a paper of a citation, or a tombstone of a bare PMID."""
+    """Make a paper from a citation, or a tombstone from a PMID without a citation."""
     paper_id, version = (pmid.text or "").strip(), pmid.get("Version", "1").strip()
     if not _is_number(paper_id):
         return MalformedRecord(position=position, detail=f"a PMID is a whole number, got {paper_id[:40]!r}")
@@ -163,7 +163,7 @@ def _title(article: etree._Element) -> str | None:
 
 
 def _unwrapped(title: str) -> str:
-    """Return "[Title]." as "Title."; brackets that do not hold the whole title are its own ("[18F]FDG in rats [a]")."""
+    """Return "[Title]." as "Title."; brackets around only a part of the title are kept ("[18F]FDG in rats [a]")."""
     body = title.removesuffix(".").rstrip()
     if not (body.startswith("[") and body.endswith("]")):
         return title
@@ -177,7 +177,7 @@ def _unwrapped(title: str) -> str:
 
 
 def _abstract(abstract: etree._Element | None) -> str | None:
-    """Join the parts of the abstract; OtherAbstract (other languages, plain words) stands elsewhere and is not read."""
+    """Join the parts of the abstract; the separate element OtherAbstract (other languages, lay text) is not read."""
     if abstract is None:
         return None
     parts: list[str] = []

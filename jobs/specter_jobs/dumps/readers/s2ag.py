@@ -1,4 +1,4 @@
-"""Semantic Scholar Academic Graph: the `papers` and `abstracts` datasets, joined on `corpusid`."""
+"""Read the `papers` and `abstracts` datasets of the Semantic Scholar Academic Graph, joined on `corpusid`."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ from specter_jobs.dumps.readers.markup import plain_text, without_markup
 from specter_jobs.dumps.records import MalformedRecord, PaperRecord, ReadOptions
 from specter_jobs.output.names import INGEST_SCRATCH
 
-# A bucket holds the rows of so many consecutive corpusids and is sorted in memory: at 1.3 kB for a mean abstract, and
-# with every id taken, 350 MB. (duckdb's sort of long texts runs out of memory instead of spilling.)
+# A bucket holds the rows of this many consecutive corpusids and is sorted in memory. It needs 350 MB if every id occurs
+# and the mean abstract has 1.3 kB. (duckdb's sort of long texts runs out of memory instead of spilling to disk.)
 BUCKET_IDS = 1 << 18
-# Text gathered before it goes to the buckets on disk. Less memory costs more and smaller writes.
+# Number of characters to collect before they are written to the buckets. A lower value saves memory but makes more and
+# smaller writes.
 GATHERED_CHARACTERS = 64 << 20
 
-# Fields of the full texts (`s2orc`, `s2orc_v2`), whose rows have titles, too.
+# Fields that only the full texts (`s2orc`, `s2orc_v2`) have. Their rows also have titles.
 _FULL_TEXT = frozenset(("body", "bibliography", "content"))
 
 _ROWS = pa.schema(
@@ -35,7 +36,7 @@ _ROWS = pa.schema(
         ("file", pa.int32()),
         ("line", pa.int64()),
         ("title", pa.string()),
-        ("abstract", pa.large_string()),  # a crowded bucket may pass the 2 GB of a string array
+        ("abstract", pa.large_string()),  # a large bucket may exceed the 2 GB of a string array
         ("label", pa.string()),
         ("year", pa.int32()),
         ("problem", pa.string()),
@@ -44,10 +45,10 @@ _ROWS = pa.schema(
 
 
 class S2agReader:
-    """Reads the two datasets in one piece, because a paper is put together from both.
+    """Reads the two datasets as one unit, because a paper is joined from both.
 
-    Labels: the one category that a source of `s2fieldsofstudy` names, the model of Semantic Scholar (`s2-fos-model`) or
-    the older Microsoft Academic Graph (`external`); none where it names several.
+    The label is the category in `s2fieldsofstudy` from one source: Semantic Scholar's model (`s2-fos-model`) or the
+    older Microsoft Academic Graph (`external`). A paper with several categories from that source gets no label.
     """
 
     name = "s2ag"
@@ -55,7 +56,7 @@ class S2agReader:
     label_choices = ("s2-fos-model", "external")
 
     def read(self, stream: BinaryIO, options: ReadOptions) -> Iterator[PaperRecord | MalformedRecord]:
-        """Read one file of `papers` alone: its papers have no abstracts, unless a line brings its own."""
+        """Read one file of `papers` without a join; a paper has an abstract only if its line contains one."""
         for line, value in json_values(stream):
             row = _row(value, 0, line, is_paper=True, source=options.label)
             yield _record(row, known_abstract=None, files=None)
@@ -70,10 +71,10 @@ class S2agReader:
         count: InputCount,
         advance: Callable[[int], None],
     ) -> Iterator[Iterator[PaperRecord | MalformedRecord]]:
-        """Yield the joined papers; when the block ends well, `count` is complete.
+        """Yield the joined papers; `count` is complete when the block ends without an error.
 
         Raises:
-            PaperSchemaError: One of the two kinds of files is not there.
+            PaperSchemaError: One of the two datasets is missing.
         """
         try:
             papers, abstracts = split_s2ag(paths)
@@ -90,14 +91,14 @@ class S2agReader:
 
 
 def split_s2ag(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
-    """Tell the files of the two datasets by their first record, or by their names where that cannot be read.
+    """Sort files into the two datasets by their first record, or by their name if that record cannot be read.
 
     Returns:
-        The `papers` files and the `abstracts` files, each in the order given. Those of other datasets (tldrs,
-        citations, authors, ...) are in neither.
+        The `papers` files and the `abstracts` files, each in the order given. Files of other datasets (tldrs,
+        citations, authors, ...) are left out.
 
     Raises:
-        PaperSchemaError: A file cannot be told, or one of the datasets is missing.
+        PaperSchemaError: The dataset of a file cannot be recognised, or one of the datasets is missing.
     """
     dataset_of = {path: _dataset_of(path) for path in paths}
     papers, abstracts = ([path for path in paths if dataset_of[path] == dataset] for dataset in ("papers", "abstracts"))
@@ -120,21 +121,21 @@ def join_s2ag(
 ) -> Iterator[PaperRecord | MalformedRecord]:
     """Yield all papers by ascending corpusid, then the malformed lines of both datasets.
 
-    Every line goes to the bucket of its corpusid, a file in `scratch`; then bucket after bucket is sorted, so that a
-    paper's abstract comes right before it. Papers that stand twice are yielded twice; of several abstracts of one paper
-    the first in the order of files and lines is taken. A paper's position is its line.
+    Every line is written to the bucket of its corpusid, a file in `scratch`. Then each bucket is sorted, so that a
+    paper's abstract comes right before the paper. A paper that occurs twice is yielded twice. If a paper has several
+    abstracts, the first one in the order of files and lines is used. A paper's position is its line number.
 
     Args:
         papers: Files of the `papers` dataset, compressed or not.
-        abstracts: Files of the `abstracts` dataset.
-        scratch: An existing folder with room for all texts; removed by the caller.
-        options: `label` is one of `S2agReader.label_choices`.
-        count: Its `text_bytes` grow by those of every file.
-        bucket_ids: Consecutive corpusids of a bucket.
-        gathered_characters: Of text that is held before it goes to disk.
+        abstracts: Files of the `abstracts` dataset, compressed or not.
+        scratch: Existing folder with enough disk space for all texts; removed by the caller.
+        options: Options of the reader; `label` is one of `S2agReader.label_choices`.
+        count: Size of the input; `text_bytes` is increased by the size of every file.
+        bucket_ids: Number of consecutive corpusids in a bucket.
+        gathered_characters: Number of characters of text to hold in memory before they are written to disk.
 
     Raises:
-        ShardError: A file breaks off. Nothing is yielded then: its papers would lose their abstracts unnoticed.
+        ShardError: A file is cut off. No paper is yielded then, because some papers would silently have no abstract.
     """
     files = [*abstracts, *papers]
     buckets = _Buckets(scratch, bucket_ids, gathered_characters)
@@ -159,7 +160,10 @@ def join_s2ag(
 
 
 class _Buckets:
-    """Rows by ranges of corpusid, in files of Arrow streams one after another; those with a problem in the last."""
+    """Rows in one file for each range of corpusids, and rows with a problem in the last file.
+
+    A file is a sequence of Arrow streams.
+    """
 
     def __init__(self, scratch: Path, bucket_ids: int, gathered_characters: int) -> None:
         self._scratch, self._bucket_ids, self._most_characters = scratch, bucket_ids, gathered_characters
@@ -202,7 +206,7 @@ class _Buckets:
 
 
 def _row(value: Any, file: int, line: int, *, is_paper: bool, source: str | None) -> tuple[Any, ...]:
-    """Make a row of `_ROWS` of a line; what is wrong with it stands in `problem`."""
+    """Make a row of `_ROWS` from a line; the column `problem` says what is wrong with the line."""
     corpusid = None
     if isinstance(value, MalformedRecord):
         return corpusid, is_paper, file, line, None, None, None, None, value.detail
@@ -238,7 +242,7 @@ def _corpusid(value: Any) -> int:
 
 
 def _category(fields: Any, source: str) -> str | None:
-    """Return the one category that a source names in `[{"category": ..., "source": ...}]`; None for none or several."""
+    """Return a source's category from `[{"category": ..., "source": ...}]`; None if it has none or several."""
     listed = fields if isinstance(fields, list) else ()
     named = [field for field in listed if isinstance(field, dict) and field.get("source") == source]
     categories = {as_id(field.get("category"), "category") for field in named} - {None}
@@ -246,7 +250,7 @@ def _category(fields: Any, source: str) -> str | None:
 
 
 def _dataset_of(path: Path) -> str | None:
-    """Return the dataset of a file, None for one of those that are not joined."""
+    """Return the dataset of a file: `papers`, `abstracts`, or None for a dataset that is not needed."""
     try:
         with opened(path, InputCount(), lambda _: None) as stream:
             first = next((value for _, value in json_values(stream) if isinstance(value, dict)), None)
@@ -262,4 +266,6 @@ def _dataset_of(path: Path) -> str | None:
         named = [dataset for dataset in ("papers", "abstracts") if dataset in name]
         if len(named) == 1:
             return named[0]
-    raise PaperSchemaError(f"{path}: no record in it tells whether it is of papers or of abstracts; move it away")
+    raise PaperSchemaError(
+        f"{path}: no record shows whether the file belongs to papers or to abstracts; move it out of the input folder"
+    )

@@ -1,4 +1,4 @@
-"""S2ORC metadata: one JSON object a line, half of them without abstract."""
+"""Read S2ORC metadata: one JSON object per line, about half of them without an abstract."""
 
 import re
 from collections.abc import Iterator
@@ -12,14 +12,14 @@ from specter_jobs.dumps.records import MalformedRecord, PaperRecord, ReadOptions
 
 # S2ORC writes "Computer Science" where SciDocs' table has "Computer science".
 _MAG_NAMES = {name.casefold(): name for name in MAG}
-# How S2ORC writes the line breaks of a structured abstract.
+# S2ORC writes `:::` for the line breaks of a structured abstract.
 _BREAKS = re.compile(r"(?:\s*:::)+\s*")
 
 
 class S2orcReader:
     """Reads `metadata_N.jsonl.gz`.
 
-    Label: `mag_field_of_study` where the list has exactly one field, by its name in SciDocs' table of MAG classes.
+    The label is `mag_field_of_study` if the list has exactly one field, with its name in SciDocs' table of MAG classes.
     """
 
     name = "s2orc"

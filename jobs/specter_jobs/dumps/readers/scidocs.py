@@ -1,4 +1,4 @@
-"""SPECTER and SciDocs metadata: one JSON object, paper id -> paper."""
+"""Read the metadata of SPECTER and SciDocs: one JSON object that maps paper ids to papers."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -15,7 +15,7 @@ from specter_jobs.dumps.records import MalformedRecord, PaperRecord, ReadOptions
 class ScidocsReader:
     """Reads `paper_metadata_*.json` and SPECTER's `metadata.json`, streaming.
 
-    Labels lie in files of their own (`mag/train.csv`, `mesh/train.csv`), so there are none to choose.
+    Labels are in separate files (`mag/train.csv`, `mesh/train.csv`), so this format has no label fields.
     """
 
     name = "scidocs"
@@ -23,8 +23,8 @@ class ScidocsReader:
     label_choices: tuple[str, ...] = ()
 
     def read(self, stream: BinaryIO, options: ReadOptions) -> Iterator[PaperRecord | MalformedRecord]:
-        """Read the members of the object in file order; positions count them from 1."""
-        del options  # no labels, and the driver filters the years
+        """Read the members of the object in file order; positions are numbers of members from 1."""
+        del options  # the format has no labels, and the driver filters by year
         scanner = JsonScanner(stream)
         if not scanner.peek():
             return
@@ -46,5 +46,5 @@ def _paper(key: str, position: int, value: Any) -> PaperRecord:
 
 
 def _id(key: str, record: JsonObject) -> str | None:
-    """Return the key, which is what the label files and the training splits refer to."""
+    """Return the key of the paper, because label files and training splits refer to it."""
     return as_id(key, "paper id") or as_id(record.get("paper_id"), "paper_id")

@@ -219,7 +219,7 @@ def test_a_quote_that_is_never_closed_costs_its_row_alone() -> None:
             '1,"One" words,x\n2,Two,x\n3,Three,"a\nb"\n',
             "line 2: its quotes are not well-formed, and the value on line 4",
         ),
-        ('1,"One,x\n2,Two",y\n3,Three,x\n', "line 2: a quoted value spans 2 lines that look like rows .* --quote none"),
+        ('1,"One,x\n2,Two",y\n3,Three,x\n', "line 2: a quoted value spans 2 lines that look like .* --quote none"),
         ('1,"a \\"b\\" c",x\n2,"{\\""o}",y\n', "line 2 has a backslash that makes .* line 3 .* --escape none"),
         ('1,"{\\""o}",y\n2,"a \\"b\\" c",x\n', "line 3 has a backslash that makes .* line 2 .* --escape none"),
     ],
@@ -295,7 +295,7 @@ def test_a_header_in_the_middle_and_a_null_of_a_database_are_no_papers() -> None
     assert isinstance(first, PaperRecord)
     assert first.abstract is None
     assert isinstance(again, MalformedRecord)
-    assert again.detail.startswith("it is the header once more")
+    assert again.detail.startswith("the row repeats the header")
     assert isinstance(second, PaperRecord)
 
 
