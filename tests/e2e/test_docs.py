@@ -91,10 +91,17 @@ def test_make_targets_that_are_shown_exist() -> None:
     assert {"demo", "test", "scidocs"} <= used <= targets
 
 
-def test_every_command_stands_in_the_readme() -> None:
-    readme = (ROOT / README).read_text()
+def test_every_command_is_shown_on_a_page() -> None:
+    text = "".join((ROOT / page).read_text() for page in PAGES)
     names = our_commands()
-    assert {name for name in names if f"specter-batch {name}" not in readme and f"make {name}" not in readme} == set()
+    assert {name for name in names if f"specter-batch {name}" not in text and f"make {name}" not in text} == set()
+
+
+def test_every_file_that_the_readme_links_to_exists() -> None:
+    targets = re.findall(r"\]\(([^)#]+)[^)]*\)", (ROOT / README).read_text())
+    files = [target for target in targets if "://" not in target]
+    assert len(files) > 15
+    assert [target for target in files if not (ROOT / target).is_file()] == []
 
 
 def options_of(parameter: Any) -> list[str]:

@@ -22,6 +22,7 @@ from support.scidocs_on_disk import make_scidocs
 # The block that tests/jobs/test_object_storage.py runs, against a server.
 RUN_ELSEWHERE = ("docs/object-storage.md", "sh")
 NOT_RUN = {
+    "specter-batch classify papers/ nights/{date} --bundle bundles/mesh --device cuda": "needs a card",
     "specter-batch classify papers/ nights/{date} --bundle bundles/mesh --device cuda:all": "needs cards",
     "specter-batch classify /data/papers /data/nights/{date} --bundle /data/bundle --engine ray --ray-address auto": (
         "needs a Ray cluster that runs already"
@@ -84,14 +85,29 @@ def taken_for_granted(
     }
     int8 = ROOT / "export/recipes/cpu-int8.toml"
     return {
-        "README.md": scidocs,
+        "README.md": {"demo/papers/night": papers, "nights/2026-11-23": night, **bundles},
+        "docs/backfill.md": {
+            "dumps/all": papers,
+            **{f"data/papers/date=2026-11-{day}": papers for day in (20, 21)},
+            **bundles,
+        },
         "docs/benchmarks.md": {"runs/random": tiny_run.path, "runs/random/int8.toml": int8},
         "docs/bundle.md": bundles,
         "docs/capacity.md": {"dumps/openalex/papers": papers, "nights/2026-11-22": night, **bundles},
         "docs/evaluation.md": {**scidocs, **bundles},
         "docs/failed-night.md": {"data/nights/2026-11-22": night},
+        "docs/gpu.md": {"papers": papers, **bundles},
+        "docs/nightly.md": deployed,
         "docs/scaling-out.md": {"papers": papers, **bundles},
         "docs/tutorial.md": {**scidocs, **bundles, **deployed, **OPENALEX},
+        "docs/upgrade.md": {
+            "bundles/old": tiny_bundle,
+            "bundles/new": tiny_bundle,
+            "test.parquet": sample_paths.val,
+            "papers": papers,
+            "nights/2026-11-22": night,
+        },
+        "docs/warehouse.md": {"nights/2026-11-22": night, "nights/2026-11-23": night},
         **{page: {**files, **bundles} for page, files in DUMPS.items()},
     }
 
