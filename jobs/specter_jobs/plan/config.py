@@ -28,7 +28,7 @@ from specter_jobs.plan.sections import (
     ReusedNights,
 )
 
-SectionT = TypeVar("SectionT", bound=Settings)
+SectionKind = TypeVar("SectionKind", bound=Settings)
 
 # The settings in which placeholders are replaced; all of them are paths.
 _PATHS = ("dump", "out", "bundle", "reuse", "previous", "metrics_file")
@@ -102,7 +102,7 @@ class NightConfig(
         """Return the same settings for processes that run in another folder."""
         return self.model_copy(update={name: absolute(getattr(self, name)) for name in ("dump", "out", "bundle")})
 
-    def section(self, kind: type[SectionT]) -> SectionT:
+    def section(self, kind: type[SectionKind]) -> SectionKind:
         """Return the settings of one section alone, for code that needs no others."""
         return kind.model_construct(**{name: getattr(self, name) for name in kind.model_fields})
 

@@ -67,7 +67,7 @@ def test_files_are_listed_checked_moved_and_removed(out: OutputFolder) -> None:
     assert out.sizes() == {file.name: 3}
     assert out.staging.sizes() == {}
     out.sync([file.name])
-    write_text(out / file.name, "abd")
+    write_text(out / file.name, "xyz")
     assert not out.is_intact(file)
     out.remove_files([file.name, "never/there"])
     assert out.sizes() == {}
