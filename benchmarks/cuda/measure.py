@@ -38,7 +38,7 @@ BUDGETS = (8_192, 16_384, 32_768, 65_536)
 
 
 class Record:
-    """`cuda.json`, written anew after every step, so that a run that is cut short still leaves what it found."""
+    """`cuda.json`, written again after every step: a run that is cut short leaves what it has measured."""
 
     def __init__(self, file: Path) -> None:
         self._file = file

@@ -189,6 +189,6 @@ def test_every_benchmark_is_told_with_how_to_run_it() -> None:
 
 def test_the_workflow_runs_what_ci_runs_with_every_python_we_claim() -> None:
     job = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]["ci"]
-    assert job["steps"][-1]["run"] == ".ci/run"
+    assert ".ci/run" in [step.get("run") for step in job["steps"]]
     claimed = re.findall(r'Python :: (3\.\d+)"', (ROOT / "pyproject.toml").read_text())
     assert job["strategy"]["matrix"]["python"] == claimed

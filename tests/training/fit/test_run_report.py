@@ -119,3 +119,8 @@ def test_names_from_the_record_are_shown_as_text(copy_of: Copy) -> None:
     page = page_of(copy_of(training={"settings": {EVIL: EVIL}}, encoder=EVIL))
     assert "<script" not in page
     assert text_of(page).count(EVIL) >= 3
+
+
+def test_notes_of_the_training_are_shown_as_text(copy_of: Copy) -> None:
+    page = page_of(copy_of(training={"notes": ["all validation papers are in TRAIN <b>"]}))
+    assert "all validation papers are in TRAIN &lt;b&gt;" in page
