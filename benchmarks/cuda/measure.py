@@ -289,15 +289,11 @@ def main() -> None:
     time_ways(found, papers, record, rounds=args.rounds, until=until)
     if args.device == "cuda":
         cuda_graphs(work, papers, record)
-        record.put(memory_mib={"torch_reserved": torch.cuda.memory_reserved() >> 20, "used": _used_mib()})
+        free, total = torch.cuda.mem_get_info()
+        record.put(memory_mib={"torch_reserved": torch.cuda.memory_reserved() >> 20, "used": (total - free) >> 20})
     page = table(record.values, found)
     (args.out / "cuda.md").write_text(page)
     print(page)
-
-
-def _used_mib() -> int:
-    free, total = torch.cuda.mem_get_info()
-    return (total - free) >> 20
 
 
 if __name__ == "__main__":
