@@ -91,27 +91,27 @@ def test_a_run_of_an_earlier_version_shows_what_it_has(copy_of: Copy) -> None:
     page = page_of(copy_of(training={"validation": three, "history": history}, without=("log",)))
     text = text_of(page)
     assert "0.6945 validation macro F1 0.7135 validation accuracy 0.0317 calibration error" in text
-    assert "There are no scores by label: this run kept none." in text
+    assert "There are no scores by label: this run did not save them." in text
     assert 'aria-label="Training curves"' in page
 
 
 def test_a_run_that_recorded_nothing_has_a_page(copy_of: Copy, tiny_run: TrainingRun) -> None:
     folder = copy_of(training={}, without=tuple(tiny_run.record.training))
     text = text_of(page_of(folder))
-    assert "or kept no log." in text
-    assert "This run kept no settings." in text
+    assert "or has no log." in text
+    assert "This run did not save its settings." in text
     assert not (folder / "training_curves.svg").exists()
 
 
 def test_validation_papers_that_were_trained_on_are_told(copy_of: Copy, validation: dict[str, Any]) -> None:
     text = text_of(page_of(copy_of(training={"validation": validation | {"seen_in_training": 1234}})))
-    assert "1,234 of them were trained on too and are left out." in text
+    assert "1,234 validation papers are also training papers and are left out." in text
 
 
 def test_a_run_validated_on_its_training_papers_alone_has_no_scores(copy_of: Copy, validation: dict[str, Any]) -> None:
     nothing = {"scored_papers": 0, "macro_f1": None, "macro_f1_interval": None, "accuracy": None, "risk_coverage": None}
     page = page_of(copy_of(training={"validation": validation | nothing}))
-    assert "every validation paper was trained on too" in text_of(page)
+    assert "every validation paper is also a training paper" in text_of(page)
     assert "Confusion matrix" not in page
 
 
