@@ -8,7 +8,7 @@ import pytest
 
 from specter_jobs.output.schema import LABEL_SCHEMA, PROBABILITIES, REJECT_SCHEMA, label_schema, missing_columns
 
-README = Path(__file__).parents[3] / "README.md"
+FILES_PAGE = Path(__file__).parents[3] / "docs/files.md"
 
 
 def test_probabilities_are_one_more_column() -> None:
@@ -30,6 +30,6 @@ def test_missing_columns_are_those_that_are_not_there_or_of_another_type() -> No
 
 
 @pytest.mark.parametrize(("kind", "schema"), [("labels", LABEL_SCHEMA), ("rejects", REJECT_SCHEMA)])
-def test_the_readme_names_every_column_of_the_files(kind: str, schema: pa.Schema) -> None:
-    (row,) = re.findall(rf"^\| `{kind}/\*\.parquet` \| (.*) \|$", README.read_text(encoding="utf-8"), re.MULTILINE)
+def test_the_docs_name_every_column_of_the_files(kind: str, schema: pa.Schema) -> None:
+    (row,) = re.findall(rf"^\| `{kind}/\*\.parquet` \| (.*) \|$", FILES_PAGE.read_text(encoding="utf-8"), re.MULTILINE)
     assert row.startswith(f"`{', '.join(schema.names)}`")

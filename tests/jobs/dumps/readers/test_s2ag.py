@@ -146,7 +146,7 @@ def test_the_datasets_are_told_apart_by_content_whatever_their_names(tmp_path: P
 def test_empty_files_are_told_by_the_name_of_file_or_folder(tmp_path: Path) -> None:
     papers, abstracts = write(tmp_path / "papers/part0.gz", []), write(tmp_path / "part0.abstracts.jsonl", [])
     assert split_s2ag([papers, abstracts]) == ([papers], [abstracts])
-    with pytest.raises(PaperSchemaError, match="no record in it tells"):
+    with pytest.raises(PaperSchemaError, match="no record shows whether"):
         split_s2ag([papers, abstracts, write(tmp_path / "x.jsonl", ["broken"])])
 
 
