@@ -1,4 +1,4 @@
-# `make` prints what there is; every target creates what it needs.
+# `make` prints the list of targets; every target creates what it needs.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -16,7 +16,7 @@ help: ## Print the targets.
 
 setup: $(VENV)/.installed ## Create .venv and install everything, with the versions of constraints.txt.
 
-# torch goes first and alone: resolved together with the rest, a newer build may be taken than the tested one.
+# torch is installed first and alone. Together with the other packages, pip might choose a newer, untested build.
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
@@ -24,11 +24,11 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-demo: setup ## Walk the whole road on synthetic papers: train, export, classify, report (DEMO=folder).
+demo: setup ## Run every step on synthetic papers: train, export, classify, report (DEMO=folder).
 	rm -rf $(DEMO)
 	$(BIN)/specter-batch demo $(DEMO)
 
-# Only what prepare-scidocs reads: the bucket holds the other, larger tasks of SciDocs too.
+# Download only the files that prepare-scidocs reads; the bucket also has the larger files of SciDocs' other tasks.
 scidocs: setup ## Fetch SciDocs with aws and make it ready to train on (SCIDOCS=folder).
 	@command -v aws > /dev/null || { \
 		echo "aws not found: install the AWS CLI (pip install awscli; no account is needed), then make scidocs again" >&2; exit 1; }
@@ -36,26 +36,26 @@ scidocs: setup ## Fetch SciDocs with aws and make it ready to train on (SCIDOCS=
 		--exclude '*' --include paper_metadata_mag_mesh.json --include 'mag/*.csv' --include 'mesh/*.csv' || { \
 		echo "SciDocs was not fetched, see above: check the network and any proxy, then make scidocs again" >&2; exit 1; }
 	@if test -e $(SCIDOCS)/papers/scidocs.json; then \
-		echo "$(SCIDOCS)/papers is there already; remove it to prepare it anew"; \
+		echo "$(SCIDOCS)/papers is there already; remove it to prepare it again"; \
 	else $(BIN)/specter-batch prepare-scidocs $(SCIDOCS)/raw $(SCIDOCS)/papers; fi
 
 test: setup ## Run every test.
 	$(BIN)/pytest
 
-# Python 3.12 or later, whose own monitoring costs little. The last table names the least covered files first.
+# Needs Python 3.12 or later, whose monitoring is fast. The last table lists the least covered files first.
 coverage: setup ## Run every test and print how much of the code they run.
 	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 12) and "make coverage needs Python 3.12 or later: make clean, then make PYTHON=python3.12 coverage")'
 	$(BIN)/pytest --cov --cov-report=
 	$(BIN)/coverage report | awk 'NR <= 25 || /^TOTAL/'
 
-lint: setup ## Check style, spelling, types and the arrows between the packages.
+lint: setup ## Check style, spelling, types and the dependencies between the packages.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/codespell
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Not --quiet, which keeps --strict from seeing warnings. The notice switched off is mkdocs-material's, of its end of life.
+# Without --quiet, because it hides warnings from --strict. The disabled notice is mkdocs-material's end of life.
 docs: setup ## Build the documentation into site/; every warning fails.
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
@@ -63,8 +63,8 @@ export: setup ## Build a bundle of all recipes: make export RUN=folder BUNDLE=fo
 	@test -n "$(RUN)" -a -n "$(BUNDLE)" || { echo "usage: make export RUN=folder BUNDLE=folder"; exit 2; }
 	$(BIN)/specter-batch export $(RUN) $(BUNDLE) $(foreach recipe,$(wildcard export/recipes/*.toml),--recipe $(recipe))
 
-# Without a run there is one of SPECTER's shape with random weights, whose speed and memory are those of any other.
-bench: setup ## Time the job beside other ways to run the model: make bench PAPERS=parquet (RUN=, BUNDLE=, DEVICE=cuda).
+# Without RUN, a run of SPECTER's shape with random weights is made. Its speed and memory equal those of a trained run.
+bench: setup ## Compare the job's speed with other ways to run the model: make bench PAPERS=parquet (RUN=, BUNDLE=, DEVICE=cuda).
 	@test -n "$(PAPERS)" || { \
 		echo "usage: make bench PAPERS=parquet: some 100 real papers or more, with id, title and abstract; synthetic ones" \
 			"are shorter and say nothing of speed" >&2; exit 2; }
@@ -75,7 +75,7 @@ bench: setup ## Time the job beside other ways to run the model: make bench PAPE
 	$(BIN)/python benchmarks/side_by_side.py $(or $(RUN),$(BENCH)/run) $(or $(BUNDLE),$(BENCH)/bundle) $(PAPERS) $(BENCH) --device $(DEVICE)
 	$(BIN)/python benchmarks/scaling.py $(or $(BUNDLE),$(BENCH)/bundle) $(PAPERS) $(BENCH) --device $(DEVICE)
 
-# The wheel is made from the sdist, which shows that the sdist is whole.
+# The wheel is made from the sdist, which shows that the sdist is complete.
 dist: setup ## Build sdist and wheel into dist/.
 	rm -rf dist
 	$(BIN)/python -m build --outdir dist .
@@ -83,5 +83,5 @@ dist: setup ## Build sdist and wheel into dist/.
 wheel-trial: setup ## Install a wheel into an empty environment and classify the demo's night with it (WHEEL=file, else built).
 	PYTHON=$(PYTHON) BUILD_PYTHON=$(BIN)/python DEMO=$(DEMO) WHEEL=$(WHEEL) .ci/wheel-trial
 
-clean: ## Remove everything that make made, but for SciDocs.
+clean: ## Remove everything that make created, except SciDocs.
 	rm -rf $(VENV) $(DEMO) $(BENCH) site build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage .coverage.*

@@ -19,7 +19,7 @@ def sections(changelog: str) -> dict[str, str]:
 
 
 def disagreements(tag: str, version: str, texts: dict[str, str]) -> list[str]:
-    """Return what keeps a tag from being released: what was found, and what to do."""
+    """Return the problems that prevent a release of the tag, each with what to do."""
     wrong = []
     if tag != f"v{version}":
         wrong.append(

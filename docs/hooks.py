@@ -1,7 +1,7 @@
-"""What mkdocs adds to the pages of this folder: pages of commands, settings, and files that are linked to.
+"""Pages that mkdocs generates for this site: commands, settings, and linked files of the repository.
 
-They are made from what they show, so they cannot fall behind it: a page for each command and the page of all settings
-from the declarations of the options, with the lines of the README and the tutorial that use a command.
+A page for each command and a page of all settings are made from the declarations of the options, so they are always up
+to date. A command's page also has the lines of the README and the tutorial that use it.
 """
 
 import re
@@ -47,7 +47,7 @@ def on_config(config: MkDocsConfig) -> None:
 
 
 def on_files(files: Files, *, config: MkDocsConfig) -> None:
-    """Add the pages that no file of this folder holds."""
+    """Add the generated pages."""
     pages = {"commands/index.md": _index_page(), SETTINGS: _settings_page()}
     pages |= {f"commands/{name}.md": _command_page(name) for name in _commands()}
     texts = {file.src_uri: file.content_string for file in files.documentation_pages()} | pages
@@ -61,7 +61,7 @@ def on_files(files: Files, *, config: MkDocsConfig) -> None:
 
 
 def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
-    """Turn links to files of the repository, which the site does not hold, to the pages that show them."""
+    """Change links to files of the repository, which are not on the site, to the pages that show them."""
 
     def to_page(found: re.Match[str]) -> str:
         path = _outside(page.file.src_uri, found[0])
@@ -126,7 +126,7 @@ def _settings_page() -> str:
 
 
 def _invalidating() -> list[str]:
-    """Say which settings of a night invalidate labels that are there; their sections say so."""
+    """List the settings that invalidate finished labels, as declared in their sections."""
     names = ", ".join(f"`{name}`" for section in (LabelRules, Reading) for name in section.model_fields)
     return [
         f"A change of one of these settings invalidates finished labels: {names}. So does another bundle, `graph` or "

@@ -1,4 +1,4 @@
-"""What the tests share: no network, and one small encoder, run and bundle made once."""
+"""Fixtures for all tests: no network, and one small encoder, run and bundle that are made once."""
 
 import os
 import re
@@ -74,7 +74,7 @@ def tiny_config(tiny_encoder: Path) -> "TrainConfig":
     """Return the settings of `tiny_run`."""
     from specter_batch.training.fit.config import TrainConfig
 
-    # A hundred times the rate that a pretrained encoder bears: this one starts from nothing.
+    # The learning rate is a hundred times that for a pretrained encoder, because this encoder has random weights.
     return TrainConfig(
         encoder=str(tiny_encoder), epochs=4, learning_rate=5e-3, precision="fp32", calibration_papers=200
     )
@@ -109,7 +109,7 @@ def tiny_bundle(tiny_run: "TrainingRun", tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[S3Server]:
-    """Return a server that speaks S3, in a process of its own: no warning of its code is ours."""
+    """Return an S3 server in a separate process, so that its warnings do not fail our tests."""
     with running_s3_server() as server:
         yield server
 
@@ -124,7 +124,7 @@ def s3(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
 
 @pytest.fixture(scope="session")
 def untrained_run(tiny_encoder: Path) -> Callable[..., "TrainingRun"]:
-    """Return a function that writes a run folder of random weights: what can be asked of a model without training."""
+    """Return a function that writes a run folder with random weights, for tests that need no trained model."""
 
     def make(
         folder: Path,

@@ -1,7 +1,7 @@
-"""One night as an Airflow DAG (Airflow 3): label, then verify what was written.
+"""One night as an Airflow DAG (Airflow 3): label the papers, then verify the output.
 
-A retry resumes where the last attempt stopped, with the same `--date`, so retries may run past midnight. Only what a
-retry can fix is retried: a wrong setting (1, 2) or a failed gate (4) ends the task at once.
+A retry resumes where the last attempt stopped, with the same `--date`, so retries may run past midnight. Only failures
+that a retry can fix are retried: a wrong setting (exit code 1 or 2) or a failed gate (4) ends the task at once.
 """
 
 import subprocess
@@ -14,10 +14,10 @@ NO_RETRY = (1, 2, 4)
 
 
 class SpecterBatchOperator(BaseOperator):
-    """Runs a `specter-batch` command and tells Airflow whether a retry of it makes sense.
+    """Runs a `specter-batch` command and raises the exception that lets Airflow retry it only if that can help.
 
     Args:
-        command: The command line, one word an item.
+        command: The command line, as a list of words.
     """
 
     template_fields = ("command",)
@@ -32,12 +32,12 @@ class SpecterBatchOperator(BaseOperator):
         self.process = subprocess.Popen(self.command)
         code = self.process.wait()
         if code in NO_RETRY:
-            raise AirflowFailException(f"exit code {code}: a retry would end the same way")
+            raise AirflowFailException(f"exit code {code}: a retry would fail in the same way")
         if code:
-            raise AirflowException(f"exit code {code}: a retry does only what is left")
+            raise AirflowException(f"exit code {code}: a retry processes only what is left")
 
     def on_kill(self):
-        """Stop the command; it keeps what is finished."""
+        """Stop the command; finished shards are kept."""
         if self.process is not None:
             self.process.terminate()
 
@@ -48,8 +48,8 @@ with DAG(
     schedule="0 2 * * *",
     start_date=datetime(2026, 1, 1),
     catchup=False,
-    max_active_runs=1,  # a second run on one output would be turned away by its lock
-    # Longer than a lock in a store outlives a killed job (two minutes).
+    max_active_runs=1,  # a second run on the same output would fail, because the output is locked
+    # The delay is longer than the two minutes that a lock in a store remains after its job was killed.
     default_args={"retries": 3, "retry_delay": timedelta(minutes=5)},
 ) as dag:
     classify = SpecterBatchOperator(

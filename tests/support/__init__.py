@@ -1,1 +1,1 @@
-"""What the tests share: papers, dumps, bundles and reports on disk, and machines that fail when told to."""
+"""Shared by the tests: papers, dumps, bundles and reports on disk, and disks and devices that fail on purpose."""

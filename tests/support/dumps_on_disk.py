@@ -16,7 +16,7 @@ from specter_jobs.dumps.ingest import IngestRequest, IngestResult, ingest
 
 
 def arxiv(number: int, **changes: Any) -> dict[str, Any]:
-    """Return one good record of the arXiv snapshot, changed as told."""
+    """Return one good record of the arXiv snapshot, with some fields changed."""
     good = {
         "id": f"2001.{number:05d}",
         "title": f"On the matter\n  of number {number}",
@@ -30,7 +30,7 @@ def arxiv(number: int, **changes: Any) -> dict[str, Any]:
 
 
 def write_lines(path: Path, records: Iterable[Any]) -> Path:
-    """Write records as JSON Lines, gzipped where the name says so; bytes are written as they are."""
+    """Write records as JSON Lines, compressed if the name ends in .gz; bytes are written unchanged."""
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = [record if isinstance(record, bytes) else json.dumps(record).encode() for record in records]
     data = b"".join(line + b"\n" for line in lines)

@@ -1,4 +1,4 @@
-"""Reports of made-up nights, for what is drawn, judged and told of them."""
+"""Reports of made-up nights, for tests of charts, gates and messages."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""A second model for tests of nights that meet two of them."""
+"""A second model, for tests of nights that use two models."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""The pages of README and docs: their blocks, and how what stands in one is run."""
+"""Find the code blocks in README and docs, and run them."""
 
 import multiprocessing
 import os
@@ -21,7 +21,7 @@ BLOCK = re.compile(r"^( *)```(\w*)[^\n]*\n(.*?)^\1```", flags=re.DOTALL | re.MUL
 
 
 def blocks(page: str) -> list[tuple[str, str]]:
-    """Return the language and the text of each block, lines that end in a backslash joined to the next."""
+    """Return language and text of each block; a line that ends in a backslash is joined to the next line."""
     found = BLOCK.findall((ROOT / page).read_text())
     return [(language, dedent(text).replace("\\\n", " ")) for _, language, text in found]
 
@@ -43,7 +43,7 @@ def run_python(text: str) -> None:
 
 
 def run_in_new_process(runs: Callable[[str], None], shown: str, folder: Path) -> tuple[int | None, str]:
-    """Run what is shown in a process of its own, in a folder; return its exit code and what it said."""
+    """Run a shown block in a separate process, in a folder; return its exit code and its output."""
     output = folder.with_name(f"{folder.name}.txt")
     process = _processes().Process(target=_run, args=(runs, shown, folder, output))
     process.start()
@@ -53,7 +53,7 @@ def run_in_new_process(runs: Callable[[str], None], shown: str, folder: Path) ->
 
 @cache
 def _processes() -> ForkServerContext:
-    """Return what starts processes that have torch imported: each command is a new one, and waits for no import."""
+    """Return a context that starts processes with torch already imported, so that no command waits for the import."""
     context = multiprocessing.get_context("forkserver")
     modules = ["specter_batch.training.fit.trainer", "specter_export.build", "specter_jobs.night.run"]
     context.set_forkserver_preload(modules)

@@ -22,7 +22,7 @@ GERMAN = (
 
 
 def paper(number: int, **changes: Any) -> dict[str, Any]:
-    """Return one good paper, changed as told."""
+    """Return one good paper, with some fields changed."""
     good = {"paper_id": f"p{number}", "title": f"Outcomes of trial number {number}", "abstract": f"{ENGLISH} {number}."}
     return good | changes
 

@@ -1,4 +1,4 @@
-"""A server that speaks S3, for the tests of nights in a store."""
+"""An S3 server, used by the tests of nights in an object store."""
 
 import os
 import subprocess
@@ -32,7 +32,7 @@ class S3Server:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What tells any client of S3 where the server is and who asks."""
+        """Environment variables with the server's address and the credentials, for any S3 client."""
         return {
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_ACCESS_KEY_ID": ACCESS_KEY,
@@ -44,13 +44,13 @@ class S3Server:
         }
 
     def with_new_bucket(self) -> "S3Server":
-        """Return the server with a bucket that no test has seen."""
+        """Return the server with a new, empty bucket."""
         server = replace(self, bucket=f"tests-{next(_buckets)}")
         self._ask("PUT", f"/{server.bucket}")
         return server
 
     def check_credentials(self, wanted: bool) -> None:
-        """Refuse whoever asks, because nobody has an account here; or take all again."""
+        """Refuse every request, because the server has no accounts, or accept every request again."""
         self._ask("POST", "/moto-api/reset-auth", b"0" if wanted else b"inf")
 
     def path(self, *parts: str) -> UrlPath:

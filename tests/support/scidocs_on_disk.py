@@ -16,11 +16,11 @@ FILES = (METADATA, *(f"{task}/{split}.csv" for task in ("mesh", "mag") for split
 
 @dataclass(kw_only=True)
 class Scidocs:
-    """What the files are to hold; tests change it before they write it.
+    """The content of the files; tests change it before they write it.
 
     Attributes:
-        metadata: Paper id -> paper.
-        labels: Task -> split -> rows of paper id and class.
+        metadata: Papers by paper id.
+        labels: Rows of paper id and class, by task and split.
     """
 
     metadata: dict[str, Any]
@@ -71,9 +71,9 @@ def make_scidocs() -> Scidocs:
 def make_dirty_scidocs() -> Scidocs:
     """Make the same papers with seven of them unusable and one id that the metadata lack.
 
-    p000 (MeSH train) has no title, p001 (MeSH train) none but white space, p071 (MeSH val) and p149 (no task) no
-    abstract, p095 (MeSH test, MAG train) and p148 (no task) are German, p144 (MAG test) is no paper, and "gone" is in
-    MAG test.
+    p000 (MeSH train) has no title, and p001 (MeSH train) has a title of white space. p071 (MeSH val) and p149 (no task)
+    have no abstract. p095 (MeSH test, MAG train) and p148 (no task) are German. p144 (MAG test) is not a paper. The id
+    "gone" is in MAG test only.
     """
     scidocs = make_scidocs()
     papers = scidocs.metadata

@@ -1,4 +1,4 @@
-"""A CUDA card with little memory, played on the CPU: feeds above a size fail with onnxruntime's own exceptions."""
+"""A simulated CUDA card with little memory: on the CPU, feeds above a size fail with onnxruntime's exceptions."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ OUT_OF_MEMORY = (
 
 
 class SmallCard:
-    """Stands in front of a session: a feed of more than `tokens`, padding included, does not fit."""
+    """Wraps a session so that a feed of more than `tokens` tokens, with padding, fails."""
 
     def __init__(self, session: Any, tokens: int, failure: Exception) -> None:
         self._session, self._tokens, self._failure = session, tokens, failure

@@ -1,1 +1,1 @@
-"""Tasks over workers: who works on what, and what happens when a worker dies. The ingest and the engines share it."""
+"""Distribute tasks to workers and handle workers that die; used by the ingest and by the engines."""

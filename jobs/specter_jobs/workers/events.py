@@ -1,4 +1,4 @@
-"""What workers report to the driver; all of it can be sent to another process or machine."""
+"""The events that workers report to the driver; they can be sent to another process or machine."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ class Task(Protocol):
 
     @property
     def name(self) -> str:
-        """The file or shard, for messages."""
+        """The name of the file or shard, for messages."""
 
 
 TaskT = TypeVar("TaskT", bound=Task)
@@ -26,7 +26,7 @@ OutcomeT = TypeVar("OutcomeT")
 
 @dataclass(frozen=True, kw_only=True)
 class Ready:
-    """A worker can be given tasks; `description` says what it runs on."""
+    """A worker is ready for tasks; `description` describes what it runs on."""
 
     worker: int
     description: Mapping[str, str]
@@ -34,7 +34,7 @@ class Ready:
 
 @dataclass(frozen=True, kw_only=True)
 class Failed:
-    """A worker cannot start, and another try would end the same way."""
+    """A worker cannot start, and another try would fail for the same reason."""
 
     worker: int
     error: SpecterBatchError
@@ -50,7 +50,7 @@ class Lost:
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """A worker read this many bytes more of a task's input."""
+    """A worker has read this many more bytes of a task's input."""
 
     worker: int
     number: int

@@ -1,4 +1,4 @@
-"""Worker processes of this machine, each connected by a pipe: one that dies takes no other with it."""
+"""Worker processes on this machine, each connected by a pipe, so that a dying process does not affect the others."""
 
 import multiprocessing
 import os
@@ -15,26 +15,26 @@ from typing import Generic, Protocol
 from specter_batch.errors import SpecterBatchError
 from specter_jobs.workers.events import Done, Event, Failed, Lost, OutcomeT, Progress, Ready, TaskIn, TaskT
 
-# Spawned, not forked: the driver has threads and open duckdb tables, which a fork would copy half.
+# Processes are spawned, not forked: the driver has threads and open duckdb tables, which a fork copies incompletely.
 _CONTEXT = multiprocessing.get_context("spawn")
-# A worker that is told to stop may remove its unfinished files within this time; then it is killed.
+# Seconds that a stopping worker has to remove its unfinished files before it is killed.
 STOP_SECONDS = 10.0
 
-# Reports bytes that were read of the input of the task of this number.
+# Reports the number of bytes read from a task's input, given the task's number.
 Advance = Callable[[int, int], None]
 
 
 class Worker(Protocol[TaskIn, OutcomeT]):
-    """What a worker process does."""
+    """The work of a worker process."""
 
     def describe(self) -> Mapping[str, str]:
         """Return what the worker runs on."""
 
     def submit(self, task: TaskIn) -> "Future[OutcomeT]":
-        """Begin a task; an error in it is part of the outcome."""
+        """Start a task; if the task fails, the error is part of its outcome."""
 
     def stop(self) -> None:
-        """Drop the running tasks, and remove their unfinished files; the process ends afterwards."""
+        """Abandon the running tasks and remove their unfinished files; the process ends afterwards."""
 
 
 # Makes the worker in its process. Raises `SpecterBatchError` if it cannot run here.
@@ -45,7 +45,7 @@ class WorkerProcesses(Generic[TaskT, OutcomeT]):
     """The engine of a scheduler whose workers are processes.
 
     Args:
-        makers: One function per worker, which makes it in its process. They can be pickled.
+        makers: Functions that make the workers, one for each. A function is pickled and called in the worker's process.
     """
 
     def __init__(self, makers: Sequence[MakeWorker[TaskT, OutcomeT]]) -> None:
@@ -65,7 +65,7 @@ class WorkerProcesses(Generic[TaskT, OutcomeT]):
         self._processes[worker] = process, ours
 
     def submit(self, worker: int, task: TaskT) -> None:
-        """Send a task; if the process died meanwhile, `events` will report it."""
+        """Send a task; if the process has died, `events` will report it."""
         self._busy.add(worker)
         with suppress(OSError):
             self._processes[worker][1].send(task)
@@ -75,7 +75,7 @@ class WorkerProcesses(Generic[TaskT, OutcomeT]):
         return [self._receive(worker) for worker in self._heard(None if wait else 0)]
 
     def close(self) -> None:
-        """Stop the processes: what they work on is dropped."""
+        """Stop the processes and abandon their tasks."""
         for worker, (process, connection) in self._processes.items():
             if worker not in self._busy:
                 process.kill()
@@ -99,20 +99,20 @@ class WorkerProcesses(Generic[TaskT, OutcomeT]):
         try:
             event: Event[OutcomeT] = connection.recv()
             return event
-        except (EOFError, OSError):  # the pipe of a dead process reads as closed, after all that it said
+        except (EOFError, OSError):  # the pipe of a dead process is closed once all its events are read
             del self._processes[worker]
             self._busy.discard(worker)
             connection.close()
             process.join()
             code = process.exitcode or 0
             by = f"it was killed by signal {-code}" if code < 0 else f"it ended with exit code {code}"
-            return Lost(worker=worker, why=by + (", perhaps for want of memory" if code == -signal.SIGKILL else ""))
+            return Lost(worker=worker, why=by + (", perhaps because memory ran out" if code == -signal.SIGKILL else ""))
 
 
 def _serve(number: int, make: MakeWorker[TaskT, OutcomeT], connection: Connection) -> None:
-    """Be a worker until the driver says stop, or has died.
+    """Run a worker until the driver stops it or dies.
 
-    This thread only receives, so that the driver never waits for a worker that is busy.
+    This thread only receives tasks, so that the driver never waits for a busy worker.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C reaches us too; the driver stops us
     sending = threading.Lock()
@@ -124,7 +124,7 @@ def _serve(number: int, make: MakeWorker[TaskT, OutcomeT], connection: Connectio
     def answer(task: TaskT, done: "Future[OutcomeT]") -> None:
         try:
             report(Done(worker=number, number=task.number, outcome=done.result()))
-        except BaseException:  # the driver would wait for ever; it knows what to do about a dead worker
+        except BaseException:  # exit, because the driver would wait forever; it can handle a dead worker
             os._exit(1)
 
     try:
@@ -137,7 +137,7 @@ def _serve(number: int, make: MakeWorker[TaskT, OutcomeT], connection: Connectio
         try:
             task: TaskT | None = connection.recv()
         except (EOFError, OSError):
-            # At once: a running model would delay the end for minutes, and the next run may already write to OUT.
+            # Exit at once: a running model would delay the end for minutes, and the next run may already write to OUT.
             os._exit(0)
         if task is None:
             worker.stop()

@@ -1,4 +1,4 @@
-"""Who works on which task: a worker that dies costs a second try, a task that kills its workers is given up."""
+"""Assign tasks to workers; the tasks of a dead worker are tried again, and a task that kills its workers fails."""
 
 import math
 from abc import ABC, abstractmethod
@@ -9,45 +9,46 @@ from typing import Generic, Protocol
 from specter_batch.errors import ProviderError, SpecterBatchError
 from specter_jobs.workers.events import Done, Event, Failed, Lost, OutcomeT, Progress, Ready, TaskIn, TaskT
 
-# Workers that may die with a task before it is given up, and deaths in a row without a task before a worker is.
+# Number of workers that may die with a task before the task fails. Also the number of times in a row that a worker may
+# die without a task before it is no longer started.
 MAX_TRIES = 3
 
 
 class Engine(Protocol[TaskIn, OutcomeT]):
-    """Runs workers, numbered from 0, somewhere; an engine only passes tasks on."""
+    """Starts workers, numbered from 0, on some machine, and passes tasks to them."""
 
     @property
     def n_workers(self) -> int:
-        """How many workers there are."""
+        """Number of workers."""
 
     def start(self, worker: int) -> None:
-        """Begin to make a worker, in place of one that was lost; `Ready`, `Failed` or `Lost` will report on it."""
+        """Start a worker, or restart a lost one; the result is reported as `Ready`, `Failed` or `Lost`."""
 
     def submit(self, worker: int, task: TaskIn) -> None:
-        """Give a ready worker a task; `Done` will report on it."""
+        """Give a ready worker a task; its outcome is reported as `Done`."""
 
     def events(self, *, wait: bool) -> Sequence[Event[OutcomeT]]:
         """Return the events since the last call; if there are none and `wait` is set, wait for one."""
 
     def close(self) -> None:
-        """Stop all workers; what they work on is dropped."""
+        """Stop all workers and abandon their tasks."""
 
 
 class Scheduler(ABC, Generic[TaskT, OutcomeT]):
-    """Hands tasks to an engine's workers, in order, and gathers their outcomes as they come.
+    """Distributes tasks to an engine's workers, in order, and yields their outcomes as they arrive.
 
-    Each worker has a few tasks at once, so that it never waits, but no more than its share of the tasks that are left:
-    with few tasks, or at the end, none holds what another could begin with. When a worker dies, any of the tasks that
-    it had may be the cause: each of them is then run by itself, so that only the one that kills its worker is blamed.
+    Each worker gets a few tasks at once, so that it never waits. It gets no more than its share of the tasks that are
+    left, so that no worker is idle while another has tasks waiting. When a worker dies, any of its tasks may be the
+    cause. Each of them is then run alone, so that only the task that kills its worker fails.
 
     Args:
-        engine: Its workers are started.
-        at_once: Most tasks that a worker is given at once.
+        engine: Engine with the workers, which this class starts.
+        at_once: Maximum number of tasks that a worker gets at once.
     """
 
     # Errors at the start of a worker that end the run, even if other workers could do its work.
     fatal: tuple[type[SpecterBatchError], ...] = ()
-    # Why a worker was lost that could not start; its error follows.
+    # Beginning of the message for a worker that could not start; its error follows.
     cannot_start = "it cannot start"
 
     def __init__(self, engine: Engine[TaskT, OutcomeT], *, at_once: int) -> None:
@@ -75,18 +76,18 @@ class Scheduler(ABC, Generic[TaskT, OutcomeT]):
         """Return the outcome of a task with which `MAX_TRIES` workers died.
 
         Args:
-            task: It is not tried again.
-            why: How the last worker died, as in `Lost`.
+            task: Task that is not tried again.
+            why: Clause that says how the last worker died, as in `Lost`.
         """
 
     def progress(self, event: Progress) -> None:
-        """Take note of a task's progress."""
+        """Handle a task's progress."""
 
     def finished(self, event: Done[OutcomeT]) -> None:
-        """Take note of a task's outcome."""
+        """Handle a task's outcome."""
 
     def check(self) -> None:
-        """Take note of what has happened so far.
+        """Handle all events so far.
 
         Raises:
             SpecterBatchError: The first worker to report cannot start.
@@ -105,7 +106,7 @@ class Scheduler(ABC, Generic[TaskT, OutcomeT]):
                 self._note(event)
 
     def again(self, task: TaskT) -> None:
-        """Run a task once more, before those that were not run yet."""
+        """Run a task once more, before the tasks that were not run yet."""
         self._again.append(task)
         self._left += 1
 
@@ -125,7 +126,7 @@ class Scheduler(ABC, Generic[TaskT, OutcomeT]):
                     yield task, outcome
 
     def _hand_out(self) -> None:
-        """Keep the ready workers busy."""
+        """Give tasks to the ready workers."""
         most = min(self._at_once, math.ceil(self._left / self.n_workers))
         if self._suspects and self._quarantine not in self._running:
             self._quarantine = min(self._running, key=lambda worker: len(self._running[worker]), default=None)
@@ -156,7 +157,7 @@ class Scheduler(ABC, Generic[TaskT, OutcomeT]):
         if isinstance(event, Failed):
             if not self.descriptions or isinstance(event.error, self.fatal):
                 raise event.error
-            # Others could: it may be the store that is away, or a card whose memory is not free yet.
+            # Other workers may still start: perhaps the store cannot be reached, or GPU memory is not free yet.
             event = Lost(worker=event.worker, why=f"{self.cannot_start}: {event.error}")
         if isinstance(event, Lost):
             return self._lost(event)
@@ -170,7 +171,7 @@ class Scheduler(ABC, Generic[TaskT, OutcomeT]):
         return [(task, event.outcome)]
 
     def _lost(self, event: Lost) -> list[tuple[TaskT, OutcomeT]]:
-        """Run elsewhere what a dead worker had, and put another worker in its place."""
+        """Schedule a dead worker's tasks again, and start another worker in its place."""
         had = list(self._running.pop(event.worker, {}).values())
         self.report_loss(event, had)
         given_up: list[tuple[TaskT, OutcomeT]] = []
@@ -185,5 +186,7 @@ class Scheduler(ABC, Generic[TaskT, OutcomeT]):
         if self._deaths[event.worker] < MAX_TRIES:
             self._engine.start(event.worker)
         elif all(self._deaths[worker] >= MAX_TRIES for worker in range(self._engine.n_workers)):
-            raise ProviderError(f"no worker stays alive, the last one because {event.why}; is there memory for them?")
+            raise ProviderError(
+                f"no worker stays alive, the last one because {event.why}; if memory ran out, use fewer --workers"
+            )
         return given_up

@@ -92,7 +92,7 @@ def test_a_worker_that_is_killed_is_named_with_its_file_which_is_read_again(read
     killer.join()
     assert [outcome.error for outcome in outcomes.values()] == [None] * 4
     (warning,) = warnings
-    assert "(it was killed by signal 9, perhaps for want of memory) while it read" in warning
+    assert "(it was killed by signal 9, perhaps because memory ran out) while it read" in warning
     assert "slow.json" in warning
     assert len(rows(tmp_path / "out", "papers")) == 3 * 5 + 1
 

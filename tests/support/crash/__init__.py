@@ -1,1 +1,1 @@
-"""What stops, kills or damages the product at a chosen point."""
+"""Stop, kill or damage the product at a chosen point."""

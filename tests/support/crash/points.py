@@ -20,10 +20,10 @@ class Ended:
     """How a command ended.
 
     Attributes:
-        status: Its exit code, or minus the signal that killed it.
-        points: Changes of the disk that it made or was about to make.
-        last: The last of them: the one that it died before.
-        output: What it printed.
+        status: Exit code of the command, or minus the signal that killed it.
+        points: Number of changes to the disk that the command made or was about to make.
+        last: Last of these changes; a killed command died before it.
+        output: Text that the command printed.
     """
 
     status: int
@@ -33,7 +33,7 @@ class Ended:
 
 
 class CrashServer:
-    """Runs commands, each in a process of its own; see `server.py`."""
+    """Runs commands, each in a separate process; see `server.py`."""
 
     def __init__(self, process: "subprocess.Popen[str]", scratch: Path) -> None:
         self._process, self._scratch = process, scratch

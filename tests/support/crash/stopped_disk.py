@@ -19,7 +19,7 @@ class Disk:
     """Counts the steps that the main thread takes on disk, and stops it before a given one.
 
     Args:
-        patched: Undoes the patches of `os` when the test says so.
+        patched: Fixture with which `os` is patched; the test can undo its patches.
         last: Number of steps before the stop; -1 for no stop.
     """
 
