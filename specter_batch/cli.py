@@ -134,7 +134,7 @@ def registered() -> Iterator[Layer]:
 
 
 def build_app(layers: Iterable[Layer] | None = None) -> typer.Typer:
-    """Build the Typer app from the commands of the layers; `registered()` finds the layers if `layers` is None."""
+    """Build the Typer app from the commands of the layers. Without `layers`, `registered()` finds them."""
     listed = Listed(registered() if layers is None else layers)
     app = typer.Typer(
         name=PROGRAM,

@@ -1,1 +1,1 @@
-"""Export: from a training run to a model bundle whose graphs are proven equal to Torch."""
+"""Export: makes a model bundle from a training run, and compares every graph in it with the Torch model."""

@@ -1,4 +1,4 @@
-"""Building a bundle: export, quantize, pass the parity gate, and only then write the manifest."""
+"""Builds a bundle: exports and quantizes graphs, runs the parity gate, and writes the manifest only if it passes."""
 
 import hashlib
 import json
@@ -55,19 +55,22 @@ def build_bundle(
 ) -> dict[str, ParityReport]:
     """Export a run and write the bundle if every graph passes its parity gate.
 
-    int8 is fitted (its smoothing, its deferral margin) on half of the run's calibration papers (training papers); the
-    gate asks the other half, or `papers`. Either way `parity.json` is written: into the bundle, or, when a graph
-    failed, into `out` if no bundle stands there and beside it if one does.
+    The smoothing and the deferral margin of int8 are fitted on half of the run's calibration papers, which are training
+    papers. The gate uses the other half, or `papers`. `parity.json` is always written. If a graph failed, it is written
+    into `out`, or next to `out` if that folder already has a bundle.
 
     Args:
-        run: What training left.
-        out: The bundle's folder. A bundle that is there already is replaced in one step when the new one has passed;
-            an export that is interrupted leaves the older bundle as it was.
-        recipes: Graphs to build beside the fp32 reference.
-        papers: Labelled papers to compare on instead.
+        run: The training run.
+        out: The bundle's folder. If it has a bundle, this is replaced in one step after the new one has passed. An
+            interrupted export leaves the older bundle unchanged.
+        recipes: Recipes of the graphs to build in addition to the fp32 reference.
+        papers: Labelled papers for the gate; calibration papers of the run when None.
+
+    Returns:
+        The parity report of each graph, by file name.
 
     Raises:
-        ParityError: A graph is not the same model as Torch.
+        ParityError: A graph does not agree with the Torch model.
     """
     out = _claimed(out)
     reference_recipe = next((r for r in recipes if r.precision == "fp32"), None) or load_recipe(REFERENCE_RECIPE)
@@ -104,10 +107,10 @@ def build_bundle(
 
 
 def _claimed(out: Path) -> Path:
-    """Return the bundle's folder, any link to it followed; an older bundle that was moved aside is put back first.
+    """Return the bundle's folder with links resolved. An older bundle that was moved aside is put back first.
 
     Raises:
-        ConfigError: No bundle can be put there.
+        ConfigError: A bundle cannot be written at this path.
     """
     out = out.resolve()
     if out.is_mount():
@@ -133,7 +136,7 @@ def _build_graph(
     recipe: Recipe, folder: Path, run: TrainingRun, fitting: Sequence[TokenIds], gate: Gate
 ) -> ParityReport:
     file = folder / recipe.file
-    # Without a card fp16 is checked on the CPU, which rounds to fp16 between operators and computes them in fp32.
+    # Without a GPU, fp16 is checked on the CPU, which computes in fp32 and rounds to fp16 between operators.
     on_cuda = recipe.device == "cuda" and cuda_problem(0) is None
     margin = None
     if recipe.precision == "int8":
@@ -164,7 +167,7 @@ def _graph_shape(run: TrainingRun) -> GraphShape:
 
 
 def _provenance(run: TrainingRun) -> dict[str, Any]:
-    """Return what the run recorded of its training, but for the log of its steps."""
+    """Return what the run recorded about its training, without the log of its steps."""
     return {name: value for name, value in run.record.training.items() if name != "log"}
 
 
@@ -219,7 +222,7 @@ def _copy_run_files(run: TrainingRun, folder: Path) -> None:
     for name in (*TOKENIZER_FILES, REFERENCE_FILE, SEEN_TEXTS_FILE):
         if (run.path / name).is_file():
             shutil.copyfile(run.path / name, folder / name)
-    # A plain BERT configuration: loaders that do not know this project read labels and shape from it.
+    # A plain BERT configuration, so that loaders without this project can read the labels and the shape.
     settings = json.loads((run.path / "config.json").read_text())
     for name in ("model_type", "architectures", "pooling", "head", "auto_map"):
         settings.pop(name, None)
@@ -252,6 +255,6 @@ def _version_of(package: str) -> str | None:
 
 
 def _replace_folder(new: Path, out: Path) -> None:
-    """Put a finished bundle where an older one may be, after it has been read back whole."""
+    """Read a finished bundle back completely, and then move it to `out`, replacing an older bundle."""
     ModelBundle.open(new)
     replace_folder(new, out)

@@ -1,4 +1,4 @@
-"""The gate before a bundle: every graph against Torch on the same papers, and fp16's range."""
+"""The parity gate of a bundle: compares every graph with Torch on the same papers, and checks the range of fp16."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,18 +25,18 @@ from specter_export.probe import largest_value
 from specter_export.recipe import Tolerances
 
 FP16_MAX = float(np.finfo(np.float16).max)
-# Values grow with the length of a paper, if with anything.
+# Number of the longest papers for the range check, because the largest values occur in long papers.
 LONGEST_PAPERS = 32
 
 
 @dataclass(frozen=True, kw_only=True)
 class Gate:
-    """What the graphs of one bundle are measured with.
+    """The papers and the reference graph with which the graphs of a bundle are compared.
 
     Attributes:
-        papers: To ask, with Torch's logits.
-        reference_file: The fp32 graph's file.
-        reference: The fp32 graph.
+        papers: Papers to compare on, with Torch's logits.
+        reference_file: Path of the fp32 graph.
+        reference: The fp32 graph, loaded.
     """
 
     papers: GatePapers
@@ -45,7 +45,7 @@ class Gate:
 
     @classmethod
     def open(cls, papers: GatePapers, reference_file: Path) -> "Gate":
-        """Put a bundle's fp32 graph beside the papers."""
+        """Load the fp32 graph of a bundle for a comparison on the papers."""
         reference = Graph(reference_file, device=Device(kind="cpu"), threads=usable_cpus())
         return cls(papers=papers, reference_file=reference_file, reference=reference)
 
@@ -58,10 +58,10 @@ class Gate:
         tolerances: Tolerances,
         deferral_margin: float | None = None,
     ) -> ParityReport:
-        """Compare a graph with Torch; for fp16 also see that no value of the model is too large for it.
+        """Compare a graph with Torch; for fp16, also check that no value in the model is too large for fp16.
 
-        Infinity may leave the logits finite, and kernels differ in what they keep in fp16: so the fp32 graph's values
-        are looked at, those inside fused attention included.
+        The logits can be finite although a value inside the graph is infinite, and kernels differ in which values they
+        hold in fp16. So we check all values of the fp32 graph, including values inside fused attention.
         """
         report = check_graph(
             graph,
@@ -83,7 +83,7 @@ class Gate:
 
 
 def gate_papers(run: TrainingRun, table: pa.Table) -> GatePapers:
-    """Put the trap texts before the papers, and ask Torch of all."""
+    """Return the papers of a table, with the trap texts before them, and Torch's logits for all."""
     traps = trap_texts(run.text_template)
     label_ids = [run.labels.find(label) if label else None for label in table["label"].to_pylist()]
     true = [NO_LABEL] * len(traps) + [NO_LABEL if label_id is None else label_id for label_id in label_ids]
@@ -94,7 +94,7 @@ def gate_papers(run: TrainingRun, table: pa.Table) -> GatePapers:
 
 
 def check_bundle(bundle: ModelBundle, run: TrainingRun, papers: Path) -> dict[str, ParityReport]:
-    """Run the parity gate again, over a bundle's graphs and any papers.
+    """Run the parity gate again for all graphs of a bundle, on the given papers.
 
     Raises:
         BundleError: The bundle was not exported from a run with these labels.

@@ -1,4 +1,4 @@
-"""The fp32 reference graph, through Optimum's exporter."""
+"""Exports the fp32 reference graph with Optimum."""
 
 import logging
 import warnings
@@ -12,7 +12,7 @@ from specter_batch.training.run.folder import TrainingRun
 
 
 class SpecterOnnxConfig(BertOnnxConfig):
-    """Inputs and axes of the graph; token types are left out, a paper is always segment 0."""
+    """Inputs and axes of the graph. Token types are left out, because a paper is always segment 0."""
 
     @property
     def inputs(self) -> dict[str, dict[int, str]]:
@@ -27,7 +27,7 @@ def export_reference(run: TrainingRun, file: Path, *, opset: int) -> None:
     model = SpecterForSequenceClassification.from_pretrained(run.path, attn_implementation="eager").eval()
     config = SpecterOnnxConfig(model.config, task="text-classification")
     with warnings.catch_warnings():
-        # Tracing warns of every shape it meets; parity at other shapes is what shows that none was frozen.
+        # Tracing warns about every shape. The parity gate, which uses other shapes, shows that no shape was frozen.
         warnings.simplefilter("ignore")
         logging.getLogger("optimum").setLevel(logging.ERROR)
         export(model, config, file, opset=opset)

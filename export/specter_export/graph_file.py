@@ -1,4 +1,4 @@
-"""Writing a graph to disk: in one file, or with its weights in a file of their own where one file cannot hold them."""
+"""Writes a graph to disk: in one file, or with its weights in a second file if they are too large for one."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ LARGEST_WEIGHTS = 2**31 - 2**26
 
 
 def weights_are_apart(model: onnx.ModelProto) -> bool:
-    """Whether the weights of a graph are too large for its own file."""
+    """Return whether the weights of a graph are too large for the graph's file."""
     return bool(sum(tensor.ByteSize() for tensor in model.graph.initializer) > LARGEST_WEIGHTS)
 
 

@@ -1,4 +1,4 @@
-"""The fp16 graph for CUDA, through ONNX Runtime's transformer optimizer; a GPU is not needed to build it."""
+"""Builds the fp16 graph for CUDA with ONNX Runtime's transformer optimizer. This does not need a GPU."""
 
 import logging
 from collections.abc import Mapping
@@ -18,11 +18,14 @@ from specter_export.graph_file import weights_are_apart
 
 @dataclass(frozen=True, kw_only=True)
 class GraphShape:
-    """What the optimizer must find again in the graph.
+    """The structure that the optimizer must find in the graph.
 
     Attributes:
-        cls_only: The last layer is computed for [CLS] alone, so it has no self-attention to fuse.
-        gelu: The feed-forward's activation is GELU.
+        layers: Number of encoder layers.
+        heads: Number of attention heads.
+        hidden: Size of a token vector.
+        cls_only: True if the last layer is computed only for [CLS]; it then has no self-attention to fuse.
+        gelu: True if the activation of the feed-forward layers is GELU.
     """
 
     layers: int
@@ -38,7 +41,7 @@ def optimize_fp16(reference: Path, file: Path, *, shape: GraphShape) -> None:
     No operator computes shapes: ONNX Runtime would run those on the CPU, between kernels of the card.
 
     Raises:
-        ParityError: Fewer operators fused than the model has layers; such a graph would run, but slowly.
+        ParityError: Fewer operators were fused than the model has layers; such a graph would run slowly.
     """
     logging.getLogger("onnxruntime.transformers").setLevel(logging.ERROR)
     model = optimize_model(
@@ -70,7 +73,7 @@ def optimize_fp16(reference: Path, file: Path, *, shape: GraphShape) -> None:
 
 
 def _fold_segments(graph: GraphProto) -> None:
-    """Add the vector of segment 0, in which every paper is, to those of the positions, in place."""
+    """Add the vector of segment 0, which every paper has, to the position vectors, in place."""
     tensors = {tensor.name: tensor for tensor in graph.initializer}
     for node in graph.node:
         if node.op_type == "EmbedLayerNormalization" and node.input[1]:

@@ -1,4 +1,4 @@
-"""The parity gate: is a graph the same model as its Torch original, on real texts, alone and in batches?"""
+"""The parity gate: compares a graph with the Torch model on real texts, one at a time and in batches."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -14,16 +14,16 @@ from specter_batch.papers.labels import LabelSet
 from specter_batch.papers.text import paper_text
 from specter_export.recipe import Tolerances
 
-# In batches a graph is asked of this many papers only: enough to show that padding changes nothing.
+# Number of papers that are compared in batches, which is enough to show that padding changes nothing.
 BATCHED_PAPERS = 128
 BATCH_TOKENS = 4096
 LISTED_FLIPS = 50
-# Stands for a label id where a paper has none.
+# The label id of a paper without a label.
 NO_LABEL = -1
 
 
 def trap_texts(template: str) -> list[str]:
-    """Return texts that exporters and tokenizers stumble over."""
+    """Return texts on which exporters and tokenizers often fail."""
     sentence = "Renal outcomes were assessed in 412 patients after treatment with the study drug. "
     return [
         paper_text("Sepsis", None, template),
@@ -40,9 +40,9 @@ class GatePapers:
     """Papers that graphs are compared on.
 
     Attributes:
-        token_ids: Of mixed lengths.
-        expected: Torch's logits `(n, n_labels)`.
-        true: `(n,)` label ids, `NO_LABEL` where a paper has none.
+        token_ids: Token ids of the papers, which have different lengths.
+        expected: Torch's logits, `(n, n_labels)`.
+        true: True label ids, `(n,)`; `NO_LABEL` if a paper has no label.
     """
 
     token_ids: list[TokenIds]
@@ -56,10 +56,14 @@ class GatePapers:
 
 @dataclass(frozen=True, kw_only=True)
 class ModeParity:
-    """One way of asking a graph, against Torch.
+    """The comparison of a graph with Torch in one mode, such as one paper at a time or sorted batches.
 
     Attributes:
-        flip_margins: For each flipped paper, by how much Torch preferred its own label, at most `LISTED_FLIPS`.
+        papers: Number of papers compared.
+        max_logit_difference: Largest difference of a logit.
+        max_probability_difference: Largest difference of a probability.
+        label_flips: Number of papers with another label than in Torch.
+        flip_margins: Lead of Torch's label over the graph's label, in logits, for at most `LISTED_FLIPS` such papers.
     """
 
     papers: int
@@ -71,12 +75,16 @@ class ModeParity:
 
 @dataclass(frozen=True, kw_only=True)
 class ParityReport:
-    """What the gate found for one graph.
+    """The result of the parity gate for one graph.
 
     Attributes:
-        macro_f1: Of Torch and of the graph, when the papers have labels.
-        largest_value: fp16 only: what any operator of the fp32 graph gives at most on the longest papers.
-        failures: Why it may not go into a bundle; empty when it passed.
+        file: Name of the graph's file in the bundle.
+        modes: Comparison with Torch, by mode.
+        macro_f1: Macro F1 of Torch and of the graph; None if the papers have no labels.
+        deferral_margin: Margin below which papers are run again with the fp32 graph; None if there is no such margin.
+        deferred_papers: Number of papers that were run again with the fp32 graph.
+        failures: Reasons why the graph failed; empty if it passed.
+        largest_value: For fp16, the largest absolute value in the fp32 graph on the longest papers; None otherwise.
     """
 
     file: str
@@ -89,7 +97,7 @@ class ParityReport:
 
     @property
     def passed(self) -> bool:
-        """Whether the graph may go into a bundle."""
+        """True if the graph may be put into a bundle."""
         return not self.failures
 
     def as_json(self) -> dict[str, Any]:
@@ -98,7 +106,7 @@ class ParityReport:
 
 
 def compare(expected: Logits, logits: Logits) -> ModeParity:
-    """Compare logits `(n, n_labels)` with Torch's."""
+    """Compare the logits of a graph with the expected logits of Torch, both `(n, n_labels)`."""
     flipped = logits.argmax(axis=1) != expected.argmax(axis=1)
     return ModeParity(
         papers=len(expected),
@@ -118,15 +126,15 @@ def check_graph(
     reference: Graph | None = None,
     deferral_margin: float | None = None,
 ) -> ParityReport:
-    """Ask a graph the way the job will, and in sorted and random right-padded batches.
+    """Compare a graph with Torch as the job runs it, and in sorted and random right-padded batches.
 
     Args:
-        graph: The graph in question.
-        file: Its name in the bundle.
-        papers: To ask, and what Torch says of them.
-        tolerances: Of the graph's recipe.
-        reference: The fp32 graph, for a graph with a deferral margin.
-        deferral_margin: Papers under it are asked of the reference.
+        graph: The graph to check.
+        file: Name of the graph's file in the bundle.
+        papers: Papers to compare on, with Torch's logits.
+        tolerances: Tolerances of the graph's recipe.
+        reference: The fp32 graph; only needed with a deferral margin.
+        deferral_margin: Margin below which papers are run again with the reference; no paper is when None.
     """
     token_ids, expected = papers.token_ids, papers.expected
     alone = logits_alone(graph, token_ids)

@@ -1,4 +1,4 @@
-"""How large the values inside a graph get on real papers."""
+"""Measures how large the values inside a graph are on real papers."""
 
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -20,14 +20,14 @@ Floats = npt.NDArray[np.floating[Any]]
 
 
 def peaks(model: onnx.ModelProto, channels: Mapping[str, int], token_ids: Sequence[TokenIds]) -> dict[str, Floats]:
-    """Return the largest absolute values of tensors inside a graph, `(channels,)` each, over papers asked alone.
+    """Return the largest absolute values of tensors inside a graph, `(channels,)` each, over papers run one at a time.
 
     Args:
         model: The fp32 graph.
-        channels: The tensors' names and the length of their last axis; 1 to take all of a tensor as one channel.
-        token_ids: Of the papers.
+        channels: Tensor name -> length of the last axis; 1 to treat the whole tensor as one channel.
+        token_ids: Token ids of the papers.
     """
-    # A graph that answers with these figures in the place of its logits.
+    # A copy of the graph that returns these values instead of the logits.
     probe = onnx.ModelProto()
     probe.CopyFrom(model)
     nodes, initializers = probe.graph.node, probe.graph.initializer

@@ -19,13 +19,13 @@ from specter_export.smooth import smooth
 
 
 def quantize(reference: Path, file: Path, *, settings: Quantization, token_ids: Sequence[TokenIds]) -> None:
-    """Write the dynamic int8 graph of an fp32 graph: int8 weights, activations quantized as they come.
+    """Write the dynamic int8 graph of an fp32 graph: weights are int8, activations are quantized at run time.
 
     Args:
-        reference: The fp32 graph.
-        file: The graph to write.
-        settings: Of the graph's recipe.
-        token_ids: Of papers to measure activations on.
+        reference: Path of the fp32 graph.
+        file: Path of the graph to write.
+        settings: Quantization settings of the graph's recipe.
+        token_ids: Token ids of papers on which activations are measured.
     """
     logging.getLogger("optimum").setLevel(logging.ERROR)
     model = onnx.load(str(reference))
@@ -37,7 +37,7 @@ def quantize(reference: Path, file: Path, *, settings: Quantization, token_ids: 
     preset = AutoQuantizationConfig.avx512_vnni(
         is_static=False,
         per_channel=settings.per_channel,
-        # Embeddings stay fp32: a look-up gains nothing from int8, and its rounding would reach every layer.
+        # Embeddings stay fp32, because int8 does not speed up a look-up and its rounding would affect every layer.
         operators_to_quantize=["MatMul"],
         nodes_to_exclude=kept,
     )
@@ -50,10 +50,10 @@ def quantize(reference: Path, file: Path, *, settings: Quantization, token_ids: 
 
 
 def _part_additions_from_norms(model: onnx.ModelProto) -> None:
-    """Write the residual additions as Sum, which is the same.
+    """Replace the residual additions by the operator Sum, which gives the same result.
 
-    ONNX Runtime fuses Add and LayerNormalization to SkipLayerNormalization, and its CPU kernel takes several times as
-    long as the two: a tenth of the int8 graph's time. It does not look for Sum.
+    ONNX Runtime fuses Add and LayerNormalization into SkipLayerNormalization, but does not fuse Sum. The CPU kernel of
+    the fused operator takes several times as long as the two alone, a tenth of the int8 graph's time.
     """
     normed = {node.input[0] for node in model.graph.node if node.op_type == "LayerNormalization"}
     for node in model.graph.node:
@@ -62,10 +62,11 @@ def _part_additions_from_norms(model: onnx.ModelProto) -> None:
 
 
 def float_matmuls(model: onnx.ModelProto) -> list[str]:
-    """Name the matrix products that stay fp32 because int8 would cost accuracy there and win no time.
+    """Return the names of the matrix products that stay fp32, because int8 would lose accuracy and save no time.
 
-    These are the products of two activations (attention scores and their sum over values), what the last layer
-    computes for [CLS] alone (one row of each of its products, all but keys and values), and pooler and head.
+    There are three kinds. The first are products of two activations: attention scores and their sum over values. The
+    second are the products that the last layer computes only for [CLS], which are all but keys and values. The third
+    are the products of the pooler and the head.
     """
     graph = model.graph
     weights = {tensor.name for tensor in graph.initializer}
@@ -74,7 +75,7 @@ def float_matmuls(model: onnx.ModelProto) -> list[str]:
         for node in graph.node
         if node.op_type == "MatMul" and (node.input[1] not in weights or _is_of_cls_alone(node.name))
     ]
-    # The quantizer first makes a MatMul of this name of every Gemm, and Gemms are the layers on pooled vectors.
+    # Layers on pooled vectors are Gemm operators. The quantizer first turns each into a MatMul with this name.
     return products + [f"{node.name}_MatMul" for node in graph.node if node.op_type == "Gemm"]
 
 
@@ -84,18 +85,18 @@ def _is_of_cls_alone(name: str) -> bool:
 
 
 def fit_deferral_margin(int8: Logits, fp32: Logits, *, max_label_flips: float) -> float:
-    """Return the margin under which int8's label is not to be trusted.
+    """Return the margin below which the label of the int8 graph cannot be trusted.
 
-    A label flips when int8 overstates the lead of its top label over some other by more than that lead. The error
-    hardly depends on the paper, so the expected share of flips is that over all pairs of one paper's int8 margin and
-    another's error: from n papers n^2 pairs, which tells small shares that n papers alone could not. The margin is
-    the smallest at which the papers above it are expected to flip no more than allowed. The largest error to any
-    label is taken for the one to the second, which errs to the safe side.
+    A label flips if int8 overstates the lead of its top label over another label by more than that lead. The error
+    hardly depends on the paper. So we combine the int8 margin of every paper with the error of every paper. From n
+    papers this gives n^2 pairs, from which even a small share of flips can be estimated. The margin is the smallest one
+    at which the papers above it are expected to flip no more often than allowed. As the error we use the largest error
+    to any label, which makes the margin rather too wide than too narrow.
 
     Args:
-        int8: Logits `(n, n_labels)` of calibration papers.
-        fp32: The reference's logits of the same papers.
-        max_label_flips: Wanted share of papers at most.
+        int8: Logits of the int8 graph for calibration papers, `(n, n_labels)`.
+        fp32: Logits of the reference for the same papers, `(n, n_labels)`.
+        max_label_flips: Largest allowed share of papers with another label, 0 to 1.
     """
     top = int8.argmax(axis=1)[:, None]
     leads = [np.take_along_axis(logits, top, axis=1) - logits for logits in (int8, fp32)]

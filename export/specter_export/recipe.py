@@ -1,4 +1,4 @@
-"""Recipes: what to build, for which device, within which tolerances."""
+"""Recipes of graphs: precision, device, quantization and tolerances."""
 
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +15,7 @@ DEFAULT_RECIPES = ("cpu-int8", "cuda-fp16")
 
 
 class Quantization(Settings):
-    """How weights become int8."""
+    """Settings of the int8 quantization."""
 
     per_channel: bool = Field(
         default=True, description="Use one scale for each output channel instead of one for each weight matrix."
@@ -33,7 +33,7 @@ class Quantization(Settings):
 
 
 class Tolerances(Settings):
-    """What the parity gate lets pass."""
+    """Largest differences from Torch that pass the parity gate."""
 
     max_logit_difference: Annotated[float | None, Option(default="no limit")] = Field(
         default=None, gt=0, description="Fail if any logit differs from PyTorch's by more than this."
@@ -59,10 +59,10 @@ class Recipe(Settings):
 
 
 def load_recipe(name: str | Path) -> Recipe:
-    """Read a recipe by the path of its TOML, or by the name of one that comes with the package.
+    """Read a recipe, given by the path of a TOML file or by the name of a recipe in the package.
 
     Raises:
-        ConfigError: There is no such recipe, or it holds an unknown key or value.
+        ConfigError: There is no such recipe, or it has an unknown key or a wrong value.
     """
     path = Path(name)
     if path.suffix != ".toml":

@@ -1,4 +1,4 @@
-"""Where an export builds a bundle before the bundle takes its place."""
+"""The temporary folder in which an export builds a bundle."""
 
 import tempfile
 import time
@@ -11,7 +11,7 @@ from shutil import rmtree
 from specter_batch.errors import ConfigError
 from specter_batch.storage.folder_lock import LOCK_FILE, folder_locked
 
-# An export takes the lock of its folder within much less.
+# A younger folder without a lock is not removed, because its export may be about to take the lock.
 MOMENT_SECONDS = 60.0
 
 
@@ -19,8 +19,8 @@ MOMENT_SECONDS = 60.0
 def export_scratch(out: Path) -> Iterator[Path]:
     """Yield a temporary folder next to `out`, on the same file system, and remove it at the end.
 
-    What earlier exports to `out` left because they were killed is removed first. A running export holds a lock on its
-    folder, so its folder stays.
+    Folders of earlier exports to `out` that were killed are removed first. A running export holds a lock on its folder,
+    so that folder is kept.
     """
     prefix = f".{out.name}.export-"
     for stale in out.parent.glob(f"{escape(prefix)}*"):
@@ -35,7 +35,7 @@ def export_scratch(out: Path) -> Iterator[Path]:
 
 def _remove_stale(folder: Path) -> None:
     if not (folder / LOCK_FILE).is_file():
-        # Another export may have made it a moment ago and be about to take the lock; a killed one has left it for good.
+        # Another export may have just made the folder and be about to take the lock, so only old folders are removed.
         with suppress(OSError):
             if time.time() - folder.stat().st_mtime > MOMENT_SECONDS:
                 folder.rmdir()
@@ -44,4 +44,4 @@ def _remove_stale(folder: Path) -> None:
         with folder_locked(folder):
             rmtree(folder, ignore_errors=True)
     except (ConfigError, FileNotFoundError):
-        return  # another export is at work in it, or has just removed it
+        return  # another export uses the folder, or has just removed it

@@ -1,4 +1,4 @@
-"""Activations made even before they are quantized, after SmoothQuant (Xiao et al. 2023, arXiv:2211.10438)."""
+"""Evens out activations before they are quantized, as in SmoothQuant (Xiao et al. 2023, arXiv:2211.10438)."""
 
 from collections.abc import Sequence
 
@@ -9,25 +9,25 @@ from onnx import helper, numpy_helper
 from specter_batch.model.encoding import TokenIds
 from specter_export.probe import Floats, peaks
 
-# Largest activations settle within a hundred papers.
+# The largest activations hardly change after a hundred papers.
 MEASURED_PAPERS = 100
-# A channel that was nearly silent on those may be loud on others, so none is amplified without limit: the least that
-# a channel is taken for, as a share of the mean channel.
+# The smallest value that is used for a channel, as a share of the mean channel. A channel that is almost 0 on these
+# papers may be large on others, so amplification must be limited.
 QUIETEST = 0.1
 
 
 def smooth(model: onnx.ModelProto, products: Sequence[str], token_ids: Sequence[TokenIds], *, strength: float) -> None:
-    """Move the loudness of activation channels into the weights that read them; the graph computes the same.
+    """Scale activation channels down and the weights that read them up. The result of the graph stays the same.
 
-    A few channels of BERT's activations are ten times as loud as the others, and the one int8 scale of a paper rounds
-    the others coarsely. Channel j of an activation is divided, and row j of the weights that read it multiplied, by
+    A few channels of BERT's activations are ten times as large as the others. A paper has one int8 scale, so all other
+    channels are rounded coarsely. Channel j of an activation is divided, and row j of its weights multiplied, by
     `max|x_j| ** strength / max|w_j| ** (1 - strength)` (equation 4 of the paper).
 
     Args:
-        model: The fp32 graph; changed in place.
-        products: Names of its MatMul nodes that are going to be quantized, each of an activation and a weight.
-        token_ids: Of papers to measure activations on; the first `MEASURED_PAPERS` are asked.
-        strength: 1 makes the activations even, 0 the weights.
+        model: The fp32 graph, which is changed in place.
+        products: Names of the MatMul nodes to be quantized, each of which multiplies an activation and a weight.
+        token_ids: Token ids of papers on which activations are measured; the first `MEASURED_PAPERS` are used.
+        strength: Strength, 0 to 1. With 1 the activations become even, with 0 the weights.
     """
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
     readers: dict[str, list[onnx.NodeProto]] = {}

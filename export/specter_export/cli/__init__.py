@@ -1,6 +1,6 @@
 """The commands of the export layer."""
 
-# Where the function of each command is, and what it does. A module is imported when its command is called.
+# Command -> (place of its function, what it does). A module is imported when its command is called.
 COMMANDS = {
     "export": (
         "specter_export.cli.export:export",

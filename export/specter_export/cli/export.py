@@ -13,7 +13,7 @@ from specter_export.cli.parity_table import show_reports
 
 
 class ExportOptions(JsonOutput):
-    """What `export` is asked for."""
+    """Options of `export`."""
 
     panel: ClassVar[str] = "Export"
 

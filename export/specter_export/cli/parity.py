@@ -12,7 +12,7 @@ from specter_export.cli.parity_table import show_reports
 
 
 class ParityOptions(JsonOutput):
-    """What `parity` is asked for."""
+    """Options of `parity`."""
 
     panel: ClassVar[str] = "Input"
 

@@ -1,4 +1,4 @@
-"""How the comparison of a bundle's graphs with their original is printed."""
+"""Prints the comparison of a bundle's graphs with the Torch model."""
 
 from typing import TYPE_CHECKING
 

@@ -54,10 +54,10 @@ class SampleDirt:
         blank_abstract: Papers with an abstract of white space.
         not_english: Papers in other languages, as many of each.
         same_text_twice: Second copies of a clean paper.
-        other_text_twice: Papers that bear a clean paper's id.
-        over_long: Papers of several thousand words; to be labelled.
-        unicode_title: Papers whose title leaves ASCII; to be labelled.
-        seen_in_training: Papers of the training file; to be labelled, and told as a leak.
+        other_text_twice: Papers that have the id of a clean paper.
+        over_long: Papers of several thousand words; they are labelled.
+        unicode_title: Papers whose title has characters outside ASCII; they are labelled.
+        seen_in_training: Papers of the training file; they are labelled and reported as a leak.
     """
 
     null_id: int = 4
@@ -73,7 +73,7 @@ class SampleDirt:
 
     @property
     def rejects(self) -> Mapping[str, int]:
-        """Rows to be rejected, by reason."""
+        """Number of rows to be rejected, by reason."""
         return {
             "null_id": self.null_id,
             "missing_title": self.null_title,
@@ -84,12 +84,12 @@ class SampleDirt:
 
     @property
     def n_labelled(self) -> int:
-        """Rows that are odd and to be labelled all the same."""
+        """Number of unusual rows that are labelled nevertheless."""
         return self.over_long + self.unicode_title + self.seen_in_training
 
     @property
     def n_rows(self) -> int:
-        """All rows on top of the clean ones."""
+        """Number of all rows in addition to the clean ones."""
         return self.n_labelled + sum(self.rejects.values())
 
 

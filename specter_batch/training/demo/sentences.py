@@ -39,7 +39,7 @@ RESULTS = (
     "There was no difference in {outcome} between the two groups (p {p_large}).",
 )
 
-# Told with the vocabulary of another class.
+# Sentences that are filled with the vocabulary of another class.
 COMORBIDITY = (
     "Of all patients, {percent}% also had {disease}.",
     "Patients with a history of {disease} or under {drug} were analysed apart.",

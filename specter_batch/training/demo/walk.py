@@ -1,4 +1,4 @@
-"""The demo: every command of the road from labelled papers to a labelled night, on synthetic papers."""
+"""The demo: runs every command from labelled papers to a labelled night, on synthetic papers."""
 
 import json
 import shlex
@@ -19,7 +19,7 @@ from specter_batch.training.papers.labelled import read_labelled
 # Papers of the sample have about a hundred WordPieces; SPECTER itself takes 512.
 MAX_LENGTH = 192
 
-# From scratch on 900 papers: a far higher rate, and more epochs, than fine-tuning SPECTER wants.
+# Training from scratch on 900 papers needs a higher learning rate and more epochs than fine-tuning SPECTER.
 TRAINING = f"""\
 max_length = {MAX_LENGTH}
 epochs = 8
@@ -33,15 +33,15 @@ def run_demo(folder: Path, *, console: Console) -> dict[str, Any]:
     """Make sample papers and a stand-in encoder, then train, export, classify and report.
 
     Args:
-        folder: Must be empty or new.
-        console: What is done is told here.
+        folder: A new or empty folder.
+        console: Console on which each step is printed.
 
     Returns:
         The night's `report.json`.
 
     Raises:
         ConfigError: The folder is not empty.
-        SpecterBatchError: A step failed; its own error stands above.
+        SpecterBatchError: A step failed. Its error has been printed.
     """
     if folder.exists() and any(folder.iterdir()):
         raise ConfigError(f"{folder}: is not empty; give the demo a new folder, or remove this one")

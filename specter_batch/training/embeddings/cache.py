@@ -1,4 +1,4 @@
-"""Embeddings kept on disk, so that the same papers are never embedded twice by the same encoder."""
+"""A cache of embeddings on disk, so that an encoder never embeds the same papers twice."""
 
 import hashlib
 from collections.abc import Sequence
@@ -21,11 +21,11 @@ class EmbeddingCache:
     """One file per encoder and list of papers, named by a hash of both.
 
     Args:
-        folder: Made when the first embeddings are kept.
+        folder: Folder of the cache, created when the first embeddings are saved.
 
     Attributes:
-        hits: Calls that were answered from disk.
-        problems: Why embeddings could not be kept; they are used all the same.
+        hits: Number of calls that were answered from the cache.
+        problems: Sentences about embeddings that could not be saved. The embeddings are used nevertheless.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -34,7 +34,7 @@ class EmbeddingCache:
         self.problems: list[str] = []
 
     def embed(self, embedder: Embedder, texts: Sequence[str]) -> Embeddings:
-        """Return the embeddings `(n, hidden_size)` of texts: from disk when they are there, else made and kept."""
+        """Return the embeddings `(n, hidden_size)` of texts, from the cache or computed and saved."""
         token_ids = embedder.text_encoder.encode(texts)
         file = self.folder / f"{_key(embedder.fingerprint(), token_ids)}.npy"
         kept = _read(file, shape=(len(texts), embedder.hidden_size))
@@ -52,7 +52,7 @@ class EmbeddingCache:
 
 
 def _key(fingerprint: str, token_ids: Sequence[TokenIds]) -> str:
-    """Hash what decides the embeddings: tokens, not texts, so tokenizer, template and length are in it."""
+    """Hash everything that determines the embeddings; token ids reflect the tokenizer, template and length."""
     digest = hashlib.sha256(fingerprint.encode())
     for ids in token_ids:
         digest.update(len(ids).to_bytes(8, "little"))
@@ -61,7 +61,7 @@ def _key(fingerprint: str, token_ids: Sequence[TokenIds]) -> str:
 
 
 def _read(file: Path, *, shape: tuple[int, int]) -> Embeddings | None:
-    """Return a kept file's embeddings; None when it is not there, or damaged."""
+    """Return the embeddings in a file of the cache; None if the file does not exist or is damaged."""
     try:
         embeddings = np.load(file, allow_pickle=False)
     except (OSError, ValueError, EOFError):

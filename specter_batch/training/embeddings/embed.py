@@ -1,4 +1,4 @@
-"""Papers as vectors: what an encoder, pretrained or fine-tuned, makes of a paper before its head."""
+"""Computes embeddings of papers: the pooled output of a pretrained or fine-tuned encoder, before the head."""
 
 import hashlib
 import json
@@ -25,7 +25,7 @@ from specter_batch.training.run.folder import TrainingRun
 Embeddings = npt.NDArray[np.float32]
 Precision = Literal["fp32", "bf16"]
 
-# An encoder is loaded under a head, which no embedding reaches.
+# An encoder is always loaded with a head. The head needs labels but does not affect the embeddings.
 _ANY_LABELS = LabelSet(names=("0", "1"))
 
 # Settings that change an embedding and do not show in the weights or their shapes.
@@ -42,10 +42,10 @@ def embed(
     """Return the papers' pooled vectors `(n, hidden_size)` float32, in input order.
 
     Args:
-        model: Runs on the device it is on; dropout is off, and the model is left in the mode it came in.
-        token_ids: Of each paper, `(seq_len,)`.
-        max_tokens: Padded tokens held at once.
-        autocast_dtype: Let matrix products run in this type, as `torch.bfloat16`; all in the weights' own when None.
+        model: The model, which runs on its current device without dropout. Its training mode is restored afterwards.
+        token_ids: Token ids of each paper, `(seq_len,)`.
+        max_tokens: Largest number of tokens in a batch, padding included.
+        autocast_dtype: Type of the matrix products, such as `torch.bfloat16`; the type of the weights when None.
     """
     embeddings = np.zeros((len(token_ids), model.config.hidden_size), dtype=np.float32)
     was_training = model.training
@@ -69,10 +69,10 @@ class Embedder:
 
     Attributes:
         name: The encoder's hub name or folder, or the run's folder.
-        model: On the device that does the work.
-        text_encoder: The encoder's own tokenizer, cutting at `max_length`.
-        text_template: How title and abstract become the text.
-        precision: Of the matrix products; the weights and the embeddings are float32 either way.
+        model: The model, on the device that computes the embeddings.
+        text_encoder: The encoder's tokenizer, which cuts texts at `max_length`.
+        text_template: Template that joins title and abstract into one text.
+        precision: Precision of the matrix products; the weights and the embeddings are always float32.
         notes: Sentences about the encoder that a user should read.
     """
 
@@ -92,10 +92,10 @@ class Embedder:
         max_length: int | None = None,
         precision: Precision = "fp32",
     ) -> "Embedder":
-        """Load a pretrained encoder; None takes the defaults of `ModelSettings`.
+        """Load a pretrained encoder. An argument that is None has the default of `ModelSettings`.
 
         Raises:
-            ConfigError: It cannot be loaded, or a setting is wrong.
+            ConfigError: The encoder cannot be loaded, or a setting is wrong.
         """
         config = ModelSettings.load(None, {"encoder": encoder, "pooling": pooling, "max_length": max_length})
         loaded = load_encoder(config, _ANY_LABELS)
@@ -113,10 +113,10 @@ class Embedder:
 
     @classmethod
     def of_run(cls, path: Path, *, max_length: int | None = None, precision: Precision = "fp32") -> "Embedder":
-        """Load a run's fine-tuned encoder; it pools, and unless told otherwise cuts, as it was trained.
+        """Load the fine-tuned encoder of a run, with the run's pooling; `max_length` is the run's when None.
 
         Raises:
-            BundleError: The folder is no finished run.
+            BundleError: The folder is not a finished run.
         """
         if (path / MANIFEST_FILE).exists():
             raise BundleError(
@@ -136,7 +136,7 @@ class Embedder:
 
     @property
     def pooling(self) -> str:
-        """What stands for the paper: `cls`, `pooler` or `mean`."""
+        """The method that turns token vectors into one paper vector: `cls`, `pooler` or `mean`."""
         return str(self.model.config.pooling)
 
     @property
@@ -149,13 +149,13 @@ class Embedder:
         return self.embed_tokens(self.text_encoder.encode(texts))
 
     def embed_tokens(self, token_ids: Sequence[TokenIds]) -> Embeddings:
-        """Return the embeddings `(n, hidden_size)` float32 of the papers' token ids, in input order."""
+        """Return the embeddings `(n, hidden_size)` float32 of papers, given as token ids, in input order."""
         max_tokens = CUDA_MAX_TOKENS if self.model.device.type == "cuda" else TORCH_MAX_TOKENS
         autocast_dtype = torch.bfloat16 if self.precision == "bf16" else None
         return embed(self.model, token_ids, max_tokens=max_tokens, autocast_dtype=autocast_dtype)
 
     def fingerprint(self) -> str:
-        """Return a hash of all that makes token ids an embedding: weights, shape and pooling."""
+        """Return a hash of everything that turns token ids into an embedding: weights, shapes and pooling."""
         settings = {name: getattr(self.model.config, name) for name in _DECISIVE} | {"precision": self.precision}
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
         for name, tensor in sorted(self.model.bert.state_dict().items()):

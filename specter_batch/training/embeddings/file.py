@@ -47,13 +47,13 @@ def write_embeddings(
     abstract, or bytes that are not UTF-8. The file's metadata names encoder, pooling, max_length and text template.
 
     Args:
-        embedder: What embeds.
+        embedder: Encoder that computes the embeddings.
         source: Papers in parquet.
-        out: The file to write, whole or not at all.
-        columns: Of the papers.
-        replace: Replace embeddings of another encoder that `out` holds.
-        advance: Told how many more rows are done.
-        batch_rows: Rows that are read and embedded together.
+        out: The file to write. It is complete or absent.
+        columns: Column names of the papers; detected when None.
+        replace: True to replace embeddings of another encoder in `out`.
+        advance: Function that is called with the number of rows just finished.
+        batch_rows: Number of rows that are read and embedded together.
 
     Returns:
         What was written: file, rows, embedded, null embeddings by reason, the metadata, and notes that a user should
@@ -61,7 +61,7 @@ def write_embeddings(
 
     Raises:
         ConfigError: `out` is one of the input files, or holds something that would be lost.
-        PaperSchemaError: Nothing is there, or a file is no parquet of papers.
+        PaperSchemaError: The input has no papers, or a file is not parquet with papers.
     """
     files = _input_files(source, out)
     chosen = columns or PaperColumns()
@@ -114,7 +114,7 @@ def count_rows(source: str | Path, out: Path) -> int:
 
 
 def _input_files(source: str | Path, out: Path) -> Sequence[InputPath]:
-    """Return the files to embed; embeddings that an earlier run wrote beside them are none.
+    """Return the files to embed, without embeddings that an earlier run wrote next to them.
 
     Raises:
         ConfigError: `out` is a file of papers.
@@ -127,10 +127,10 @@ def _input_files(source: str | Path, out: Path) -> Sequence[InputPath]:
 
 
 def _check_nothing_is_lost(out: Path, about: Mapping[str, str | int], *, replace: bool) -> None:
-    """Check what the file to write holds; a rerun replaces embeddings that were made in the same way.
+    """Check that the file to write does not exist, or has embeddings that were made in the same way.
 
     Raises:
-        ConfigError: It is a folder, no file of embeddings, or holds embeddings that were made in another way.
+        ConfigError: `out` is a folder, is not a file of embeddings, or has embeddings that were made in another way.
     """
     if out.is_dir():
         raise ConfigError(
@@ -165,7 +165,7 @@ def _schema(hidden_size: int, *, with_label: bool, about: Mapping[str, str | int
 
 
 def _embedded(embedder: Embedder, batch: PaperBatch, schema: pa.Schema, nulls: Counter[str]) -> pa.Table:
-    """Return a batch's rows in the output's schema, and count those without an embedding."""
+    """Return the rows of a batch in the output's schema, and count the rows without an embedding."""
     titles, abstracts = batch.table["title"], batch.table["abstract"]
     without_text = missing_values(titles) & missing_values(abstracts) & ~batch.invalid_unicode
     nulls["invalid_unicode"] += int(batch.invalid_unicode.sum())

@@ -38,17 +38,17 @@ def project(
     columns: PaperColumns | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Draw labelled papers as the run's encoder placed them before fine-tuning and as it does now.
+    """Draw the embeddings of labelled papers before and after fine-tuning.
 
     Args:
-        run_folder: The run.
-        papers: Labelled papers, best such as the run was not trained on.
+        run_folder: Folder of the run.
+        papers: Labelled papers, preferably papers that the run was not trained on.
         out: The picture, `.svg` or `.png`; the same input gives the same bytes.
-        method: `pca`, or `umap` where umap-learn is installed.
+        method: `pca`, or `umap`, which needs the package umap-learn.
         encoder: The encoder before fine-tuning; the one that the run's record names when None.
-        n_papers: Most papers to draw, chosen at random.
-        columns: Of the papers.
-        seed: Of the choice of papers and of UMAP.
+        n_papers: Largest number of papers to draw, chosen at random.
+        columns: Column names of the papers; detected when None.
+        seed: Random seed of the choice of papers and of UMAP.
 
     Returns:
         What was drawn, and for each panel the share of papers whose nearest neighbour, by the cosine of the
@@ -57,8 +57,8 @@ def project(
     Raises:
         ConfigError: The picture's format is not known, UMAP is not installed, the encoder cannot be loaded, or the
             papers are too few or all the same.
-        BundleError: `run_folder` is no run.
-        LabelError: A paper's label is not one of the run's.
+        BundleError: `run_folder` is not a run.
+        LabelError: The run does not know the label of a paper.
     """
     if out.suffix.lower() not in FORMATS:
         raise ConfigError(f"{out}: expected a picture whose name ends in {' or '.join(FORMATS)}")

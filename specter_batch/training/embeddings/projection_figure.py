@@ -19,8 +19,8 @@ Points = npt.NDArray[np.float64]
 
 FORMATS = (".svg", ".png")
 
-# Okabe & Ito's colours (https://jfly.uni-koeln.de/color/), told apart by all kinds of colour vision; their yellow is
-# left out, for it is hardly seen on white.
+# Okabe & Ito's colours (https://jfly.uni-koeln.de/color/) can be distinguished with all kinds of colour vision. Yellow
+# is left out, because it is hard to see on white.
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 OTHER_COLOUR = "#bbbbbb"
@@ -28,9 +28,9 @@ OTHER = "other labels"
 LEGEND_ROWS = 28
 LEGEND_CHARACTERS = 40
 TITLE_CHARACTERS = 56
-# Inches; the legend's of a column.
+# Widths in inches of a panel and of a column of the legend.
 PANEL_WIDTH, LEGEND_WIDTH = 5.6, 3.4
-# Points of all labels lie over each other by turns; drawn label by label the last would hide the first.
+# Points are drawn in layers with all labels in each. Drawn label by label, the last label would hide the first.
 LAYERS = 12
 
 
@@ -55,12 +55,12 @@ def draw(panels: Sequence[Panel], label_ids: Ints, names: Sequence[str], *, capt
     """Write the panels side by side as SVG or PNG, by the name of `out`; the same input gives the same bytes.
 
     Args:
-        panels: Of the same papers.
-        label_ids: `(n,)`.
-        names: By label id.
-        caption: Stands above the panels.
-        out: The picture.
-        seed: Of the order in which points are laid over each other.
+        panels: Projections of the same papers.
+        label_ids: Label ids of the papers, `(n,)`.
+        names: Name of each label, by label id.
+        caption: Text above the panels.
+        out: The picture to write.
+        seed: Random seed of the order in which points are drawn over each other.
     """
     drawn, legend_names = _legible(label_ids, names)
     layers = np.array_split(np.random.default_rng(seed).permutation(len(drawn)), LAYERS)

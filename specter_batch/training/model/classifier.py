@@ -54,10 +54,10 @@ class SpecterForSequenceClassification(BertPreTrainedModel):
             super()._init_weights(module)
 
     def set_head(self, head: nn.Sequential) -> None:
-        """Put a head of one's own, weights and all, on the encoder.
+        """Put a custom head, with its weights, on the encoder.
 
         Raises:
-            ConfigError: A layer of it cannot be saved and loaded again, or its widths do not fit.
+            ConfigError: A layer of the head cannot be saved and loaded again, or its widths do not fit.
         """
         config = HeadConfig.of(head)
         build_head(config, hidden_size=self.config.hidden_size, n_labels=self.config.num_labels)
@@ -105,9 +105,9 @@ class SpecterForSequenceClassification(BertPreTrainedModel):
 
 
 def _first_position(layer: Any, hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Run a `BertLayer` for position 0 alone, `(batch, 1, hidden_size)`: keys and values of all, one query.
+    """Run a `BertLayer` for position 0 only and return its output, `(batch, 1, hidden_size)`.
 
-    The head reads one vector, so the rest of the last layer's output is never used.
+    Keys and values are computed for all positions, but the query for one. The head reads only this vector.
     """
     first = hidden[:, :1]
     context = layer.attention.self(first, attention_mask=mask, encoder_hidden_states=hidden)[0]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 Pooling = Literal["cls", "pooler", "mean"]
 Activation = Literal["relu", "tanh", "sigmoid", "gelu"]
 
-# What a head of one's own may be made of, and the arguments that make each layer anew when a checkpoint is loaded.
+# The layers that a custom head may have, and the arguments from which a checkpoint rebuilds each layer.
 LAYER_ARGUMENTS: Mapping[str, tuple[str, ...]] = {
     "Linear": ("in_features", "out_features"),
     "Dropout": ("p",),
@@ -68,10 +68,10 @@ class HeadConfig(BaseModel):
 
     @classmethod
     def of(cls, head: "nn.Sequential") -> "HeadConfig":
-        """Describe a head of one's own, so that a checkpoint of it can be loaded without running code from it.
+        """Describe a custom head, so that its checkpoint can be loaded without running code from the checkpoint.
 
         Raises:
-            ConfigError: It holds a layer that is not among `LAYER_ARGUMENTS`.
+            ConfigError: The head has a layer that is not in `LAYER_ARGUMENTS`.
         """
         from torch import nn
 
@@ -89,7 +89,7 @@ class HeadConfig(BaseModel):
 
     @property
     def normalises_batches(self) -> bool:
-        """Whether a step needs two papers or more, for their variance."""
+        """True if a batch needs at least two papers, because batch norm computes their variance."""
         return self.batch_norm or any(layer.kind == "BatchNorm1d" for layer in self.layers or ())
 
 

@@ -20,7 +20,7 @@ def build_head(config: HeadConfig, *, hidden_size: int, n_labels: int) -> nn.Seq
     """Build the layers from pooled `(batch, hidden_size)` to logits `(batch, n_labels)`.
 
     Raises:
-        ConfigError: A head of one's own takes or gives another width.
+        ConfigError: The input or output width of a custom head does not fit.
     """
     if config.layers is not None:
         return _own_head(config.layers, hidden_size=hidden_size, n_labels=n_labels)
@@ -51,11 +51,11 @@ def _own_head(layers: tuple[LayerConfig, ...], *, hidden_size: int, n_labels: in
 
 
 def initialise_head(head: nn.Sequential) -> None:
-    """Give every layer a start at which signals keep their size through any number of layers.
+    """Initialise every layer so that signals keep their size through any number of layers.
 
-    BERT's own normal(0, 0.02) shrinks them about sixfold in each layer of 64 units, so that a deep head sees no
-    input and learns nothing. He et al. 2015 (https://arxiv.org/abs/1502.01852) for layers that a rectifier follows,
-    Glorot and Bengio 2010 for the others.
+    BERT's initialisation, normal(0, 0.02), shrinks signals about sixfold in each layer of 64 units. A deep head then
+    gets almost no input and learns nothing. Layers before a rectifier are initialised as in He et al. 2015
+    (https://arxiv.org/abs/1502.01852), all others as in Glorot and Bengio 2010.
     """
     rectifiers = (nn.ReLU, nn.GELU, nn.SiLU, nn.ELU, nn.LeakyReLU)
     layers = list(head)

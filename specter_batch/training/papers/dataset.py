@@ -1,4 +1,4 @@
-"""Labelled papers as the model takes them."""
+"""Labelled papers in the form that the model reads."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ from specter_batch.model.encoding import TokenIds, pad_batch
 
 @dataclass(frozen=True, kw_only=True)
 class EncodedPapers:
-    """Papers as numbers.
+    """The token ids and the labels of papers.
 
     Attributes:
-        token_ids: Of each paper, `(seq_len,)`.
-        label_ids: `(n_papers,)` int64.
+        token_ids: Token ids of each paper, `(seq_len,)`.
+        label_ids: Label ids of the papers, `(n_papers,)` int64.
     """
 
     token_ids: Sequence[TokenIds]

@@ -31,9 +31,9 @@ class LabelledPapers:
     """Papers that can be trained on or scored.
 
     Attributes:
-        papers: `PAPER_SCHEMA`; id, title, abstract and label are all there, the label as `normalise_label` reads it.
-        dropped: How many rows were left out, by reason.
-        source: Where they came from, for messages.
+        papers: Table with `PAPER_SCHEMA`. Every row has an id, a title, an abstract and a normalised label.
+        dropped: Reason -> number of rows that were left out.
+        source: Name of the input in messages.
         notes: Sentences about the labels that a user should read, such as spellings that became one class.
     """
 
@@ -85,9 +85,9 @@ class LabelledPapers:
         )
 
     def seen_hashes(self) -> npt.NDArray[np.uint64]:
-        """Return the sorted unique normalised text hashes `(n_texts,)`, for the leak check.
+        """Return the sorted unique normalised hashes of the texts, `(n_texts,)` uint64. The leak check uses them.
 
-        They are made with the default template, whatever the model's own one is.
+        The hashes are made with the default template, whatever the template of the model.
         """
         return np.unique(np.array([normalised_text_hash(text) for text in paper_texts(self.papers)], dtype=np.uint64))
 

@@ -22,11 +22,11 @@ def check_split(
     """Check that the validation papers can be used to choose the best epoch.
 
     Args:
-        train_papers: Fitted on.
-        val_papers: The best epoch is chosen on these.
-        labels: Of the model.
+        train_papers: Papers to train on.
+        val_papers: Papers on which the best epoch is chosen.
+        labels: Label set of the model.
         inherited: Sorted hashes of the texts that the encoder was trained on before, `(n_texts,)`.
-        allow_overlap: Go on although some validation papers are training papers.
+        allow_overlap: True to continue although some validation papers are also training papers.
 
     Returns:
         Sentences that a user should read.
@@ -60,8 +60,8 @@ def _overlap(train_papers: LabelledPapers, val_papers: LabelledPapers, *, allowe
         return (f"{sentence}, so there is no validation score, and the best epoch is chosen on papers trained on",)
     if not allowed:
         raise ConfigError(
-            f"{sentence}: the best epoch would be chosen on papers trained on; remove them from one of the two, or go "
-            "on with --allow-overlap"
+            f"{sentence}: the best epoch would be chosen on papers trained on; remove them from one of the two, or "
+            "continue with --allow-overlap"
         )
     return (f"{sentence}: the best epoch is chosen on papers trained on; the validation score leaves them out",)
 

@@ -67,12 +67,12 @@ class TrainingRun:
 
     @property
     def text_template(self) -> str:
-        """How a paper's title and abstract become its text."""
+        """The template that joins a paper's title and abstract into one text."""
         return self.record.text_template
 
     @property
     def temperature(self) -> float:
-        """What logits are divided by before they become scores."""
+        """The divisor of the logits before the softmax (temperature scaling)."""
         return self.record.temperature
 
     def seen_texts(self) -> npt.NDArray[np.uint64]:

@@ -57,7 +57,7 @@ class Lineage:
         if _is_fine_tuned(folder):
             raise ConfigError(
                 f"--encoder {folder}: was fine-tuned by this tool, and neither {RUN_FILE} nor {SEEN_TEXTS_FILE} is "
-                "there, so nobody knows which papers it has seen; give the folder of the finished run"
+                "there, so it is not known which papers it has seen; give the folder of the finished run"
             )
         return cls()
 

@@ -1,4 +1,4 @@
-"""Which run a folder belongs to, where an unfinished one goes on, and how an interrupted or diverged one stops."""
+"""Resuming a run in its folder, and stopping a run that is interrupted or diverges."""
 
 import json
 import math
@@ -22,16 +22,16 @@ from specter_batch.storage.output_marker import mark_output
 from specter_batch.terminal import show_notice
 from specter_batch.training.run.folder import RUN_FILE
 
-# What a run was asked to do; a second start on the same folder goes on only if it asks for the same.
+# The settings and papers of a run. A second start in the same folder only resumes if both are the same.
 REQUEST_FILE = "training.json"
 
 
 @contextmanager
 def claimed(out: Path, request: dict[str, Any]) -> Iterator[None]:
-    """Hold a run folder, new or with an unfinished run of the same request.
+    """Lock a run folder that is new, or that has an unfinished run of the same request.
 
     Raises:
-        ConfigError: The folder holds something else, or another process is at work on it.
+        ConfigError: The folder holds other files or another run, or another process uses it.
     """
     _check_folder(out, request)  # before anything is written into a folder of another run
     mark_output(out, "train")
@@ -65,10 +65,10 @@ def last_checkpoint(folder: Path) -> str | None:
 
 @contextmanager
 def saving(folder: Path) -> Iterator[None]:
-    """Say in one line that weights could not be written; the last whole checkpoint stays.
+    """Turn a failure to write the weights into an error of one line. The last complete checkpoint stays.
 
     Raises:
-        SpecterBatchError: The disk is full or cannot be written.
+        SpecterBatchError: The disk is full or cannot be written to.
     """
     try:
         yield
@@ -77,20 +77,20 @@ def saving(folder: Path) -> Iterator[None]:
             raise
         reason = str(error).splitlines()[0]
         raise SpecterBatchError(
-            f"{folder}: the weights could not be written ({reason}); make room and run the same command again to go "
-            "on from the last whole checkpoint"
+            f"{folder}: the weights could not be written ({reason}); free disk space and run the same command again "
+            "to resume from the last complete checkpoint"
         ) from error
 
 
 class SaveWhenInterrupted(TrainerCallback):
-    """At the first Ctrl-C or SIGTERM the running step is finished and saved; a second one ends the process at once."""
+    """Saves after the running step at the first Ctrl-C or SIGTERM. A second signal ends the process at once."""
 
     def __init__(self) -> None:
         self.interrupted = False
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Catch the signals; what was caught is raised as `KeyboardInterrupt` when all is saved."""
+        """Catch the signals. After saving, `KeyboardInterrupt` is raised if there was one."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -107,7 +107,7 @@ class SaveWhenInterrupted(TrainerCallback):
         if self.interrupted:
             raise KeyboardInterrupt
         self.interrupted = True
-        show_notice("interrupted: the running step is finished and saved; once more ends at once")
+        show_notice("interrupted: the running step is finished and saved; press Ctrl-C again to stop at once")
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
         """Save and stop; at an epoch's last step the epoch is evaluated first, as it would have been."""
@@ -147,7 +147,7 @@ class SharedCheckpoints(TrainerCallback):
 
 
 class StopWhenDiverged(TrainerCallback):
-    """Ends a training whose loss is no number any more: no later step mends it."""
+    """Stops training when the loss becomes NaN or infinite, because no later step can repair the weights."""
 
     def on_log(  # the Trainer's own signature
         self,
@@ -156,19 +156,19 @@ class StopWhenDiverged(TrainerCallback):
         control: TrainerControl,  # noqa: ARG002
         **event: Any,
     ) -> None:
-        """Look at the mean loss of the last steps.
+        """Check the mean loss of the last steps.
 
         Raises:
-            ConfigError: It is not finite.
+            ConfigError: The mean loss is NaN or infinite.
         """
         if not math.isfinite(event["logs"].get("loss", 0.0)):
             raise diverged(f"at step {state.global_step}")
 
 
 def diverged(where: str) -> ConfigError:
-    """Return the error of a training whose weights are lost."""
+    """Return the error for a training run whose loss is NaN or infinite."""
     return ConfigError(
-        f"the loss is not finite {where}: the weights are lost; train anew with a lower --learning-rate or "
+        f"the loss is not finite {where}: the weights cannot be used; train again with a lower --learning-rate or "
         "--head-learning-rate, or with --precision fp32, into another --out"
     )
 

@@ -18,8 +18,8 @@ class TaskLabels:
     """The label files of one task, each paper in one split.
 
     Attributes:
-        splits: Split -> paper id -> class, in file order.
-        repeats: Split -> its rows that were left out, for the paper stands in the task already: paper id and why.
+        splits: Split -> paper id -> class id, in file order.
+        repeats: Split -> (paper id, reason) of rows that were left out because the paper is already in the task.
     """
 
     splits: dict[str, dict[str, int]]
@@ -29,12 +29,12 @@ class TaskLabels:
 def read_labels(folder: Path, labels: LabelSet) -> TaskLabels:
     """Read the label files of one task: `pid,class_label` in `train.csv`, `val.csv` and `test.csv`.
 
-    A paper that stands in several is left where it counts most, in test before val before train: the published test
-    stays whole, and nothing is scored on what it has learned. In one file the first row counts.
+    A paper that is in several files is kept in only one of them: in test, else in val, else in train. The published
+    test set therefore stays complete, and no training paper is scored. Within a file the first row counts.
 
     Raises:
         PaperSchemaError: A file has other columns or no rows.
-        LabelError: A class is not the id of a label.
+        LabelError: A class id does not belong to a label.
     """
     class_of = {str(i): i for i in range(len(labels))}
     task = TaskLabels(splits={split: {} for split in SPLITS}, repeats={split: [] for split in SPLITS})
@@ -48,7 +48,7 @@ def read_labels(folder: Path, labels: LabelSet) -> TaskLabels:
                     f"{len(labels) - 1}, got {value!r}; correct the file or fetch it again"
                 )
             if paper_id in seen:
-                detail = f"line {line}, class {value}: stands in {seen[paper_id]}"
+                detail = f"line {line}, class {value}: already in {seen[paper_id]}"
                 task.repeats[split].append((paper_id, Drop(reason="repeated_id", detail=detail)))
                 continue
             seen[paper_id] = f"{path.name} line {line}, class {value}"

@@ -40,16 +40,17 @@ class Metadata:
 
 
 def read_metadata(stream: BinaryIO, *, where: str, english: EnglishFilter | None) -> Metadata:
-    """Read the metadata, streaming: of a paper no more than title and abstract is held.
+    """Read the metadata as a stream. Only the title and the abstract of each paper are held in memory.
+
+    A malformed paper is dropped and does not affect other papers.
 
     Args:
-        stream: The file.
-        where: Its name, for messages.
-        english: Drops papers in other languages; None keeps all.
+        stream: The open file.
+        where: Name of the file in messages.
+        english: Filter that drops papers in other languages; all papers are kept when None.
 
     Raises:
-        PaperSchemaError: It is not one JSON object, or a paper id is unusable or stands in it twice. A malformed paper
-            is dropped and costs no other.
+        PaperSchemaError: The file is not one JSON object, or a paper id is not usable or occurs twice.
     """
     metadata = Metadata()
     try:
@@ -72,7 +73,7 @@ def _members(scanner: JsonScanner) -> Iterator[tuple[str, Any]]:
         if not paper_id or not _is_unicode(paper_id):
             raise PaperSchemaError(f"the paper id {key!a} is empty or not valid Unicode")
         if paper_id in seen:
-            raise PaperSchemaError(f"the paper id {paper_id} stands in it twice")
+            raise PaperSchemaError(f"the paper id {paper_id} occurs twice")
         seen.add(paper_id)
         yield paper_id, scanner.value()
     if scanner.peek():

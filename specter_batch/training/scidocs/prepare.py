@@ -1,4 +1,4 @@
-"""SciDocs made ready to train on: its papers joined with their labels, in the official splits, with an account."""
+"""Prepares SciDocs for training: joins its papers with their labels, in the official splits, and counts all rows."""
 
 import shutil
 from collections import Counter
@@ -21,7 +21,7 @@ from specter_batch.training.scidocs.metadata import METADATA_FILE, Drop, Metadat
 
 FETCH = "aws s3 sync --no-sign-request s3://ai2-s2-research-public/specter/scidocs/"
 ACCOUNT_FILE, DROPPED_FILE = "scidocs.json", "dropped.parquet"
-# What is published of the same cleaning of the same file.
+# The published numbers of papers after each step of the same cleaning of the same file.
 PUBLISHED = {"papers": 48_473, "with_both_texts": 37_556, "english": 37_227}
 
 SPLIT_SCHEMA = pa.schema(
@@ -54,8 +54,8 @@ def prepare_scidocs(
         data: Folder of `paper_metadata_mag_mesh.json`, `mesh/*.csv` and `mag/*.csv`.
         out: New or empty folder for `mesh/*.parquet`, `mag/*.parquet`, `dropped.parquet` and `scidocs.json`; it is
             there when all is written, and not before.
-        language: `en` drops papers that are not English; `any` keeps all and asks nobody.
-        console: For progress, on a terminal.
+        language: `en` drops papers that are not English; `any` turns language detection off.
+        console: Console on which progress is shown, if it is a terminal.
         published: The counts of papers that the account is compared with.
 
     Returns:
@@ -97,7 +97,7 @@ def prepare_scidocs(
 
 
 def _check_files(data: Path) -> None:
-    """Look for all seven files before any is read.
+    """Check that all seven files exist before any is read.
 
     Raises:
         PaperSchemaError: The folder or files are missing; the message names them all.
@@ -119,7 +119,7 @@ def _unknown(labels: Labels, metadata: Metadata) -> dict[str, Drop]:
 
 
 def _paper_counts(metadata: Metadata, language: Literal["en", "any"]) -> dict[str, int | None]:
-    """Count the papers of the metadata, labelled or not; `english` is None where nobody was asked."""
+    """Count the papers of the metadata, labelled or not; `english` is None if language detection is off."""
     foreign = sum(drop.reason == "not_english" for drop in metadata.dropped.values())
     return {
         "papers": len(metadata.texts) + len(metadata.dropped),

@@ -127,7 +127,7 @@ def test_fine_tuned_weights_without_a_record_are_refused(tiny_run: TrainingRun, 
     (folder / RUN_FILE).unlink()
     assert np.array_equal(Lineage.of_encoder(str(folder)).seen_texts, tiny_run.seen_texts())
     (folder / SEEN_TEXTS_FILE).unlink()
-    with pytest.raises(ConfigError, match="nobody knows which papers it has seen"):
+    with pytest.raises(ConfigError, match="it is not known which papers it has seen"):
         Lineage.of_encoder(str(folder))
 
 

@@ -253,7 +253,7 @@ def test_a_paper_in_two_splits_stays_in_the_one_that_is_scored(data: Path, tmp_p
     assert "p069" not in {row["paper_id"] for row in rows(tmp_path / "out/mesh/train.parquet")}
     listed = [row for row in rows(tmp_path / "out/dropped.parquet") if row["paper_id"] == "p069"]
     assert [(row["reason"], row["mesh"], row["mag"]) for row in listed] == [("repeated_id", "train", None)]
-    assert listed[0]["detail"].endswith("stands in test.csv line 2, class 1")
+    assert listed[0]["detail"].endswith("already in test.csv line 2, class 1")
 
 
 def test_a_split_that_repeats_another_is_refused(data: Path) -> None:
@@ -286,7 +286,7 @@ def test_a_split_whose_papers_are_all_dropped_is_refused(tmp_path: Path) -> None
         ('{"p000": {"title": "T"}, "p001": {"title": }}', "not valid JSON at character 33: "),
         ('{"p000": {"title": "T"}', "not valid JSON at character 23: expected ,, got the end of the file"),
         ('{"p000": {}}\n{"p001": {}}', "more follows it"),
-        ('{"p000": {}, "p000": {}}', "the paper id p000 stands in it twice"),
+        ('{"p000": {}, "p000": {}}', "the paper id p000 occurs twice"),
         ('{" ": {}}', "the paper id ' ' is empty or not valid Unicode"),
         ('{"\\ud83d": {}}', r"the paper id '\\ud83d' is empty or not valid Unicode"),
     ],
