@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 # Points tried of each command. `SPECTER_BATCH_CRASH_POINTS=all` tries every one of them.
-POINTS_VARIABLE, DEFAULT_POINTS = "SPECTER_BATCH_CRASH_POINTS", 6
+POINTS_VARIABLE, DEFAULT_POINTS = "SPECTER_BATCH_CRASH_POINTS", 3
 
 
 @dataclass(frozen=True)
