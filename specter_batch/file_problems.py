@@ -37,7 +37,9 @@ def value_problem(first: ErrorDetails, kind: type[BaseModel]) -> str:
     return f"{where}: {problem}" if where else problem
 
 
-def read_json_model(path: Location, kind: type[Model], *, what: str, error: type[SpecterBatchError]) -> Model:
+def read_json_model(
+    path: Location, kind: type[Model], *, what: str, advice: str = "", error: type[SpecterBatchError]
+) -> Model:
     """Read a JSON file and check it against a model.
 
     Args:
@@ -45,6 +47,7 @@ def read_json_model(path: Location, kind: type[Model], *, what: str, error: type
         kind: The model that the content must fit.
         what: The message after the file's name if the content does not fit, with what to do. Example: "is not the
             report of a night; give the OUT folder of one as --previous".
+        advice: The end of the message, after what is wrong. Example: "; run the night again".
         error: The class of the error to raise if the content does not fit.
 
     Raises:
@@ -54,4 +57,4 @@ def read_json_model(path: Location, kind: type[Model], *, what: str, error: type
     try:
         return kind.model_validate_json(path.read_bytes())
     except ValidationError as problem:
-        raise error(f"{path}: {what} ({file_problem(problem, kind)})") from problem
+        raise error(f"{path}: {what} ({file_problem(problem, kind)}){advice}") from problem

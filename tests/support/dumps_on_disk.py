@@ -1,8 +1,9 @@
 """Small dumps for the ingest's tests."""
 
 import gzip
+import io
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -57,3 +58,20 @@ def output_bytes(out: Path) -> dict[str, bytes]:
         for kind in ("papers", "rejects")
         for path in sorted((out / kind).iterdir())
     }
+
+
+class StreamOfParts(io.RawIOBase):
+    """A data file that is made while it is read, of parts that are never all in memory."""
+
+    def __init__(self, parts: Iterator[bytes]) -> None:
+        self._parts = parts
+        self._rest = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        self._rest = self._rest or next(self._parts, b"")
+        n = min(len(buffer), len(self._rest))
+        buffer[:n], self._rest = self._rest[:n], self._rest[n:]
+        return n

@@ -7,7 +7,7 @@ from pydantic import Field, ValidationError
 
 from specter_batch.display import ignored_line
 from specter_batch.errors import ConfigError
-from specter_batch.file_problems import file_problem
+from specter_batch.file_problems import read_json_model
 from specter_batch.storage.location import Location
 from specter_jobs.output.folder import OutputFolder, output_folder
 from specter_jobs.output.names import PROGRESS_FILE, SUCCESS_FILE
@@ -206,12 +206,13 @@ def _replacement(out: OutputFolder) -> str | None:
 
 
 def _read(out: OutputFolder) -> Progress:
-    file = out / PROGRESS_FILE
     try:
-        return Progress.model_validate_json(file.read_bytes())
+        return read_json_model(
+            out / PROGRESS_FILE,
+            Progress,
+            what="not the progress of a night",
+            advice="; run the night again",
+            error=ConfigError,
+        )
     except (FileNotFoundError, NotADirectoryError):
         raise ConfigError(f"{out}: no night has started here, there is no {PROGRESS_FILE}") from None
-    except ValidationError as error:
-        raise ConfigError(
-            f"{file}: not the progress of a night ({file_problem(error, Progress)}); run the night again"
-        ) from error

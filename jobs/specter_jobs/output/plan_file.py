@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from specter_batch.errors import ConfigError, ShardError
-from specter_batch.file_problems import file_problem
+from specter_batch.file_problems import read_json_model
 from specter_batch.storage.files import write_text
 from specter_batch.storage.location import Location, absolute, located
 from specter_batch.storage.stored_names import original_name, stored_name
@@ -131,15 +131,12 @@ def read_plan(out: OutputFolder) -> PlanFile:
     Raises:
         ConfigError: The folder is no output of this job.
     """
-    file = out / PLAN_FILE
     try:
-        return PlanFile.model_validate_json(file.read_bytes())
+        return read_json_model(
+            out / PLAN_FILE, PlanFile, what="not the plan of a night", advice="; run the night again", error=ConfigError
+        )
     except (FileNotFoundError, NotADirectoryError):
         raise ConfigError(f"{out}: no night has begun to label here, there is no {PLAN_FILE}") from None
-    except ValidationError as error:
-        raise ConfigError(
-            f"{file}: not the plan of a night ({file_problem(error, PlanFile)}); run the night again"
-        ) from error
 
 
 def night_in(out: OutputFolder) -> NightIdentity | None:

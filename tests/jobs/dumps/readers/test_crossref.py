@@ -10,6 +10,7 @@ from specter_batch.errors import PaperSchemaError
 from specter_jobs.dumps.json.lines import HEAD_BYTES
 from specter_jobs.dumps.readers.crossref import CrossrefReader
 from specter_jobs.dumps.records import MalformedRecord, PaperRecord, ReadOptions
+from support.dumps_on_disk import StreamOfParts
 
 
 def work(number: int = 1, **values: Any) -> dict[str, Any]:
@@ -187,27 +188,12 @@ def test_an_answer_without_works_says_what_it_says() -> None:
         read(refusal)
 
 
-class EndlessItems(io.RawIOBase):
-    """A data file that is made while it is read."""
-
-    def __init__(self, n_works: int) -> None:
-        self._parts = self._make(n_works)
-        self._rest = b""
-
-    def _make(self, n_works: int) -> Iterator[bytes]:
-        yield b'{"items": ['
-        for number in range(n_works):
-            yield (", " if number else "").encode() + json.dumps(work(number, abstract="word " * 1_000)).encode()
-        yield b"]}"
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        self._rest = self._rest or next(self._parts, b"")
-        n = min(len(buffer), len(self._rest))
-        buffer[:n], self._rest = self._rest[:n], self._rest[n:]
-        return n
+def items(n_works: int) -> Iterator[bytes]:
+    """Yield a data file of works, part by part."""
+    yield b'{"items": ['
+    for number in range(n_works):
+        yield (", " if number else "").encode() + json.dumps(work(number, abstract="word " * 1_000)).encode()
+    yield b"]}"
 
 
 def test_memory_does_not_grow_with_the_file() -> None:
@@ -215,7 +201,7 @@ def test_memory_does_not_grow_with_the_file() -> None:
 
     def peak_growth(n_works: int) -> int:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        stream = io.BufferedReader(EndlessItems(n_works))
+        stream = io.BufferedReader(StreamOfParts(items(n_works)))
         assert sum(1 for _ in CrossrefReader().read(stream, ReadOptions())) == n_works
         return int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 

@@ -9,6 +9,7 @@ from specter_batch.papers.labels import MESH
 from specter_jobs.dumps.readers.mesh_headings import MeshHeading, classes_of, mesh_class
 from specter_jobs.dumps.readers.pubmed import PubmedReader
 from specter_jobs.dumps.records import MalformedRecord, PaperRecord, ReadOptions
+from support.dumps_on_disk import StreamOfParts
 
 HEAD = (
     '<?xml version="1.0" encoding="utf-8"?>\n<!DOCTYPE PubmedArticleSet PUBLIC "-//NLM//DTD PubMedArticle, 1st January '
@@ -242,28 +243,13 @@ def test_html_entities_of_a_dtd_that_is_not_loaded_are_known_all_the_same() -> N
     assert paper(title="<ArticleTitle>The &alpha;&#8211;&beta; ratio.</ArticleTitle>").title == "The α–β ratio."
 
 
-class CitationStream(io.RawIOBase):
-    """A set of citations that is made while it is read."""
-
-    def __init__(self, n_citations: int) -> None:
-        self._parts = self._make(n_citations)
-        self._rest = b""
-
-    def _make(self, n_citations: int) -> Iterator[bytes]:
-        yield (HEAD + "<PubmedArticleSet>").encode()
-        references = "<ReferenceList>" + "<Reference><Citation>x</Citation></Reference>" * 100 + "</ReferenceList>"
-        for number in range(n_citations):
-            yield citation(str(number + 1), history=references).encode()
-        yield b"</PubmedArticleSet>"
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        self._rest = self._rest or next(self._parts, b"")
-        n = min(len(buffer), len(self._rest))
-        buffer[:n], self._rest = self._rest[:n], self._rest[n:]
-        return n
+def citations(n_citations: int) -> Iterator[bytes]:
+    """Yield a set of citations, part by part."""
+    yield (HEAD + "<PubmedArticleSet>").encode()
+    references = "<ReferenceList>" + "<Reference><Citation>x</Citation></Reference>" * 100 + "</ReferenceList>"
+    for number in range(n_citations):
+        yield citation(str(number + 1), history=references).encode()
+    yield b"</PubmedArticleSet>"
 
 
 def test_memory_stays_that_of_one_citation() -> None:
@@ -271,7 +257,7 @@ def test_memory_stays_that_of_one_citation() -> None:
 
     def peak_growth(n_citations: int) -> int:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        stream = io.BufferedReader(CitationStream(n_citations))
+        stream = io.BufferedReader(StreamOfParts(citations(n_citations)))
         assert sum(1 for _ in PubmedReader().read(stream, ReadOptions())) == n_citations
         return int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 
