@@ -6,10 +6,10 @@ to kill: whoever opens the folder next finishes the swap, and moving or removing
 
 from collections.abc import Collection
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from specter_batch.errors import ConfigError
-from specter_batch.file_problems import file_problem
+from specter_batch.file_problems import read_json_model
 from specter_batch.storage.files import write_text
 from specter_batch.storage.location import Location
 from specter_jobs.output.folder import OutputFolder
@@ -60,13 +60,13 @@ def finish_swap(out: OutputFolder) -> None:
 
 
 def _read_swap(file: Location) -> Swap:
-    try:
-        return Swap.model_validate_json(file.read_bytes())
-    except ValidationError as error:
-        raise ConfigError(
-            f"{file}: the list of files to move is damaged ({file_problem(error, Swap)}), so this folder holds files "
-            "of two nights; give another OUT"
-        ) from error
+    return read_json_model(
+        file,
+        Swap,
+        what="the list of files to move is damaged",
+        advice=", so this folder holds files of two nights; give another OUT",
+        error=ConfigError,
+    )
 
 
 def _carry_out(out: OutputFolder, swap: Swap) -> None:
