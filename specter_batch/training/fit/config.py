@@ -102,7 +102,7 @@ class RunSettings(Settings):
 
 # Fields come in the reverse order of the bases.
 class TrainConfig(RunSettings, Optimisation, ModelSettings):
-    """Settings of a training run. docs/training.md describes how the defaults were found."""
+    """Settings of a training run. docs/training-trials.md describes how the defaults were chosen."""
 
     model_config = ConfigDict(allow_inf_nan=False)
     may_be_in_a_file: ClassVar[bool] = True

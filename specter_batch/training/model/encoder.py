@@ -1,6 +1,7 @@
 """Loading a pretrained encoder, from the hub or a folder, under a new head."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -69,10 +70,18 @@ def _configuration(folder: EncoderFolder) -> BertConfig:
     try:
         base = AutoConfig.from_pretrained(folder.model)
     except Exception as error:  # transformers raises many kinds for a damaged config.json
-        raise ConfigError(
-            f"--encoder {folder.name}: neither a folder with a config.json nor a model the hub could give "
-            f"({_reason(error)})"
-        ) from error
+        if Path(folder.model).is_dir():
+            problem = (
+                f"the folder has no config.json that transformers can read ({_reason(error)}); give a folder that "
+                "transformers' save_pretrained wrote, or the name of a model on the Hugging Face hub"
+            )
+        else:
+            problem = (
+                "was not found. It is not a folder on this machine, and it could not be downloaded from the Hugging "
+                f"Face hub ({_reason(error)}). Check the spelling. For a machine without network, run `hf download "
+                f"{folder.name} --local-dir encoder` where there is one, copy the folder, and give --encoder encoder"
+            )
+        raise ConfigError(f"--encoder {folder.name}: {problem}") from error
     if not isinstance(base, BertConfig):
         raise ConfigError(
             f"--encoder {folder.name}: expected a BERT-type encoder, got {base.model_type}; give one whose config.json "

@@ -155,7 +155,7 @@ def test_any_special_tokens_give_one_separator_or_one_clear_line(tokens: list[st
     ("changes", "said"),
     [
         ({"model_type": "roberta"}, "expected a BERT-type encoder, got roberta"),
-        ({"model_type": "nonsense"}, "neither a folder with a config.json nor a model the hub could give"),
+        ({"model_type": "nonsense"}, "the folder has no config.json that transformers can read"),
         ({"is_decoder": True}, "does not describe an encoder"),
         ({"pad_token_id": 10**6}, "does not describe an encoder"),
         ({"type_vocab_size": 0}, "does not describe an encoder"),
@@ -173,7 +173,7 @@ def test_a_configuration_that_does_not_fit_is_one_clear_line(copied: Path, chang
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("config.json", b"{", "neither a folder with a config.json"),
+        ("config.json", b"{", "the folder has no config.json that transformers can read"),
         ("model.safetensors", b"version https://git-lfs.github.com/spec/v1\n", "its weights cannot be loaded"),
         ("model.safetensors", b"", "its weights cannot be loaded"),
         ("tokenizer.json", b"{}", "its tokenizer cannot be loaded"),
@@ -198,6 +198,13 @@ def test_a_pooler_that_is_not_there_is_named(tiny_encoder: Path, tmp_path: Path)
     AutoTokenizer.from_pretrained(tiny_encoder).save_pretrained(tmp_path)
     assert load(tmp_path).notes == ()
     assert "starts from random weights" in load(tmp_path, pooling="pooler").notes[0]
+
+
+def test_a_name_that_is_neither_a_folder_nor_on_the_hub_says_how_to_get_the_encoder() -> None:
+    with pytest.raises(ConfigError, match="was not found") as caught:
+        load(Path("nobody/no-such-encoder"))
+    assert "run `hf download nobody/no-such-encoder --local-dir encoder`" in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_file_or_a_bundle_is_no_encoder(copied: Path, tiny_bundle: Path) -> None:
