@@ -14,7 +14,7 @@ from support.night_reports import report_of
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("specter_batch", "export/specter_export", "jobs/specter_jobs")
 # The modules that may write to a terminal: the printer, and the log beside a progress bar.
-PRINTERS = {"specter_batch/terminal.py", "jobs/specter_jobs/logs.py"}
+PRINTERS = {"specter_batch/terminal.py", "specter_batch/logs.py"}
 # Module -> what it may use of the streams although it prints nothing.
 MAY_LOOK = {
     "specter_batch/training/fit/arguments.py": {"sys.stderr"},  # whether it is a terminal

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 )
 def classify(settings: NightConfig, output: JsonOutput) -> None:
     """Label a dump of papers. If it is interrupted, run it again to resume."""
-    from specter_jobs.logs import logging_to
+    from specter_batch.logs import logging_to
     from specter_jobs.night.run import run_night
 
     console = error_console()

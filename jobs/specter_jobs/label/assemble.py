@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from specter_batch.errors import ShardError
+from specter_batch.logs import log
 from specter_batch.metrics.f1 import score_bins
 from specter_batch.metrics.score_report import N_SCORE_BINS
 from specter_batch.metrics.scores import Scores
@@ -20,7 +21,6 @@ from specter_batch.storage.location import Location
 from specter_jobs.label.engines.messages import ShardAnswer, ShardTask
 from specter_jobs.label.fresh import FinishedShard
 from specter_jobs.label.screened_shard import ScreenedShard
-from specter_jobs.logs import log
 from specter_jobs.output.labelled_shard import LabelledShard, ShardSums
 from specter_jobs.output.ledger import Ledger
 from specter_jobs.output.schema import PROBABILITIES, label_schema

@@ -7,8 +7,8 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from rich.progress import Progress
 
 from specter_batch.errors import GateError, ShardError
+from specter_batch.logs import log
 from specter_jobs.label.fresh import FinishedShard, Fresh
-from specter_jobs.logs import log
 from specter_jobs.output.ledger_entry import LedgerEntry
 from specter_jobs.output.progress import NightWatch
 from specter_jobs.plan.decisions import DeduplicatedShard

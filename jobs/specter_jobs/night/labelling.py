@@ -8,13 +8,13 @@ import pyarrow as pa
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from specter_batch.logs import log
 from specter_batch.model.bundle import ModelBundle
 from specter_batch.storage.location import Location
 from specter_batch.terminal import print_above, progress_bars
 from specter_jobs.label.assemble import ShardPipeline
 from specter_jobs.label.engines.scheduler import Scheduler
 from specter_jobs.label.loop import label_shards
-from specter_jobs.logs import log
 from specter_jobs.night.stages import LabelledNight, PlannedNight
 from specter_jobs.output.ledger import Ledger
 from specter_jobs.output.plan_file import listed_files

@@ -7,8 +7,8 @@ import time
 from collections.abc import Iterable, Mapping
 from itertools import islice
 
+from specter_batch.logs import log
 from specter_batch.storage.files import write_text
-from specter_jobs.logs import log
 from specter_jobs.output.folder import OutputFolder
 from specter_jobs.output.ledger_entry import LedgerEntry
 from specter_jobs.output.names import PLAN_FILE, PROGRESS_FILE

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from specter_batch.errors import ConfigError
+from specter_batch.logs import log
 from specter_batch.storage.files import write_text
-from specter_jobs.logs import log
 from specter_jobs.output.report_model.manifest import NightManifest
 from specter_jobs.output.report_model.report import NightReport
 

@@ -6,8 +6,8 @@ from typing import Protocol
 
 from specter_batch.errors import FingerprintError, ShardError
 from specter_batch.graph_names import DeviceKind
+from specter_batch.logs import log
 from specter_jobs.label.engines.messages import SHARDS_AT_ONCE, ShardAnswer, ShardTask
-from specter_jobs.logs import log
 from specter_jobs.workers import scheduler
 from specter_jobs.workers.events import Lost
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from specter_batch.errors import FingerprintError, ShardError
+from specter_batch.logs import logger
 from specter_batch.model.bundle import ModelBundle
 from specter_batch.model.encoding import TokenIds
 from specter_batch.model.predictions import OnnxClassifier
@@ -117,11 +118,9 @@ class CollectedLogs(logging.Handler):
         super().__init__(logging.INFO)
         self._worker = worker
         self._kept: list[tuple[int, str, Mapping[str, object]]] = []
-        for name in ("specter_jobs", "specter_batch"):
-            logger = logging.getLogger(name)
-            logger.addHandler(self)
-            logger.setLevel(logging.INFO)
-            logger.propagate = False
+        logger.addHandler(self)
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep a record."""

@@ -1,4 +1,4 @@
-"""Log lines: JSON for machines when standard error is no terminal, warnings only beside a progress bar."""
+"""Log lines: JSON where standard error is no terminal; on a terminal only warnings, above the progress bar."""
 
 import json
 import logging
@@ -15,8 +15,8 @@ from specter_batch.errors import SpecterBatchError
 from specter_batch.storage.redaction import without_credentials
 from specter_batch.terminal import json_safe
 
-logger = logging.getLogger("specter_jobs")
-_LOGGERS = (logger, logging.getLogger("specter_batch"))  # the core tells of a card that runs out of memory
+# The logger of all packages of the project. Modules of the core log to a child of it by their own name.
+logger = logging.getLogger("specter_batch")
 
 
 def log(event: str, *, level: int = logging.INFO, **fields: Any) -> None:
@@ -77,29 +77,32 @@ class _TerminalHandler(logging.Handler):
 
 
 @contextmanager
-def logging_to(console: Console) -> Iterator[None]:
-    """Send the job's log to a console for the length of a block, and an error that ends the block with it."""
+def logging_to(console: Console, *, work: str = "night") -> Iterator[None]:
+    """Send the project's log to a console for the length of a block, and with it an error that ends the block.
+
+    Args:
+        console: Gets JSON lines, or on a terminal only the warnings, as words.
+        work: What the block does; the events at its early end are `WORK stopped` and `WORK interrupted`.
+    """
     if console.is_terminal:
         handler: logging.Handler = _TerminalHandler(console)
     else:
         handler = logging.StreamHandler(console.file)
         encoding = getattr(console.file, "encoding", None) or "utf-8"
         handler.setFormatter(JsonFormatter(ascii_only=not encoding.lower().startswith("utf")))
-    before = [(one.level, one.propagate) for one in _LOGGERS]
-    for one in _LOGGERS:
-        one.addHandler(handler)
-        one.setLevel(logging.INFO)
-        one.propagate = False
+    level, propagate = logger.level, logger.propagate
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
     try:
         yield
     except (SpecterBatchError, OSError) as error:
         if not console.is_terminal:  # there the command's own last line says it
-            log("night stopped", level=logging.ERROR, error=str(error))
+            log(f"{work} stopped", level=logging.ERROR, error=str(error))
         raise
     except KeyboardInterrupt:
-        log("night interrupted", level=logging.INFO)
+        log(f"{work} interrupted", level=logging.INFO)
         raise
     finally:
-        for one, (level, propagate) in zip(_LOGGERS, before, strict=True):
-            one.removeHandler(handler)
-            one.level, one.propagate = level, propagate
+        logger.removeHandler(handler)
+        logger.level, logger.propagate = level, propagate

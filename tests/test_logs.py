@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from specter_batch.errors import ConfigError
-from specter_jobs.logs import log, logger, logging_to
+from specter_batch.logs import log, logger, logging_to
 from support.papers_on_disk import paper, write_dump
 
 
