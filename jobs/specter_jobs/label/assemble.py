@@ -29,7 +29,7 @@ from specter_jobs.output.writer import write_shard
 from specter_jobs.plan.decisions import DeduplicatedShard
 from specter_jobs.plan.shards import Mask, Shard
 from specter_jobs.screen.deduplicate import Deduplication
-from specter_jobs.screen.screening import reject_table
+from specter_jobs.screen.rejects import reject_table
 from specter_jobs.workers.scheduler import Scheduler
 
 NOT_FINITE_DETAIL = "the model gave NaN or infinity"

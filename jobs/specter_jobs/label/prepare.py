@@ -5,21 +5,20 @@ from collections.abc import Collection, Sequence
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from specter_batch.errors import ShardError
 from specter_batch.metrics.scores import papers_seen
 from specter_batch.model.bundle import ModelBundle
 from specter_batch.model.encoding import TokenIds
 from specter_batch.papers.labels import LabelSet, normalise_label
-from specter_batch.papers.language import ENGLISH, MAX_CHARACTERS, UNDECIDED, EnglishFilter
+from specter_batch.papers.language import EnglishFilter
 from specter_batch.papers.parquet import PaperBatch
+from specter_batch.papers.screening import reject_foreign_languages, screen_columns
 from specter_batch.papers.text import missing_values, paper_texts, text_hash
 from specter_jobs.label.screened_shard import ScreenedShard, Truth
 from specter_jobs.plan.decisions import Decisions, DeduplicatedShard
 from specter_jobs.plan.sections import LabelRules
-from specter_jobs.plan.shards import Mask
-from specter_jobs.screen.screening import screen_columns
+from specter_jobs.screen.rejects import rejected_rows
 from specter_jobs.screen.shard_reader import ShardReader, content_hash
 
 # A shard of 5,000 ordinary papers holds 7 MB of text. Giving back the memory of a larger one is worth the time.
@@ -71,8 +70,7 @@ class ShardPreparer:
         screening.reject_rows(decisions.duplicates, "duplicate_id")
         undecided = 0
         if self._english is not None:
-            foreign, undecided = _foreign_languages(self._english, papers, screening.usable)
-            screening.reject_rows(foreign, "not_english")
+            undecided = reject_foreign_languages(screening, papers, self._english)
         rows = np.flatnonzero(screening.usable)
         usable = papers.table.select(["paper_id", "label"]).filter(pa.array(screening.usable))
         texts: list[str] = []
@@ -89,7 +87,7 @@ class ShardPreparer:
         spared = {at for at in copies if hashes[at] not in unanswered}.union(known_at.tolist())
         fresh = [at for at in range(len(texts)) if at not in spared]
         screened = ScreenedShard(
-            rejects=screening.table(shard, papers),
+            rejects=rejected_rows(screening, shard, papers.table["paper_id"]),
             rows=rows,
             paper_ids=usable["paper_id"],
             title_only=missing_values(papers.table["abstract"])[screening.usable],
@@ -121,24 +119,6 @@ class ShardPreparer:
     def tokenize(self, texts: Sequence[str]) -> list[TokenIds]:
         """Return the texts' token ids."""
         return self._encoder.encode(texts)
-
-
-def _foreign_languages(english: EnglishFilter, papers: PaperBatch, usable: Mask) -> tuple[dict[int, str], int]:
-    """Return the language of each usable row that is not English, and how many rows are too short to say.
-
-    Of long texts no more is read than is judged.
-    """
-    parts = (pc.utf8_slice_codeunits(papers.table[name], 0, MAX_CHARACTERS) for name in ("title", "abstract"))
-    titles, abstracts = (part.to_pylist() for part in parts)
-    foreign: dict[int, str] = {}
-    undecided = 0
-    for row in np.flatnonzero(usable).tolist():
-        language = english.language(f"{titles[row]} {abstracts[row] or ''}")
-        if language == UNDECIDED:
-            undecided += 1
-        elif language != ENGLISH:
-            foreign[row] = language
-    return foreign, undecided
 
 
 def _truth(

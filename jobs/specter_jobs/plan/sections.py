@@ -18,7 +18,8 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from specter_batch.options.model import Graph
-from specter_batch.options.shared import MAX_WORKERS, FormatName, Language, TextColumns, TextFiles
+from specter_batch.options.screening import ScreeningRules
+from specter_batch.options.shared import MAX_WORKERS, FormatName, TextColumns, TextFiles
 from specter_batch.settings import Settings
 from specter_batch.settings.declaration import FormerName, Option
 from specter_batch.storage.location import LocalPath, PathOrUrl, PathTextOrUrl
@@ -93,7 +94,7 @@ class Model(Settings):
     )
 
 
-class LabelRules(Settings):
+class LabelRules(ScreeningRules):
     """Which papers are labelled and what is written of them: a change of any setting here invalidates earlier labels.
 
     All that decides over labels is made from the fields of this class: the hash that binds shards to a night, what two
@@ -102,18 +103,6 @@ class LabelRules(Settings):
 
     panel: ClassVar[str] = LABELS
 
-    language: Language = "en"
-    missing_abstract: Literal["reject", "title_only"] = Field(
-        default="reject",
-        description="What happens to a paper without an abstract. `title_only` labels it by its title, which is less "
-        "certain.",
-    )
-    min_characters: Annotated[int, Option(unit="characters")] = Field(
-        default=0,
-        ge=0,
-        # Characters, because not every language puts spaces between words.
-        description="Reject papers whose title and abstract together are shorter than this.",
-    )
     probabilities: bool = Field(
         default=False,
         description="Write the probabilities of all labels, not only the score of the best one. Files get larger.",

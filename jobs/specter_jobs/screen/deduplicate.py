@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from specter_batch.errors import ShardError
 from specter_batch.papers.parquet import PaperBatch
+from specter_batch.papers.screening import screen_columns
 from specter_batch.papers.text import paper_texts, text_hash
 from specter_jobs.database import opened_database, register_parquet
 from specter_jobs.plan.decisions import Decisions, DeduplicatedShard
@@ -20,7 +21,6 @@ from specter_jobs.plan.reuse_report import UnusableLabels
 from specter_jobs.plan.sections import LabelRules
 from specter_jobs.plan.shards import Mask, Shard
 from specter_jobs.plan.workload import Workload
-from specter_jobs.screen.screening import screen_columns
 from specter_jobs.screen.shard_reader import ShardReader, content_hash
 
 

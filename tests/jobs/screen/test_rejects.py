@@ -10,8 +10,8 @@ import pytest
 from specter_batch.errors import PaperSchemaError
 from specter_batch.papers.columns import PAPER_SCHEMA
 from specter_batch.papers.parquet import PaperBatch
+from specter_batch.papers.screening import screen_columns
 from specter_jobs.plan.config import NightConfig
-from specter_jobs.screen.screening import screen_columns
 from support.papers_on_disk import RunNight, label_bytes, paper, read_all, write_dump
 
 
