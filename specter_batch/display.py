@@ -1,8 +1,8 @@
-r"""Text from outside, made safe to show: names, labels, paths and error details on a terminal, in Markdown and in HTML.
+r"""Text from outside, made safe to show and to store: names, labels, paths, URLs and error details.
 
 A label, a file name or a path can hold anything: terminal control sequences, characters that reverse the reading
-direction, markup, line breaks, or bytes that are not UTF-8. All text from data goes through one of these functions
-before it is shown:
+direction, markup, line breaks, credentials, or bytes that are not UTF-8. All text from data goes through one of these
+functions before it is shown:
 
 * `terminal_text` for standard output, standard error and logs,
 * `markdown_text` for `.md` files,
@@ -10,13 +10,21 @@ before it is shown:
 
 The result can always be encoded as UTF-8. In the output, `\x1b` is the character with that code, and `\xe9` is a byte
 of a file name that is not UTF-8.
+
+Before a name is stored in JSON, parquet or a log, it goes through `stored_name`, which can be reversed. A file name on
+Linux is a sequence of bytes that need not be UTF-8. Python keeps invalid bytes as lone surrogates, which neither JSON
+nor parquet can hold. In a stored name such a byte is written as `\xe9`, and a backslash in the name as `\\`. Two files
+therefore never get the same stored name. All other names are stored unchanged.
+
+`without_credentials` removes credentials from the URLs in all text that is shown or stored.
 """
 
 import re
 import unicodedata
 from collections.abc import Mapping
+from typing import Annotated
 
-from specter_batch.storage.redaction import without_credentials
+from pydantic import BeforeValidator
 
 # How many entries a message names. Reports list all entries.
 SHOWN_ENTRIES = 3
@@ -36,6 +44,42 @@ _MARKUP = re.compile(r"[\\`*<>\[\]|~&$]|(?<![^\W_])_|_(?![^\W_])")
 _BLOCK_START = re.compile(r"^(?:[#=:]|[-+](?=[\s-]|$)|\d{1,9}(?P<dot>[.)])(?=\s|$))")
 # GitHub turns plain URLs and @names into links.
 _LINK = re.compile(r":(?=//)|(?<=www)\.|@", flags=re.IGNORECASE)
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_STORED = re.compile(r"\\(?:\\|x([0-9a-f]{2}))")
+
+# Schemes that are recognised with one slash or none, because `pathlib.Path` and typing errors turn s3://bucket into
+# s3:/bucket. For any other scheme only `scheme://` counts as a URL, because file names may hold a colon.
+_SCHEMES = (
+    "abfss?|adl|azure?|box|davs?|dropbox|file|ftps?|gcs|gdrive|gh|git|github|gs|hdfs|hf|https?|jdbc|local|memory|minio|"
+    "mongodb|mysql|oci|oss|postgres|postgresql|r2|ray|redis|s3|s3a|s3n|scp|sftp|smb|ssh|swift|tos|wasbs?|webdavs?|"
+    "webhdfs|wss?"
+)
+_COLON, _SLASH = "(?::|%3a)", r"(?:[/\\]|%2f)"
+# Clients of stores ignore spaces and control characters before a URL.
+_URL = re.compile(
+    rf"[\x00-\x20]*(?:[a-z][a-z0-9+.-]{{0,30}}{_COLON}{_SLASH}{{2}}|(?:{_SCHEMES}){_COLON}{_SLASH}|//[^/\s]*@)",
+    re.IGNORECASE,
+)
+# user:password@ or token@ before a host. A secret key may hold slashes. So after a colon, unless a port number follows,
+# everything up to the last @ is removed.
+_USER_INFO = re.compile(
+    rf"(?P<start>\b[a-z][a-z0-9+.-]{{0,30}}{_COLON}{_SLASH}{{2,}}|\b(?:{_SCHEMES}){_COLON}{_SLASH}?|(?<![\w:/\\])//)"
+    r"(?:[^/\\]*@|[^/@:\[]*:(?!\d+(?:[/\\]|$)).*@)",
+    re.IGNORECASE | re.DOTALL,
+)
+# user:password@host:path as for scp, and user:password@host/path, a URL without a scheme. If the host is followed by a
+# colon, the password may hold slashes and @.
+_SCP = re.compile(r"^[^/@:]+:(?:.+@(?=[\w.-]+:)|[^/@]+@(?=[\w.-]+/|[\w-]+\.[\w.-]+$))", re.DOTALL)
+# A URL ends at a space or a quote.
+_WORD = re.compile(r"[^\s'\"]+")
+# In Azure's container@account the container is in the place of a user name, but is not secret.
+_CONTAINER = re.compile(r"(?P<scheme>\b(?:abfss?|az|wasbs?)://)(?P<container>[a-z0-9-]+@)(?=[^/\s@:]+(?:/|\s|$))")
+# Signatures and tokens: ?name=value or #name=value. A ? without = is a wildcard, except in HTTP (no wildcards there).
+_PATH_START = re.compile(rf"(?P<http>https?:/)|[a-z]://|\b(?:{_SCHEMES}):/", re.IGNORECASE)
+_PARAMETER = re.compile(r"[?#][^?#=/]*=")
+_HTTP_PARAMETER = re.compile(r"\?|#[^#=/]*=")
+_KEPT = "\x00"
 
 
 def visible_text(value: object, *, keep: str = "") -> str:
@@ -113,3 +157,72 @@ def _with_backslash(match: re.Match[str]) -> str:
 
 def _block_start_escaped(match: re.Match[str]) -> str:
     return match.group()[:-1] + "\\" + match.group()[-1]
+
+
+def stored_name(name: str) -> str:
+    """Return the stored form of a name or path; `original_name` reverses it."""
+    return storable(name.replace("\\", "\\\\")) if "\\" in name or _SURROGATE.search(name) else name
+
+
+def original_name(stored: str) -> str:
+    """Return the original name or path of a stored name."""
+    return _STORED.sub(lambda match: chr(0xDC00 + int(match[1], 16)) if match[1] else "\\", stored)
+
+
+def storable(text: str) -> str:
+    r"""Return a text with each byte that is not UTF-8 written as `\xe9`. This cannot be reversed."""
+    return _SURROGATE.sub(_escaped_byte, text)
+
+
+def storable_json(text: str) -> str:
+    r"""Return JSON in which each byte that is not UTF-8 is written as `\xe9`."""
+    return _SURROGATE.sub(lambda match: "\\" + _escaped_byte(match), text)
+
+
+def _escaped_byte(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
+
+
+# A text field of a model that is written as JSON. The keys of a mapping must be made storable before; values need not.
+StorableText = Annotated[str, BeforeValidator(lambda value: storable(value) if isinstance(value, str) else value)]
+
+
+def is_url(text: str) -> bool:
+    """Return whether a text is a URL (a slash may be missing) and not a path on this machine."""
+    return _URL.match(text) is not None
+
+
+def has_credentials(text: str) -> bool:
+    """Return whether a text holds a URL with a user, a password, a token or a signature."""
+    return without_credentials(text) != text
+
+
+def without_credentials(text: str) -> str:
+    """Return a URL, or a text with URLs in it, without user names, passwords, tokens and query strings.
+
+    Every URL that is shown, logged or stored goes through this function.
+    """
+    if ":" not in text and "//" not in text and "%" not in text:
+        return text
+    return _WORD.sub(lambda word: _word_without_credentials(word.group()), text)
+
+
+def _word_without_credentials(word: str) -> str:
+    containers: list[str] = []
+
+    def keep(match: re.Match[str]) -> str:
+        containers.append(match["container"])
+        return match["scheme"] + _KEPT
+
+    word = _CONTAINER.sub(keep, word)
+    before, at, after = word.rpartition("@")
+    if at:  # only the part before the last @ can match; this keeps the search linear
+        word = _SCP.sub("", _USER_INFO.sub(r"\g<start>", before + at) + after)
+    start = _PATH_START.search(word)
+    if start:
+        parameter = (_HTTP_PARAMETER if start["http"] else _PARAMETER).search(word, start.end())
+        word = word[: parameter.start()] if parameter else word
+    for container in containers:
+        word = word.replace(_KEPT, container, 1)
+    return word

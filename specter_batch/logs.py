@@ -10,9 +10,8 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from specter_batch.display import terminal_text
+from specter_batch.display import terminal_text, without_credentials
 from specter_batch.errors import SpecterBatchError
-from specter_batch.storage.redaction import without_credentials
 from specter_batch.terminal import json_safe
 
 # The logger of all packages of the project. Modules of the core log to a child of it by their own name.

@@ -14,10 +14,8 @@ import traceback
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
-from specter_batch.display import terminal_text, visible_text
+from specter_batch.display import storable, terminal_text, visible_text, without_credentials
 from specter_batch.errors import SpecterBatchError
-from specter_batch.storage.redaction import without_credentials
-from specter_batch.storage.stored_names import storable
 
 if TYPE_CHECKING:
     from rich.console import Console

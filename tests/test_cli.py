@@ -10,7 +10,7 @@ import typer
 
 from specter_batch import __version__, cli
 from specter_batch.errors import ConfigError
-from specter_batch.interruptible import interruptible
+from specter_batch.options.command import interruptible
 
 HEAVY = ("torch", "transformers", "optimum", "datasets", "pandas", "sklearn", "pyarrow", "onnx", "onnxruntime")
 # Runs the command of its arguments, then tells which of the heavy modules were imported.

@@ -35,7 +35,7 @@ from specter_batch.model.session import Graph, logits_alone
 from specter_batch.papers.text import paper_texts
 from specter_batch.storage.files import file_sha256, write_json
 from specter_batch.storage.folder_swap import replace_folder, restore_folder
-from specter_batch.storage.output_marker import MARKER_FILE, mark_output
+from specter_batch.storage.output_claim import MARKER_FILE, mark_output
 from specter_batch.training.papers.labelled import read_labelled
 from specter_batch.training.run.folder import TrainingRun
 from specter_export.gate import Gate, gate_papers

@@ -9,7 +9,7 @@ from pathlib import Path
 from shutil import rmtree
 
 from specter_batch.errors import ConfigError
-from specter_batch.storage.folder_lock import LOCK_FILE, folder_locked
+from specter_batch.storage.output_claim import LOCK_FILE, folder_locked
 
 # A younger folder without a lock is not removed, because its export may be about to take the lock.
 MOMENT_SECONDS = 60.0

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from specter_batch.display import ignored_line, shown_entries
+from specter_batch.display import ignored_line, shown_entries, storable, stored_name
 from specter_batch.errors import PaperSchemaError
 from specter_batch.inputs.glob_pattern import GlobPattern
 from specter_batch.inputs.kinds import PARQUET, InputKind
@@ -13,7 +13,6 @@ from specter_batch.inputs.partitions import partitions_above, partitions_in
 from specter_batch.inputs.tree import LocalTree, StoreTree
 from specter_batch.inputs.walk import InputWalk, WalkedFile
 from specter_batch.storage.location import Location, is_remote, located, names_above, parted_at_wildcard, real_path
-from specter_batch.storage.stored_names import storable, stored_name
 from specter_batch.storage.url_path import WILDCARD
 
 

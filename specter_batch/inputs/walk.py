@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from specter_batch.display import HIDDEN
+from specter_batch.display import HIDDEN, storable, stored_name
 from specter_batch.errors import ConfigError, PaperSchemaError
 from specter_batch.inputs.glob_pattern import GlobPattern
 from specter_batch.inputs.kinds import SYSTEM_FOLDERS, InputKind, Verdict, by_head, by_name, is_hidden, looks_like_data
@@ -20,8 +20,7 @@ from specter_batch.inputs.lake_tables import (
 )
 from specter_batch.inputs.tree import Child, InputTree, Parts, StoreTree
 from specter_batch.storage.location import in_parallel
-from specter_batch.storage.output_marker import MARKER_FILE, output_command
-from specter_batch.storage.stored_names import storable, stored_name
+from specter_batch.storage.output_claim import MARKER_FILE, output_command
 
 INGESTED_PAPERS = "papers"
 # Commands whose outputs are recognised without a marker, because data rarely has the names of their files.

@@ -2,7 +2,8 @@
 
 import difflib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, get_args, get_origin, get_type_hints
 
@@ -12,7 +13,9 @@ from typer.core import TyperCommand
 
 from specter_batch.settings import Settings
 from specter_batch.settings.declaration import DeclaredOption, Option, declared_options, spelled
+from specter_batch.start import EXIT_INTERRUPTED
 from specter_batch.storage.location import LocalPath
+from specter_batch.terminal import show_error
 
 ARGUMENTS, HELP = "Arguments", "Help"
 LAST_PANELS = ("Output", "Cluster", HELP)
@@ -188,3 +191,13 @@ def typer_command(name: str, function: Callable[..., None]) -> Any:
     examples = "\n".join(getattr(function, "examples", ()))
     app.command(name, cls=CommandPage, epilog=examples or None)(function)
     return typer.main.get_command(app)
+
+
+@contextmanager
+def interruptible(advice: str) -> Iterator[None]:
+    """Turn a KeyboardInterrupt (Ctrl-C) into one line with advice and exit code 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        show_error(f"interrupted; {advice}")
+        raise typer.Exit(EXIT_INTERRUPTED) from None

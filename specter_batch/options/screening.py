@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from specter_batch.options.shared import Language
+from specter_batch.options import Language
 from specter_batch.settings import Settings
 from specter_batch.settings.declaration import Option
 

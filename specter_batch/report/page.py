@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from specter_batch.display import visible_text
+from specter_batch.display import visible_text, without_credentials
 from specter_batch.metrics.score_report import LabelF1, ScoreReport
 from specter_batch.report import charts
-from specter_batch.storage.redaction import without_credentials
 
 N_CONFUSIONS = 15
 

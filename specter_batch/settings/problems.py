@@ -1,6 +1,20 @@
-"""Plain sentences about wrong settings. They replace the messages of pydantic."""
+"""Which values no setting can have, and plain sentences about wrong settings instead of the messages of pydantic.
+
+Which values a setting refuses depends on its type (`wrong_values`):
+
+* `LocalPath` is a path on this machine. A URL or an empty text is an error.
+* `PathOrUrl` is a path or a URL; `specter_batch.storage.location.located` checks it further.
+* Any other text must be valid Unicode and must not contain credentials in a URL.
+* Numbers must be finite and small enough to be stored.
+
+The messages of `number_problem`, `place_problem` and `text_problem` never repeat the value, because it may contain a
+secret.
+"""
 
 import difflib
+import errno
+import math
+import os
 import re
 from collections.abc import Iterator, Mapping
 from datetime import date
@@ -10,8 +24,8 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
+from specter_batch.display import has_credentials, is_url
 from specter_batch.settings.declaration import kinds_of
-from specter_batch.settings.values import number_problem, place_problem, text_problem
 from specter_batch.storage.url_path import UrlPath
 
 MAX_SHOWN = 60
@@ -38,6 +52,9 @@ _LIMITS = {
     "less_than": ("lt", "less than"),
 }
 _NUMBERS = re.compile(r"\d+")
+
+# The largest signed 64-bit integer, the largest number that parquet, duckdb and numpy can store.
+MAX_WHOLE_NUMBER = 2**63 - 1
 
 
 def known_path(settings: type[BaseModel], location: tuple[int | str, ...]) -> tuple[int | str, ...]:
@@ -187,3 +204,49 @@ def _is_section(settings: type[BaseModel], path: tuple[int | str, ...]) -> bool:
     *above, last = path
     field = section_at(settings, tuple(above)).model_fields.get(str(last))
     return field is not None and _section_of(field.annotation) is not None
+
+
+def number_problem(value: float) -> str | None:
+    """Return what is wrong with a number; None if it can be used."""
+    if isinstance(value, int):
+        return f"the number is too large; the most is {MAX_WHOLE_NUMBER}" if abs(value) > MAX_WHOLE_NUMBER else None
+    return None if math.isfinite(value) else "expected a finite number"
+
+
+def place_problem(value: object, *, takes_urls: bool) -> str | None:
+    """Return what is wrong with a path or URL; None if it can be used."""
+    text = str(value)
+    if not text.strip():
+        return "the path is empty; give a path, or . for the current folder"
+    if "\0" in text:
+        return "a path cannot hold a NUL character"
+    if not (is_url(text) or has_credentials(text)):
+        return _local_problem(text)
+    if takes_urls:
+        return None
+    if text.lower().startswith("file:"):
+        return "a URL cannot be used here; give the path without file://"
+    return "a URL cannot be used here; give a path on this machine"
+
+
+def _local_problem(text: str) -> str | None:
+    """Return why a path can never be opened; None if it can, or if opening it will give a clear error."""
+    try:
+        os.stat(text)  # noqa: PTH116 - a text, which may be a glob
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return "the path is a link that leads back to itself"
+        if error.errno == errno.ENAMETOOLONG:
+            return f"the path is too long for this system: {len(text):,} characters"
+    return None
+
+
+def text_problem(value: str) -> str | None:
+    """Return what is wrong with a text that is not a path or URL; None if it can be used."""
+    if has_credentials(value):
+        return "a URL with a user, a password, a token or a signature cannot be used here"
+    if "\0" in value:
+        return "a text cannot hold a NUL character"
+    if any("\ud800" <= char <= "\udfff" for char in value):
+        return "the text is not valid UTF-8"
+    return None

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from specter_batch.display import storable, storable_json
 from specter_batch.storage.location import Location
-from specter_batch.storage.stored_names import storable, storable_json
 from specter_batch.storage.url_path import UrlPath
 
 

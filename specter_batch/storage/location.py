@@ -14,9 +14,8 @@ from urllib.parse import unquote
 
 from pydantic import AfterValidator, PlainSerializer, PlainValidator
 
+from specter_batch.display import has_credentials, is_url, storable, without_credentials
 from specter_batch.errors import ConfigError
-from specter_batch.storage.redaction import has_credentials, is_url, without_credentials
-from specter_batch.storage.stored_names import storable
 from specter_batch.storage.url_path import URL, WILDCARD, UrlPath
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from specter_batch.display import without_credentials
 from specter_batch.errors import ConfigError, StorageError, StorageRefusedError
-from specter_batch.storage.redaction import without_credentials
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem

@@ -16,9 +16,8 @@ from specter_batch.model.device import Device
 from specter_batch.model.manifest import MANIFEST_FILE, PARITY_FILE
 from specter_batch.model.predictions import OnnxClassifier
 from specter_batch.storage.files import file_sha256
-from specter_batch.storage.folder_lock import LOCK_FILE, folder_locked
 from specter_batch.storage.folder_swap import set_aside
-from specter_batch.storage.output_marker import MARKER_FILE, output_command
+from specter_batch.storage.output_claim import LOCK_FILE, MARKER_FILE, folder_locked, output_command
 from specter_batch.training.demo.sample import SamplePaths
 from specter_batch.training.papers.labelled import read_labelled
 from specter_batch.training.run.folder import TrainingRun

@@ -10,7 +10,7 @@ import pytest
 
 from specter_batch.errors import PaperSchemaError
 from specter_batch.inputs.inventory import parquet_inventory
-from specter_batch.storage.output_marker import mark_output
+from specter_batch.storage.output_claim import mark_output
 
 
 def paths_of(source: str | Path) -> list[object]:

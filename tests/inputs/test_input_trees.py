@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from specter_batch.display import stored_name
 from specter_batch.errors import PaperSchemaError
 from specter_batch.inputs.inventory import InputInventory, parquet_inventory
-from specter_batch.storage.stored_names import stored_name
 
 NOBODY = 54321
 NAMES = (

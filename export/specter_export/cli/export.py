@@ -4,8 +4,8 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from specter_batch.options import JsonOutput
 from specter_batch.options.command import command
-from specter_batch.options.shared import JsonOutput
 from specter_batch.settings.declaration import Option
 from specter_batch.storage.location import LocalPath
 from specter_batch.terminal import show

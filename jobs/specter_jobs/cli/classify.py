@@ -5,9 +5,8 @@ from typing import TYPE_CHECKING
 import typer
 
 from specter_batch.display import ignored_line
-from specter_batch.interruptible import interruptible
-from specter_batch.options.command import command
-from specter_batch.options.shared import JsonOutput
+from specter_batch.options import JsonOutput
+from specter_batch.options.command import command, interruptible
 from specter_batch.terminal import error_console, show, show_json
 from specter_jobs.output.names import LABELS, REPORT_HTML
 from specter_jobs.plan.config import NightConfig

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import typer
 from pydantic import Field
 
-from specter_batch.interruptible import interruptible
-from specter_batch.options.command import Sections, command
-from specter_batch.options.shared import InputColumns, JsonOutput
+from specter_batch.options import InputColumns, JsonOutput
+from specter_batch.options.command import Sections, command, interruptible
 from specter_batch.settings.declaration import Option
 from specter_batch.terminal import show, show_json
 from specter_jobs.plan.config import NightConfig

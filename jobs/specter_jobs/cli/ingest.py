@@ -9,9 +9,8 @@ from pydantic import Field
 
 from specter_batch.display import ignored_line
 from specter_batch.errors import ConfigError
-from specter_batch.interruptible import interruptible
-from specter_batch.options.command import command
-from specter_batch.options.shared import MAX_WORKERS, Column, FormatName, InputColumns, JsonOutput, TextFiles
+from specter_batch.options import MAX_WORKERS, Column, FormatName, InputColumns, JsonOutput, TextFiles
+from specter_batch.options.command import command, interruptible
 from specter_batch.settings.declaration import Option
 from specter_batch.storage.location import LocalPath, PathTextOrUrl
 from specter_batch.terminal import error_console, show, show_json

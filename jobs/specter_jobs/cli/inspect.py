@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 from pydantic import Field
 
+from specter_batch.options import JsonOutput
 from specter_batch.options.command import command
-from specter_batch.options.shared import JsonOutput
 from specter_batch.settings.declaration import Option
 from specter_batch.storage.location import PathOrUrl
 from specter_batch.terminal import show, show_json

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from specter_batch.storage.stored_names import StorableText
+from specter_batch.display import StorableText
 
 Count = Annotated[int, Field(ge=0)]
 

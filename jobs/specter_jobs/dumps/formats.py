@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import cast
 
 from specter_batch.errors import ConfigError, UsageError
-from specter_batch.options.shared import FormatName
+from specter_batch.options import FormatName
 from specter_batch.papers.columns import NO_LABELS
 from specter_jobs.dumps.files.table_layout import TableColumns, TableLayout
 from specter_jobs.dumps.json.values import optional_label

@@ -14,13 +14,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
+from specter_batch.display import storable
 from specter_batch.errors import ConfigError, PaperSchemaError
 from specter_batch.inputs.inventory import InputInventory, take_inventory
 from specter_batch.papers.parquet_file import write_table
 from specter_batch.storage.files import json_hash, write_json, write_text, written_whole
 from specter_batch.storage.location import is_remote, located
-from specter_batch.storage.output_marker import output_command
-from specter_batch.storage.stored_names import storable
+from specter_batch.storage.output_claim import output_command
 from specter_batch.terminal import print_above, progress_bars
 from specter_jobs.dumps.account import account_of
 from specter_jobs.dumps.account_model import IngestAccount, RequestDescription

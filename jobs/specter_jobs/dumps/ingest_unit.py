@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from specter_batch.display import storable
 from specter_batch.errors import PaperSchemaError, ShardError, SpecterBatchError, WrongFormatError
-from specter_batch.storage.stored_names import storable
 from specter_jobs.dumps.account import IngestEntry
 from specter_jobs.dumps.files.inputs import Advance, InputCount, content_of, joined_content, opened, silent
 from specter_jobs.dumps.formats import Format

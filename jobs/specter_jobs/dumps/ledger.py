@@ -3,8 +3,8 @@
 import re
 from collections.abc import Collection, Iterable
 
+from specter_batch.display import storable
 from specter_batch.storage.location import sizes_in
-from specter_batch.storage.stored_names import storable
 from specter_jobs.dumps.account import IngestEntry
 from specter_jobs.output.folder import OutputFolder
 from specter_jobs.output.names import INDEX, INGEST_LEDGER_FILE, NO_PAPERS_FILE, PAPERS, REJECTS, is_parquet

@@ -3,11 +3,11 @@
 import logging
 from collections.abc import Callable
 
+from specter_batch.display import stored_name
 from specter_batch.errors import ConfigError
 from specter_batch.graph_names import DeviceKind
 from specter_batch.logs import log
 from specter_batch.model.bundle import ModelBundle
-from specter_batch.storage.stored_names import stored_name
 from specter_jobs.night.audit import take_over_rejects
 from specter_jobs.night.stages import PlannedInput, PlannedNight
 from specter_jobs.output.folder import OutputFolder

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from specter_batch.errors import ConfigError, UsageError
 from specter_batch.logs import log
 from specter_batch.storage.location import Location
-from specter_batch.storage.output_marker import output_command
+from specter_batch.storage.output_claim import output_command
 from specter_jobs.output.names import CLASSIFY, REPORT_FILE, SUCCESS_FILE
 from specter_jobs.output.report_model.parts import PreviousReport
 from specter_jobs.output.report_model.report import NightReport, read_report

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from specter_batch.display import original_name
 from specter_batch.errors import ConfigError, SpecterBatchError
 from specter_batch.storage.location import Location, located
-from specter_batch.storage.stored_names import original_name
 from specter_jobs.output.folder import OutputFolder
 from specter_jobs.output.ledger import read_entries
 from specter_jobs.output.ledger_entry import LedgerEntry

@@ -1,7 +1,6 @@
 """The name of every file and folder that the job's commands write into an output folder."""
 
-from specter_batch.storage.folder_lock import LOCK_FILE
-from specter_batch.storage.output_marker import MARKER_FILE
+from specter_batch.storage.output_claim import LOCK_FILE, MARKER_FILE
 
 # Commands that an output folder can belong to.
 CLASSIFY, INGEST = "classify", "ingest"

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import BaseModel, ConfigDict
 
+from specter_batch.display import original_name, stored_name
 from specter_batch.errors import ConfigError, ShardError
 from specter_batch.file_problems import read_json_model
 from specter_batch.storage.files import write_text
 from specter_batch.storage.location import Location, absolute, located
-from specter_batch.storage.stored_names import original_name, stored_name
 from specter_jobs.output.folder import OutputFolder
 from specter_jobs.output.names import PLAN_FILE
 from specter_jobs.output.output_file import OutputFile
@@ -73,7 +73,7 @@ class PlanFile(BaseModel):
     """`plan.json`.
 
     Attributes:
-        root: Folder that the files are named relative to, as stored (`specter_batch.storage.stored_names`).
+        root: Folder that the files are named relative to, as stored (`specter_batch.display`).
         binding: Of the ledger entries that count.
         files: Readable input files and their rows by the footer.
         unreadable: What may hold papers and cannot be read, and why.

@@ -9,12 +9,12 @@ from typing import Any, ClassVar, Self, TypeVar
 
 from pydantic import ModelWrapValidatorHandler, PrivateAttr, ValidationInfo, field_validator, model_validator
 
+from specter_batch.display import without_credentials
 from specter_batch.errors import UsageError
-from specter_batch.options.shared import InputColumns
+from specter_batch.options import InputColumns
 from specter_batch.settings import Settings
 from specter_batch.settings.declaration import section_of
 from specter_batch.storage.location import Location, absolute, located
-from specter_batch.storage.redaction import without_credentials
 from specter_jobs.plan.limits import PREVIOUS_DAYS, Gates, ReuseLimit
 from specter_jobs.plan.sections import (
     Cluster,

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from specter_batch.display import stored_name
 from specter_batch.graph_names import DeviceKind
 from specter_batch.storage.files import json_hash
 from specter_batch.storage.location import Location
-from specter_batch.storage.stored_names import stored_name
 from specter_jobs.plan.config import NightConfig
 from specter_jobs.plan.sections import LabelRules, Reading
 

@@ -17,9 +17,9 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from specter_batch.options import MAX_WORKERS, FormatName, TextColumns, TextFiles
 from specter_batch.options.model import Graph
 from specter_batch.options.screening import ScreeningRules
-from specter_batch.options.shared import MAX_WORKERS, FormatName, TextColumns, TextFiles
 from specter_batch.settings import Settings
 from specter_batch.settings.declaration import FormerName, Option
 from specter_batch.storage.location import LocalPath, PathOrUrl, PathTextOrUrl

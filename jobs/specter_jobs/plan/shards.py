@@ -23,7 +23,7 @@ class InputFile:
 
     Attributes:
         path: Where it is.
-        name: Its path below the input's root, with forward slashes, as stored (`specter_batch.storage.stored_names`).
+        name: Its path below the input's root, with forward slashes, as stored (`specter_batch.display`).
         columns: Canonical column name to the file's own, or to a partition.
         partitions: Columns that the names of its folders or the log of its table give it.
         group_starts: First row of each row group, and the number of rows at the end.

@@ -10,7 +10,7 @@ from specter_batch.errors import ConfigError
 from specter_batch.logs import log
 from specter_batch.papers.parquet import open_parquet
 from specter_batch.storage.location import Location, in_parallel, local_copy
-from specter_batch.storage.output_marker import output_command
+from specter_batch.storage.output_claim import output_command
 from specter_jobs.output.folder import OutputFolder, output_folder
 from specter_jobs.output.ledger import has_ledger, read_entries
 from specter_jobs.output.ledger_entry import LedgerEntry

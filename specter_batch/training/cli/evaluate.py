@@ -4,9 +4,9 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from specter_batch.options import InputColumns, JsonOutput
 from specter_batch.options.command import command
 from specter_batch.options.model import BundleDevice, Graph
-from specter_batch.options.shared import InputColumns, JsonOutput
 from specter_batch.settings import Settings
 from specter_batch.settings.declaration import FormerName, Option
 from specter_batch.storage.location import LocalPath

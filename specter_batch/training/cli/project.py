@@ -4,9 +4,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from specter_batch.interruptible import interruptible
-from specter_batch.options.command import command
-from specter_batch.options.shared import InputColumns, JsonOutput
+from specter_batch.options import InputColumns, JsonOutput
+from specter_batch.options.command import command, interruptible
 from specter_batch.settings import Settings
 from specter_batch.settings.declaration import Option
 from specter_batch.storage.location import LocalPath

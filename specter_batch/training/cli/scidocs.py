@@ -5,9 +5,8 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from specter_batch.interruptible import interruptible
-from specter_batch.options.command import command
-from specter_batch.options.shared import JsonOutput, Language
+from specter_batch.options import JsonOutput, Language
+from specter_batch.options.command import command, interruptible
 from specter_batch.settings.declaration import Option
 from specter_batch.storage.location import LocalPath
 from specter_batch.terminal import error_console, show, show_json

@@ -3,10 +3,10 @@
 from dataclasses import replace
 from pathlib import Path
 
+from specter_batch.display import storable
 from specter_batch.errors import PaperSchemaError
 from specter_batch.inputs.inventory import InputInventory, InputPath, parquet_inventory
 from specter_batch.papers.parquet import WRITTEN_BY_EMBED, is_from_embed, open_parquet
-from specter_batch.storage.stored_names import storable
 
 
 def complete_inventory(source: str | Path) -> InputInventory:

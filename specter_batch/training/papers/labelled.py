@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from specter_batch.display import storable
 from specter_batch.errors import ConfigError, LabelError, PaperSchemaError
 from specter_batch.inputs.partitions import shown_partitions
 from specter_batch.metrics.scores import papers_seen
@@ -17,7 +18,6 @@ from specter_batch.papers.columns import PAPER_SCHEMA, LabelColumnError, PaperCo
 from specter_batch.papers.labels import LabelSet, normalise_labels, respelled
 from specter_batch.papers.parquet import open_parquet, read_papers
 from specter_batch.papers.text import TEXT_TEMPLATE, missing_values, normalised_text_hash, paper_texts
-from specter_batch.storage.stored_names import storable
 from specter_batch.training.papers.files import complete_inventory
 
 READ_ROWS = 8192

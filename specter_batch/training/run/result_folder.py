@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from specter_batch.errors import ConfigError
-from specter_batch.storage.output_marker import mark_output
+from specter_batch.storage.output_claim import mark_output
 
 
 def claim_results(out: Path, command: str, *, report: str, identity: Mapping[str, object], replace: bool) -> None:

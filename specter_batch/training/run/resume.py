@@ -17,8 +17,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, get_last_checkpoin
 
 from specter_batch.errors import ConfigError, SpecterBatchError
 from specter_batch.storage.files import apply_umask, write_json
-from specter_batch.storage.folder_lock import folder_locked
-from specter_batch.storage.output_marker import mark_output
+from specter_batch.storage.output_claim import folder_locked, mark_output
 from specter_batch.terminal import show_notice
 from specter_batch.training.run.folder import RUN_FILE
 

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from specter_batch.cli import build_app
 from specter_batch.errors import ConfigError
-from specter_batch.storage.folder_lock import LOCK_FILE
+from specter_batch.storage.output_claim import LOCK_FILE
 from specter_jobs.inspect.status import night_status, status_lines
 from specter_jobs.output.folder import output_folder
 from specter_jobs.output.names import PROGRESS_FILE

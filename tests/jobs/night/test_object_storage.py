@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from specter_batch.cli import build_app
 from specter_batch.errors import BundleError, ConfigError, PaperSchemaError, StorageRefusedError
-from specter_batch.storage.folder_lock import LOCK_FILE
+from specter_batch.storage.output_claim import LOCK_FILE
 from specter_batch.training.demo.sample import SamplePaths
 from specter_jobs.inspect.status import night_status
 from specter_jobs.inspect.verify import verify_night

@@ -5,7 +5,7 @@ import pytest
 
 from specter_batch.errors import ConfigError, ShardError
 from specter_batch.model.predictions import OnnxClassifier
-from specter_batch.storage.output_marker import mark_output
+from specter_batch.storage.output_claim import mark_output
 from specter_jobs.label.prepare import ShardPreparer
 from specter_jobs.output.report_model.parts import RowCounts
 from specter_jobs.plan.decisions import DeduplicatedShard

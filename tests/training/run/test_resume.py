@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from transformers import EarlyStoppingCallback, TrainerState
 
 from specter_batch.errors import ConfigError, SpecterBatchError
-from specter_batch.storage.folder_lock import folder_holder, folder_locked, this_process
+from specter_batch.storage.output_claim import folder_holder, folder_locked, this_process
 from specter_batch.training.demo.sample import SamplePaths
 from specter_batch.training.fit.arguments import CHECKPOINTS
 from specter_batch.training.fit.config import TrainConfig

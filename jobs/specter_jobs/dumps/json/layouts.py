@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from specter_batch.errors import PaperSchemaError
-from specter_batch.storage.json_stream import JsonScanner
-from specter_batch.storage.json_value import OpenValue, end_of_value
+from specter_batch.storage.json_stream import JsonScanner, OpenValue, end_of_value
 from specter_jobs.dumps.json.values import FieldError, JsonObject, loads
 
 # Maximum depth at which records are looked for. Even a list of lists of API responses is less deep.

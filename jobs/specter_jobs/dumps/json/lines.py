@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, BinaryIO
 
-from specter_batch.storage.json_value import UnreadableValue
+from specter_batch.storage.json_stream import UnreadableValue
 from specter_jobs.dumps.json.layouts import (
     Holders,
     continues,

@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from specter_batch.storage.json_value import UnreadableValue, parse_value
+from specter_batch.storage.json_stream import UnreadableValue, parse_value
 
 DETAIL_CHARACTERS = 200
 # A number in JSON or from pandas is exact below this limit. Above it, the last digits are wrong.

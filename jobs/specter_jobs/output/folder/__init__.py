@@ -12,9 +12,8 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from specter_batch.storage.files import file_sha256, sync_folder
-from specter_batch.storage.folder_lock import folder_holder, folder_locked
 from specter_batch.storage.location import Location, in_parallel, names_in, sizes_in
-from specter_batch.storage.output_marker import mark_output
+from specter_batch.storage.output_claim import folder_holder, folder_locked, mark_output
 from specter_batch.storage.url_path import UrlPath
 from specter_jobs.output.names import LABELS, REJECTS, STAGING, SURVEY_SCRATCH, SWAP_FILE
 from specter_jobs.output.output_file import OutputFile

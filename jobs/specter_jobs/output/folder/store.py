@@ -8,8 +8,8 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from specter_batch.storage.files import write_text, written_whole
-from specter_batch.storage.folder_lock import LOCK_FILE, this_process
 from specter_batch.storage.location import in_parallel
+from specter_batch.storage.output_claim import LOCK_FILE, this_process
 from specter_batch.storage.url_path import UrlPath
 from specter_jobs.output.folder import Entry, OutputFolder, read_journal, read_lines, temporary_folder
 from specter_jobs.output.folder.store_lock import lock_object_held, read_claim

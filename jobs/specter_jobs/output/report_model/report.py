@@ -9,11 +9,11 @@ from typing import Annotated, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from specter_batch.display import StorableText
 from specter_batch.errors import ConfigError
 from specter_batch.file_problems import read_json_model
 from specter_batch.metrics.score_report import N_SCORE_BINS, ScoreReport
 from specter_batch.storage.location import Location
-from specter_batch.storage.stored_names import StorableText
 from specter_jobs.output.names import REPORT_FILE
 from specter_jobs.output.report_model.parts import (
     Count,

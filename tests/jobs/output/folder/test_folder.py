@@ -7,8 +7,7 @@ from pydantic import BaseModel
 
 from specter_batch.errors import ConfigError
 from specter_batch.storage.files import write_text
-from specter_batch.storage.folder_lock import this_process
-from specter_batch.storage.output_marker import MARKER_FILE, output_command
+from specter_batch.storage.output_claim import MARKER_FILE, output_command, this_process
 from specter_jobs.output.folder import OutputFolder, output_folder
 from specter_jobs.output.names import CLASSIFY, INGEST, LABELS, LEDGER_FILE, NIGHT_NAMES, REJECTS, SWAP_FILE
 from specter_jobs.output.output_file import OutputFile

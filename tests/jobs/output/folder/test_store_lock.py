@@ -10,7 +10,7 @@ import pytest
 
 from specter_batch.errors import BusyError, StorageError
 from specter_batch.storage.files import write_text
-from specter_batch.storage.folder_lock import LOCK_FILE, this_process
+from specter_batch.storage.output_claim import LOCK_FILE, this_process
 from specter_batch.storage.url_path import UrlPath
 from specter_jobs.output.folder import output_folder, store_lock
 from specter_jobs.output.folder.store_lock import STALE_SECONDS, Claim, Pace, lock_object_held, read_claim

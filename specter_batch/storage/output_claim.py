@@ -1,16 +1,28 @@
-"""The marker of an output folder names the command that made it, so that no other command writes or deletes there."""
+"""What claims an output folder: a marker that names the command that made it, and a lock that one process holds.
 
-from collections.abc import Iterable
+No other command writes or deletes in a marked folder. The kernel releases the lock when its process dies.
+"""
+
+import fcntl
+import os
+import socket
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from specter_batch.errors import ConfigError
 from specter_batch.storage.files import write_text
-from specter_batch.storage.folder_lock import LOCK_FILE
 from specter_batch.storage.location import Location, names_in
 from specter_batch.storage.url_path import UrlPath
 
 MARKER_FILE = "_specter_batch.json"
+LOCK_FILE = "_lock"
+# `folder_holder` takes the lock for a moment, so `folder_locked` waits this long before it raises an error.
+PATIENCE_SECONDS = 1.0
 
 # Names that can be in any folder: our lock and marker, and folders that file systems create.
 _NEUTRAL = {LOCK_FILE, MARKER_FILE, "lost+found", ".snapshot"}
@@ -146,3 +158,50 @@ def output_command(folder: Location, *, names: Iterable[str] | None = None) -> s
 def foreign_names(names: Iterable[str]) -> list[str]:
     """Return the sorted names without the tool's lock and marker and without files of interrupted writes."""
     return sorted(name for name in names if name not in _NEUTRAL and not name.endswith(".partial"))
+
+
+def this_process() -> str:
+    """Return the name under which this process holds locks."""
+    return f"process {os.getpid()} on {socket.gethostname()}"
+
+
+@contextmanager
+def folder_locked(folder: Path) -> Iterator[None]:
+    """Hold the lock of an existing folder while the block runs.
+
+    Raises:
+        ConfigError: Another process, named in the message, holds the lock.
+    """
+    with (folder / LOCK_FILE).open("a+") as stream:
+        give_up = time.monotonic() + PATIENCE_SECONDS
+        while not _taken(stream, fcntl.LOCK_EX):
+            if time.monotonic() > give_up:
+                raise ConfigError(f"{folder}: {_name(stream)} is at work on it; wait for it or give another folder")
+            time.sleep(0.05)
+        stream.seek(0)
+        stream.truncate()
+        stream.write(this_process())
+        stream.flush()
+        yield
+
+
+def folder_holder(folder: Path) -> str | None:
+    """Return the name of the process that holds the lock of a folder; None if no process does."""
+    try:
+        with (folder / LOCK_FILE).open() as stream:
+            return None if _taken(stream, fcntl.LOCK_SH) else _name(stream)
+    except FileNotFoundError:
+        return None
+
+
+def _taken(stream: TextIO, kind: int) -> bool:
+    try:
+        fcntl.flock(stream, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _name(stream: TextIO) -> str:
+    stream.seek(0)
+    return stream.read().strip() or "another process"

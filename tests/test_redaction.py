@@ -2,7 +2,7 @@ import time
 
 import pytest
 
-from specter_batch.storage.redaction import has_credentials, is_url, without_credentials
+from specter_batch.display import has_credentials, is_url, without_credentials
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
+from specter_batch.display import original_name, storable, stored_name
 from specter_batch.storage.files import write_json, write_text
-from specter_batch.storage.stored_names import original_name, storable, stored_name
 
 
 @given(st.lists(st.one_of(st.binary(max_size=12), st.sampled_from([b"\\", b"\\xe9", b"\xe9", b"\\\\", b"x"]))))

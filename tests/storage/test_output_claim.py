@@ -10,7 +10,7 @@ import pytest
 
 from specter_batch.errors import ConfigError
 from specter_batch.storage.location import Location
-from specter_batch.storage.output_marker import MARKER_FILE, mark_output, output_command
+from specter_batch.storage.output_claim import MARKER_FILE, mark_output, output_command
 from specter_batch.storage.url_path import UrlPath
 
 _folders = count(1)
@@ -123,8 +123,8 @@ def test_a_damaged_marker_is_rewritten_where_it_is_alone_and_named_where_it_is_n
 KILLED = """
 import os, sys
 from pathlib import Path
-from specter_batch.storage import output_marker
-from specter_batch.storage.output_marker import mark_output
+from specter_batch.storage import output_claim
+from specter_batch.storage.output_claim import mark_output
 left = int(sys.argv[2])
 def trip(event, _):
     global left
