@@ -6,10 +6,8 @@ from pathlib import Path
 
 from specter_batch.display import ignored_line, shown_entries, storable, stored_name
 from specter_batch.errors import PaperSchemaError
-from specter_batch.inputs.glob_pattern import GlobPattern
-from specter_batch.inputs.kinds import PARQUET, InputKind
-from specter_batch.inputs.lake_tables import table_around
-from specter_batch.inputs.partitions import partitions_above, partitions_in
+from specter_batch.inputs.kinds import PARQUET, InputKind, table_around
+from specter_batch.inputs.path_names import GlobPattern, partitions_above, partitions_in
 from specter_batch.inputs.tree import LocalTree, StoreTree
 from specter_batch.inputs.walk import InputWalk, WalkedFile
 from specter_batch.storage.location import Location, is_remote, located, names_above, parted_at_wildcard, real_path

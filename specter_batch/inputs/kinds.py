@@ -1,9 +1,14 @@
-"""Decides by name and first bytes whether a file is data to read, data of another kind, or no data."""
+"""Decides by names and first bytes whether a file is data to read, and whether a folder is a table of a data lake.
+
+A file that is not read is data of another kind or no data. Not all rows in the files of a table are its current rows.
+"""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
+
+from specter_batch.storage.location import Location, is_remote, names_in
 
 HEAD_BYTES = 64
 
@@ -57,6 +62,14 @@ _TEXTS: Mapping[str, re.Pattern[bytes]] = {
 }
 
 Verdict = Literal["read", "ignored", "failed", "sniff"]
+
+DELTA, ICEBERG, HUDI = "Delta Lake", "Iceberg", "Hudi"
+DELTA_LOG, HUDI_FOLDER, ICEBERG_METADATA = "_delta_log", ".hoodie", "metadata"
+# A URL with more slashes than this has a folder below its bucket, as in `s3://bucket/folder`.
+LEAST_SLASHES = 2
+_STALE = "its folder also holds rows that were deleted or replaced"
+
+Partitions = Mapping[str, str | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,4 +169,55 @@ def _other_data(what: str, kind: InputKind) -> str:
     return (
         f"looks like {article} {what if 'archive' in what else what + ' file'}, "
         f"and only {kind.what} are read here ({kind.looked_for}); unpack or convert it, rename it, or move it away"
+    )
+
+
+def table_format(folders: Collection[str], metadata: Collection[str]) -> str | None:
+    """Return the table format of a folder, judged by its subfolders and by the names in its folder `metadata`."""
+    if DELTA_LOG in folders:
+        return DELTA
+    if HUDI_FOLDER in folders:
+        return HUDI
+    if any(name.endswith(".metadata.json") or name == "version-hint.text" for name in metadata):
+        return ICEBERG
+    return None
+
+
+def table_around(folder: Location) -> tuple[Location, str] | None:
+    """Return the table that contains a folder, and its format; None if no table does or the folder is a table."""
+    for parent in _parents(folder):
+        try:
+            folders = [name for name in (DELTA_LOG, HUDI_FOLDER) if (parent / name).is_dir()]
+            format_name = table_format(folders, names_in(parent / ICEBERG_METADATA))
+        except OSError:  # without permission to list this folder, it is not checked
+            continue
+        if format_name is not None:
+            return parent, format_name
+    return None
+
+
+def _parents(folder: Location) -> Sequence[Location]:
+    if not is_remote(folder):
+        return folder.resolve().parents
+    parents: list[Location] = []
+    while folder.whole_path.count("/") > LEAST_SLASHES and not folder.whole_path.startswith("http"):
+        folder = folder.parent
+        parents.append(folder)
+    return parents
+
+
+def advice(format_: str) -> str:
+    """Return a message about a table format: why its files cannot be read directly, and what to do."""
+    if format_ == DELTA:
+        return (
+            f"is a {DELTA} table: {_STALE}. Install the reader with `pip install 'specter-batch[delta]'`, or write "
+            "its current version as plain parquet and give that folder"
+        )
+    library = {
+        ICEBERG: "pyiceberg (`pq.write_table(table.scan().to_arrow(), 'papers.parquet')`)",
+        HUDI: "Spark (`spark.read.format('hudi').load(folder).write.parquet('papers')`)",
+    }[format_]
+    return (
+        f"is {'an' if format_ == ICEBERG else 'a'} {format_} table, which is not read: {_STALE}. "
+        f"Write its current rows as plain parquet, for example with {library}, and give that"
     )

@@ -7,17 +7,22 @@ from pathlib import Path
 
 from specter_batch.display import HIDDEN, storable, stored_name
 from specter_batch.errors import ConfigError, PaperSchemaError
-from specter_batch.inputs.glob_pattern import GlobPattern
-from specter_batch.inputs.kinds import SYSTEM_FOLDERS, InputKind, Verdict, by_head, by_name, is_hidden, looks_like_data
-from specter_batch.inputs.lake_tables import (
+from specter_batch.inputs.kinds import (
     DELTA,
     ICEBERG_METADATA,
+    SYSTEM_FOLDERS,
+    InputKind,
     Partitions,
+    Verdict,
     advice,
-    delta_files,
+    by_head,
+    by_name,
+    is_hidden,
+    looks_like_data,
     table_around,
     table_format,
 )
+from specter_batch.inputs.path_names import GlobPattern
 from specter_batch.inputs.tree import Child, InputTree, Parts, StoreTree
 from specter_batch.storage.location import in_parallel
 from specter_batch.storage.output_claim import MARKER_FILE, output_command
@@ -155,6 +160,9 @@ class InputWalk:
         if format_ is not None and (format_ != DELTA or not self.kind.papers_of_ingest):
             raise PaperSchemaError(advice(format_))
         if format_ == DELTA:
+            # Imported here because few inputs are Delta tables.
+            from specter_batch.inputs.delta import delta_files
+
             current = delta_files(self.tree.location(path))
             table = _DeltaTable({path + file: values for file, values in current.items()})
             self._in_tables |= {file for file in table.files if self.glob is None or self.glob.matches(file)}

@@ -8,46 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-import pyarrow as pa
-
 from specter_batch.errors import LabelError
+from specter_batch.papers.columns import BLANKS, normalise_label
 
-# Characters that a label may not begin or end with: white space, control characters, and invisible characters such as
-# the zero-width space or the byte order mark. Selectors and tags at the end of emoji are allowed.
-_BLANK_RANGES = (
-    (0x00, 0x20),
-    (0x7F, 0xA0),
-    (0xAD, 0xAD),
-    (0x1680, 0x1680),
-    (0x180E, 0x180E),
-    (0x2000, 0x200F),
-    (0x2028, 0x202F),
-    (0x205F, 0x206F),
-    (0x3000, 0x3000),
-    (0xFEFF, 0xFEFF),
-)
-_BLANKS = "".join(chr(code) for first, last in _BLANK_RANGES for code in range(first, last + 1))
-_RUN_OF_BLANKS = re.compile(f"[{re.escape(_BLANKS)}]+")
-
-
-def normalise_label(value: str | None) -> str | None:
-    """Return a label in the form in which every command reads it, or None if nothing is left.
-
-    White space and invisible characters around the label are removed, and letters with accents are composed (Unicode
-    NFC). White space inside the label is kept, because it may be intended. `LabelSet.lookalikes` finds names that
-    differ only in this.
-    """
-    if value is None:
-        return None
-    composed = value if value.isascii() else unicodedata.normalize("NFC", value)
-    return composed.strip(_BLANKS) or None
-
-
-def normalise_labels(column: pa.ChunkedArray) -> pa.Array:
-    """Return a text column with the result of `normalise_label` for each label; null if there is no label."""
-    encoded = column.combine_chunks().dictionary_encode()
-    names = [normalise_label(value) for value in encoded.dictionary.to_pylist()]
-    return pa.array(names, pa.string()).take(encoded.indices)
+_RUN_OF_BLANKS = re.compile(f"[{re.escape(BLANKS)}]+")
 
 
 def respelled(papers: Mapping[str, int]) -> tuple[str, ...]:

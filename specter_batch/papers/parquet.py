@@ -10,9 +10,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from specter_batch.errors import PaperSchemaError, StorageError
-from specter_batch.papers.columns import NO_PARTITIONS, PAPER_SCHEMA
+from specter_batch.papers.columns import NO_PARTITIONS, PAPER_SCHEMA, missing_values
 from specter_batch.papers.parquet_file import local_source
-from specter_batch.papers.text import missing_values
 from specter_batch.storage.location import Location, is_remote, size_of
 
 # The column and the message by which files that `embed` wrote are recognised.

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from specter_batch.errors import LabelError
-from specter_batch.papers.labels import MAG, MESH, LabelSet, normalise_label, normalise_labels, respelled
+from specter_batch.papers.columns import normalise_label, normalise_labels
+from specter_batch.papers.labels import MAG, MESH, LabelSet, respelled
 
 # Blanks of many scripts, control characters, and characters that take no room; Python's own idea of a blank is wider
 # than ASCII and narrower than this.

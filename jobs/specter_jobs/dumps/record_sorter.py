@@ -4,8 +4,7 @@ from collections import Counter
 from typing import Literal
 
 from specter_batch.errors import WrongFormatError
-from specter_batch.papers.labels import normalise_label
-from specter_batch.papers.text import is_missing
+from specter_batch.papers.columns import is_missing, normalise_label
 from specter_jobs.dumps.record_writer import RecordWriter
 from specter_jobs.dumps.records import MalformedRecord, PaperRecord, ReadOptions
 

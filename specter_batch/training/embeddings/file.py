@@ -10,8 +10,7 @@ import pyarrow as pa
 
 from specter_batch.errors import ConfigError, PaperSchemaError
 from specter_batch.inputs.inventory import InputPath
-from specter_batch.papers.columns import PaperColumns
-from specter_batch.papers.labels import normalise_labels
+from specter_batch.papers.columns import PaperColumns, missing_values, normalise_labels
 from specter_batch.papers.parquet import (
     EMBEDDING,
     WRITTEN_BY_EMBED,
@@ -21,7 +20,7 @@ from specter_batch.papers.parquet import (
     read_papers,
 )
 from specter_batch.papers.parquet_file import table_writer
-from specter_batch.papers.text import missing_values, paper_texts
+from specter_batch.papers.text import paper_texts
 from specter_batch.storage.files import written_whole
 from specter_batch.storage.location import Location
 from specter_batch.training.embeddings.embed import Embedder, Embeddings
