@@ -1,1 +1,24 @@
-"""The nightly job: a bundle and parquet in; labels, rejects and a report out, with every row accounted for."""
+"""The nightly job: a bundle and parquet in; labels, rejects and a report out, with every row accounted for.
+
+`read_night` and `compare_nights` read what nights wrote. They are loaded when they are first used, so that commands do
+not load what they do not need.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from specter_jobs.inspect.read import read_night as read_night
+
+_PUBLIC = {"read_night": "specter_jobs.inspect.read"}
+__all__ = ["read_night"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        return getattr(import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_PUBLIC]

@@ -1,0 +1,97 @@
+"""A night as one table: labels, rejects and papers joined row by row."""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
+
+import pyarrow as pa
+
+from specter_batch.display import terminal_text
+from specter_batch.errors import UsageError
+from specter_batch.storage.location import Location, located
+from specter_jobs.inspect.frames import Kind, check_kind, frame
+from specter_jobs.inspect.night_folder import open_night
+from specter_jobs.inspect.night_papers import NightPapers
+from specter_jobs.inspect.night_rows import NightRows
+from specter_jobs.inspect.row_schema import BULKY
+
+
+class NightWarning(UserWarning):
+    """A night was read, but some of its papers are not there, or not as they were when they were labelled."""
+
+
+def read_night(
+    night: str | Location,
+    papers: str | Location | Literal[False] | None = None,
+    *,
+    as_: Kind = "pandas",
+    columns: Sequence[str] | None = None,
+    paper_columns: Sequence[str] = (),
+) -> Any:
+    """Read a night as one table, with a row for each row of its input, in the order of the input.
+
+    Labels, rejects and papers are joined by file and row, not by id. Ids can be missing or repeated, and a join by id
+    would then drop or repeat rows.
+
+    The column `status` says what became of a row: `labelled`, `reused` (the label was copied), `rejected` (see
+    `reject_reason` and `reject_detail`) or `failed` (its shard failed; `reject_detail` has the error). The numbers of
+    rows by status are those in `report.json`.
+
+    A row gets its title and abstract only if the papers still hold what was labelled there, by the hash of the text
+    (rejected rows: by the id). Otherwise both are null, and a `NightWarning` counts such rows.
+
+    Args:
+        night: Output folder of a night, or its URL.
+        papers: Where the papers are now: a folder, a glob or a file, local or a URL. By default they are looked for
+            where they were when the night ran. False reads no papers, which is faster.
+        as_: What to return: a DataFrame of `pandas` or `polars`, a pyarrow Table (`arrow`), or a pyarrow
+            RecordBatchReader (`batches`), which reads a shard at a time and needs little memory for nights of any size.
+        columns: The columns to return, in this order. By default all columns except `logits` and `embedding`.
+        paper_columns: More columns of the papers to return, such as `year`. A column named like one of the night's is
+            returned as `input_NAME`.
+
+    Returns:
+        The table, of the kind that `as_` names.
+
+    Raises:
+        ConfigError: The folder holds no night, or the papers are not where `papers` says.
+        BusyError: A job is at work on the night.
+        ShardError: A file of the night is missing or damaged.
+        UsageError: There is no such column, or the package for `as_` is not installed.
+    """
+    check_kind(as_)
+    opened = open_night(_place(night))
+    rows = NightRows(opened)
+    joined = None
+    if papers is not False:
+        place = None if papers is None else _place(papers)
+        joined = NightPapers(opened, place, kept=paper_columns, metadata=rows.metadata)
+    held = [*rows.schema, *(joined.columns if joined else ())]
+    schema = pa.schema(_chosen(held, columns))
+    return frame(_tables(rows, joined, schema), schema, as_)
+
+
+def _place(place: str | Location) -> Location:
+    return located(place) if isinstance(place, str) else place
+
+
+def _chosen(held: Sequence[pa.Field], columns: Sequence[str] | None) -> list[pa.Field]:
+    fields = {field.name: field for field in held}
+    if columns is None:
+        first = ["file", "row", "paper_id", "title", "abstract"]
+        order = [name for name in first if name in fields] + [name for name in fields if name not in first]
+        return [fields[name] for name in order if name not in BULKY]
+    for name in columns:
+        if name not in fields:
+            raise UsageError(f"columns: the night has no column {name}; it has {', '.join(fields)}")
+    return [fields[name] for name in dict.fromkeys(columns)]
+
+
+def _tables(rows: NightRows, papers: NightPapers | None, schema: pa.Schema) -> Iterator[pa.Table]:
+    compared = NightPapers.NEEDS if papers else ()
+    needed = [name for name in rows.schema.names if name in schema.names or name in compared]
+    for table in rows.tables(needed):
+        joined = papers.with_papers(table) if papers else table
+        yield joined.select(schema.names).cast(schema)
+    for note in papers.notes() if papers else ():
+        warnings.warn(terminal_text(note), NightWarning, stacklevel=2)
