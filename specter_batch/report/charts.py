@@ -11,13 +11,7 @@ from markupsafe import Markup
 from specter_batch.metrics.f1 import wilson
 from specter_batch.metrics.score_report import ReliabilityBin
 from specter_batch.metrics.selective import CurvePoint
-from specter_batch.report.svg import LETTER, Plot, nice_ticks, picture, shortened, text
-
-# With more labels than this, names next to the rows would be too small to read. The table of confusions has the names.
-MAX_NAMED_LABELS = 40
-MAX_COUNTED_LABELS = 20
-# In a matrix without names, only cells with at least this share of their row get a tooltip, so that the page is small.
-TITLED_SHARE = 0.05
+from specter_batch.report.svg import Plot, nice_ticks
 
 
 def bar(share: float, *, marks: Mapping[str, float] | None = None, kind: str = "now") -> Markup:
@@ -30,38 +24,6 @@ def bar(share: float, *, marks: Mapping[str, float] | None = None, kind: str = "
         '<svg class="bar" height="16" aria-hidden="true"><rect class="track" width="100%" height="10" y="3" rx="2"/>'
         '<rect class="{}" width="{:.2f}%" height="10" y="3" rx="2"/>{}</svg>'
     ).format(kind, 100 * min(max(share, 0.0), 1.0), lines)
-
-
-def heat_map(confusion: Sequence[Sequence[int]], labels: Sequence[str]) -> Markup:
-    """Draw a confusion matrix. Rows are true labels; the darker a cell, the larger its share of the row."""
-    n = len(labels)
-    named = n <= MAX_NAMED_LABELS
-    cell = 40 if n <= 12 else 32 if n <= MAX_COUNTED_LABELS else 18 if named else max(4, 760 // n)
-    names = [shortened(name) for name in labels] if named else []
-    longest = max((len(name) for name in names), default=0) * LETTER
-    # Column names are turned by 45°, so their height and their width are equal.
-    left, top, right = (longest + 10, longest * 0.71 + 14, longest * 0.71) if named else (24.0, 20.0, 4.0)
-    parts = []
-    for i, row in enumerate(confusion):
-        papers = sum(row)
-        for j, count in enumerate(row):
-            if count:
-                parts.append(_cell(i, j, count, papers, labels, cell=cell, left=left, top=top))
-    for i, name in enumerate(names):
-        middle = (i + 0.5) * cell
-        parts.append(text(left - 6, top + middle + 4, name, anchor="end", title=labels[i]))
-        x, y = left + middle + 3, top - 6
-        turned = Markup(' transform="rotate(-45 {:.1f} {:.1f})"').format(x, y)
-        parts.append(text(x, y, name, title=labels[i], more=turned))
-    if not named:
-        parts.append(text(left, 12, "predicted →"))
-        turned = Markup(' transform="rotate(90 8 {:.1f})"').format(top)
-        parts.append(text(8, top, "true →", more=turned))
-    frame = Markup('<rect class="frame" x="{:.1f}" y="{:.1f}" width="{}" height="{}"/>').format(
-        left, top, n * cell, n * cell
-    )
-    width, height = left + n * cell + max(right, 4), top + n * cell + 4
-    return picture(width, height, [frame, *parts], "Confusion matrix")
 
 
 def reliability(bins: Sequence[ReliabilityBin]) -> Markup:
@@ -133,24 +95,3 @@ def risk_coverage(points: Sequence[CurvePoint], *, chosen: float | None) -> Mark
 
 
 _FIFTHS = [(i / 5, f"{i / 5:.1f}") for i in range(6)]
-
-
-def _cell(
-    i: int, j: int, count: int, papers: int, labels: Sequence[str], *, cell: int, left: float, top: float
-) -> Markup:
-    share = count / papers
-    strength = 0.08 + 0.92 * share**0.7  # so that a share of a few percent is visible
-    x, y, gap = left + j * cell, top + i * cell, 1 if cell > 8 else 0
-    about = Markup("")
-    if len(labels) <= MAX_NAMED_LABELS or share >= TITLED_SHARE:
-        about = Markup("<title>{} → {}: {:,} of {:,} ({:.0%})</title>").format(
-            labels[i], labels[j], count, papers, share
-        )
-    square = Markup(
-        '<rect class="{}" x="{:.1f}" y="{:.1f}" width="{}" height="{}" fill-opacity="{:.2f}">{}</rect>'
-    ).format("hit" if i == j else "miss", x, y, cell - gap, cell - gap, strength, about)
-    if len(labels) > MAX_COUNTED_LABELS:
-        return square
-    shown = f"{count}" if count < 10_000 else f"{count / 1000:.0f}k"
-    kind = "count strong" if strength > 0.55 else "count"
-    return square + text(x + (cell - gap) / 2, y + cell / 2 + 4, shown, anchor="middle", kind=kind)

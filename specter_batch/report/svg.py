@@ -94,6 +94,11 @@ def text(
     )
 
 
+def linked(part: Markup, target: str | None) -> Markup:
+    """Make a part of a picture a link to the part of the page with this id; the part itself if there is no target."""
+    return part if target is None else Markup('<a href="#{}">{}</a>').format(target, part)
+
+
 def picture(width: float, height: float, parts: Sequence[Markup], about: str) -> Markup:
     """Combine parts into one picture that scales with the page."""
     return Markup(

@@ -1,8 +1,11 @@
+from xml.etree import ElementTree
+
 import pytest
 
 from specter_batch.metrics.score_report import ReliabilityBin
 from specter_batch.metrics.selective import CurvePoint
 from specter_batch.report import charts
+from specter_batch.report.heat_map import MAX_NAMED_LABELS, heat_map, heat_maps
 from specter_batch.report.svg import MAX_NAME, nice_ticks
 from support.drawings import elements, points
 
@@ -34,7 +37,7 @@ def test_marks_of_a_bar_stand_at_their_shares() -> None:
 
 
 def test_a_heat_map_has_a_cell_for_every_pair_that_occurs() -> None:
-    svg = charts.heat_map([[8, 2], [0, 5]], ["art", "law"])
+    svg = heat_map([[8, 2], [0, 5]], ["art", "law"])
     titles = [rect[0].text for rect in elements(svg, "rect") if len(rect)]
     assert titles == ["art → art: 8 of 10 (80%)", "art → law: 2 of 10 (20%)", "law → law: 5 of 5 (100%)"]
     hits = [float(rect.get("fill-opacity", "")) for rect in elements(svg, "rect", "hit")]
@@ -43,7 +46,7 @@ def test_a_heat_map_has_a_cell_for_every_pair_that_occurs() -> None:
 
 
 def test_the_cells_of_a_heat_map_stand_in_the_row_of_the_true_label() -> None:
-    svg = charts.heat_map([[0, 3], [0, 0]], ["art", "law"])
+    svg = heat_map([[0, 3], [0, 0]], ["art", "law"])
     (cell,), (frame,) = elements(svg, "rect", "miss"), elements(svg, "rect", "frame")
     assert cell.get("y") == frame.get("y")
     assert float(cell.get("x", "")) > float(frame.get("x", ""))
@@ -51,7 +54,7 @@ def test_the_cells_of_a_heat_map_stand_in_the_row_of_the_true_label() -> None:
 
 def test_counts_and_names_leave_a_heat_map_that_is_too_large_for_them() -> None:
     def of(n: int) -> str:
-        return charts.heat_map([[int(i == j) for j in range(n)] for i in range(n)], [f"label {i}" for i in range(n)])
+        return heat_map([[int(i == j) for j in range(n)] for i in range(n)], [f"label {i}" for i in range(n)])
 
     assert len(elements(of(20), "text", "count")) == 20
     assert (len(elements(of(40), "text", "count")), of(40).count(">label 39<")) == (0, 2)
@@ -62,18 +65,42 @@ def test_counts_and_names_leave_a_heat_map_that_is_too_large_for_them() -> None:
 
 
 def test_rare_confusions_of_many_labels_are_drawn_without_words() -> None:
-    n = charts.MAX_NAMED_LABELS + 1
+    n = MAX_NAMED_LABELS + 1
     confusion = [[99 if i == j else 0 for j in range(n)] for i in range(n)]
     confusion[0][1] = 1
-    svg = charts.heat_map(confusion, [f"label {i}" for i in range(n)])
+    svg = heat_map(confusion, [f"label {i}" for i in range(n)])
     (rare,) = elements(svg, "rect", "miss")
     assert len(rare) == 0
     assert svg.count("<title>") == n
 
 
+@pytest.mark.parametrize("n", [2, 11, 19, MAX_NAMED_LABELS])
+def test_a_phone_gets_a_heat_map_with_numbers_that_fits_its_screen(n: int) -> None:
+    names = [f"label {i}" for i in range(n)]
+    maps = heat_maps([[1] * n for _ in range(n)], names)
+    assert maps.narrow is not None
+    assert float(ElementTree.fromstring(maps.narrow).get("viewBox", "").split()[2]) <= 320  # noqa: S314 - our own
+    assert len(elements(maps.narrow, "rect")) == n * n + 1
+    assert f">label {n - 1} → label 0: 1 of {n}" in maps.narrow
+    assert f"<title>label {n - 1}</title>{n}</text>" in maps.narrow
+
+
+def test_a_heat_map_without_names_is_the_same_on_a_phone() -> None:
+    n = MAX_NAMED_LABELS + 1
+    assert heat_maps([[1] * n for _ in range(n)], [f"label {i}" for i in range(n)]).narrow is None
+
+
+def test_cells_link_to_the_part_of_the_page_that_they_are_given() -> None:
+    maps = heat_maps([[8, 2], [0, 5]], ["art", "law"], link=lambda i, j: f"c{i}-{j}" if i != j else None)
+    for drawn in (maps.wide, maps.narrow):
+        (link,) = elements(str(drawn), "a")
+        assert link.get("href") == "#c0-1"
+        assert link[0][0].text == "art → law: 2 of 10 (20%)"
+
+
 def test_a_long_name_is_cut_and_told_in_full_by_its_title() -> None:
     name = "Category of an exceedingly long and winding name"
-    svg = charts.heat_map([[1]], [name])
+    svg = heat_map([[1]], [name])
     shown = elements(svg, "text")[1]
     assert shown[0].text == name
     assert (shown[0].tail or "").endswith("…")
@@ -81,7 +108,7 @@ def test_a_long_name_is_cut_and_told_in_full_by_its_title() -> None:
 
 
 def test_names_are_escaped_in_texts_and_titles() -> None:
-    svg = charts.heat_map([[1, 1], [0, 1]], ["<b>&", 'say "no"'])
+    svg = heat_map([[1, 1], [0, 1]], ["<b>&", 'say "no"'])
     assert "<b>" not in svg
     assert any(rect[0].text == '<b>& → say "no": 1 of 2 (50%)' for rect in elements(svg, "rect") if len(rect))
 

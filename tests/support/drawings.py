@@ -56,9 +56,12 @@ def assert_asks_for_nothing(page: str) -> None:
     parsed = Page(page)
     assert not {"script", "link", "img", "iframe", "object", "base"} & set(parsed.tags)
     names = {name for name, _ in parsed.attributes}
-    assert not {"src", "href", "srcset"} & names
-    # A picture may use its own parts again, which it names by #.
-    assert [value for name, value in parsed.attributes if name == "xlink:href" and not str(value).startswith("#")] == []
+    assert not {"src", "srcset"} & names
+    # A picture may use its own parts again, and a page may link to its own parts. Their names begin with #.
+    links = [str(value) for name, value in parsed.attributes if name in ("href", "xlink:href")]
+    assert [link for link in links if not link.startswith("#")] == []
+    ids = [str(value) for name, value in parsed.attributes if name == "id"]
+    assert [link for link in links if link[1:] not in ids] == []
     assert not [name for name in names if name.startswith("on")]
     assert "url(" not in page.replace("url(#", "")
     assert "@import" not in page

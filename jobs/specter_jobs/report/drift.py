@@ -1,11 +1,13 @@
 """Drift: how far a night's labels and scores are from the bundle's validation data and from the night before."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
 from specter_batch.display import markdown_text
 from specter_batch.model.bundle_files import BundleReference
-from specter_jobs.output.report_model.parts import Drift, DriftSide
+from specter_jobs.output.report_model.parts import SIDE_TITLES, Drift, DriftSide, LabelChange
 from specter_jobs.output.report_model.report import NightReport, NightTotals
 
 Counts = npt.NDArray[np.float64]
@@ -15,10 +17,8 @@ Counts = npt.NDArray[np.float64]
 PSI_PRIOR = 0.5
 # 95 % of a normal distribution lie below this many standard deviations.
 Z_95 = 1.6449
-# By the common rule of Siddiqi 2006: below, no change worth a look; above the second, a real one.
-PSI_NOTABLE, PSI_LARGE = 0.1, 0.25
-# How a report names the two sides of the comparison.
-SIDE_TITLES = {"reference": "validation data", "previous": "previous night"}
+# How many labels a report lists, those that add most to the PSI.
+LISTED_CHANGES = 10
 
 
 def population_stability_index(expected: Counts, observed: Counts) -> float:
@@ -28,10 +28,15 @@ def population_stability_index(expected: Counts, observed: Counts) -> float:
     without papers on one side would make it infinite: `PSI_PRIOR` is added to every count first. Labels without papers
     on both sides are left out.
     """
+    return float(psi_parts(expected, observed).sum())
+
+
+def psi_parts(expected: Counts, observed: Counts) -> Counts:
+    """Return the part of each label `(n_labels,)` in the population stability index; no part is negative."""
     occurs = (expected + observed) > 0
-    p, q = (side[occurs] + PSI_PRIOR for side in (observed, expected))
-    p, q = p / p.sum(), q / q.sum()
-    return float(((p - q) * np.log(p / q)).sum())
+    p, q = (np.where(occurs, side + PSI_PRIOR, 0.0) for side in (observed, expected))
+    p, q = (np.where(occurs, side / max(side.sum(), 1.0), 1.0) for side in (p, q))
+    return np.asarray((p - q) * np.log(p / q))
 
 
 def psi_by_chance(expected: Counts, observed: Counts) -> float:
@@ -82,7 +87,26 @@ def drift_markdown(report: NightReport) -> str:
         cells += ["–" if value is None else f"{value:+.4f}" for value in changes]
         lines.append(f"| {SIDE_TITLES[name]} | {side.papers:,} | {' | '.join(cells)} |")
     lines += ["", f"{markdown_text(str(report.previous))}."] if report.previous else []
+    for sentence in report.drift.sentences():
+        lines += ["", f"{markdown_text(sentence)}."]
+    for name, side in report.drift.sides.items():
+        lines += _changes_markdown(side, SIDE_TITLES[name]) if side.label_changes else []
     return "\n".join(lines) + "\n"
+
+
+def _changes_markdown(side: DriftSide, title: str) -> list[str]:
+    return [
+        "",
+        f"Labels that add most to the PSI against the {title}:",
+        "",
+        "| label | before | tonight | change in points | part of the PSI |",
+        "|---|---:|---:|---:|---:|",
+        *(
+            f"| {markdown_text(change.label)} | {change.before:.2%} | {change.now:.2%} "
+            f"| {100 * (change.now - change.before):+.2f} | {change.psi:.4f} |"
+            for change in side.label_changes
+        ),
+    ]
 
 
 def _compare(
@@ -105,6 +129,18 @@ def _compare(
         reject_rate_change=_change(report.rows.reject_rate, rejected),
         label_shares=base.label_shares,
         score_histogram=tuple(base.score_histogram),
+        label_changes=_largest_changes(names, expected, observed) if both else (),
+    )
+
+
+def _largest_changes(names: Sequence[str], expected: Counts, observed: Counts) -> tuple[LabelChange, ...]:
+    """Return the labels whose parts of the PSI are the largest, the largest first; equal shares are no change."""
+    parts, before, now = psi_parts(expected, observed), expected / expected.sum(), observed / observed.sum()
+    largest = np.argsort(-parts, kind="stable")[:LISTED_CHANGES]
+    return tuple(
+        LabelChange(label=names[i], before=float(before[i]), now=float(now[i]), psi=float(parts[i]))
+        for i in largest
+        if now[i] != before[i]
     )
 
 

@@ -8,12 +8,12 @@ from jinja2 import Template
 from markupsafe import Markup
 
 from specter_batch.report import charts
+from specter_batch.report.heat_map import heat_maps
 from specter_batch.report.page import LabelRow, f1_bar, page_environment, top_confusions
 from specter_jobs.output.ledger_entry import LedgerEntry
 from specter_jobs.output.report_model.manifest import NightManifest
-from specter_jobs.output.report_model.parts import number
+from specter_jobs.output.report_model.parts import PSI_LARGE, PSI_NOTABLE, SIDE_TITLES, number
 from specter_jobs.output.report_model.report import NightReport
-from specter_jobs.report.drift import PSI_LARGE, PSI_NOTABLE
 from specter_jobs.report.markdown import MAX_IGNORED_SHOWN
 from specter_jobs.report.timeline import timeline
 
@@ -30,18 +30,19 @@ def night_html(report: NightReport, manifest: NightManifest, entries: Sequence[L
         manifest: Manifest of the night.
         entries: Ledger entries of the finished shards, in the plan's order.
     """
-    scored = report.scored_papers > 0
+    scored, spans, labels = report.scored_papers > 0, _spans(entries), _label_rows(report)
     return _template().render(
         report=report,
         manifest=manifest,
         sides=report.drift.sides,
         verdict=_verdict(report),
-        labels=_label_rows(report),
+        labels=labels,
+        changed_labels=sorted(labels, key=lambda row: -abs(row.change or 0.0)),
         confusions=top_confusions(report),
-        heat_map=charts.heat_map(report.confusion, report.labels) if scored else None,
+        heat_map=heat_maps(report.confusion, report.labels) if scored else None,
         reliability=charts.reliability(report.reliability) if scored else None,
         histogram=_histogram(report),
-        timeline=timeline(_spans(entries)) if entries else None,
+        timeline=(timeline(spans), timeline(spans, narrow=True)) if spans else None,
         slowest=sorted(entries, key=lambda entry: -entry.seconds)[:N_SLOWEST],
         ignored=list(report.ignored_inputs.items())[:MAX_IGNORED_SHOWN],
         most_rejects=max(report.rejects_by_reason.values(), default=0),
@@ -50,9 +51,14 @@ def night_html(report: NightReport, manifest: NightManifest, entries: Sequence[L
 
 @cache
 def _template() -> Template:
-    environment = page_environment("specter_jobs.report", filters={"number": number})
-    environment.globals |= {"psi_notable": PSI_NOTABLE, "psi_large": PSI_LARGE}
+    environment = page_environment("specter_jobs.report", filters={"number": number, "points": _points})
+    environment.globals |= {"psi_notable": PSI_NOTABLE, "psi_large": PSI_LARGE, "side_titles": SIDE_TITLES}
     return environment.get_template("report.html.j2")
+
+
+def _points(change: float | None) -> str:
+    """Format a difference of two shares in percentage points."""
+    return "–" if change is None else f"{100 * change:+.1f}"
 
 
 def _verdict(report: NightReport) -> dict[str, str]:
@@ -82,6 +88,12 @@ class NightLabelRow(LabelRow):
     share: float
     others: Mapping[str, float | None]
     share_bar: Markup
+
+    @property
+    def change(self) -> float | None:
+        """Share tonight minus the share in the previous night; None if there is none, or it did not know the label."""
+        previous = self.others.get("previous")
+        return None if previous is None else self.share - previous
 
 
 def _label_rows(report: NightReport) -> list[NightLabelRow]:
@@ -117,7 +129,7 @@ def _histogram(report: NightReport) -> Markup | None:
 
 def _spans(entries: Sequence[LedgerEntry]) -> list[tuple[float, float, float]]:
     """Return `(start, end, papers per second)` one after the other; neighbours are joined when there are too many."""
-    together = -(-len(entries) // MAX_SPANS)
+    together = -(-len(entries) // MAX_SPANS) or 1
     spans, clock = [], 0.0
     for first in range(0, len(entries), together):
         joined = entries[first : first + together]

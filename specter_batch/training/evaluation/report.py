@@ -9,6 +9,7 @@ from specter_batch.display import markdown_text
 from specter_batch.metrics.scores import headline_markdown, label_tables_markdown
 from specter_batch.papers.parquet_file import write_table
 from specter_batch.report import charts
+from specter_batch.report.heat_map import heat_maps
 from specter_batch.report.page import label_rows, page_environment, top_confusions
 from specter_batch.storage.files import write_json, write_text, written_whole
 from specter_batch.training.evaluation.evaluate import Evaluation, model_sha256
@@ -134,7 +135,7 @@ def evaluation_html(report: EvaluationReport) -> str:
         verdict=_verdict(report),
         labels=sorted(label_rows(report), key=lambda row: -row.scores.support),
         confusions=top_confusions(report),
-        heat_map=charts.heat_map(report.confusion, report.labels) if scored else None,
+        heat_map=heat_maps(report.confusion, report.labels) if scored else None,
         before=charts.reliability(report.uncalibrated.reliability) if scored else None,
         after=charts.reliability(report.reliability) if scored else None,
         histogram=charts.histogram(_score_shares(report), {}) if scored else None,

@@ -13,8 +13,9 @@ from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from specter_batch.training.picture_style import fixed_style
 
-# Sizes in inches of 72 points. The picture is as wide as the column of the page.
+# Sizes in inches of 72 points. The picture is as wide as the column of the page, or as the screen of a phone.
 WIDTH, PANEL_HEIGHT = 14.3, 3.6
+NARROW_WIDTH, NARROW_PANEL_HEIGHT = 4.9, 2.9
 # A picture of a thousand pixels cannot show more points. With more values, each point is the mean of several.
 MAX_POINTS = 400
 # More dashed lines than these would hide the curves.
@@ -62,11 +63,12 @@ Points = list[tuple[float, float]]
 Log = Sequence[Mapping[str, Any]]
 
 
-def training_curves(log: Log) -> Markup | None:
+def training_curves(log: Log, *, narrow: bool = False) -> Markup | None:
     """Draw the log of a training run as one SVG; the same log gives the same bytes.
 
     Args:
         log: The entries of transformers' `trainer.state.log_history`. Missing and infinite values are left out.
+        narrow: Draw for the screen of a phone.
 
     Returns:
         One panel per kind of value in the log, or None if there is nothing to draw.
@@ -75,36 +77,40 @@ def training_curves(log: Log) -> Markup | None:
     panels = _panels(log) if last else []
     if not panels:
         return None
+    width, height = (NARROW_WIDTH, NARROW_PANEL_HEIGHT) if narrow else (WIDTH, PANEL_HEIGHT)
     with fixed_style(STYLE):
-        figure = Figure(figsize=(WIDTH, PANEL_HEIGHT * len(panels)), layout="constrained", facecolor=COLOURS["card"])
+        figure = Figure(figsize=(width, height * len(panels)), layout="constrained", facecolor=COLOURS["card"])
         for axes, draw in zip(figure.subplots(len(panels), squeeze=False)[:, 0], panels, strict=True):
             _frame(axes, _ends_of_epochs(log), last=last)
             draw(axes)
-            _legend(axes)
-        figure.align_ylabels()
+            _legend(axes, inside=narrow)
         file = io.StringIO()
         figure.savefig(file, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
     return _inline(file.getvalue())
 
 
 def _panels(log: Log) -> list[Callable[[Axes], None]]:
-    """Return a function for each panel that the log has values for; it draws the panel's curves."""
+    """Return a function for each panel that the log has values for; it draws the panel's curves.
+
+    The title of a panel names its vertical axis. A name next to the ticks would need room, and fonts in browsers differ
+    in width from the font that matplotlib measures.
+    """
     loss, rate = _points(log, "loss"), _points(log, "learning_rate")
     val_loss, f1, accuracy = (_points(log, f"eval_{name}") for name in ("loss", "macro_f1", "accuracy"))
 
     def draw_loss(axes: Axes) -> None:
-        axes.set(title="Loss", ylabel="loss")
+        axes.set_title("Loss")
         _curve(axes, _thinned(loss), "training", COLOURS["now"])
         _curve(axes, val_loss, "validation", COLOURS["previous"], marker="o")
         axes.set_ylim(bottom=0)
 
     def draw_rate(axes: Axes) -> None:
-        axes.set(title="Learning rate", ylabel="learning rate")
+        axes.set_title("Learning rate")
         _curve(axes, _thinned(rate), "learning rate", COLOURS["now"])
         axes.set_ylim(bottom=0)
 
     def draw_scores(axes: Axes) -> None:
-        axes.set(title="Validation scores", ylabel="score")
+        axes.set_title("Validation scores")
         _curve(axes, accuracy, "accuracy", COLOURS["previous"], marker="o")
         _curve(axes, f1, "macro F1", COLOURS["now"], marker="o")
         step, best = max(f1, key=lambda point: point[1])
@@ -130,9 +136,13 @@ def _curve(axes: Axes, points: Points, name: str, colour: str, *, marker: str = 
         axes.plot(*zip(*points, strict=True), label=name, color=colour, marker=marker, gid=name, clip_on=False)
 
 
-def _legend(axes: Axes) -> None:
+def _legend(axes: Axes, *, inside: bool) -> None:
+    """Draw the legend to the right of the title, or inside the panel if there is no room next to the title."""
     if len(axes.get_lines()) > 1:
-        axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3)
+        if inside:
+            axes.legend(loc="best")
+        else:
+            axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3)
 
 
 def _inline(svg: str) -> Markup:

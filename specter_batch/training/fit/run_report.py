@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from specter_batch.metrics.score_report import ScoreReport
 from specter_batch.report import charts
+from specter_batch.report.heat_map import heat_maps
 from specter_batch.report.page import label_rows, page_environment, top_confusions
 from specter_batch.storage.files import write_text
 from specter_batch.training.evaluation.report_model import RiskCoverageCurve
@@ -22,15 +23,17 @@ def write_run_report(run_folder: Path, record: RunRecord) -> None:
 
     A run of an earlier version recorded less. The page leaves out what is missing.
     """
-    curves = training_curves(record.training.get("log", record.training.get("history", [])))
+    log = record.training.get("log", record.training.get("history", []))
+    curves = training_curves(log)
     if curves is not None:
         colours = _environment().get_template("palette.css").render()
         begin, mark, rest = curves.partition(">")
         write_text(run_folder / "training_curves.svg", f"{begin}{mark}<style>{colours}</style>{rest}")
-    write_text(run_folder / "report.html", _run_html(record, curves, name=run_folder.resolve().name))
+    pictures = None if curves is None else (curves, training_curves(log, narrow=True))
+    write_text(run_folder / "report.html", _run_html(record, pictures, name=run_folder.resolve().name))
 
 
-def _run_html(record: RunRecord, curves: Markup | None, *, name: str) -> str:
+def _run_html(record: RunRecord, curves: tuple[Markup, Markup | None] | None, *, name: str) -> str:
     training = record.training
     validation = training.get("validation", {})
     # Earlier versions only recorded three figures of the validation.
@@ -47,7 +50,7 @@ def _run_html(record: RunRecord, curves: Markup | None, *, name: str) -> str:
             settings=_flat(training.get("settings", {})),
             labels=sorted(label_rows(scores), key=lambda row: -row.scores.support) if scores else None,
             confusions=top_confusions(scores) if scores else None,
-            heat_map=charts.heat_map(scores.confusion, scores.labels) if scores else None,
+            heat_map=heat_maps(scores.confusion, scores.labels) if scores else None,
             reliability=charts.reliability(scores.reliability) if scores else None,
             risk_coverage=_risk_coverage(validation),
         )

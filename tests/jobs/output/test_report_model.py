@@ -59,7 +59,7 @@ def reports(draw: st.DrawFn) -> NightReport:
     def side() -> DriftSide:
         figures = {name: draw(maybe) for name in DriftSide.model_fields}
         others: dict[str, Any] = {"papers": draw(counts), "label_shares": by_label(shares)}
-        return DriftSide(**figures | others | {"score_histogram": draw(histograms)})
+        return DriftSide(**figures | others | {"score_histogram": draw(histograms), "label_changes": ()})
 
     title_only = {name: draw(counts) for name in ("papers", "scored_papers", "seen_in_training")}
     return NightReport(

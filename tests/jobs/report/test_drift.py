@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import chi2
 
@@ -18,6 +20,7 @@ from specter_jobs.report.drift import (
     jensen_shannon_distance,
     population_stability_index,
     psi_by_chance,
+    psi_parts,
 )
 from support.night_reports import changed, report_of
 from support.papers_on_disk import RunNight, paper, write_dump
@@ -125,9 +128,40 @@ def test_a_night_without_labels_has_no_drift_and_no_error() -> None:
 
 def test_the_markdown_shows_what_it_was_compared_with() -> None:
     assert "previous night" not in drift_markdown(report_of())
-    *lines, _, named = drift_markdown(report_of(previous=report_of())).splitlines()
-    assert named == "The previous night is before."
-    assert lines[-1] == "| previous night | 200 | 0.0000 | 0.0594 | 0.0000 | +0.0000 | +0.0000 |"
+    lines = drift_markdown(report_of(previous=report_of())).splitlines()
+    assert lines[5] == "The previous night is before."
+    assert lines[3] == "| previous night | 200 | 0.0000 | 0.0594 | 0.0000 | +0.0000 | +0.0000 |"
+
+
+@given(
+    papers=st.lists(st.tuples(st.integers(0, 500), st.integers(0, 500)), min_size=2, max_size=30).filter(
+        lambda pairs: sum(a for a, _ in pairs) > 0 < sum(b for _, b in pairs)
+    )
+)
+def test_the_parts_of_the_labels_add_up_to_the_psi(papers: list[tuple[int, int]]) -> None:
+    expected, observed = (counts(*side) for side in zip(*papers, strict=True))
+    parts = psi_parts(expected, observed)
+    assert parts.sum() == pytest.approx(population_stability_index(expected, observed))
+    assert (parts >= 0).all()
+    assert (parts[(expected + observed) == 0] == 0).all()
+
+
+def test_the_labels_that_add_most_to_the_psi_are_listed_with_their_shares() -> None:
+    previous = changed(report_of(), label_shares={"art": 0.8, "law": 0.1, "music": 0.1})
+    report = report_of(previous=previous)
+    side = report.drift.previous
+    assert side.label_changes[0].label == "art"
+    assert [change.psi for change in side.label_changes] == sorted((c.psi for c in side.label_changes), reverse=True)
+    assert sum(change.psi for change in side.label_changes) == pytest.approx(side.psi)
+    first = side.label_changes[0]
+    assert (first.before, first.now) == pytest.approx((0.8, report.label_shares["art"]))
+    assert f"| art | 80.00% | {first.now:.2%} |" in drift_markdown(report)
+    assert f"art 80.0% → {first.now:.1%}" in drift_markdown(report)
+
+
+def test_a_change_that_chance_explains_is_no_drift() -> None:
+    assert report_of(previous=report_of()).drift.previous.label_changes == ()
+    assert report_of(previous=report_of(seed=3)).drift.sentences() == []
 
 
 def test_a_folder_without_a_report_is_no_previous_night(tmp_path: Path) -> None:

@@ -76,7 +76,46 @@ def test_shares_stand_beside_those_of_the_previous_night() -> None:
     alone, both = text_of(html_of()), text_of(html_of(previous=previous))
     assert f"{share:.1%} 33.3% {previous.label_shares['law']:.1%}" in both
     assert "previous night" not in alone
-    assert html_of(previous=previous).count('class="mark previous"') == 3
+    assert html_of(previous=previous).count('class="mark previous"') == 2 * 3  # the table in two orders
+
+
+def test_with_a_previous_night_labels_are_also_sorted_by_the_size_of_their_change() -> None:
+    previous = report_of(seed=3)
+    page = html_of(previous=previous)
+    assert "by-change" not in re.sub(r"<style.*?</style>", "", html_of(), flags=re.DOTALL)
+    tables = re.findall(r'<div class="wide by-\w+">.*?</table>', page, flags=re.DOTALL)
+    by_change, by_papers = (re.findall(r'<td class="name">(\w+)</td>', table) for table in tables)
+    report = report_of()
+    change = {name: report.label_shares[name] - previous.label_shares[name] for name in report.labels}
+    assert by_change == sorted(change, key=lambda name: -abs(change[name]))
+    assert by_papers == sorted(report.labels, key=lambda name: -report.label_papers[name])
+    assert by_change != by_papers
+    assert f"change {100 * change['law']:+.1f}" in text_of(page.replace('data-is="change">', ">change "))
+
+
+def test_the_page_names_the_labels_that_drift() -> None:
+    shares = {"art": 0.8, "law": 0.1, "music": 0.1}
+    previous = changed(report_of(), label_shares=shares)
+    report = report_of(previous=previous)
+    (sentence,) = report.drift.sentences()
+    assert f"art 80.0% → {report.label_shares['art']:.1%}" in sentence
+    assert sentence in text_of(html_of(previous=previous))
+    assert html_of(previous=previous).count("<details open>") == 1
+
+
+def test_every_figure_of_a_table_is_titled_on_a_narrow_screen() -> None:
+    page = html_of(previous=report_of(seed=3), ignored={"a.crc": "a checksum"})
+    assert "<table>" not in page
+    assert [cell for cell in re.findall(r'<td class="n"[^>]*>', page) if "data-is=" not in cell] == []
+
+
+def test_pictures_with_names_are_drawn_a_second_time_for_a_narrow_screen() -> None:
+    page, many = html_of(), html_of(labels=MANY, papers=5000, scored=3000)
+    for name in ("Confusion matrix", "Papers per second over time"):
+        widths = [int(width) for width in re.findall(rf'aria-label="{name}" viewBox="0 0 (\d+)', page)]
+        assert len(widths) == 2
+        assert widths[1] <= 390
+    assert many.count('aria-label="Confusion matrix"') == 1
 
 
 def test_a_night_without_true_labels_says_so_in_place_of_its_pictures() -> None:
@@ -138,7 +177,7 @@ def test_papers_without_abstract_stand_beside_all_papers() -> None:
 
 def test_more_shards_than_the_picture_has_room_for_are_drawn_together() -> None:
     entries = [entry_of(i) for i in range(10 * MAX_SPANS)]
-    (curve,) = re.findall(
+    curve, _ = re.findall(
         r'aria-label="Papers per second over time".*?class="curve" points="([^"]*)"', html_of(entries)
     )
     heights = {point.split(",")[1] for point in curve.split()}

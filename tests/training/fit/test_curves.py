@@ -63,9 +63,22 @@ def test_a_log_gives_panels_of_loss_learning_rate_and_scores() -> None:
 
 def test_axes_and_curves_are_named_in_plain_words() -> None:
     found = words(LOG)
-    for name in ("loss", "learning rate", "score", "training", "validation", "accuracy", "macro F1"):
+    for name in ("Loss", "Learning rate", "Validation scores", "training", "validation", "accuracy", "macro F1"):
         assert name in found
     assert found.count("steps (dashed lines: end of an epoch)") == 3
+
+
+def test_no_name_of_an_axis_stands_next_to_the_ticks() -> None:
+    turned = [text for text in parsed(LOG).iter(f"{SVG}text") if "rotate(-90" in text.get("transform", "")]
+    assert turned == []
+
+
+def test_the_picture_for_a_phone_is_narrow_and_holds_the_same_words() -> None:
+    narrow = training_curves(LOG, narrow=True)
+    assert narrow is not None
+    assert int(re.findall(r'viewBox="0 0 (\d+)', narrow)[0]) <= 390
+    for word in words(LOG):
+        assert word in narrow or word.replace(",", "").isdigit() or "." in word
 
 
 def test_the_kept_epoch_is_the_one_with_the_best_macro_f1() -> None:

@@ -10,6 +10,13 @@ from specter_batch.display import StorableText
 Count = Annotated[int, Field(ge=0)]
 # Sums of shares may exceed 1 by rounding.
 Share = Annotated[float, Field(ge=0, le=1 + 1e-6, allow_inf_nan=False)]
+# By the common rule of Siddiqi 2006, a PSI below the first value means no change worth a look. Above the second value
+# the change is large.
+PSI_NOTABLE, PSI_LARGE = 0.1, 0.25
+# How reports name the two sides of the comparison.
+SIDE_TITLES = {"reference": "validation data", "previous": "previous night"}
+# How many drifting labels a sentence names.
+NAMED_CHANGES = 5
 
 
 class ReportPart(BaseModel):
@@ -142,6 +149,25 @@ class PreviousReport(ReportPart):
         return "; ".join([taken, *passed_over])
 
 
+class LabelChange(ReportPart):
+    """How the share of one label differs from what the night is compared with.
+
+    Attributes:
+        label: Name of the label.
+        before: Share of papers with the label on the other side.
+        now: Share of papers with the label in the night.
+        psi: The label's part of the population stability index. The parts of all labels add up to the index.
+    """
+
+    label: str
+    before: Share
+    now: Share
+    psi: float
+
+    def __str__(self) -> str:
+        return f"{self.label} {self.before:.1%} → {self.now:.1%}"
+
+
 class DriftSide(ReportPart):
     """How far the night is from one thing that it is compared with.
 
@@ -156,6 +182,8 @@ class DriftSide(ReportPart):
         reject_rate_change: Reject rate of the night less that of the other side.
         label_shares: Share of papers by label on the other side.
         score_histogram: Share of papers by score bin on the other side.
+        label_changes: Labels that add most to the population stability index, the largest part first; absent if there
+            are none.
     """
 
     papers: Count
@@ -168,6 +196,17 @@ class DriftSide(ReportPart):
     reject_rate_change: float | None
     label_shares: Mapping[str, float]
     score_histogram: tuple[float, ...]
+    label_changes: tuple[LabelChange, ...] = Field(default=(), exclude_if=lambda changes: not changes)
+
+    @property
+    def notable_psi(self) -> float:
+        """The PSI above which the label shares have changed: more than by chance, and enough to be worth a look."""
+        return max(self.psi_by_chance or 0.0, PSI_NOTABLE)
+
+    @property
+    def drifts(self) -> bool:
+        """Whether the label shares have changed by more than `notable_psi`."""
+        return self.psi is not None and self.psi > self.notable_psi
 
 
 class Drift(ReportPart):
@@ -186,6 +225,16 @@ class Drift(ReportPart):
         """The comparisons that there are, by name."""
         sides = {"reference": self.reference, "previous": self.previous}
         return {name: side for name, side in sides.items() if side is not None}
+
+    def sentences(self) -> list[str]:
+        """Name the labels that have drifted, in one sentence per comparison; none if no comparison shows drift."""
+        return [
+            f"Label shares have drifted from the {SIDE_TITLES[name]}: PSI {side.psi:.4f}, where chance alone stays "
+            f"under {side.psi_by_chance or 0:.4f}. The largest changes: "
+            + ", ".join(str(change) for change in side.label_changes[:NAMED_CHANGES])
+            for name, side in self.sides.items()
+            if side.drifts
+        ]
 
 
 class GateVerdict(ReportPart):
