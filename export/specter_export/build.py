@@ -100,7 +100,8 @@ def build_bundle(
             kept = _keep_failed_report(folder / PARITY_FILE, out)
             raise ParityError(f"not exported, {'; '.join(failed)} (figures in {kept})")
         _copy_run_files(run, folder)
-        entries = [_entry(folder, r, reports[r.file]) for r in (reference_recipe, *others)]
+        size = _graph_shape(run).hidden
+        entries = [_entry(folder, r, reports[r.file], embedding_size=size) for r in (reference_recipe, *others)]
         _write_manifest(run, folder, entries)
         _replace_folder(folder, out)
     return reports
@@ -171,7 +172,7 @@ def _provenance(run: TrainingRun) -> dict[str, Any]:
     return {name: value for name, value in run.record.training.items() if name != "log"}
 
 
-def _entry(folder: Path, recipe: Recipe, report: ParityReport) -> GraphEntry:
+def _entry(folder: Path, recipe: Recipe, report: ParityReport, *, embedding_size: int) -> GraphEntry:
     alone = report.modes["alone"]
     with (folder / recipe.file).open("rb") as stream:
         apart = external_data_files(stream)
@@ -181,6 +182,7 @@ def _entry(folder: Path, recipe: Recipe, report: ParityReport) -> GraphEntry:
         device=recipe.device,
         sha256=file_sha256(folder / recipe.file),
         opset=recipe.opset,
+        embedding_size=embedding_size,
         deferral_margin=report.deferral_margin,
         external_data={name: file_sha256(folder / name) for name in sorted(apart)},
         parity=GraphParity(
@@ -188,6 +190,8 @@ def _entry(folder: Path, recipe: Recipe, report: ParityReport) -> GraphEntry:
             papers=alone.papers,
             max_logit_difference=alone.max_logit_difference,
             label_flips=alone.label_flips,
+            max_embedding_difference=alone.max_embedding_difference,
+            min_embedding_cosine=alone.min_embedding_cosine,
             tolerances=recipe.tolerances.model_dump(exclude_none=True),
         ),
     )

@@ -83,14 +83,13 @@ class Gate:
 
 
 def gate_papers(run: TrainingRun, table: pa.Table) -> GatePapers:
-    """Return the papers of a table, with the trap texts before them, and Torch's logits for all."""
+    """Return the papers of a table, with the trap texts before them, and Torch's results for all."""
     traps = trap_texts(run.text_template)
     label_ids = [run.labels.find(label) if label else None for label in table["label"].to_pylist()]
     true = [NO_LABEL] * len(traps) + [NO_LABEL if label_id is None else label_id for label_id in label_ids]
     token_ids = run.text_encoder().encode([*traps, *paper_texts(table, run.text_template)])
-    return GatePapers(
-        token_ids=token_ids, expected=TorchClassifier(run).logits(token_ids), true=np.array(true, dtype=np.int64)
-    )
+    logits, embeddings = TorchClassifier(run).logits_and_embeddings(token_ids)
+    return GatePapers(token_ids=token_ids, expected=logits, embeddings=embeddings, true=np.array(true, dtype=np.int64))
 
 
 def check_bundle(bundle: ModelBundle, run: TrainingRun, papers: Path) -> dict[str, ParityReport]:

@@ -1,6 +1,6 @@
 """The parity gate: compares a graph with the Torch model on real texts, one at a time and in batches."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from specter_batch.metrics.f1 import F1Report, Ints, Tally, margins, softmax
 from specter_batch.model.encoding import TokenIds, pad_batch, plan_batches
-from specter_batch.model.session import Graph, Logits, logits_alone
+from specter_batch.model.session import Embeddings, Graph, Logits
 from specter_batch.papers.labels import LabelSet
 from specter_batch.papers.text import paper_text
 from specter_export.recipe import Tolerances
@@ -42,11 +42,13 @@ class GatePapers:
     Attributes:
         token_ids: Token ids of the papers, which have different lengths.
         expected: Torch's logits, `(n, n_labels)`.
+        embeddings: Torch's embeddings, `(n, hidden_size)`.
         true: True label ids, `(n,)`; `NO_LABEL` if a paper has no label.
     """
 
     token_ids: list[TokenIds]
     expected: Logits
+    embeddings: Embeddings
     true: Ints
 
     def longest(self, count: int) -> list[TokenIds]:
@@ -64,6 +66,8 @@ class ModeParity:
         max_probability_difference: Largest difference of a probability.
         label_flips: Number of papers with another label than in Torch.
         flip_margins: Lead of Torch's label over the graph's label, in logits, for at most `LISTED_FLIPS` such papers.
+        max_embedding_difference: Largest difference of a number of an embedding; None if the graph gives no embeddings.
+        min_embedding_cosine: Smallest cosine of a paper's embedding and Torch's; None if the graph gives no embeddings.
     """
 
     papers: int
@@ -71,6 +75,8 @@ class ModeParity:
     max_probability_difference: float
     label_flips: int
     flip_margins: tuple[float, ...]
+    max_embedding_difference: float | None = None
+    min_embedding_cosine: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,16 +111,61 @@ class ParityReport:
         return {**asdict(self), "passed": self.passed}
 
 
-def compare(expected: Logits, logits: Logits) -> ModeParity:
-    """Compare the logits of a graph with the expected logits of Torch, both `(n, n_labels)`."""
-    flipped = logits.argmax(axis=1) != expected.argmax(axis=1)
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """The results of a model for papers.
+
+    Attributes:
+        logits: Logits of the papers, `(n, n_labels)`.
+        embeddings: Embeddings of the papers, `(n, hidden_size)`; None if the graph gives only logits.
+    """
+
+    logits: Logits
+    embeddings: Embeddings | None = None
+
+    @classmethod
+    def of(cls, graph: Graph, token_ids: Sequence[TokenIds], plan: Iterable[npt.NDArray[np.int64]]) -> "Answers":
+        """Run papers in the given batches of positions, which together hold each paper once."""
+        rows, logits, embeddings = [], [], []
+        for batch_rows in plan:
+            batch = pad_batch(token_ids, batch_rows)
+            rows.append(batch_rows)
+            if graph.gives_embeddings:
+                found, vectors = graph.logits_and_embeddings(batch)
+                embeddings.append(vectors)
+            else:
+                found = graph.logits(batch)
+            logits.append(found)
+        order = np.argsort(np.concatenate(rows))
+        return cls(
+            logits=np.concatenate(logits)[order], embeddings=np.concatenate(embeddings)[order] if embeddings else None
+        )
+
+
+def compare(expected: Answers, found: Answers) -> ModeParity:
+    """Compare the results of a graph with those of Torch for the same papers."""
+    flipped = found.logits.argmax(axis=1) != expected.logits.argmax(axis=1)
+    difference = cosine = None
+    if found.embeddings is not None and expected.embeddings is not None:
+        difference = float(np.abs(found.embeddings - expected.embeddings).max())
+        cosine = float(_cosines(found.embeddings, expected.embeddings).min())
     return ModeParity(
-        papers=len(expected),
-        max_logit_difference=float(np.abs(logits - expected).max()),
-        max_probability_difference=float(np.abs(softmax(logits) - softmax(expected)).max()),
+        papers=len(expected.logits),
+        max_logit_difference=float(np.abs(found.logits - expected.logits).max()),
+        max_probability_difference=float(np.abs(softmax(found.logits) - softmax(expected.logits)).max()),
         label_flips=int(flipped.sum()),
-        flip_margins=tuple(round(float(value), 4) for value in margins(expected[flipped])[:LISTED_FLIPS]),
+        flip_margins=tuple(round(float(value), 4) for value in margins(expected.logits[flipped])[:LISTED_FLIPS]),
+        max_embedding_difference=difference,
+        min_embedding_cosine=cosine,
     )
+
+
+def _cosines(ours: Embeddings, theirs: Embeddings) -> npt.NDArray[np.float64]:
+    """Return the cosine of each paper's two vectors, `(n,)`; NaN if a vector has a NaN or no length."""
+    a, b = ours.astype(np.float64), theirs.astype(np.float64)
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        cosines = (a * b).sum(axis=1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))
+    return np.asarray(cosines, dtype=np.float64)
 
 
 def check_graph(
@@ -131,18 +182,19 @@ def check_graph(
     Args:
         graph: The graph to check.
         file: Name of the graph's file in the bundle.
-        papers: Papers to compare on, with Torch's logits.
+        papers: Papers to compare on, with Torch's results.
         tolerances: Tolerances of the graph's recipe.
         reference: The fp32 graph; only needed with a deferral margin.
         deferral_margin: Margin below which papers are run again with the reference; no paper is when None.
     """
-    token_ids, expected = papers.token_ids, papers.expected
-    alone = logits_alone(graph, token_ids)
+    token_ids, expected = papers.token_ids, Answers(logits=papers.expected, embeddings=papers.embeddings)
+    single = np.arange(len(token_ids), dtype=np.int64)[:, None]
+    alone = Answers.of(graph, token_ids, single)
     deferred = np.zeros(len(token_ids), dtype=np.bool_)
     if reference is not None and deferral_margin:
-        deferred = margins(alone) < deferral_margin
-        for row in np.flatnonzero(deferred).tolist():
-            alone[row] = logits_alone(reference, [token_ids[row]])[0]
+        deferred = margins(alone.logits) < deferral_margin
+        if deferred.any():
+            alone = _with_deferred(alone, Answers.of(reference, token_ids, single[deferred]), deferred)
     modes = {"alone": compare(expected, alone)}
     some = list(range(min(BATCHED_PAPERS, len(token_ids))))
     lengths = [len(token_ids[row]) for row in some]
@@ -151,16 +203,25 @@ def check_graph(
         "sorted batches": list(plan_batches(lengths, max_tokens=BATCH_TOKENS)),
         "random batches": [shuffled[start : start + 8] for start in range(0, len(shuffled), 8)],
     }
+    first = Answers(logits=papers.expected[some], embeddings=papers.embeddings[some])
     for mode, plan in batches.items():
-        modes[mode] = compare(expected[some], _logits_in(graph, plan, token_ids, expected[some].shape))
+        modes[mode] = compare(first, Answers.of(graph, token_ids, plan))
     return ParityReport(
         file=file,
         modes=modes,
-        macro_f1=_macro_f1(papers.true, {"torch": expected, "graph": alone}),
+        macro_f1=_macro_f1(papers.true, {"torch": papers.expected, "graph": alone.logits}),
         deferral_margin=deferral_margin,
         deferred_papers=int(deferred.sum()),
         failures=tuple(_failures(modes, tolerances)),
     )
+
+
+def _with_deferred(answers: Answers, again: Answers, deferred: npt.NDArray[np.bool_]) -> Answers:
+    """Return the results with those of the deferred papers replaced, as the job does it."""
+    answers.logits[deferred] = again.logits
+    if answers.embeddings is not None and again.embeddings is not None:
+        answers.embeddings[deferred] = again.embeddings
+    return answers
 
 
 def _macro_f1(true: Ints, logits: dict[str, Logits]) -> dict[str, float] | None:
@@ -176,21 +237,17 @@ def _macro_f1(true: Ints, logits: dict[str, Logits]) -> dict[str, float] | None:
     return scores
 
 
-def _logits_in(
-    graph: Graph, plan: Sequence[npt.NDArray[np.int64]], token_ids: Sequence[TokenIds], shape: tuple[int, ...]
-) -> Logits:
-    result = np.zeros(shape, dtype=np.float32)
-    for rows in plan:
-        result[rows] = graph.logits(pad_batch(token_ids, rows))
-    return result
-
-
 def _failures(modes: dict[str, ModeParity], tolerances: Tolerances) -> list[str]:
     failures = []
     for name, mode in modes.items():
         limit = tolerances.max_logit_difference
         if limit is not None and not mode.max_logit_difference <= limit:  # NaN fails too
             failures.append(f"{name}: a logit differs by {mode.max_logit_difference:.2e}, allowed {limit:.0e}")
+        cosine, least = mode.min_embedding_cosine, tolerances.min_embedding_cosine
+        if cosine is not None and least is not None and not cosine >= least:
+            failures.append(
+                f"{name}: the cosine of an embedding and Torch's is {cosine:.5f}, allowed {least:g} or more"
+            )
     alone, allowed = modes["alone"], tolerances.max_label_flips
     if allowed is not None and alone.label_flips > allowed * alone.papers:
         share = alone.label_flips / alone.papers
@@ -199,4 +256,6 @@ def _failures(modes: dict[str, ModeParity], tolerances: Tolerances) -> list[str]
         )
     if not np.isfinite(alone.max_logit_difference):
         failures.append("alone: a logit is not a number")
+    if alone.max_embedding_difference is not None and not np.isfinite(alone.max_embedding_difference):
+        failures.append("alone: a number of an embedding is not finite")
     return failures

@@ -41,6 +41,12 @@ class Tolerances(Settings):
     max_label_flips: Annotated[float | None, Option(default="no limit")] = Field(
         default=None, ge=0, le=1, description="Fail if a larger share of the papers than this has another label."
     )
+    min_embedding_cosine: Annotated[float | None, Option(default="no limit")] = Field(
+        default=None,
+        ge=-1,
+        le=1,
+        description="Fail if the cosine of an embedding and PyTorch's is smaller than this for any paper.",
+    )
 
 
 class Recipe(Settings):

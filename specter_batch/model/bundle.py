@@ -144,6 +144,21 @@ class ModelBundle:
         held = ", ".join(graph.precision for graph in self.manifest.graphs)
         raise BundleError(f"{self.path}: no {precision or ' or '.join(allowed)} graph for {device}; it holds {held}")
 
+    @property
+    def embedding_size(self) -> int:
+        """Length of the vector that the graphs give for each paper.
+
+        Raises:
+            BundleError: A graph gives only logits.
+        """
+        size = self.manifest.embedding_size
+        if size is None:
+            raise BundleError(
+                f"{self.path}: its graphs give labels and no embeddings, because an older version exported it; make a "
+                "bundle that gives both from the same run: specter-batch export RUN BUNDLE"
+            )
+        return size
+
     def seen_texts(self) -> npt.NDArray[np.uint64]:
         """Return the sorted normalised hashes of the training texts, `(n_texts,)` uint64."""
         return self._seen_texts

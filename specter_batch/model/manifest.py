@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import (
     BaseModel,
@@ -22,7 +22,8 @@ from specter_batch.model.bundle_files import external_hashes, unreadable
 from specter_batch.model.card import ModelCard
 from specter_batch.storage.folder_swap import set_aside
 
-FORMAT_VERSION = 1
+# Version 2: graphs may give embeddings. Bundles of version 1 are read, too.
+FORMAT_VERSION = 2
 MANIFEST_FILE = "bundle.json"
 PARITY_FILE = "parity.json"
 REFERENCE_FILE = "reference.json"
@@ -35,35 +36,60 @@ TOKENIZER_FILE = "tokenizer.json"
 PREFERRED_PRECISIONS: Mapping[DeviceKind, tuple[Precision, ...]] = {"cpu": ("int8", "fp32"), "cuda": ("fp16", "fp32")}
 
 
-class _Frozen(BaseModel):
+class _Part(BaseModel):
+    """A part of the manifest.
+
+    Attributes:
+        added: Names of fields that later versions added. They are left out of the JSON if they are not set, so a
+            manifest that is read and written again stays as it was.
+    """
+
     model_config = ConfigDict(frozen=True, extra="forbid")
+    added: ClassVar[tuple[str, ...]] = ()
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, dump: SerializerFunctionWrapHandler) -> dict[str, object]:
+        return {name: value for name, value in dump(self).items() if value not in (None, {}) or name not in self.added}
 
 
-class GraphParity(_Frozen):
-    """The result of the parity gate for one graph compared with Torch. `parity.json` has all figures."""
+class GraphParity(_Part):
+    """The result of the parity gate for one graph compared with Torch. `parity.json` has all figures.
+
+    Attributes:
+        max_embedding_difference: Largest difference of a number of an embedding; None if the graph gives no embeddings.
+        min_embedding_cosine: Smallest cosine of an embedding and Torch's; None if the graph gives no embeddings.
+    """
+
+    added: ClassVar[tuple[str, ...]] = ("max_embedding_difference", "min_embedding_cosine")
 
     passed: bool
     papers: int
     max_logit_difference: float
     label_flips: int
+    max_embedding_difference: float | None = None
+    min_embedding_cosine: float | None = None
     tolerances: dict[str, float]
 
 
-class GraphEntry(_Frozen):
+class GraphEntry(_Part):
     """One ONNX graph of the bundle.
 
     Attributes:
+        embedding_size: Length of the vector that the graph gives for each paper; None if it gives only logits.
         deferral_margin: For int8 only. If a paper's top logit leads the second by less than this, the paper is run
             again with the fp32 graph.
         external_data: File name -> SHA-256 of the files that the graph takes weights from; most graphs have no such
             files.
     """
 
+    added: ClassVar[tuple[str, ...]] = ("embedding_size", "external_data")
+
     file: str = Field(pattern=r"^[A-Za-z0-9_]+\.onnx$")
     precision: Precision
     device: DeviceKind
     sha256: str
     opset: int
+    embedding_size: int | None = Field(default=None, ge=1)
     deferral_margin: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     external_data: dict[str, str] = {}
     parity: GraphParity
@@ -72,14 +98,6 @@ class GraphEntry(_Frozen):
     def hashes(self) -> dict[str, str]:
         """Hashes of all files of the graph, by name."""
         return {**self.external_data, self.file: self.sha256}
-
-    @model_serializer(mode="wrap")
-    def _as_before(self, dump: SerializerFunctionWrapHandler) -> dict[str, object]:
-        """Leave an empty `external_data` out of the JSON, so that earlier versions can read the manifest."""
-        fields = dump(self)
-        if not self.external_data:
-            del fields["external_data"]
-        return dict(fields)
 
 
 class BundleManifest(ModelCard):
@@ -100,6 +118,12 @@ class BundleManifest(ModelCard):
     graphs: tuple[GraphEntry, ...]
     files: dict[str, str]
     training: dict[str, Any]
+
+    @property
+    def embedding_size(self) -> int | None:
+        """Length of the vector that all graphs give for each paper; None if a graph gives only logits."""
+        sizes = {graph.embedding_size for graph in self.graphs}
+        return sizes.pop() if len(sizes) == 1 else None
 
     def expected_fingerprint(self) -> str:
         """Return the hash of everything that can change an output: graphs, tokenizer, template, labels, and so on."""

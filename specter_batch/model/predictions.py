@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,11 @@ from specter_batch.metrics.f1 import margins, softmax
 from specter_batch.model.bundle import ModelBundle
 from specter_batch.model.device import Device
 from specter_batch.model.encoding import EncodedBatch, TokenIds, longest_first, pad_batch, plan_batches, rounded_up
-from specter_batch.model.session import Graph, Logits
+from specter_batch.model.session import Embeddings, Graph, Logits
 
 logger = logging.getLogger(__name__)
+
+_Floats = npt.NDArray[np.float32]
 
 # The token budget of a batch: 64 papers of 256 tokens. Larger batches are not faster on the GPUs that run BERT-base.
 CUDA_MAX_TOKENS = 16_384
@@ -47,15 +50,20 @@ class Predictions:
         probabilities: Calibrated probabilities of all labels, `(n, n_labels)` float64.
         is_finite: False if a logit of the paper is NaN or infinite, `(n,)` bool. Such a paper has no label. Its
             `label_id`, score and probabilities are computed from equal logits and must be ignored.
+        embeddings: Vector of each paper, from the graph that gave its label, `(n, hidden_size)` float32; None if they
+            were not asked for.
     """
 
     label_id: npt.NDArray[np.int64]
     score: npt.NDArray[np.float64]
     probabilities: npt.NDArray[np.float64]
     is_finite: npt.NDArray[np.bool_]
+    embeddings: Embeddings | None = None
 
     @classmethod
-    def from_logits(cls, logits: npt.NDArray[Any], *, temperature: float) -> "Predictions":
+    def from_logits(
+        cls, logits: npt.NDArray[Any], *, temperature: float, embeddings: Embeddings | None = None
+    ) -> "Predictions":
         """Return the predictions for logits `(n, n_labels)`, with probabilities scaled by the temperature."""
         with np.errstate(over="ignore"):  # a very small temperature turns finite logits into infinities
             is_finite = np.asarray(np.isfinite(logits.astype(np.float64) / temperature).all(axis=1), dtype=np.bool_)
@@ -67,6 +75,7 @@ class Predictions:
             score=probabilities[np.arange(len(label_id)), label_id],
             probabilities=probabilities,
             is_finite=is_finite,
+            embeddings=embeddings,
         )
 
 
@@ -96,6 +105,7 @@ class OnnxClassifier:
         self.entry = bundle.graph_for(device.kind, precision)
         self.device = device
         self.threads = (threads or usable_cpus()) if device.kind == "cpu" else 1
+        self._bundle = bundle
         self._n_labels = len(bundle.labels)
         self._temperature = bundle.temperature
         self._graph = Graph.of_bundle(bundle, self.entry, device=device, threads=1)
@@ -113,13 +123,46 @@ class OnnxClassifier:
 
     def logits(self, token_ids: Sequence[TokenIds]) -> Logits:
         """Return the logits `(n, n_labels)` float32 of papers, given as token ids, in input order."""
-        all_logits = np.zeros((len(token_ids), self._n_labels), dtype=np.float32)
+        return self._run(token_ids, with_embeddings=False)[0]
+
+    def logits_and_embeddings(self, token_ids: Sequence[TokenIds]) -> tuple[Logits, Embeddings]:
+        """Return the logits `(n, n_labels)` and embeddings `(n, hidden_size)` of papers, from one pass.
+
+        Both are float32 and in input order. The logits are the same as those of `logits`.
+
+        Raises:
+            BundleError: The bundle's graphs give no embeddings.
+        """
+        logits, embeddings = self._run(token_ids, with_embeddings=True)
+        return logits, embeddings
+
+    def predict(self, token_ids: Sequence[TokenIds], *, embeddings: bool = False) -> Predictions:
+        """Return the labels and calibrated scores of papers, given as token ids, in input order.
+
+        Args:
+            token_ids: Token ids of each paper, `(seq_len,)`.
+            embeddings: True to return the papers' embeddings as well.
+
+        Raises:
+            BundleError: Embeddings were asked for, and the bundle's graphs give none.
+        """
+        if not embeddings:
+            return Predictions.from_logits(self.logits(token_ids), temperature=self._temperature)
+        logits, vectors = self.logits_and_embeddings(token_ids)
+        return Predictions.from_logits(logits, temperature=self._temperature, embeddings=vectors)
+
+    def _run(self, token_ids: Sequence[TokenIds], *, with_embeddings: bool) -> list[_Floats]:
+        """Return the logits of papers, and their embeddings if asked for, in input order."""
+        widths = [self._n_labels, self._bundle.embedding_size] if with_embeddings else [self._n_labels]
+        results = [np.zeros((len(token_ids), width), dtype=np.float32) for width in widths]
         order = longest_first([len(ids) for ids in token_ids])
         if self.max_batch_tokens is None:
             papers = (token_ids[row] for row in order)
-            for row, logits in zip(order, self._pool.map(self._single, papers), strict=True):
-                all_logits[row] = logits
-            return all_logits
+            answers = self._pool.map(partial(self._single, with_embeddings=with_embeddings), papers)
+            for row, found in zip(order, answers, strict=True):
+                for result, values in zip(results, found, strict=True):
+                    result[row] = values[0]
+            return results
         while len(order):
             done = 0
             lengths = rounded_up(
@@ -129,17 +172,14 @@ class OnnxClassifier:
                 if self._closed:
                     raise CancelledError
                 batch = pad_batch(token_ids, order[rows], seq_len=lengths[rows[0]])
-                batch_logits = self._fitting(batch)
-                if batch_logits is None:
+                answer = self._fitting(batch, with_embeddings=with_embeddings)
+                if answer is None:
                     break
-                all_logits[batch.row] = batch_logits
+                for result, values in zip(results, answer, strict=True):
+                    result[batch.row] = values
                 done += len(rows)
             order = order[done:]
-        return all_logits
-
-    def predict(self, token_ids: Sequence[TokenIds]) -> Predictions:
-        """Return the labels and calibrated scores of papers, given as token ids, in input order."""
-        return Predictions.from_logits(self.logits(token_ids), temperature=self._temperature)
+        return results
 
     def describe(self) -> dict[str, str]:
         """Return the device, the provider and the graph in use, by name."""
@@ -150,14 +190,14 @@ class OnnxClassifier:
         self._closed = True
         self._pool.shutdown(cancel_futures=True)
 
-    def _fitting(self, batch: EncodedBatch) -> Logits | None:
-        """Return the logits of a batch, or halve the budget and return None if the batch does not fit in GPU memory.
+    def _fitting(self, batch: EncodedBatch, *, with_embeddings: bool) -> Sequence[_Floats] | None:
+        """Return the results for a batch, or halve the budget and return None if it does not fit in GPU memory.
 
         Raises:
             ProviderError: The batch that does not fit is a single paper, which cannot be divided.
         """
         try:
-            return self._graph.logits(batch)
+            return _results(self._graph, batch, with_embeddings=with_embeddings)
         except Exception as error:  # onnxruntime's exceptions have no other common base class
             if not _OUT_OF_MEMORY.search(str(error)):
                 raise
@@ -173,11 +213,17 @@ class OnnxClassifier:
             logger.warning("out of memory, smaller batches from now on", extra={"fields": figures})
             return None
 
-    def _single(self, ids: TokenIds) -> Logits:
+    def _single(self, ids: TokenIds, *, with_embeddings: bool) -> Sequence[_Floats]:
         batch = pad_batch([ids], np.zeros(1, dtype=np.int64))
-        logits = self._graph.logits(batch)
+        found = _results(self._graph, batch, with_embeddings=with_embeddings)
+        logits = found[0]
         if self._reference is not None and not (
             np.isfinite(logits).all() and margins(logits)[0] >= self._deferral_margin
         ):
-            logits = self._reference.logits(batch)
-        return np.asarray(logits[0], dtype=np.float32)
+            return _results(self._reference, batch, with_embeddings=with_embeddings)
+        return found
+
+
+def _results(graph: Graph, batch: EncodedBatch, *, with_embeddings: bool) -> Sequence[_Floats]:
+    """Return the logits of a batch, and its embeddings if asked for."""
+    return graph.logits_and_embeddings(batch) if with_embeddings else (graph.logits(batch),)

@@ -18,11 +18,16 @@ from specter_batch.model.manifest import GraphEntry
 from specter_batch.model.placement import RECORD_PLACEMENT, check_placement
 
 Logits = npt.NDArray[np.float32]
+Embeddings = npt.NDArray[np.float32]
+
+# The names of a graph's outputs. `embedding` is the pooled vector that the head reads; older graphs do not give it.
+LOGITS_OUTPUT = "logits"
+EMBEDDING_OUTPUT = "embedding"
 
 _INTEGERS = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
 _FLOATS = ("tensor(float)", "tensor(float16)")
+_MEANING = {LOGITS_OUTPUT: "papers, labels", EMBEDDING_OUTPUT: "papers, numbers of an embedding"}
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
-_OUTPUT = "logits"
 
 
 class Graph:
@@ -36,9 +41,11 @@ class Graph:
             the same bytes that were hashed, so a file that is replaced in between is noticed. When None, the graph is
             opened by its path; use this only for graphs that this process has just written.
         n_labels: Number of logits that the graph must give for each paper; not checked when None.
+        embedding_size: Length of the vector that the graph must give for each paper; None if it must not give one.
+            Only checked if `n_labels` is given.
 
     Raises:
-        BundleError: ONNX Runtime cannot load the file, or the graph's output is not one logit per label.
+        BundleError: ONNX Runtime cannot load the file, or the graph's outputs are not the expected ones.
         FingerprintError: The hash of a file differs from the expected one.
         ProviderError: The session does not run on the device.
     """
@@ -51,9 +58,9 @@ class Graph:
         threads: int,
         sha256: Mapping[str, str] | None = None,
         n_labels: int | None = None,
+        embedding_size: int | None = None,
     ) -> None:
         self._file = file
-        self._n_labels = n_labels
         self._session = _session(file, device=device, threads=threads, sha256=sha256)
         self.provider = str(self._session.get_providers()[0])
         if self.provider != PROVIDERS[device.kind]:
@@ -64,16 +71,31 @@ class Graph:
         if device.kind == "cuda":
             check_placement(self._session, file)  # so that operators never run on the CPU unnoticed
         self._inputs = _checked_inputs(file, self._session.get_inputs())
+        self._outputs = [str(node.name) for node in self._session.get_outputs()]
+        self._widths: dict[str, int] = {}
         if n_labels is not None:
-            _check_outputs(file, self._session.get_outputs(), n_labels)
+            self._widths[LOGITS_OUTPUT] = n_labels
+            if embedding_size is not None:
+                self._widths[EMBEDDING_OUTPUT] = embedding_size
+            _check_outputs(file, self._session.get_outputs(), self._widths)
             self._try_out(device)
 
     @classmethod
     def of_bundle(cls, bundle: ModelBundle, entry: GraphEntry, *, device: Device, threads: int) -> "Graph":
         """Make the session of a bundle's graph after checking its files against the hashes in the manifest."""
         return cls(
-            bundle.path / entry.file, device=device, threads=threads, sha256=entry.hashes, n_labels=len(bundle.labels)
+            bundle.path / entry.file,
+            device=device,
+            threads=threads,
+            sha256=entry.hashes,
+            n_labels=len(bundle.labels),
+            embedding_size=entry.embedding_size,
         )
+
+    @property
+    def gives_embeddings(self) -> bool:
+        """True if the graph gives embeddings as well as logits."""
+        return EMBEDDING_OUTPUT in self._outputs
 
     def logits(self, batch: EncodedBatch) -> Logits:
         """Return the logits `(batch, n_labels)` float32 of a batch.
@@ -81,25 +103,38 @@ class Graph:
         Raises:
             BundleError: The graph's result has another shape.
         """
+        return self._run(batch, self._outputs[:1])[0]
+
+    def logits_and_embeddings(self, batch: EncodedBatch) -> tuple[Logits, Embeddings]:
+        """Return the logits `(batch, n_labels)` and embeddings `(batch, hidden_size)` of a batch, both float32.
+
+        Raises:
+            BundleError: A result of the graph has another shape.
+        """
+        logits, embeddings = self._run(batch, [LOGITS_OUTPUT, EMBEDDING_OUTPUT])
+        return logits, embeddings
+
+    def _run(self, batch: EncodedBatch, outputs: Sequence[str]) -> list[npt.NDArray[np.float32]]:
         values = {
             "input_ids": batch.input_ids,
             "attention_mask": batch.attention_mask,
             "token_type_ids": np.zeros_like(batch.input_ids),  # a paper is one sequence, so always segment 0
         }
         feed = {name: values[name].astype(dtype, copy=False) for name, dtype in self._inputs.items()}
-        logits = np.asarray(self._session.run(None, feed)[0])
-        expected = (len(batch.input_ids), self._n_labels)
-        if self._n_labels is not None and logits.shape != expected:
-            raise BundleError(
-                f"{self._file}: gives a result of shape {_shown(logits.shape)} where {_shown(expected)} is expected "
-                "(papers, labels); export the bundle again"
-            )
-        return logits.astype(np.float32, copy=False)
+        results = [np.asarray(result) for result in self._session.run(outputs, feed)]
+        for name, result in zip(outputs, results, strict=True):
+            expected = (len(batch.input_ids), self._widths.get(name))
+            if expected[1] is not None and result.shape != expected:
+                raise BundleError(
+                    f"{self._file}: gives a result of shape {_shown(result.shape)} where {_shown(expected)} is "
+                    f"expected ({_MEANING[name]}); export the bundle again"
+                )
+        return [result.astype(np.float32, copy=False) for result in results]
 
     def _try_out(self, device: Device) -> None:
-        """Compute the logits of a tiny paper, so that a graph that cannot run fails before the night starts."""
+        """Compute all results for a tiny paper, so that a graph that cannot run fails before the night starts."""
         try:
-            self.logits(pad_batch([np.zeros(2, dtype=np.int64)], np.zeros(1, dtype=np.int64)))
+            self._run(pad_batch([np.zeros(2, dtype=np.int64)], np.zeros(1, dtype=np.int64)), self._outputs)
         except BundleError:
             raise
         except Exception as error:  # onnxruntime's exceptions have no other common base class
@@ -190,20 +225,23 @@ def _checked_inputs(file: Path, inputs: Sequence[Any]) -> dict[str, npt.DTypeLik
     return {node.name: _INTEGERS[node.type] for node in inputs}
 
 
-def _check_outputs(file: Path, outputs: Sequence[Any], n_labels: int) -> None:
+def _check_outputs(file: Path, outputs: Sequence[Any], widths: Mapping[str, int]) -> None:
+    """Check that a graph gives the expected outputs, in this order: output name -> numbers for each paper."""
     shown = ", ".join(f"{node.name} {_described(node)}" for node in outputs) or "nothing"
-    fits = len(outputs) == 1 and all(
-        node.name == _OUTPUT
-        and node.type in _FLOATS
+    fits = [node.name for node in outputs] == list(widths) and all(
+        node.type in _FLOATS
         and len(node.shape) == 2
         and not isinstance(node.shape[0], int)
-        and (not isinstance(node.shape[1], int) or node.shape[1] == n_labels)
+        and (not isinstance(node.shape[1], int) or node.shape[1] == widths[node.name])
         for node in outputs
     )
     if not fits:
+        size = widths.get(EMBEDDING_OUTPUT)
         raise BundleError(
-            f"{file}: gives {shown}, expected only {_OUTPUT}, tensor(float) of shape (papers, {n_labels}), one number "
-            "for each label of the bundle; export the bundle again"
+            f"{file}: gives {shown}, expected {'only ' if size is None else ''}{LOGITS_OUTPUT}, tensor(float) of shape "
+            f"(papers, {widths[LOGITS_OUTPUT]}), one number for each label of the bundle"
+            f"{'' if size is None else f', and {EMBEDDING_OUTPUT}, tensor(float) of shape (papers, {size})'}; export "
+            "the bundle again"
         )
 
 

@@ -74,6 +74,19 @@ def test_the_bundle_keeps_the_figures_of_its_gate(tiny_bundle: Path, tiny_run: T
     assert figures["papers"] > tiny_run.calibration_papers().num_rows / 2
 
 
+def test_every_graph_gives_embeddings_and_the_manifest_says_how_close_they_are(tiny_bundle: Path) -> None:
+    bundle = ModelBundle.open(tiny_bundle)
+    assert bundle.manifest.format_version == 2
+    assert bundle.embedding_size == 32
+    figures = json.loads((tiny_bundle / PARITY_FILE).read_text())["graphs"]
+    for graph in bundle.manifest.graphs:
+        assert graph.parity.min_embedding_cosine == figures[graph.file]["modes"]["alone"]["min_embedding_cosine"]
+        assert graph.parity.min_embedding_cosine is not None
+        assert graph.parity.min_embedding_cosine > (0.99 if graph.precision == "int8" else 0.9999)
+        assert graph.parity.max_embedding_difference is not None
+        assert graph.parity.max_embedding_difference < {"fp32": 1e-4, "fp16": 0.02, "int8": 1.0}[graph.precision]
+
+
 def test_the_same_run_exported_twice_gives_the_same_bundle(
     tiny_bundle: Path, tiny_run: TrainingRun, tmp_path: Path
 ) -> None:

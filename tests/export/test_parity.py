@@ -3,11 +3,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from specter_batch.model.encoding import EncodedBatch, TokenIds
-from specter_batch.model.session import Logits, logits_alone
+from specter_batch.model.encoding import EncodedBatch, TokenIds, pad_batch
+from specter_batch.model.session import Embeddings, Logits, logits_alone
 from specter_batch.papers.text import TEXT_TEMPLATE
 from specter_batch.training.run.folder import TrainingRun
-from specter_export.parity import NO_LABEL, GatePapers, ParityReport, check_graph, compare, trap_texts
+from specter_export.parity import NO_LABEL, Answers, GatePapers, ParityReport, check_graph, compare, trap_texts
 from specter_export.recipe import Tolerances
 
 N_LABELS = 3
@@ -16,16 +16,31 @@ FLIPS = Tolerances(max_label_flips=0.05)
 
 
 class FakeGraph:
-    """A graph whose logits are a function of the batch."""
+    """A graph whose logits, and embeddings if it has any, are functions of the batch."""
 
-    def __init__(self, of_batch: Callable[[EncodedBatch], Logits]) -> None:
+    def __init__(
+        self,
+        of_batch: Callable[[EncodedBatch], Logits],
+        embeddings: Callable[[EncodedBatch], Embeddings] | None = None,
+    ) -> None:
         self.logits = of_batch
+        self.gives_embeddings = embeddings is not None
+        self.logits_and_embeddings = lambda batch: (of_batch(batch), embeddings(batch))
 
 
 def honest(batch: EncodedBatch) -> Logits:
     """Return logits that depend on each paper's own tokens alone."""
     counted = np.stack([((batch.input_ids % N_LABELS) == i) & (batch.attention_mask == 1) for i in range(N_LABELS)])
     return counted.sum(axis=2).T.astype(np.float32) + np.array([0.0, 0.25, 0.5], dtype=np.float32)
+
+
+def vectors(batch: EncodedBatch) -> Embeddings:
+    """Return vectors that depend on each paper's own tokens alone."""
+    return np.concatenate([honest(batch), batch.attention_mask.sum(axis=1, keepdims=True)], axis=1).astype(np.float32)
+
+
+def turned(batch: EncodedBatch) -> Embeddings:
+    return vectors(batch)[:, ::-1]
 
 
 def reads_padding(batch: EncodedBatch) -> Logits:
@@ -60,17 +75,20 @@ def check(
     *,
     margin: float | None = None,
     true: np.ndarray | None = None,
+    embeddings: Callable[[EncodedBatch], Embeddings] | None = None,
 ) -> ParityReport:
+    row = np.zeros(1, dtype=np.int64)
     return check_graph(
-        FakeGraph(of_batch),
+        FakeGraph(of_batch, embeddings),
         file="model.onnx",
         papers=GatePapers(
             token_ids=token_ids,
             expected=expected,
+            embeddings=np.concatenate([vectors(pad_batch([ids], row)) for ids in token_ids]),
             true=np.full(len(token_ids), NO_LABEL) if true is None else true,
         ),
         tolerances=tolerances,
-        reference=FakeGraph(honest),
+        reference=FakeGraph(honest, vectors),
         deferral_margin=margin,
     )
 
@@ -129,10 +147,55 @@ def test_f1_counts_only_papers_with_a_label(token_ids: list[TokenIds], expected:
 
 
 def test_a_comparison_tells_by_how_much_a_flipped_label_was_preferred() -> None:
-    found = compare(np.array([[2.0, 1.5], [3.0, 0.0]]), np.array([[1.5, 2.0], [3.0, 0.25]]))
+    found = compare(
+        Answers(logits=np.array([[2.0, 1.5], [3.0, 0.0]], np.float32)),
+        Answers(logits=np.array([[1.5, 2.0], [3.0, 0.25]], np.float32)),
+    )
     assert (found.papers, found.label_flips, found.flip_margins) == (2, 1, (0.5,))
     assert found.max_logit_difference == 0.5
     assert 0 < found.max_probability_difference < 1
+    assert (found.max_embedding_difference, found.min_embedding_cosine) == (None, None)
+
+
+def test_a_comparison_has_the_worst_embedding() -> None:
+    logits = np.zeros((2, 2), np.float32)
+    found = compare(
+        Answers(logits=logits, embeddings=np.array([[3.0, 4.0], [1.0, 0.0]], np.float32)),
+        Answers(logits=logits, embeddings=np.array([[4.0, 3.0], [1.0, 0.0]], np.float32)),
+    )
+    assert found.max_embedding_difference == 1.0
+    assert found.min_embedding_cosine == pytest.approx(24 / 25)
+
+
+def test_embeddings_are_compared_alone_and_in_batches(token_ids: list[TokenIds], expected: Logits) -> None:
+    modes = check(honest, token_ids, expected, embeddings=vectors).modes
+    assert {(mode.max_embedding_difference, round(mode.min_embedding_cosine or 0, 9)) for mode in modes.values()} == {
+        (0.0, 1.0)
+    }
+
+
+def test_embeddings_of_another_direction_fail_although_the_labels_are_right(
+    token_ids: list[TokenIds], expected: Logits
+) -> None:
+    limited = Tolerances(min_embedding_cosine=0.99)
+    report = check(honest, token_ids, expected, limited, embeddings=turned)
+    assert len(report.failures) == 3
+    assert report.failures[0].startswith("alone: the cosine of an embedding and Torch's is 0.")
+    assert check(honest, token_ids, expected, Tolerances(), embeddings=turned).passed
+
+
+@pytest.mark.parametrize("odd", [np.nan, np.inf])
+def test_an_embedding_that_is_not_finite_never_passes(token_ids: list[TokenIds], expected: Logits, odd: float) -> None:
+    report = check(
+        honest, token_ids, expected, Tolerances(), embeddings=lambda batch: np.full_like(vectors(batch), odd)
+    )
+    assert report.failures == ("alone: a number of an embedding is not finite",)
+
+
+def test_a_deferred_paper_has_the_embedding_of_the_reference(token_ids: list[TokenIds], expected: Logits) -> None:
+    report = check(prefers_the_first, token_ids, expected, FLIPS, margin=0.2, embeddings=turned)
+    assert report.modes["alone"].max_embedding_difference == 0
+    assert report.modes["random batches"].max_embedding_difference != 0
 
 
 def test_the_trap_texts_reach_the_shortest_and_the_longest_input(tiny_run: TrainingRun) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from specter_batch.errors import BundleError
 from specter_batch.model.bundle import ModelBundle
 from specter_batch.model.device import Device
 from specter_batch.model.encoding import TokenIds, pad_batch
@@ -74,6 +75,16 @@ def test_the_job_gives_the_labels_and_scores_it_gave(bundle: ModelBundle, token_
     found = predictions(bundle, token_ids)
     assert [bundle.labels.names[i] for i in found.label_id] == EXPECTED["labels"]
     np.testing.assert_allclose(found.score, EXPECTED["scores"], rtol=0, atol=0.02)
+
+
+def test_it_gives_labels_and_no_embeddings(bundle: ModelBundle, token_ids: list[TokenIds]) -> None:
+    written = json.loads((BUNDLE / "bundle.json").read_text())
+    assert bundle.manifest.model_dump(mode="json") == written
+    assert bundle.manifest.embedding_size is None
+    classifier = OnnxClassifier(bundle, device=Device(kind="cpu"), threads=1)
+    with pytest.raises(BundleError, match="because an older version exported it; make a bundle that gives both"):
+        classifier.predict(token_ids, embeddings=True)
+    classifier.close()
 
 
 def test_it_could_show_a_difference() -> None:

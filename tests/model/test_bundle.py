@@ -96,8 +96,8 @@ def test_a_graph_outside_the_bundle_is_refused(copied: Path, name: str) -> None:
 
 
 def test_a_newer_format_asks_for_an_upgrade(copied: Path) -> None:
-    edit(copied, lambda manifest: manifest.update(format_version=2, something_new=True))
-    with pytest.raises(BundleError, match="bundle format 2 is newer than the 1 this version reads; upgrade"):
+    edit(copied, lambda manifest: manifest.update(format_version=3, something_new=True))
+    with pytest.raises(BundleError, match="bundle format 3 is newer than the 2 this version reads; upgrade"):
         ModelBundle.open(copied)
 
 

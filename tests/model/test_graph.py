@@ -152,6 +152,48 @@ def test_a_graph_that_gives_something_else_is_refused(
         checked(changed(tmp_path / "model.onnx", change))
 
 
+def test_a_graph_with_embeddings_gives_both_from_one_pass(tmp_path: Path) -> None:
+    file = save_graph(tmp_path / "model.onnx", ("input_ids", "attention_mask"), embeddings=True)
+    graph = Graph(file, device=CPU, threads=1, sha256=hashes(tmp_path), n_labels=2, embedding_size=4)
+    batch = pad_batch(PAPERS, np.array([2, 0]))
+    logits, embeddings = graph.logits_and_embeddings(batch)
+    assert graph.gives_embeddings
+    assert logits.tolist() == graph.logits(batch).tolist() == [[9, 4], [6, 2]]
+    assert (embeddings.dtype, embeddings.tolist()) == (np.float32, [[9, 4, 9, 4], [6, 2, 6, 2]])
+
+
+def test_half_precision_embeddings_come_out_as_float32(tmp_path: Path) -> None:
+    names = ("input_ids", "attention_mask")
+    file = save_graph(tmp_path / "model.onnx", names, out_type=TensorProto.FLOAT16, embeddings=True)
+    _, embeddings = Graph(file, device=CPU, threads=1).logits_and_embeddings(pad_batch(PAPERS, np.array([0])))
+    assert (embeddings.dtype, embeddings.tolist()) == (np.float32, [[6, 2, 6, 2]])
+
+
+def test_only_the_logits_are_computed_if_no_embeddings_are_asked_for(tmp_path: Path) -> None:
+    graph = Graph(save_graph(tmp_path / "m.onnx", ("input_ids",), embeddings=True), device=CPU, threads=1)
+    session, asked = graph._session, []
+
+    class Noting:
+        def run(self, outputs: list[str], feed: Any) -> list[Any]:
+            asked.append(list(outputs))
+            return list(session.run(outputs, feed))
+
+    graph._session = Noting()
+    graph.logits(pad_batch(PAPERS, np.array([0])))
+    graph.logits_and_embeddings(pad_batch(PAPERS, np.array([0])))
+    assert asked == [["logits"], ["logits", "embedding"]]
+
+
+@pytest.mark.parametrize(("embeddings", "size"), [(True, None), (True, 3), (False, 4)])
+def test_a_graph_whose_embeddings_are_not_those_of_the_manifest_is_refused(
+    tmp_path: Path, embeddings: bool, size: int | None
+) -> None:
+    save_graph(tmp_path / "model.onnx", ("input_ids", "attention_mask"), embeddings=embeddings)
+    wanted = "only logits" if size is None else rf"and embedding, tensor\(float\) of shape \(papers, {size}\)"
+    with pytest.raises(BundleError, match=rf"gives logits .*, expected .*{wanted}.*export the bundle again"):
+        Graph(tmp_path / "model.onnx", device=CPU, threads=1, sha256=hashes(tmp_path), n_labels=2, embedding_size=size)
+
+
 @pytest.mark.parametrize("n_labels", [1, 3, 11])
 def test_a_graph_of_another_number_of_labels_is_refused(n_labels: int, tmp_path: Path) -> None:
     save_graph(tmp_path / "model.onnx", ("input_ids", "attention_mask"))

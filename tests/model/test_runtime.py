@@ -11,7 +11,7 @@ import pytest
 from onnxruntime.capi.onnxruntime_pybind11_state import EPFail, Fail, RuntimeException
 
 from specter_batch.cpus import usable_cpus
-from specter_batch.errors import ProviderError
+from specter_batch.errors import BundleError, ProviderError
 from specter_batch.model import predictions as runtime
 from specter_batch.model.bundle import ModelBundle
 from specter_batch.model.device import Device
@@ -74,7 +74,11 @@ def make_bundle(tmp_path: Path) -> MakeBundle:
     """Make a bundle whose int8 graph says twice what its fp32 graph says."""
 
     def make(
-        *, precisions: tuple[str, ...] = ("fp32",), margin: float | None = None, int8_scale: float = 2.0
+        *,
+        precisions: tuple[str, ...] = ("fp32",),
+        margin: float | None = None,
+        int8_scale: float = 2.0,
+        embeddings: bool = False,
     ) -> ModelBundle:
         passed = GraphParity(passed=True, papers=1, max_logit_difference=0, label_flips=0, tolerances={})
         entries = []
@@ -83,6 +87,7 @@ def make_bundle(tmp_path: Path) -> MakeBundle:
                 tmp_path / f"model_{precision}.onnx",
                 ("input_ids", "attention_mask"),
                 scale={"fp32": 1.0, "int8": int8_scale}[precision],
+                embeddings=embeddings,
             )
             entries.append(
                 GraphEntry(
@@ -91,6 +96,7 @@ def make_bundle(tmp_path: Path) -> MakeBundle:
                     device="cpu",
                     sha256=file_sha256(file),
                     opset=18,
+                    embedding_size=4 if embeddings else None,
                     deferral_margin=margin if precision == "int8" else None,
                     parity=passed,
                 )
@@ -119,6 +125,40 @@ def make_bundle(tmp_path: Path) -> MakeBundle:
 def test_logits_come_in_input_order_whatever_the_number_of_workers(make_bundle: MakeBundle, workers: int) -> None:
     classifier = OnnxClassifier(make_bundle(), device=CPU, threads=workers)
     assert classifier.logits(PAPERS).tolist() == [row[:2] for row in EXPECTED]
+    classifier.close()
+
+
+def test_embeddings_come_in_input_order_with_the_same_predictions(make_bundle: MakeBundle) -> None:
+    classifier = OnnxClassifier(make_bundle(embeddings=True), device=CPU, threads=3)
+    with_vectors, without = classifier.predict(PAPERS, embeddings=True), classifier.predict(PAPERS)
+    assert without.embeddings is None
+    assert with_vectors.embeddings is not None
+    assert with_vectors.embeddings.tolist() == [row[:2] * 2 for row in EXPECTED]
+    assert with_vectors.score.tolist() == without.score.tolist()
+    empty = classifier.predict([], embeddings=True).embeddings
+    assert empty is not None
+    assert empty.shape == (0, 4)
+    classifier.close()
+
+
+def test_the_embedding_is_of_the_graph_that_gave_the_label(make_bundle: MakeBundle) -> None:
+    bundle = make_bundle(precisions=("fp32", "int8"), margin=8.0, embeddings=True)
+    classifier = OnnxClassifier(bundle, device=CPU, threads=2)
+    logits, embeddings = classifier.logits_and_embeddings(PAPERS)
+    assert logits.tolist() == classifier.logits(PAPERS).tolist()
+    assert embeddings.tolist() == np.hstack([logits, logits]).tolist()
+    # int8 leads by twice the fp32 lead: the papers of a small lead have the numbers of fp32.
+    leads = [sums - count for sums, count, _ in EXPECTED]
+    expected = [[n * (1 if 2 * lead < 8 else 2) for n in row[:2]] for row, lead in zip(EXPECTED, leads, strict=True)]
+    assert logits.tolist() == expected
+    assert 0 < sum(2 * lead < 8 for lead in leads) < len(leads)
+    classifier.close()
+
+
+def test_a_bundle_without_embeddings_says_what_to_do(make_bundle: MakeBundle) -> None:
+    classifier = OnnxClassifier(make_bundle(), device=CPU, threads=1)
+    with pytest.raises(BundleError, match=r"give labels and no embeddings.*specter-batch export RUN BUNDLE"):
+        classifier.predict(PAPERS, embeddings=True)
     classifier.close()
 
 

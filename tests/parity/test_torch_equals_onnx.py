@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from torch import nn
 
 from specter_batch.metrics.f1 import margins
 from specter_batch.model.device import Device
 from specter_batch.model.encoding import TokenIds, pad_batch
-from specter_batch.model.session import Graph, Logits, logits_alone
+from specter_batch.model.session import EMBEDDING_OUTPUT, Embeddings, Graph, Logits, logits_alone
 from specter_batch.training.demo.sample import make_papers
+from specter_batch.training.embeddings.embed import Embedder
 from specter_batch.training.evaluation.evaluate import TorchClassifier
 from specter_batch.training.model.head_config import HEAD_PRESETS, HeadConfig
 from specter_batch.training.run.folder import TrainingRun
@@ -52,13 +54,16 @@ class Exported:
     graph: Graph
     token_ids: list[TokenIds]
     expected: Logits
+    embeddings: Embeddings
 
-    def in_batches(self, rows_of_batches: list[list[int]]) -> Logits:
-        """Ask the graph in these batches, right-padded; return the papers' logits in input order."""
-        found = np.full_like(self.expected, np.nan)
+    def in_batches(self, rows_of_batches: list[list[int]]) -> tuple[Logits, Embeddings]:
+        """Ask the graph in these batches, right-padded; return the papers' results in input order."""
+        logits, embeddings = np.full_like(self.expected, np.nan), np.full_like(self.embeddings, np.nan)
         for rows in rows_of_batches:
-            found[rows] = self.graph.logits(pad_batch(self.token_ids, np.array(rows)))
-        return found
+            batch = pad_batch(self.token_ids, np.array(rows))
+            logits[rows], embeddings[rows] = self.graph.logits_and_embeddings(batch)
+            np.testing.assert_array_equal(self.graph.logits(batch), logits[rows])
+        return logits, embeddings
 
 
 def open_graph(file: Path) -> Graph:
@@ -81,16 +86,18 @@ def exported(
     texts = [f"{row['title']}[SEP]{abstract}" for row, abstract in zip(rows, abstracts, strict=True)]
     token_ids = run.text_encoder().encode([*trap_texts(run.text_template), *texts])
     classifier = TorchClassifier(run)
+    embedder = Embedder.of_run(run.path)
     return Exported(
         torch=classifier,
         file=folder / "model.onnx",
         graph=open_graph(folder / "model.onnx"),
         token_ids=token_ids,
         expected=np.concatenate([classifier.logits([ids]) for ids in token_ids]),
+        embeddings=np.concatenate([embedder.embed_tokens([ids]) for ids in token_ids]),
     )
 
 
-def assert_equal(found: Logits, expected: Logits) -> None:
+def assert_equal(found: Logits | Embeddings, expected: Logits | Embeddings) -> None:
     np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE)
 
 
@@ -108,12 +115,28 @@ def test_fp32_alone_equals_torch(exported: Exported) -> None:
 
 def test_fp32_in_one_padded_batch_equals_torch(exported: Exported) -> None:
     everything = list(range(len(exported.token_ids)))
-    assert_equal(exported.in_batches([everything]), exported.expected)
+    logits, embeddings = exported.in_batches([everything])
+    assert_equal(logits, exported.expected)
+    assert_equal(embeddings, exported.embeddings)
 
 
 def test_fp32_in_random_padded_batches_equals_torch(exported: Exported) -> None:
     shuffled = np.random.default_rng(0).permutation(len(exported.token_ids)).tolist()
-    assert_equal(exported.in_batches([shuffled[i : i + 7] for i in range(0, len(shuffled), 7)]), exported.expected)
+    logits, embeddings = exported.in_batches([shuffled[i : i + 7] for i in range(0, len(shuffled), 7)])
+    assert_equal(logits, exported.expected)
+    assert_equal(embeddings, exported.embeddings)
+
+
+def test_fp32_alone_gives_torchs_embeddings(exported: Exported) -> None:
+    _, embeddings = exported.in_batches([[row] for row in range(len(exported.token_ids))])
+    assert_equal(embeddings, exported.embeddings)
+    assert exported.embeddings.std(axis=0).min() > 20 * TOLERANCE
+
+
+def test_embeddings_add_no_operator_to_the_graph(exported: Exported) -> None:
+    nodes = onnx.load(exported.file).graph.node
+    assert any(EMBEDDING_OUTPUT in node.input for node in nodes)  # the head reads the very tensor
+    assert [node.op_type for node in nodes if EMBEDDING_OUTPUT in node.output] not in (["Identity"], ["Cast"])
 
 
 def test_torch_in_batches_equals_torch_alone(exported: Exported) -> None:

@@ -11,8 +11,18 @@ PAPERS = [np.array(ids) for ids in ([5, 1], [1], [2, 2, 2, 3], [7], [1, 9, 1])]
 EXPECTED = [[6, 2, 0], [1, 1, 0], [9, 4, 0], [7, 1, 0], [11, 3, 0]]
 
 
-def save_graph(file: Path, inputs: tuple[str, ...], *, scale: float = 1.0, out_type: int = TensorProto.FLOAT) -> Path:
-    """Write a graph whose logits are the sums over a paper's tokens of ids, mask and segments, times `scale`."""
+def save_graph(
+    file: Path,
+    inputs: tuple[str, ...],
+    *,
+    scale: float = 1.0,
+    out_type: int = TensorProto.FLOAT,
+    embeddings: bool = False,
+) -> Path:
+    """Write a graph whose logits are the sums over a paper's tokens of ids, mask and segments, times `scale`.
+
+    The embeddings, if it has them, are the logits twice in a row.
+    """
     ids = "input_ids"
     nodes = []
     if "attention_mask" in inputs:
@@ -33,7 +43,11 @@ def save_graph(file: Path, inputs: tuple[str, ...], *, scale: float = 1.0, out_t
     ]
     values = [helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "seq_len"]) for name in inputs]
     logits = helper.make_tensor_value_info("logits", out_type, ["batch", len(parts)])
-    graph = helper.make_graph(nodes, "sums", values, [logits], initializer=constants)
+    outputs = [logits]
+    if embeddings:
+        nodes.append(helper.make_node("Concat", ["logits", "logits"], ["embedding"], axis=1))
+        outputs.append(helper.make_tensor_value_info("embedding", out_type, ["batch", 2 * len(parts)]))
+    graph = helper.make_graph(nodes, "sums", values, outputs, initializer=constants)
     # The oldest IR version that knows opset 18, so that any supported ONNX Runtime loads it.
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
     onnx.checker.check_model(model)

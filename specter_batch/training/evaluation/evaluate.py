@@ -1,6 +1,6 @@
 """Scores a run or a bundle on labelled papers. Papers seen in training are counted separately."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -19,7 +19,7 @@ from specter_batch.model.device import Device
 from specter_batch.model.encoding import TokenIds, pad_batch, plan_batches
 from specter_batch.model.manifest import MANIFEST_FILE
 from specter_batch.model.predictions import OnnxClassifier, Predictions
-from specter_batch.model.session import Logits
+from specter_batch.model.session import Embeddings, Logits
 from specter_batch.papers.columns import PaperColumns
 from specter_batch.storage.files import file_sha256
 from specter_batch.training.evaluation.figures import EvaluationSettings, figures
@@ -55,18 +55,35 @@ class TorchClassifier:
 
     def logits(self, token_ids: Sequence[TokenIds]) -> Logits:
         """Return the logits `(n, n_labels)` float32 of papers, given as token ids, in input order."""
+        logits = np.zeros((len(token_ids), self._n_labels), dtype=np.float32)
+        for rows, found, _ in self._batches(token_ids):
+            logits[rows] = found
+        return logits
+
+    def logits_and_embeddings(self, token_ids: Sequence[TokenIds]) -> tuple[Logits, Embeddings]:
+        """Return the logits `(n, n_labels)` and embeddings `(n, hidden_size)` of papers, from one pass.
+
+        Both are float32 and in input order.
+        """
+        logits = np.zeros((len(token_ids), self._n_labels), dtype=np.float32)
+        embeddings = np.zeros((len(token_ids), self.model.config.hidden_size), dtype=np.float32)
+        for rows, found, pooled in self._batches(token_ids):
+            logits[rows], embeddings[rows] = found, pooled
+        return logits, embeddings
+
+    def _batches(self, token_ids: Sequence[TokenIds]) -> Iterator[tuple[Ints, Logits, Embeddings]]:
+        """Yield the positions of the papers of each batch, with their logits and their embeddings."""
         import torch
 
-        logits = np.zeros((len(token_ids), self._n_labels), dtype=np.float32)
         for rows in plan_batches([len(ids) for ids in token_ids], max_tokens=TORCH_MAX_TOKENS):
             batch = pad_batch(token_ids, rows)
             with torch.inference_mode():
-                output = self.model(
+                pooled = self.model.pooled(
                     torch.from_numpy(batch.input_ids).to(self._device),
                     torch.from_numpy(batch.attention_mask).to(self._device),
                 )
-            logits[rows] = output.logits.float().cpu().numpy()
-        return logits
+                logits = self.model.head(pooled)
+            yield rows, logits.float().cpu().numpy(), pooled.float().cpu().numpy()
 
 
 @dataclass(frozen=True, kw_only=True)
