@@ -1,6 +1,6 @@
 """The command that shows a model bundle: inspect."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
@@ -9,6 +9,9 @@ from specter_batch.options.command import command
 from specter_batch.settings.declaration import Option
 from specter_batch.storage.location import PathOrUrl
 from specter_batch.terminal import show, show_json
+
+if TYPE_CHECKING:
+    from specter_batch.model.manifest import GraphEntry
 
 
 class InspectOptions(JsonOutput):
@@ -37,9 +40,15 @@ def inspect(options: InspectOptions) -> None:
         show(
             f"graph        {graph.file}: {graph.precision} for {graph.device}, opset {graph.opset}{margin}; parity "
             f"over {graph.parity.papers} papers: max Δlogit {graph.parity.max_logit_difference:.1e}, "
-            f"{graph.parity.label_flips} flips"
+            f"{graph.parity.label_flips} flips{_embeddings(graph)}"
         )
     validation = manifest.training.get("validation")
     macro_f1 = validation.get("macro_f1") if isinstance(validation, dict) else None
     if isinstance(macro_f1, float):
         show(f"validation   macro F1 {macro_f1:.4f}")
+
+
+def _embeddings(graph: "GraphEntry") -> str:
+    if graph.embedding_size is None or graph.parity.min_embedding_cosine is None:
+        return ", no embeddings"
+    return f"; embeddings of {graph.embedding_size} numbers, smallest cosine {graph.parity.min_embedding_cosine:.5f}"
