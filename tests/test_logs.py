@@ -88,12 +88,13 @@ def test_a_night_beside_no_terminal_logs_json_and_nothing_else(
 
 
 def test_every_event_stands_in_the_reference_of_logs() -> None:
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[1]
     page = (root / "docs/logs.md").read_text()
     events = {
         event
-        for source in (root / "jobs/specter_jobs").rglob("*.py")
+        for folder in ("jobs/specter_jobs", "specter_batch")
+        for source in (root / folder).rglob("*.py")
         for event in re.findall(r'\blog\(\s*"([^"]+)"', source.read_text())
     }
-    assert {"night started", "shard finished", "worker lost"} <= events
+    assert {"night started", "shard finished", "worker lost", "training started", "epoch finished"} <= events
     assert {event for event in events if f"`{event}`" not in page} == set()

@@ -1,8 +1,8 @@
 """The command that fine-tunes a model: train."""
 
-import contextlib
 import os
 import sys
+from contextlib import ExitStack, redirect_stdout
 from typing import Annotated, ClassVar
 
 from pydantic import Field
@@ -11,7 +11,7 @@ from specter_batch.options import InputColumns, JsonOutput
 from specter_batch.options.command import command, interruptible
 from specter_batch.settings.declaration import Option
 from specter_batch.storage.location import LocalPath
-from specter_batch.terminal import show, show_json, warn
+from specter_batch.terminal import error_console, show, show_json, warn
 from specter_batch.training.fit.config import TrainConfig
 
 
@@ -46,13 +46,19 @@ class TrainRequest(RunFolder, InputColumns):
 )
 def train(request: TrainRequest, settings: TrainConfig) -> None:
     """Fine-tune an encoder with a classification head on labelled papers."""
+    from specter_batch.logs import logging_to
     from specter_batch.training.fit.trainer import train as run_training
     from specter_batch.training.papers.labelled import read_labelled
 
     is_first = os.environ.get("RANK", "0") == "0"  # torchrun starts this command once per device; the first one reports
     advice = "run the same command again to resume from what is saved"
-    # The Trainer prints its progress to standard output, which is reserved for the result.
-    with interruptible(advice), contextlib.redirect_stdout(sys.stderr):
+    console = error_console() if is_first else None
+    # Libraries print notices to standard output, which is reserved for the result.
+    with ExitStack() as stack:
+        stack.enter_context(interruptible(advice))
+        stack.enter_context(redirect_stdout(sys.stderr))
+        if console is not None:
+            stack.enter_context(logging_to(console, work="training"))
         fitted, chosen_on = read_labelled(request.papers, request.columns), read_labelled(request.val, request.columns)
         if is_first:
             warn(*fitted.notes, *chosen_on.notes)
@@ -63,6 +69,7 @@ def train(request: TrainRequest, settings: TrainConfig) -> None:
             out=request.out,
             allow_overlap=request.allow_overlap,
             warn=warn,
+            console=console,
         )
     if not is_first:
         return

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -38,6 +38,7 @@ def embed(
     *,
     max_tokens: int,
     autocast_dtype: torch.dtype | None = None,
+    advance: Callable[[int], None] = lambda _: None,
 ) -> Embeddings:
     """Return the papers' pooled vectors `(n, hidden_size)` float32, in input order.
 
@@ -46,6 +47,7 @@ def embed(
         token_ids: Token ids of each paper, `(seq_len,)`.
         max_tokens: Largest number of tokens in a batch, padding included.
         autocast_dtype: Type of the matrix products, such as `torch.bfloat16`; the type of the weights when None.
+        advance: Called with the number of papers of each batch that is done.
     """
     embeddings = np.zeros((len(token_ids), model.config.hidden_size), dtype=np.float32)
     was_training = model.training
@@ -59,6 +61,7 @@ def embed(
                 torch.from_numpy(batch.attention_mask).to(model.device),
             )
         embeddings[rows] = pooled.float().cpu().numpy()
+        advance(len(rows))
     model.train(was_training)
     return embeddings
 

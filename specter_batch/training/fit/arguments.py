@@ -1,7 +1,6 @@
 """transformers' TrainingArguments for a run, adapted to the machine."""
 
 import os
-import sys
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -56,7 +55,7 @@ def make_arguments(config: TrainConfig, out: Path) -> TrainingArguments:
         metric_for_best_model="macro_f1",
         logging_steps=20,
         logging_nan_inf_filter=False,  # log a NaN loss, which stops the training
-        disable_tqdm=not sys.stderr.isatty(),  # in a log file a progress bar is a thousand lines
+        disable_tqdm=True,  # `TrainingProgress` shows the progress
         report_to=report_to,
         logging_dir=str(out / TRACKING),
         run_name=out.name,

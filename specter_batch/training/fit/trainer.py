@@ -9,14 +9,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from rich.console import Console
 from transformers import (
     EarlyStoppingCallback,
     EvalPrediction,
+    PrinterCallback,
     TrainingArguments,
     set_seed,
 )
 
 from specter_batch.errors import ConfigError
+from specter_batch.logs import log
 from specter_batch.metrics.f1 import F1Report, Tally
 from specter_batch.model.encoding import TextEncoder
 from specter_batch.model.manifest import TOKENIZER_FILE
@@ -26,6 +29,7 @@ from specter_batch.training.embeddings.embed import embed
 from specter_batch.training.fit.arguments import CHECKPOINTS, autocast_dtype, make_arguments, resolve_precision
 from specter_batch.training.fit.config import TrainConfig
 from specter_batch.training.fit.optimisation import make_loss, make_optimizer
+from specter_batch.training.fit.progress import TrainingProgress
 from specter_batch.training.fit.run_writer import write_run
 from specter_batch.training.fit.sampler import LengthGroupedTrainer
 from specter_batch.training.fit.warm_start import EmbeddedPapers, head_logits, train_head
@@ -59,6 +63,7 @@ def train(
     out: Path,
     allow_overlap: bool = False,
     warn: Callable[[str], None] = logger.warning,
+    console: Console | None = None,
 ) -> TrainingRun:
     """Fine-tune an encoder with a head and keep the epoch with the best validation macro F1.
 
@@ -72,6 +77,7 @@ def train(
         out: The run folder to write.
         allow_overlap: True to train although some validation papers are also training papers.
         warn: Function that is called with each warning before training starts. The run records the warnings as well.
+        console: Gets a progress bar if it is a terminal; nothing is shown when None.
 
     Raises:
         ConfigError: The folder holds another run, or another process uses it. Or the encoder cannot be loaded,
@@ -114,11 +120,23 @@ def train(
             for papers, ids in ((train_papers, train_ids), (val_papers, val_ids))
         )
 
-        log: list[dict[str, Any]] = []
+        progress = TrainingProgress(console, papers=len(train_papers))
+        held.enter_context(progress.shown())
+        log(
+            "training started",
+            papers=len(train_ids),
+            validation_papers=len(val_ids),
+            labels=len(labels),
+            encoder=config.encoder,
+            epochs=config.epochs,
+            device=str(arguments.device),
+            precision=resolve_precision(config),
+        )
+        history: list[dict[str, Any]] = []
         if (config.warm_start or config.freeze_encoder) and last_checkpoint(out / CHECKPOINTS) is None:
-            _train_head(model, config, train_set, val_set, labels)
+            _train_head(model, config, train_set, val_set, labels, progress)
         if not config.freeze_encoder:
-            log = _fine_tune(model, config, arguments, train_set, val_set, labels)
+            history = _fine_tune(model, config, arguments, train_set, val_set, labels, progress)
         if arguments.process_index == 0:
             # In full precision and with the usual batch plan, as in later evaluations and in the job.
             logits = head_logits(model.head.cpu(), embed(model, val_set.token_ids, max_tokens=TORCH_MAX_TOKENS))
@@ -135,9 +153,10 @@ def train(
                 max_length=loaded.max_length,
                 text_template=loaded.text_template,
                 lineage=lineage,
-                facts=request | {"precision": resolve_precision(config), "notes": notes, "log": log},
+                facts=request | {"precision": resolve_precision(config), "notes": notes, "log": history},
             )
             shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
+            log("run written", run=str(out))
         with arguments.main_process_first(local=False):  # the other processes wait for the files
             return TrainingRun.open(out)
 
@@ -155,20 +174,27 @@ def _train_head(
     train_set: EncodedPapers,
     val_set: EncodedPapers,
     labels: LabelSet,
+    progress: TrainingProgress,
 ) -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.eval().to(device)
-    embedded = [
-        EmbeddedPapers(
-            embeddings=embed(
-                model, papers.token_ids, max_tokens=TORCH_MAX_TOKENS, autocast_dtype=autocast_dtype(config)
-            ),
-            label_ids=papers.label_ids,
-        )
-        for papers in (train_set, val_set)
-    ]
+    sets = (train_set, val_set)
+    with progress.stage("embed papers", papers=sum(len(papers.token_ids) for papers in sets)) as advance:
+        embedded = [
+            EmbeddedPapers(
+                embeddings=embed(
+                    model,
+                    papers.token_ids,
+                    max_tokens=TORCH_MAX_TOKENS,
+                    autocast_dtype=autocast_dtype(config),
+                    advance=advance,
+                ),
+                label_ids=papers.label_ids,
+            )
+            for papers in sets
+        ]
     loss = make_loss(config, train_set.label_ids, n_labels=len(labels))
-    train_head(
+    macro_f1 = train_head(
         model.head.cpu(),
         loss,
         train=embedded[0],
@@ -177,6 +203,7 @@ def _train_head(
         seed=config.seed,
         best_by="macro_f1" if config.freeze_encoder else "loss",
     )
+    log("head trained", macro_f1=round(macro_f1, 4))
     model.eval().to(device)
 
 
@@ -187,8 +214,9 @@ def _fine_tune(
     train_set: EncodedPapers,
     val_set: EncodedPapers,
     labels: LabelSet,
+    progress: TrainingProgress,
 ) -> list[dict[str, Any]]:
-    """Train the encoder and the head in place, and return the Trainer's log."""
+    """Train the encoder and the head in place, and return the Trainer's log of losses and scores."""
     stop = SaveWhenInterrupted()
     needs_two = config.batch_size if config.head.normalises_batches else None
     trainer = LengthGroupedTrainer(
@@ -204,14 +232,16 @@ def _fine_tune(
             stop,
             StopWhenDiverged(),
             SharedCheckpoints(),
+            progress,
         ],
         optimizers=(make_optimizer(model, config), None),
     )
+    trainer.remove_callback(PrinterCallback)  # it would print what the progress shows
     checkpoints = Path(str(arguments.output_dir))
     with saving(checkpoints), stop.listening():
         trainer.train(resume_from_checkpoint=last_checkpoint(checkpoints))
-    log: list[dict[str, Any]] = trainer.state.log_history
-    return log
+    history: list[dict[str, Any]] = trainer.state.log_history
+    return history
 
 
 def _metrics_of(labels: LabelSet) -> Callable[[EvalPrediction], dict[str, float]]:
