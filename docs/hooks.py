@@ -81,8 +81,8 @@ def _index_page() -> str:
     return "\n".join(
         [
             "# Commands\n",
-            f"`{PROGRAM} COMMAND --help` prints what these pages say. [Exit codes](../exit-codes.md) are "
-            "the same for all.\n",
+            f"For everyone who uses the command line. `{PROGRAM} COMMAND --help` prints the same descriptions. All "
+            "commands have the same [exit codes](../exit-codes.md).\n",
             "| command | what it does |",
             "|---|---|",
             *rows,
@@ -109,7 +109,7 @@ def _command_page(name: str) -> str:
 def _settings_page() -> str:
     lines = [
         "# Configuration files\n",
-        "`--config FILE` takes settings from a TOML file. An option on the command line wins over the file. A key that "
+        "For people who keep their settings in a file. `--config FILE` reads settings from a TOML file. An option on the command line wins over the file. A key that "
         "does not exist is refused. Every key below is also an option of the commands: its name has dashes there.\n",
     ]
     for title, commands, settings, example in FILES:

@@ -19,9 +19,11 @@ MODELS: dict[str, type[BaseModel]] = {"report.json": NightReport, "manifest.json
 PAGE = "report-fields.md"
 INTRODUCTION = """# Fields of `report.json` and `manifest.json`
 
-This page is made from the models that write and read the files. For programs there are JSON schemas:
-[`report.schema.json`](report.schema.json) and [`manifest.schema.json`](manifest.schema.json). A field of the type
-`… or null` is always there and may be null; the few fields that can be absent say so.
+For programmers who read the reports of a night. The page is generated from the classes that write and read the files.
+There are also JSON schemas: [`report.schema.json`](report.schema.json) and
+[`manifest.schema.json`](manifest.schema.json).
+
+A field of type `… or null` is always present and may be null. If a field can be absent, its description mentions it.
 """
 
 
