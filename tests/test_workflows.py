@@ -13,7 +13,7 @@ from typing import Any, get_args
 import pytest
 import yaml
 
-from specter_jobs.dumps.formats import FormatName
+from specter_jobs.dumps.readers import FormatName
 
 ROOT = Path(__file__).parents[1]
 GITHUB = ROOT / ".github"

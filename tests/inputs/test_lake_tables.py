@@ -11,7 +11,7 @@ import pytest
 
 from specter_batch.errors import PaperSchemaError
 from specter_batch.inputs.inventory import InputInventory, parquet_inventory, take_inventory
-from specter_jobs.dumps.files.inputs import dump_kind
+from specter_jobs.dumps.inputs import dump_kind
 
 
 def table_of(*rows: tuple[str, str | None]) -> pa.Table:

@@ -11,9 +11,9 @@ from typing import Any
 import pyarrow.parquet as pq
 from rich.console import Console
 
-from specter_jobs.dumps.files.table_layout import TableColumns
-from specter_jobs.dumps.formats import Format
 from specter_jobs.dumps.ingest import IngestRequest, IngestResult, ingest
+from specter_jobs.dumps.readers import Format
+from specter_jobs.dumps.records import TableColumns
 
 
 def arxiv(number: int, **changes: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from specter_batch.metrics.scores import Scores
 from specter_batch.model.bundle_files import BundleReference
 from specter_batch.papers.labels import LabelSet
 from specter_jobs.output.ledger_entry import LedgerEntry
-from specter_jobs.output.output_file import OutputFile
+from specter_jobs.output.names import OutputFile
 from specter_jobs.output.report_model.manifest import BundleUsed, DeviceUsed, NightManifest, ThisRun
 from specter_jobs.output.report_model.parts import PreviousReport, RowCounts, ShardCounts
 from specter_jobs.output.report_model.report import SCHEMA_VERSION, NightReport, NightTotals

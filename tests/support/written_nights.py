@@ -12,7 +12,7 @@ from specter_batch.metrics.score_report import N_SCORE_BINS
 from specter_batch.papers.text import paper_text, text_hash
 from specter_batch.storage.files import file_sha256
 from specter_jobs.output.ledger_entry import LedgerEntry
-from specter_jobs.output.output_file import OutputFile
+from specter_jobs.output.names import OutputFile
 from specter_jobs.output.plan_file import PlanFile
 from specter_jobs.output.schema import LABEL_SCHEMA, REJECT_SCHEMA
 from specter_jobs.plan.shards import InputFile, Shard

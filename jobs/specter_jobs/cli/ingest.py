@@ -56,10 +56,10 @@ def ingest(options: IngestOptions) -> None:
     """Turn a public dump into parquet files of papers. If it is interrupted, run it again to resume."""
     from specter_batch.cpus import usable_cpus
     from specter_batch.start import settle
-    from specter_jobs.dumps.files.table_layout import TableColumns, TableLayout
-    from specter_jobs.dumps.formats import Format
     from specter_jobs.dumps.ingest import IngestRequest
     from specter_jobs.dumps.ingest import ingest as ingest_dump
+    from specter_jobs.dumps.readers import Format
+    from specter_jobs.dumps.records import TableColumns, TableLayout
 
     request = IngestRequest(
         format=Format(

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from specter_batch.display import stored_name
 from specter_batch.errors import ConfigError
 from specter_batch.storage.files import write_text
-from specter_jobs.dumps.formats import Format
+from specter_jobs.dumps.readers import Format
 from specter_jobs.dumps.records import ReadOptions
 from specter_jobs.output.names import ACCOUNT_FILE, REQUEST_FILE
 

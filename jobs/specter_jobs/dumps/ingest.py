@@ -22,18 +22,14 @@ from specter_batch.storage.files import json_hash, write_json, write_text, writt
 from specter_batch.storage.location import is_remote, located
 from specter_batch.storage.output_claim import output_command
 from specter_batch.terminal import print_above, progress_bars
-from specter_jobs.dumps.account import account_of
 from specter_jobs.dumps.account_model import IngestAccount, RequestDescription
-from specter_jobs.dumps.files.file_order import in_order, warnings_of
-from specter_jobs.dumps.files.inputs import dump_kind, silent
-from specter_jobs.dumps.formats import Format
 from specter_jobs.dumps.identity import IngestIdentity, begin
-from specter_jobs.dumps.ingest_unit import IngestTask, run_unit
-from specter_jobs.dumps.ledger import IngestLedger
-from specter_jobs.dumps.pool import Work, run_units
-from specter_jobs.dumps.record_writer import DUMP_SCHEMA
+from specter_jobs.dumps.ingest_unit import IngestTask, IngestUnit, Outcome, Work, output_name, run_unit, run_units
+from specter_jobs.dumps.inputs import dump_kind, in_order, silent
+from specter_jobs.dumps.ledger import IngestLedger, account_of, warnings_of
+from specter_jobs.dumps.readers import Format
+from specter_jobs.dumps.record_output import DUMP_SCHEMA
 from specter_jobs.dumps.records import ReadOptions
-from specter_jobs.dumps.unit import IngestUnit, Outcome, output_name
 from specter_jobs.interrupts import sigterm_interrupts
 from specter_jobs.output.folder import output_folder
 from specter_jobs.output.names import (
@@ -223,7 +219,7 @@ def _read(
         entry = ledger.finished(unit.name)
         work.append((unit, entry.content if entry else None))
     with _progress(console) as progress:
-        total = sum(path.stat().st_size for unit in units for path in unit.paths)
+        total = sum(unit.size for unit in units)
         bar = progress.add_task(task.format.name, total=total)
 
         def advance(size: int) -> None:

@@ -1,24 +1,85 @@
-"""Convert the records of one input file to papers and rejects, with an account of every record."""
+"""The unit of an ingest (an input file, or all files of a join): its records become papers and rejects.
 
+Every record is accounted for.
+"""
+
+import hashlib
+import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
 
 from specter_batch.display import storable
 from specter_batch.errors import PaperSchemaError, ShardError, SpecterBatchError, WrongFormatError
-from specter_jobs.dumps.account import IngestEntry
-from specter_jobs.dumps.files.inputs import Advance, InputCount, content_of, joined_content, opened, silent
-from specter_jobs.dumps.formats import Format
-from specter_jobs.dumps.record_sorter import Record, RecordSorter
-from specter_jobs.dumps.record_writer import RecordWriter
+from specter_jobs.dumps.inputs import Advance, InputCount, content_of, joined_content, opened, silent
+from specter_jobs.dumps.ledger import IngestEntry
+from specter_jobs.dumps.readers import Format
+from specter_jobs.dumps.record_output import Record, RecordSorter, RecordWriter
 from specter_jobs.dumps.records import JoiningReader, PaperRecord, ReadOptions
-from specter_jobs.dumps.unit import IngestUnit, Outcome
 from specter_jobs.output.names import INDEX, PAPERS, REJECTS
 
 # Maximum length of an error message. A message can quote a long text from the file; the advice is at its end.
 LINE_CHARACTERS = 400
+# Starting processes takes a second or two. One process reads this many bytes in that time.
+SPAWN_BYTES = 16 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class IngestUnit:
+    """An input file, or all files of a join, which are ingested together.
+
+    Attributes:
+        name: Path of the file relative to the input's root. For a join, the format's name.
+        root: Folder that file names are relative to.
+        paths: Paths of the file, or of the files of a join.
+        partitions: Values of the columns that are in the names of the file's folders, by column name.
+    """
+
+    name: str
+    root: Path
+    paths: tuple[Path, ...]
+    partitions: Mapping[str, str | None] = field(default_factory=dict)
+
+    @property
+    def output_name(self) -> str:
+        """The common name of the unit's output files."""
+        return output_name(self.name)
+
+    @property
+    def size(self) -> int:
+        """Size on disk, in bytes."""
+        return sum(path.stat().st_size for path in self.paths)
+
+
+def output_name(unit: str) -> str:
+    """Return the name of a unit's output files: readable, safe as a file name, and unique by a hash of the path."""
+    readable = re.sub(r"[^A-Za-z0-9._-]+", "_", PurePosixPath(unit).name.partition(".")[0]).lstrip("._")[:60]
+    digest = hashlib.blake2b(unit.encode(), digest_size=6).hexdigest()
+    return f"{readable or 'papers'}-{digest}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """The outcome of a unit.
+
+    Attributes:
+        unit: Unit that was read.
+        entry: New ledger entry of the unit; None if the unit is unchanged or failed.
+        error: Error message, or None if the unit did not fail.
+        wrong_format: True if the unit failed because it is not of the format.
+    """
+
+    unit: IngestUnit
+    entry: IngestEntry | None = None
+    error: str | None = None
+    wrong_format: bool = False
+
+
+Work = tuple[IngestUnit, str | None]  # a unit, and the content hash of its last ingest
+# Reads a unit, given the content hash of its last ingest, and reports the number of bytes read.
+Run = Callable[[IngestUnit, str | None, Advance], Outcome]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +90,31 @@ class IngestTask:
     options: ReadOptions
     out: Path
     binding: str
+
+
+def run_units(
+    work: Sequence[Work], run: Run, *, workers: int, advance: Advance, warn: Callable[[str], None]
+) -> Iterator[Outcome]:
+    """Yield each unit's outcome as it ends; the output does not depend on the number of processes.
+
+    If there is one worker, one unit or little to do, everything happens in this process.
+
+    Args:
+        work: Units, in the order in which to start them.
+        run: Function that ingests a unit, in another process if there are several.
+        workers: Maximum number of processes.
+        advance: Callback that receives the number of bytes read from disk since its last call.
+        warn: Callback that receives a line for the user when a worker process dies.
+    """
+    workers = min(workers, len(work))
+    if workers <= 1 or sum(unit.size for unit, _ in work) < SPAWN_BYTES:
+        for unit, known in work:
+            yield run(unit, known, advance)
+        return
+    # Imported here because only dumps of several large files are read in worker processes.
+    from specter_jobs.dumps.pool import run_in_processes
+
+    yield from run_in_processes(work, run, workers=workers, advance=advance, warn=warn)
 
 
 def run_unit(task: IngestTask, unit: IngestUnit, known: str | None, advance: Advance) -> Outcome:

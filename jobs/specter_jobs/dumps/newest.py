@@ -10,12 +10,10 @@ import pyarrow as pa
 from specter_batch.papers.parquet_file import read_table, write_table
 from specter_batch.storage.files import written_whole
 from specter_jobs.database import opened_database, register_parquet
-from specter_jobs.dumps.account import IngestEntry
-from specter_jobs.dumps.record_sorter import Reason
-from specter_jobs.dumps.record_writer import INDEX_SCHEMA, RecordWriter, output_file
-from specter_jobs.dumps.unit import IngestUnit
-from specter_jobs.output.names import REJECTS
-from specter_jobs.output.output_file import OutputFile
+from specter_jobs.dumps.ingest_unit import IngestUnit
+from specter_jobs.dumps.ledger import IngestEntry
+from specter_jobs.dumps.record_output import INDEX_SCHEMA, Reason, RecordWriter, output_file
+from specter_jobs.output.names import REJECTS, OutputFile
 
 # A place is a record's position in the whole input: the file's number in the high bits, the position within the file
 # in the low bits.

@@ -1,4 +1,4 @@
-"""Read several input files at once in worker processes; the output does not depend on the number of processes."""
+"""Read several input files at once in worker processes; a file that killed a worker is named and read again."""
 
 import threading
 import time
@@ -8,8 +8,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 
-from specter_jobs.dumps.files.inputs import Advance
-from specter_jobs.dumps.unit import IngestUnit, Outcome
+from specter_jobs.dumps.ingest_unit import IngestUnit, Outcome, Run, Work
+from specter_jobs.dumps.inputs import Advance
 from specter_jobs.workers import processes
 from specter_jobs.workers.events import Lost, Progress
 from specter_jobs.workers.processes import WorkerProcesses
@@ -17,44 +17,28 @@ from specter_jobs.workers.scheduler import MAX_TRIES, Scheduler
 
 # How often a worker reports its progress.
 REPORT_SECONDS = 0.2
-# Starting processes takes a second or two. One process reads this many bytes in that time.
-SPAWN_BYTES = 16 << 20
 # If files are smaller than this on average, a worker gets several at once, because sending each one separately would
 # take longer than reading it.
 SMALL_BYTES, SMALL_AT_ONCE = 1 << 20, 4
 
 
-Work = tuple[IngestUnit, str | None]  # a unit, and the content hash of its last ingest
-# Reads a unit, given the content hash of its last ingest, and reports the number of bytes read.
-Run = Callable[[IngestUnit, str | None, Advance], Outcome]
-
-
-def run_units(
+def run_in_processes(
     work: Sequence[Work], run: Run, *, workers: int, advance: Advance, warn: Callable[[str], None]
 ) -> Iterator[Outcome]:
-    """Yield each unit's outcome as it ends.
-
-    If there is one worker, one unit or little to do, everything happens in this process.
+    """Yield each unit's outcome as it ends; the units are read in worker processes.
 
     Args:
         work: Units, in the order in which to start them.
-        run: Function that ingests a unit, in another process if there are several.
-        workers: Maximum number of processes.
+        run: Function that ingests a unit in a worker process.
+        workers: Number of processes.
         advance: Callback that receives the number of bytes read from disk since its last call.
         warn: Callback that receives a line for the user when a worker process dies.
     """
-    workers = min(workers, len(work))
-    sizes = [sum(path.stat().st_size for path in unit.paths) for unit, _ in work]
-    if workers <= 1 or sum(sizes) < SPAWN_BYTES:
-        for unit, known in work:
-            yield run(unit, known, advance)
-        return
     tasks = [
-        UnitTask(number=number, unit=unit, known=known, size=size)
-        for number, ((unit, known), size) in enumerate(zip(work, sizes, strict=True))
+        UnitTask(number=number, unit=unit, known=known, size=unit.size) for number, (unit, known) in enumerate(work)
     ]
     with closing(WorkerProcesses([partial(UnitWorker, run)] * workers)) as engine:
-        at_once = SMALL_AT_ONCE if sum(sizes) < SMALL_BYTES * len(sizes) else 1
+        at_once = SMALL_AT_ONCE if sum(task.size for task in tasks) < SMALL_BYTES * len(tasks) else 1
         scheduler = UnitScheduler(engine, tasks, advance, warn, at_once=at_once)
         for _, outcome in scheduler.outcomes(tasks, n_tasks=len(tasks)):
             yield outcome

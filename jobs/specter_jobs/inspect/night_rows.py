@@ -12,7 +12,7 @@ from specter_batch.papers.parquet import open_parquet
 from specter_batch.storage.location import PARALLEL, in_parallel
 from specter_jobs.inspect.night_folder import NightFolder, ShardRows
 from specter_jobs.inspect.row_schema import DICTIONARY, FAILED, LABELLED, OURS, REJECTED, REUSED, ROW_SCHEMA, STATUSES
-from specter_jobs.output.output_file import OutputFile
+from specter_jobs.output.names import OutputFile
 from specter_jobs.output.plan_file import listed_files
 from specter_jobs.output.schema import LABEL_SCHEMA, REJECT_SCHEMA
 

@@ -19,8 +19,7 @@ from specter_jobs.inspect.status import failed_gate_lines
 from specter_jobs.output.folder import OutputFolder, output_folder
 from specter_jobs.output.ledger import read_entries
 from specter_jobs.output.ledger_entry import LedgerEntry
-from specter_jobs.output.names import REPORT_FILE, SUCCESS_FILE
-from specter_jobs.output.output_file import OutputFile
+from specter_jobs.output.names import REPORT_FILE, SUCCESS_FILE, OutputFile
 from specter_jobs.output.plan_file import PlanFile, listed_files, read_plan
 from specter_jobs.output.report_model.report import NightReport
 from specter_jobs.output.schema import LABEL_SCHEMA, REJECT_SCHEMA, missing_columns

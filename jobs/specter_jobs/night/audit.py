@@ -8,8 +8,7 @@ import pyarrow as pa
 from specter_batch.papers.parquet_file import read_table
 from specter_jobs.dumps.account_model import IngestAccount
 from specter_jobs.output.folder import OutputFolder
-from specter_jobs.output.names import REJECTS
-from specter_jobs.output.output_file import OutputFile
+from specter_jobs.output.names import REJECTS, OutputFile
 from specter_jobs.output.plan_file import DumpAccount
 from specter_jobs.output.schema import REJECT_SCHEMA
 from specter_jobs.output.writer import write_output

@@ -10,9 +10,9 @@ from specter_batch.options import InputColumns
 from specter_batch.papers.columns import PaperColumns
 from specter_batch.storage.location import is_remote
 from specter_jobs.dumps.account_model import ListedFiles
-from specter_jobs.dumps.files.table_layout import TableColumns, TableLayout
-from specter_jobs.dumps.formats import Format
 from specter_jobs.dumps.ingest import IngestRequest, ingest
+from specter_jobs.dumps.readers import Format
+from specter_jobs.dumps.records import TableColumns, TableLayout
 from specter_jobs.night.stages import NightInput, PlannedInput
 from specter_jobs.output.folder import OutputFolder
 from specter_jobs.output.names import ACCOUNT_FILE, INGESTED, PAPERS

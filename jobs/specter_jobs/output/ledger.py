@@ -6,8 +6,7 @@ from specter_batch.storage.location import Location, in_parallel
 from specter_jobs.output.folder import OutputFolder
 from specter_jobs.output.labelled_shard import ShardSums
 from specter_jobs.output.ledger_entry import LedgerEntry
-from specter_jobs.output.names import LEDGER_FILE, LEDGER_FOLDER
-from specter_jobs.output.output_file import OutputFile
+from specter_jobs.output.names import LEDGER_FILE, LEDGER_FOLDER, OutputFile
 from specter_jobs.plan.decisions import DeduplicatedShard
 
 

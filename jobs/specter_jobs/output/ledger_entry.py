@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 from specter_batch.metrics.score_report import N_SCORE_BINS
 from specter_batch.metrics.scores import Scores
-from specter_jobs.output.output_file import OutputFile
+from specter_jobs.output.names import OutputFile
 from specter_jobs.output.title_only import TitleOnlySums
 
 

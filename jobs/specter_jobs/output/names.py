@@ -1,4 +1,6 @@
-"""The name of every file and folder that the job's commands write into an output folder."""
+"""The name of every file and folder that the job's commands write into an output folder, and the entry of a file."""
+
+from pydantic import BaseModel, ConfigDict
 
 from specter_batch.storage.output_claim import LOCK_FILE, MARKER_FILE
 
@@ -67,3 +69,14 @@ def parquet_name(stem: str, part: int | None = None) -> str:
 def is_parquet(name: str) -> bool:
     """Say whether a file is one of those that hold rows."""
     return name.endswith(".parquet")
+
+
+class OutputFile(BaseModel):
+    """A finished file below the output folder."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    rows: int
+    size: int
+    sha256: str

@@ -10,8 +10,7 @@ from specter_batch.file_problems import read_json_model
 from specter_batch.storage.files import write_text
 from specter_batch.storage.location import Location, absolute, located
 from specter_jobs.output.folder import OutputFolder
-from specter_jobs.output.names import PLAN_FILE
-from specter_jobs.output.output_file import OutputFile
+from specter_jobs.output.names import PLAN_FILE, OutputFile
 from specter_jobs.plan.identity import NightIdentity
 from specter_jobs.plan.shards import Plan
 

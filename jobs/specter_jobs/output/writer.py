@@ -6,8 +6,7 @@ from specter_batch.papers.parquet_file import table_writer
 from specter_batch.storage.files import file_sha256, written_whole
 from specter_batch.storage.location import Location
 from specter_jobs.output.labelled_shard import LabelledShard
-from specter_jobs.output.names import LABELS, REJECTS, parquet_name
-from specter_jobs.output.output_file import OutputFile
+from specter_jobs.output.names import LABELS, REJECTS, OutputFile, parquet_name
 
 
 def write_output(out: Location, kind: str, stem: str, table: pa.Table) -> OutputFile:

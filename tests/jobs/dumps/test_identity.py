@@ -13,8 +13,8 @@ import pytest
 from specter_batch.errors import ConfigError
 from specter_batch.papers.columns import PaperColumns
 from specter_jobs.dumps import ingest as ingest_module
-from specter_jobs.dumps.files.table_layout import TableColumns, TableLayout
 from specter_jobs.dumps.ledger import IngestLedger
+from specter_jobs.dumps.records import TableColumns, TableLayout
 from support.dumps_on_disk import output_bytes, rows, run, write_lines
 
 

@@ -12,13 +12,11 @@ from typing import Any
 
 import pytest
 
-from specter_jobs.dumps import pool
-from specter_jobs.dumps.files.inputs import silent
-from specter_jobs.dumps.formats import Format
-from specter_jobs.dumps.ingest_unit import IngestTask, run_unit
-from specter_jobs.dumps.pool import run_units
+from specter_jobs.dumps.ingest_unit import IngestTask, IngestUnit, Outcome, run_unit
+from specter_jobs.dumps.inputs import silent
+from specter_jobs.dumps.pool import run_in_processes
+from specter_jobs.dumps.readers import Format
 from specter_jobs.dumps.records import ReadOptions
-from specter_jobs.dumps.unit import IngestUnit, Outcome
 from specter_jobs.output.names import INDEX, PAPERS, REJECTS
 from support.dumps_on_disk import arxiv, rows, write_lines
 
@@ -26,9 +24,8 @@ Read = Callable[[list[IngestUnit]], tuple[dict[str, Outcome], list[str]]]
 
 
 @pytest.fixture
-def read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Read:
+def read(tmp_path: Path) -> Read:
     """Return a function that reads units with two worker processes; it returns outcomes by name, and warnings."""
-    monkeypatch.setattr(pool, "SPAWN_BYTES", 0)
     for kind in (PAPERS, REJECTS, INDEX):
         (tmp_path / "out" / kind).mkdir(parents=True)
     task = IngestTask(format=Format(name="arxiv"), options=ReadOptions(), out=tmp_path / "out", binding="")
@@ -36,7 +33,9 @@ def read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Read:
     def run(units: list[IngestUnit]) -> tuple[dict[str, Outcome], list[str]]:
         warnings: list[str] = []
         work = [(unit, None) for unit in units]
-        outcomes = list(run_units(work, partial(run_unit, task), workers=2, advance=silent, warn=warnings.append))
+        outcomes = list(
+            run_in_processes(work, partial(run_unit, task), workers=2, advance=silent, warn=warnings.append)
+        )
         assert len(outcomes) == len(units)
         assert multiprocessing.active_children() == []
         return {outcome.unit.name: outcome for outcome in outcomes}, warnings
@@ -108,7 +107,7 @@ def test_an_interrupted_ingest_stops_its_workers_and_leaves_no_unfinished_file(r
     out = tmp_path / "out"
     task = IngestTask(format=Format(name="arxiv"), options=ReadOptions(), out=out, binding="")
     work = [(unit_of(small), None), (unit_of(large), None)]
-    with closing(run_units(work, partial(run_unit, task), workers=2, advance=silent, warn=print)) as found:
+    with closing(run_in_processes(work, partial(run_unit, task), workers=2, advance=silent, warn=print)) as found:
         assert next(found).unit.name == "small.json"
     assert multiprocessing.active_children() == []
     assert [path.name.partition("-")[0] for path in out.rglob("*") if path.is_file()] == ["small", "small"]

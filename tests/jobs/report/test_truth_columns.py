@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from specter_batch.errors import PaperSchemaError
 from specter_batch.model.bundle import ModelBundle
 from specter_batch.papers.columns import PaperColumns
-from specter_jobs.dumps.files.table_layout import TableColumns
-from specter_jobs.dumps.formats import Format
-from specter_jobs.dumps.json.values import optional_label
+from specter_jobs.dumps.json_values import optional_label
+from specter_jobs.dumps.readers import Format
+from specter_jobs.dumps.records import TableColumns
 from specter_jobs.inspect.status import night_status, status_lines
 from support.papers_on_disk import RunNight, paper, read_all, write_dump
 

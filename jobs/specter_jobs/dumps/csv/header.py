@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from specter_batch.errors import PaperSchemaError
 from specter_jobs.dumps.csv.lines import CsvLines
 from specter_jobs.dumps.csv.values import LINE_END, CsvRules, QuoteError
-from specter_jobs.dumps.files.table_layout import OTHER_ENCODING, TableLayout
+from specter_jobs.dumps.records import OTHER_ENCODING, TableLayout
 
 DELIMITERS = ",\t;|"
 # Excel reads, and some tools write, the delimiter on a line before the header.

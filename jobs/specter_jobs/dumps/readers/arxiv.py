@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from specter_jobs.dumps.json.lines import id_of, read_json_lines
-from specter_jobs.dumps.json.values import DETAIL_CHARACTERS, JsonObject, as_id, as_text, as_version, require_keys
+from specter_jobs.dumps.json_records import id_of, read_json_lines
+from specter_jobs.dumps.json_values import DETAIL_CHARACTERS, JsonObject, as_id, as_text, as_version, require_keys
 from specter_jobs.dumps.readers.markup import plain_text
 from specter_jobs.dumps.records import MalformedRecord, PaperRecord, ReadOptions
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from specter_batch.errors import PaperSchemaError
-from specter_jobs.dumps.json.lines import read_json_lines
-from specter_jobs.dumps.json.values import FieldError, JsonObject, as_id, as_text, as_version, as_year, require_keys
+from specter_jobs.dumps.json_records import read_json_lines
+from specter_jobs.dumps.json_values import FieldError, JsonObject, as_id, as_text, as_version, as_year, require_keys
 from specter_jobs.dumps.readers.markup import fragment_text
 from specter_jobs.dumps.records import MalformedRecord, PaperRecord, ReadOptions
 

@@ -12,9 +12,15 @@ from specter_batch.errors import PaperSchemaError
 from specter_jobs.dumps.csv.header import read_header
 from specter_jobs.dumps.csv.lines import MAX_ROW_BYTES, CsvLines
 from specter_jobs.dumps.csv.rows import CsvRows
-from specter_jobs.dumps.files.table_layout import OTHER_ENCODING, TableColumns, TableLayout
-from specter_jobs.dumps.json.values import as_year, id_of_table
-from specter_jobs.dumps.records import MalformedRecord, PaperRecord, ReadOptions
+from specter_jobs.dumps.json_values import as_year, id_of_table
+from specter_jobs.dumps.records import (
+    OTHER_ENCODING,
+    MalformedRecord,
+    PaperRecord,
+    ReadOptions,
+    TableColumns,
+    TableLayout,
+)
 
 # Text that MySQL, PostgreSQL and Hive write for a missing value.
 DATABASE_NULL = r"\N"

@@ -7,9 +7,8 @@ from dataclasses import replace
 from typing import Any, BinaryIO
 
 from specter_batch.errors import WrongFormatError
-from specter_jobs.dumps.files.table_layout import OTHER_ENCODING, TableColumns
-from specter_jobs.dumps.json.lines import id_of, read_json_lines
-from specter_jobs.dumps.json.values import (
+from specter_jobs.dumps.json_records import id_of, read_json_lines
+from specter_jobs.dumps.json_values import (
     NOT_UNICODE,
     JsonObject,
     as_id,
@@ -18,7 +17,7 @@ from specter_jobs.dumps.json.values import (
     optional_label,
     require_keys,
 )
-from specter_jobs.dumps.records import MalformedRecord, PaperRecord, ReadOptions
+from specter_jobs.dumps.records import OTHER_ENCODING, MalformedRecord, PaperRecord, ReadOptions, TableColumns
 
 # Number of first records that must contain a field that the user named; if none has it, the name is wrong.
 SAMPLE_RECORDS = 100

@@ -5,8 +5,8 @@ from operator import itemgetter
 from typing import Any, BinaryIO
 
 from specter_batch.errors import PaperSchemaError
-from specter_jobs.dumps.json.lines import read_json_lines
-from specter_jobs.dumps.json.values import (
+from specter_jobs.dumps.json_records import read_json_lines
+from specter_jobs.dumps.json_values import (
     FieldError,
     JsonObject,
     as_id,

@@ -12,9 +12,9 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 
 from specter_batch.errors import PaperSchemaError, ShardError, WrongFormatError
-from specter_jobs.dumps.files.inputs import InputCount, content_of, joined_content, opened
-from specter_jobs.dumps.json.lines import json_values
-from specter_jobs.dumps.json.values import FieldError, as_id, as_text, as_year, require_keys
+from specter_jobs.dumps.inputs import InputCount, content_of, joined_content, opened
+from specter_jobs.dumps.json_records import json_values
+from specter_jobs.dumps.json_values import FieldError, as_id, as_text, as_year, require_keys
 from specter_jobs.dumps.readers.markup import plain_text, without_markup
 from specter_jobs.dumps.records import MalformedRecord, PaperRecord, ReadOptions
 from specter_jobs.output.names import INGEST_SCRATCH

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from specter_batch.papers.labels import MAG
-from specter_jobs.dumps.json.lines import id_of, read_json_lines
-from specter_jobs.dumps.json.values import as_id, as_text, as_year, optional_label, require_keys
+from specter_jobs.dumps.json_records import id_of, read_json_lines
+from specter_jobs.dumps.json_values import as_id, as_text, as_year, optional_label, require_keys
 from specter_jobs.dumps.readers.markup import without_markup
 from specter_jobs.dumps.records import MalformedRecord, PaperRecord, ReadOptions
 

@@ -6,8 +6,8 @@ from typing import Any, BinaryIO
 
 from specter_batch.errors import PaperSchemaError
 from specter_batch.storage.json_stream import JsonScanner
-from specter_jobs.dumps.json.lines import parsed
-from specter_jobs.dumps.json.values import JsonObject, as_id, as_text, as_year, require_keys
+from specter_jobs.dumps.json_records import parsed
+from specter_jobs.dumps.json_values import JsonObject, as_id, as_text, as_year, require_keys
 from specter_jobs.dumps.readers.markup import without_markup
 from specter_jobs.dumps.records import MalformedRecord, PaperRecord, ReadOptions
 

@@ -15,8 +15,7 @@ from specter_batch.storage.files import file_sha256, sync_folder
 from specter_batch.storage.location import Location, in_parallel, names_in, sizes_in
 from specter_batch.storage.output_claim import folder_holder, folder_locked, mark_output
 from specter_batch.storage.url_path import UrlPath
-from specter_jobs.output.names import LABELS, REJECTS, STAGING, SURVEY_SCRATCH, SWAP_FILE
-from specter_jobs.output.output_file import OutputFile
+from specter_jobs.output.names import LABELS, REJECTS, STAGING, SURVEY_SCRATCH, SWAP_FILE, OutputFile
 
 Entry = TypeVar("Entry", bound=BaseModel)
 

@@ -13,8 +13,7 @@ from specter_batch.storage.output_claim import LOCK_FILE, this_process
 from specter_batch.storage.url_path import UrlPath
 from specter_jobs.output.folder import Entry, OutputFolder, read_journal, read_lines, temporary_folder
 from specter_jobs.output.folder.store_lock import lock_object_held, read_claim
-from specter_jobs.output.names import LEDGER_FOLDER
-from specter_jobs.output.output_file import OutputFile
+from specter_jobs.output.names import LEDGER_FOLDER, OutputFile
 
 
 class StoreFolder(OutputFolder):

@@ -15,10 +15,9 @@ from hypothesis import strategies as st
 
 from specter_batch.errors import ConfigError, PaperSchemaError
 from specter_jobs.dumps.csv.lines import MAX_ROW_BYTES
-from specter_jobs.dumps.files.inputs import InputCount, opened, silent
-from specter_jobs.dumps.files.table_layout import TableColumns, TableLayout
+from specter_jobs.dumps.inputs import InputCount, opened, silent
 from specter_jobs.dumps.readers.csv import CsvReader
-from specter_jobs.dumps.records import MalformedRecord, PaperRecord, ReadOptions
+from specter_jobs.dumps.records import MalformedRecord, PaperRecord, ReadOptions, TableColumns, TableLayout
 
 Row = tuple[str, str, str]
 Records = list[PaperRecord | MalformedRecord]

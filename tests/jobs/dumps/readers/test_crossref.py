@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from specter_batch.errors import PaperSchemaError
-from specter_jobs.dumps.json.lines import HEAD_BYTES
+from specter_jobs.dumps.json_records import HEAD_BYTES
 from specter_jobs.dumps.readers.crossref import CrossrefReader
 from specter_jobs.dumps.records import MalformedRecord, PaperRecord, ReadOptions
 from support.dumps_on_disk import StreamOfParts

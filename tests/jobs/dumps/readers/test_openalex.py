@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from specter_batch.errors import PaperSchemaError
-from specter_jobs.dumps.json.lines import json_values
+from specter_jobs.dumps.json_records import json_values
 from specter_jobs.dumps.readers.openalex import OpenalexReader
 from specter_jobs.dumps.records import MalformedRecord, PaperRecord, ReadOptions
 

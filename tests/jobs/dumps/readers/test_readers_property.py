@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from specter_batch.errors import PaperSchemaError
-from specter_jobs.dumps.files.inputs import InputCount
-from specter_jobs.dumps.formats import Format
+from specter_jobs.dumps.inputs import InputCount
+from specter_jobs.dumps.readers import Format
 from specter_jobs.dumps.readers.s2ag import join_s2ag
 from specter_jobs.dumps.records import MalformedRecord, PaperRecord, ReadOptions
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from specter_batch.errors import PaperSchemaError, ShardError
-from specter_jobs.dumps.files.inputs import InputCount
+from specter_jobs.dumps.inputs import InputCount
 from specter_jobs.dumps.readers.s2ag import S2agReader, join_s2ag, split_s2ag
 from specter_jobs.dumps.records import MalformedRecord, PaperRecord, ReadOptions
 

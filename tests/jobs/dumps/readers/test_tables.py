@@ -4,10 +4,9 @@ import pytest
 
 from specter_batch.errors import PaperSchemaError, WrongFormatError
 from specter_batch.papers.columns import PaperColumns
-from specter_jobs.dumps.files.table_layout import TableColumns
 from specter_jobs.dumps.readers.csv import CsvReader
 from specter_jobs.dumps.readers.jsonl import JsonlReader
-from specter_jobs.dumps.records import MalformedRecord, PaperRecord, ReadOptions
+from specter_jobs.dumps.records import MalformedRecord, PaperRecord, ReadOptions, TableColumns
 
 FIRST = PaperRecord(paper_id="1", title="T", abstract="A", label="x", year=2020, position=1)
 

@@ -9,8 +9,7 @@ from specter_batch.errors import ConfigError
 from specter_batch.storage.files import write_text
 from specter_batch.storage.output_claim import MARKER_FILE, output_command, this_process
 from specter_jobs.output.folder import OutputFolder, output_folder
-from specter_jobs.output.names import CLASSIFY, INGEST, LABELS, LEDGER_FILE, NIGHT_NAMES, REJECTS, SWAP_FILE
-from specter_jobs.output.output_file import OutputFile
+from specter_jobs.output.names import CLASSIFY, INGEST, LABELS, LEDGER_FILE, NIGHT_NAMES, REJECTS, SWAP_FILE, OutputFile
 from support.s3_server import S3Server
 
 

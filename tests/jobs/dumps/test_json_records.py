@@ -3,8 +3,8 @@ from typing import Any
 
 import pytest
 
-from specter_jobs.dumps.json.lines import json_values
-from specter_jobs.dumps.json.values import (
+from specter_jobs.dumps.json_records import json_values
+from specter_jobs.dumps.json_values import (
     DETAIL_CHARACTERS,
     FieldError,
     as_id,

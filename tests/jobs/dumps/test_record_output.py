@@ -3,7 +3,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from specter_jobs.dumps.record_writer import PAPERS, FileSizes, RecordWriter
+from specter_jobs.dumps.record_output import PAPERS, FileSizes, RecordWriter
 
 SMALL = FileSizes(rows=10, group_rows=4, group_characters=100)
 

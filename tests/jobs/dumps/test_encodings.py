@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from specter_batch.errors import ConfigError, PaperSchemaError
-from specter_jobs.dumps.files.encodings import checked_encoding, encoding_of
-from specter_jobs.dumps.files.inputs import InputCount, opened, silent
+from specter_jobs.dumps.decoding import checked_encoding, encoding_of
+from specter_jobs.dumps.inputs import InputCount, opened, silent
 
 WIDE = ["utf-16", "utf-16-le", "utf-16-be", "utf-32"]
 

@@ -1,4 +1,7 @@
-"""Find the input files of a dump, and read them decompressed while their bytes are counted and hashed."""
+"""Find and order the input files of a dump, and read them decompressed while their bytes are counted and hashed.
+
+The order decides which files replace and delete papers of other files.
+"""
 
 import hashlib
 import io
@@ -12,7 +15,7 @@ from typing import Any, BinaryIO
 
 from specter_batch.errors import WrongFormatError
 from specter_batch.inputs.kinds import InputKind
-from specter_jobs.dumps.files.compression import (
+from specter_jobs.dumps.decoding import (
     COMPRESSED,
     HEAD_BYTES,
     READ_BYTES,
@@ -20,12 +23,16 @@ from specter_jobs.dumps.files.compression import (
     check_not_cut,
     check_readable,
     codec_of,
+    encoding_of,
+    transcoded,
     unpacked,
     unpacking_error,
 )
-from specter_jobs.dumps.files.encodings import encoding_of, transcoded
+from specter_jobs.dumps.records import DumpReader
 
 Advance = Callable[[int], None]
+
+NamedFile = tuple[str, Path]
 
 
 def dump_kind(suffixes: tuple[str, ...], *, what: str) -> InputKind:
@@ -162,3 +169,17 @@ class _Counted(io.RawIOBase):
             raise unpacking_error(self._path, error) from error
         self._count.text_bytes += read
         return read
+
+
+def in_order(files: Sequence[NamedFile], reader: DumpReader) -> tuple[list[NamedFile], list[str]]:
+    """Return the files from the oldest to the newest, and the names of the files that have no number.
+
+    A format without numbered files keeps the order of the names. Files without a number come last.
+    """
+    number_of = getattr(reader, "file_order", None)
+    if number_of is None:
+        return list(files), []
+    numbers = {name: number_of(name) for name, _ in files}
+    numbered = sorted((file for file in files if numbers[file[0]] is not None), key=lambda file: numbers[file[0]])
+    others = [file for file in files if numbers[file[0]] is None]
+    return [*numbered, *others], [name for name, _ in others]

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from specter_jobs.dumps.formats import Format
 from specter_jobs.dumps.ingest import IngestRequest, ingest
+from specter_jobs.dumps.readers import Format
 from specter_jobs.dumps.readers.pubmed import PubmedReader
 from support.dumps_on_disk import rows
 

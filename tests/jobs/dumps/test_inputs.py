@@ -5,7 +5,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from specter_jobs.dumps.files.inputs import InputCount, content_of, opened
+from specter_jobs.dumps.inputs import InputCount, content_of, opened
 
 TEXT = b"".join(b"line %d\n" % n for n in range(50_000))
 

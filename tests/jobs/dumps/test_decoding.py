@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from specter_batch.errors import WrongFormatError
 from specter_batch.inputs.inventory import take_inventory
-from specter_jobs.dumps.files.compression import COMPRESSED, REFUSED
-from specter_jobs.dumps.files.inputs import InputCount, content_of, dump_kind, opened, silent
+from specter_jobs.dumps.decoding import COMPRESSED, REFUSED
+from specter_jobs.dumps.inputs import InputCount, content_of, dump_kind, opened, silent
 
 TEXT = b"".join(b"line %d, of a text\n" % n for n in range(5_000))
 

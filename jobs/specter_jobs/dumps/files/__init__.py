@@ -1,1 +1,0 @@
-"""Find, order, decompress and decode the input files of a dump."""

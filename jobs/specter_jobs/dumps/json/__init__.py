@@ -1,1 +1,0 @@
-"""Records of JSON files, in the layouts that real exporters write."""
