@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 import duckdb
 import pyarrow as pa
@@ -16,9 +17,13 @@ import pyarrow as pa
 from specter_batch.errors import ShardError, SpecterBatchError
 from specter_batch.papers.parquet_file import parquet_file
 
+if TYPE_CHECKING:
+    Database: TypeAlias = duckdb.DuckDBPyConnection
+
 # duckdb writes tables to disk beyond this size. The ids of all of PubMed fit.
 MEMORY = "1GB"
 READ_ROWS = 100_000
+NO_COLUMNS = pa.schema([])
 
 # In other paths duckdb reads a meaning of its own: it takes `\` for `/`, and refuses bytes that are not UTF-8.
 _PLAIN_PATH = re.compile(r"[^\\\udc80-\udcff]*")
@@ -75,7 +80,12 @@ def _plain(folder: Path) -> Iterator[str]:
 
 @contextmanager
 def register_parquet(
-    database: duckdb.DuckDBPyConnection, view: str, files: Iterable[Path], columns: Iterable[str]
+    database: duckdb.DuckDBPyConnection,
+    view: str,
+    files: Iterable[Path],
+    columns: Iterable[str],
+    *,
+    optional: pa.Schema = NO_COLUMNS,
 ) -> Iterator[None]:
     """Give the database a view of some columns of parquet files; it can be read once.
 
@@ -85,7 +95,8 @@ def register_parquet(
         database: From `opened_database`.
         view: The view's name.
         files: At least one file. All of them are read with the column types of the first.
-        columns: The columns of the view.
+        columns: The columns of the view that all files have.
+        optional: More columns of the view. They are null for files that do not have them with this type.
 
     Raises:
         ShardError: A file cannot be read, or has not these columns.
@@ -97,13 +108,14 @@ def register_parquet(
         for path in paths:
             try:
                 with parquet_file(path) as parquet:
-                    for batch in parquet.iter_batches(READ_ROWS, columns=names):
-                        yield batch.select(names).cast(schema)
+                    there = [field.name for field in optional if _has(parquet.schema_arrow, field)]
+                    for batch in parquet.iter_batches(READ_ROWS, columns=[*names, *there]):
+                        yield pa.record_batch([_column(batch, field) for field in schema], schema=schema)
             except (pa.ArrowException, OSError, KeyError) as error:
                 failed.append(_unreadable(path, error))
                 raise
 
-    reader = pa.RecordBatchReader.from_batches(schema := _schema(paths[0], names), batches(schema))
+    reader = pa.RecordBatchReader.from_batches(schema := _schema(paths[0], names, optional), batches(schema))
     database.register(view, reader)
     try:
         yield
@@ -115,10 +127,21 @@ def register_parquet(
         database.unregister(view)
 
 
-def _schema(path: Path, names: list[str]) -> pa.Schema:
+def _has(schema: pa.Schema, field: pa.Field) -> bool:
+    return field.name in schema.names and schema.field(field.name).type == field.type
+
+
+def _column(batch: pa.RecordBatch, field: pa.Field) -> pa.Array:
+    """Return a column of a batch with a field's type; null if the batch has no such column."""
+    if field.name not in batch.schema.names:
+        return pa.nulls(batch.num_rows, field.type)
+    return batch.column(field.name).cast(field.type)
+
+
+def _schema(path: Path, names: list[str], optional: pa.Schema) -> pa.Schema:
     try:
         schema = parquet_file(path).schema_arrow
-        return pa.schema([schema.field(name) for name in names])
+        return pa.schema([*(schema.field(name) for name in names), *optional])
     except (pa.ArrowException, OSError, KeyError) as error:
         raise _unreadable(path, error) from error
 

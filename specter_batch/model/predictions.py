@@ -4,9 +4,7 @@ import logging
 import re
 from collections.abc import Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,10 +12,11 @@ import numpy.typing as npt
 from specter_batch.cpus import usable_cpus
 from specter_batch.errors import ProviderError
 from specter_batch.graph_names import Precision
-from specter_batch.metrics.f1 import margins, softmax
+from specter_batch.metrics.f1 import margins
 from specter_batch.model.bundle import ModelBundle
 from specter_batch.model.device import Device
 from specter_batch.model.encoding import EncodedBatch, TokenIds, longest_first, pad_batch, plan_batches, rounded_up
+from specter_batch.model.ranking import Predictions
 from specter_batch.model.session import Embeddings, Graph, Logits
 
 logger = logging.getLogger(__name__)
@@ -38,45 +37,6 @@ _OUT_OF_MEMORY = re.compile(
     r"|out of memory"
     r"|CU(BLAS|DNN)_STATUS_ALLOC_FAILED"
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Predictions:
-    """The model's predictions for papers, in input order.
-
-    Attributes:
-        label_id: Predicted label id, `(n,)` int64.
-        score: Calibrated probability of the predicted label, `(n,)` float64.
-        probabilities: Calibrated probabilities of all labels, `(n, n_labels)` float64.
-        is_finite: False if a logit of the paper is NaN or infinite, `(n,)` bool. Such a paper has no label. Its
-            `label_id`, score and probabilities are computed from equal logits and must be ignored.
-        embeddings: Vector of each paper, from the graph that gave its label, `(n, hidden_size)` float32; None if they
-            were not asked for.
-    """
-
-    label_id: npt.NDArray[np.int64]
-    score: npt.NDArray[np.float64]
-    probabilities: npt.NDArray[np.float64]
-    is_finite: npt.NDArray[np.bool_]
-    embeddings: Embeddings | None = None
-
-    @classmethod
-    def from_logits(
-        cls, logits: npt.NDArray[Any], *, temperature: float, embeddings: Embeddings | None = None
-    ) -> "Predictions":
-        """Return the predictions for logits `(n, n_labels)`, with probabilities scaled by the temperature."""
-        with np.errstate(over="ignore"):  # a very small temperature turns finite logits into infinities
-            is_finite = np.asarray(np.isfinite(logits.astype(np.float64) / temperature).all(axis=1), dtype=np.bool_)
-        usable = np.where(is_finite[:, None], logits, 0)
-        probabilities = softmax(usable, temperature=temperature)
-        label_id = usable.argmax(axis=1).astype(np.int64)
-        return cls(
-            label_id=label_id,
-            score=probabilities[np.arange(len(label_id)), label_id],
-            probabilities=probabilities,
-            is_finite=is_finite,
-            embeddings=embeddings,
-        )
 
 
 class OnnxClassifier:

@@ -45,10 +45,22 @@ def test_a_command_gives_what_it_always_gave(recorded: dict[str, Any], name: str
     found, expected = recorded[name], read_recording(EXPECTED / f"{name}.json")
     for run in (found, expected):
         run["bytes"] = {file: table.pop("sha256") for file, table in run["tables"].items()}
+    for file, table in expected["tables"].items():
+        if file.startswith("labels/"):
+            _leave_out_new_columns(found["tables"][file], table)
+            del found["bytes"][file], expected["bytes"][file]
     for part in ("command", "exit_code", "events", "files", "report", "ingest", "tables"):
         assert_same(found.get(part), expected.get(part), part)
     if expected["pyarrow"] == pa.__version__ and found["tables"] == expected["tables"]:
         assert found["bytes"] == expected["bytes"]
+
+
+def _leave_out_new_columns(found: dict[str, Any], expected: dict[str, Any]) -> None:
+    """Keep the columns and the metadata of a label file that it always had."""
+    held = [list(found["columns"]).index(name) for name in expected["columns"]]
+    found["rows"] = [[row[position] for position in held] for row in found["rows"]]
+    for part in ("columns", "metadata"):
+        found[part] = {name: found[part][name] for name in expected[part]}
 
 
 def test_the_runs_could_show_a_difference(recorded: dict[str, Any]) -> None:

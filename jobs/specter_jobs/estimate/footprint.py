@@ -16,8 +16,9 @@ from specter_jobs.estimate.result import MemoryUse, OutputSize
 from specter_jobs.estimate.sampling import Sample
 from specter_jobs.label.engines.messages import SHARDS_AT_ONCE
 from specter_jobs.output.folder import output_folder
+from specter_jobs.output.label_form import LabelForm
 from specter_jobs.output.names import LABELS, REJECTS
-from specter_jobs.output.schema import LABEL_SCHEMA, label_schema
+from specter_jobs.output.schema import LOGITS, PROBABILITIES
 from specter_jobs.output.writer import write_output
 from specter_jobs.plan.config import NightConfig
 from specter_jobs.plan.shards import Plan
@@ -40,25 +41,8 @@ def output_of(
     Not all of them were asked of the model, and what compresses is how values repeat: scores are drawn anew from the
     distribution of those of the timed papers, or evenly without any, and labels at random.
     """
-    rng = np.random.default_rng(0)
-    n, labels = len(sample.hashes), bundle.labels
-    label_id, score = rng.integers(0, len(labels), n), rng.random(n)
-    if scores is not None:
-        score = np.quantile(scores, score)
-    columns = {
-        "paper_id": sample.paper_ids,
-        "label": pa.array(labels.names, pa.string()).take(pa.array(label_id)),
-        "label_id": label_id,
-        "score": score,
-        "text_hash": sample.hashes,
-        "reused": np.zeros(n, dtype=np.bool_),
-    }
-    table = pa.table(columns, schema=LABEL_SCHEMA)
-    if config.probabilities:
-        flat = pa.array(rng.dirichlet(np.ones(len(labels)), n).astype(np.float32).ravel())
-        schema = label_schema(n_probabilities=len(labels))
-        probabilities = pa.FixedSizeListArray.from_arrays(flat, len(labels))
-        table = pa.table([*table.columns, probabilities], schema=schema)
+    form = LabelForm.of(config, bundle)
+    table = _drawn_labels(form, sample, scores)
     rejects = pa.concat_tables(sample.rejects)
     with tempfile.TemporaryDirectory() as folder:
         out = output_folder(Path(folder))
@@ -71,10 +55,40 @@ def output_of(
     sizes = OutputSize(
         labels=written.size * scale,
         rejects=rejected * scale,
-        bytes_a_label=written.size / n,
+        bytes_a_label=written.size / len(sample.hashes),
         label_files=len(plan.shards),
     )
     return sizes, spent * scale
+
+
+def _drawn_labels(form: LabelForm, sample: Sample, scores: npt.NDArray[np.float64] | None) -> pa.Table:
+    """Return a table with all columns of a label file for the papers of the sample, and drawn values."""
+    rng = np.random.default_rng(0)
+    n, n_labels = len(sample.hashes), len(form.labels)
+    names = pa.array(form.labels.names, pa.string())
+    label_id, score = rng.integers(0, n_labels, n), rng.random(n)
+    columns = {
+        "paper_id": sample.paper_ids,
+        "label": names.take(pa.array(label_id)),
+        "label_id": label_id,
+        "score": score if scores is None else np.quantile(scores, score),
+        "text_hash": sample.hashes,
+        "reused": np.zeros(n, dtype=np.bool_),
+        "file": ["part-00000.parquet"] * n,
+        "row": np.arange(n),
+        "runner_up": names.take(pa.array(rng.integers(0, n_labels, n))),
+        "margin": rng.random(n),
+        "true_label": pa.nulls(n, pa.string()),
+        "seen_in_training": pa.nulls(n, pa.bool_()),
+        PROBABILITIES: _lists(rng.dirichlet(np.ones(n_labels), n)),
+        LOGITS: _lists(rng.normal(size=(n, n_labels))),
+    }
+    schema = form.schema()
+    return pa.table([columns[name] for name in schema.names], schema=schema)
+
+
+def _lists(values: npt.NDArray[np.float64]) -> pa.FixedSizeListArray:
+    return pa.FixedSizeListArray.from_arrays(pa.array(values.astype(np.float32).ravel()), values.shape[1])
 
 
 def memory_of(

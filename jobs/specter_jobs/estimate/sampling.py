@@ -20,6 +20,7 @@ from specter_jobs.output.schema import REJECT_SCHEMA
 from specter_jobs.plan.sections import LabelRules
 from specter_jobs.plan.shards import Plan, Shard
 from specter_jobs.screen.deduplicate import Deduplication
+from specter_jobs.screen.known_labels import KnownLabels
 
 # Rows read at one place of the sample: more would spread over fewer places.
 WINDOW_ROWS = 64
@@ -142,7 +143,7 @@ def _deduplication(shards: list[Shard], rules: LabelRules, bundle: ModelBundle, 
         shards,
         rules,
         template=bundle.text_template,
-        known_labels=[],
+        known_labels=KnownLabels(files=[], n_labels=len(bundle.labels)),
         scratch=scratch,
         advance=lambda _: None,
         kept_bytes=0,  # most papers of a large night are read twice, and both times are counted

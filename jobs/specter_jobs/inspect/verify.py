@@ -22,7 +22,7 @@ from specter_jobs.output.ledger_entry import LedgerEntry
 from specter_jobs.output.names import REPORT_FILE, SUCCESS_FILE, OutputFile
 from specter_jobs.output.plan_file import PlanFile, listed_files, read_plan
 from specter_jobs.output.report_model.report import NightReport
-from specter_jobs.output.schema import LABEL_SCHEMA, REJECT_SCHEMA, missing_columns
+from specter_jobs.output.schema import FORMER_LABEL_SCHEMA, REJECT_SCHEMA, missing_columns
 
 # In place of an input file's rows: the file is gone, or nobody can say, because its store or disk is not there.
 GONE, AWAY = -1, -2
@@ -96,7 +96,7 @@ class _ShardCheck:
 
 
 def _check_shard(out: OutputFolder, entry: LedgerEntry, plan: PlanFile) -> _ShardCheck:
-    schema, differences = _check_file(out, entry.labels, LABEL_SCHEMA)
+    schema, differences = _check_file(out, entry.labels, FORMER_LABEL_SCHEMA)
     if entry.rejects:
         differences += _check_rejects(out, entry.rejects)
     return _ShardCheck(differences=[*_check_counts(entry, plan), *differences], schema=schema)

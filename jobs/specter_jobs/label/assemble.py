@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -15,15 +14,15 @@ from specter_batch.logs import log
 from specter_batch.metrics.f1 import score_bins
 from specter_batch.metrics.score_report import N_SCORE_BINS
 from specter_batch.metrics.scores import Scores
-from specter_batch.model.predictions import Predictions
-from specter_batch.papers.labels import LabelSet
 from specter_batch.storage.location import Location
+from specter_jobs.label.answers import Answers
 from specter_jobs.label.engines.messages import ShardAnswer, ShardTask
 from specter_jobs.label.fresh import FinishedShard
+from specter_jobs.label.label_table import label_table
 from specter_jobs.label.screened_shard import ScreenedShard
+from specter_jobs.output.label_form import LabelForm
 from specter_jobs.output.labelled_shard import LabelledShard, ShardSums
 from specter_jobs.output.ledger import Ledger
-from specter_jobs.output.schema import PROBABILITIES, label_schema
 from specter_jobs.output.title_only import TitleOnlySums
 from specter_jobs.output.writer import write_shard
 from specter_jobs.plan.decisions import DeduplicatedShard
@@ -41,10 +40,9 @@ class ShardPipeline:
     Args:
         scheduler: Hands shards to the workers.
         deduplication: Decisions about each shard.
-        labels: The labels of the bundle.
         ledger: Gets an entry for each shard whose files are written.
         out: The output folder.
-        probabilities: Write the probabilities of all labels.
+        form: Which columns the label files have.
     """
 
     def __init__(
@@ -52,16 +50,13 @@ class ShardPipeline:
         scheduler: Scheduler[ShardTask, ShardAnswer | ShardError],
         *,
         deduplication: Deduplication,
-        labels: LabelSet,
         ledger: Ledger,
         out: Location,
-        probabilities: bool,
+        form: LabelForm,
     ) -> None:
         self._scheduler = scheduler
         self._deduplication = deduplication
-        self._labels = labels
-        self._ledger, self._out = ledger, out
-        self._probabilities = probabilities
+        self._ledger, self._out, self._form = ledger, out, form
 
     def run(
         self, shards: Sequence[DeduplicatedShard]
@@ -127,7 +122,7 @@ class ShardPipeline:
 
     def _labelled(self, task: ShardTask, answer: ShardAnswer) -> LabelledShard | None:
         """Return a shard's outputs; None if the model has to label more of its papers first."""
-        screened, labels = answer.screened, self._labels
+        screened, labels = answer.screened, self._form.labels
         answers, unanswered = self._answers(task, answer)
         if unanswered:
             self._scheduler.again(replace(task, unanswered=task.unanswered | unanswered))
@@ -137,9 +132,7 @@ class ShardPipeline:
         reused[screened.known["row"].to_numpy()] = True
         reused[list(screened.copies)] = True
         title_only = screened.title_only & kept
-        labelled = self._label_table(screened, answers, reused)
-        if not kept.all():
-            labelled = labelled.filter(pa.array(kept))
+        labelled = label_table(self._form, task.deduplicated.shard, screened, answers, reused)
         rejects = _with_not_finite(screened, kept, task.deduplicated.shard)
         sums = ShardSums(
             reused=int((reused & kept).sum()),
@@ -161,22 +154,7 @@ class ShardPipeline:
         )
         return LabelledShard(labels=labelled, rejects=rejects, sums=sums)
 
-    def _label_table(self, screened: ScreenedShard, answers: Predictions, reused: Mask) -> pa.Table:
-        columns = [
-            screened.paper_ids,
-            pa.array(self._labels.names, pa.string()).take(pa.array(answers.label_id)),
-            pa.array(answers.label_id, pa.int32()),
-            pa.array(answers.score, pa.float64()),
-            pa.array(screened.hashes, pa.string()),
-            pa.array(reused),
-        ]
-        if not self._probabilities:
-            return pa.table(columns, schema=label_schema())
-        flat = pa.array(answers.probabilities.astype(np.float32).ravel())
-        columns.append(pa.FixedSizeListArray.from_arrays(flat, len(self._labels)))
-        return pa.table(columns, schema=label_schema(n_probabilities=len(self._labels)))
-
-    def _answers(self, task: ShardTask, answer: ShardAnswer) -> tuple[Predictions, frozenset[str]]:
+    def _answers(self, task: ShardTask, answer: ShardAnswer) -> tuple[Answers, frozenset[str]]:
         """Gather every paper's prediction: from earlier nights, from the model, and from equal texts of tonight.
 
         Returns:
@@ -184,18 +162,11 @@ class ShardPipeline:
             and did not.
         """
         screened, hashes = answer.screened, answer.screened.hashes
-        answers = Predictions(
-            label_id=np.zeros(len(hashes), np.int64),
-            score=np.zeros(len(hashes)),
-            probabilities=np.zeros((len(hashes), len(self._labels))),
-            is_finite=np.ones(len(hashes), np.bool_),
-        )
-        _fill(answers, screened.known["row"].to_numpy(), screened.known)
+        temperature = self._form.temperature
+        answers = Answers.empty(len(hashes), len(self._form.labels))
+        answers.fill_known(screened.known["row"].to_numpy(), screened.known, temperature=temperature)
         fresh = screened.fresh
-        answers.label_id[fresh] = answer.predictions.label_id
-        answers.score[fresh] = answer.predictions.score
-        answers.probabilities[fresh] = answer.predictions.probabilities
-        answers.is_finite[fresh] = answer.predictions.is_finite
+        answers.fill(fresh, answer.predictions)
         first = {hashes[position]: position for position in reversed(fresh)}
         answered = set(fresh)
         copies = {position: owner for position, owner in screened.copies.items() if position not in answered}
@@ -207,17 +178,14 @@ class ShardPipeline:
                 labelled = pq.read_table(pa.BufferReader(file.read_bytes()))
                 at = pc.index_in(pa.array([hashes[row] for row in rows]), labelled["text_hash"].combine_chunks())
                 there = at.is_valid().to_numpy(zero_copy_only=False)  # not all, if the file is of an earlier try
-                _fill(answers, rows[there], labelled.take(at.drop_null()))
+                answers.fill_known(rows[there], labelled.take(at.drop_null()), temperature=temperature)
                 rows = rows[~there]
             for row in rows:
                 source = first.get(hashes[row])
                 if source is None:
                     unanswered.add(hashes[row])
                     continue
-                answers.label_id[row] = answers.label_id[source]
-                answers.score[row] = answers.score[source]
-                answers.probabilities[row] = answers.probabilities[source]
-                answers.is_finite[row] = answers.is_finite[source]
+                answers.copy(row, source)
         return answers, frozenset(unanswered)
 
 
@@ -236,7 +204,7 @@ def _with_not_finite(screened: ScreenedShard, kept: Mask, shard: Shard) -> pa.Ta
     return pa.concat_tables([screened.rejects, rejects]).sort_by("row")
 
 
-def _scores(screened: ScreenedShard, answers: Predictions, papers: Mask) -> Scores:
+def _scores(screened: ScreenedShard, answers: Answers, papers: Mask) -> Scores:
     """Count the papers `(n_papers,)` bool that came with a true label."""
     truth, n_labels = screened.truth, answers.probabilities.shape[1]
     chosen = papers[truth.scored]
@@ -249,7 +217,7 @@ def _scores(screened: ScreenedShard, answers: Predictions, papers: Mask) -> Scor
     )
 
 
-def _title_only_sums(answers: Predictions, papers: Mask, scores: Scores) -> TitleOnlySums:
+def _title_only_sums(answers: Answers, papers: Mask, scores: Scores) -> TitleOnlySums:
     """Add up the answers of some papers, `(n_papers,)` bool; `scores` are of these alone."""
     counts = np.bincount(answers.label_id[papers], minlength=answers.probabilities.shape[1])
     return TitleOnlySums(
@@ -258,11 +226,3 @@ def _title_only_sums(answers: Predictions, papers: Mask, scores: Scores) -> Titl
         score_sum=float(answers.score[papers].sum()),
         scores=scores.as_json(),
     )
-
-
-def _fill(answers: Predictions, rows: npt.NDArray[np.int64], labelled: pa.Table) -> None:
-    """Copy `label_id`, `score` and, where there, `probabilities` of label files into rows of the answers."""
-    answers.label_id[rows] = labelled["label_id"].to_numpy()
-    answers.score[rows] = labelled["score"].to_numpy()
-    if PROBABILITIES in labelled.column_names and len(rows):
-        answers.probabilities[rows] = np.array(labelled[PROBABILITIES].to_pylist())

@@ -3,20 +3,18 @@
 from collections.abc import Collection, Sequence
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from specter_batch.errors import ShardError
-from specter_batch.metrics.scores import papers_seen
 from specter_batch.model.bundle import ModelBundle
 from specter_batch.model.encoding import TokenIds
-from specter_batch.papers.columns import missing_values, normalise_label
-from specter_batch.papers.labels import LabelSet
+from specter_batch.papers.columns import missing_values
 from specter_batch.papers.language import EnglishFilter
 from specter_batch.papers.parquet import PaperBatch
 from specter_batch.papers.screening import reject_foreign_languages, screen_columns
 from specter_batch.papers.text import paper_texts, text_hash
-from specter_jobs.label.screened_shard import ScreenedShard, Truth
+from specter_jobs.label.screened_shard import ScreenedShard
+from specter_jobs.label.truth import true_labels
 from specter_jobs.plan.decisions import Decisions, DeduplicatedShard
 from specter_jobs.plan.sections import LabelRules
 from specter_jobs.screen.rejects import rejected_rows
@@ -36,7 +34,7 @@ class ShardPreparer:
 
     def __init__(self, bundle: ModelBundle, rules: LabelRules) -> None:
         self._rules = rules
-        self._labels = bundle.labels
+        self._bundle = bundle
         self._template = bundle.text_template
         self._seen_texts = bundle.seen_texts()
         self._encoder = bundle.text_encoder()
@@ -93,13 +91,8 @@ class ShardPreparer:
             paper_ids=usable["paper_id"],
             title_only=missing_values(papers.table["abstract"])[screening.usable],
             hashes=hashes,
-            truth=_truth(
-                usable["label"].to_pylist(),
-                papers.table,
-                rows,
-                labels=self._labels,
-                seen_texts=self._seen_texts,
-                template=self._template,
+            truth=true_labels(
+                usable["label"].to_pylist(), papers.table, rows, bundle=self._bundle, seen_texts=self._seen_texts
             ),
             known=known.set_column(known.column_names.index("row"), "row", pa.array(known_at, pa.int64())),
             undecided=undecided,
@@ -120,34 +113,3 @@ class ShardPreparer:
     def tokenize(self, texts: Sequence[str]) -> list[TokenIds]:
         """Return the texts' token ids."""
         return self._encoder.encode(texts)
-
-
-def _truth(
-    values: list[str | None],
-    papers: pa.Table,
-    rows: npt.NDArray[np.int64],
-    *,
-    labels: LabelSet,
-    seen_texts: npt.NDArray[np.uint64],
-    template: str,
-) -> Truth:
-    """Look up the papers' true labels.
-
-    Args:
-        values: The true label of each paper, None or blank if it has none.
-        papers: The shard in the canonical schema.
-        rows: The row of each paper in `papers`.
-        labels: The labels of the model.
-        seen_texts: Hashes of the training texts, as in the bundle.
-        template: The text template of the bundle.
-    """
-    names = [normalise_label(value) for value in values]
-    label_ids = [labels.find(name) if name is not None else None for name in names]
-    scored = np.array([label_id is not None for label_id in label_ids], dtype=np.bool_)
-    seen = papers_seen(papers, seen_texts, template=template, rows=rows[scored]) if scored.any() else scored[:0]
-    return Truth(
-        scored=scored,
-        label_id=np.array([label_id for label_id in label_ids if label_id is not None], dtype=np.int64),
-        seen=seen,
-        unknown=np.array([name is not None for name in names], dtype=np.bool_) & ~scored,
-    )

@@ -14,12 +14,15 @@ class Truth:
     """The true labels that came with a shard's usable papers.
 
     Attributes:
+        names: `(n_papers,)` the true label; null if there is none. A label that the model knows has the model's
+            spelling.
         scored: `(n_papers,)` bool: the paper has a true label that the model knows.
         label_id: `(n_scored,)` int64: that label.
         seen: `(n_scored,)` bool: the model was trained on the paper.
         unknown: `(n_papers,)` bool: the paper has a true label that the model does not know; it is not scored.
     """
 
+    names: pa.Array
     scored: Mask
     label_id: npt.NDArray[np.int64]
     seen: Mask
@@ -36,7 +39,8 @@ class ScreenedShard:
         paper_ids: Of the usable papers, in input order; the other fields go with them by position.
         title_only: `(n_papers,)` bool: the paper has no abstract.
         hashes: Of the texts.
-        known: `row, label_id, score` (and `probabilities`) of papers labelled in an earlier night; `row` is a position.
+        known: Labels of papers that an earlier night labelled, with the columns of `Decisions.known`; `row` is a
+            position.
         undecided: Papers that are kept although too few words do not say whether they are in English.
         copies: Position -> name of the shard in which the same text stands earlier tonight.
         fresh: Positions of the papers that the model labels.

@@ -16,11 +16,13 @@ from specter_jobs.label.assemble import ShardPipeline
 from specter_jobs.label.engines.scheduler import Scheduler
 from specter_jobs.label.loop import label_shards
 from specter_jobs.night.stages import LabelledNight, PlannedNight
+from specter_jobs.output.label_form import LabelForm
 from specter_jobs.output.ledger import Ledger
 from specter_jobs.output.plan_file import listed_files
 from specter_jobs.plan.sections import LabelRules
 from specter_jobs.plan.workload import MaxFresh, Workload
 from specter_jobs.screen.deduplicate import Deduplication
+from specter_jobs.screen.known_labels import KnownLabels
 from specter_jobs.screen.reuse import local_copies, reusable_labels
 
 
@@ -45,6 +47,7 @@ def label_night(
     scheduler: Scheduler,
     rules: LabelRules,
     limits: LabelLimits,
+    form: LabelForm,
     *,
     console: Console,
 ) -> LabelledNight:
@@ -56,6 +59,7 @@ def label_night(
         scheduler: Hands shards to the workers, which load while the papers are deduplicated.
         rules: Which papers are labelled.
         limits: What may be reused, and what stops the night.
+        form: Which columns the label files have.
         console: For progress.
 
     Raises:
@@ -76,10 +80,9 @@ def label_night(
         pipeline = ShardPipeline(
             scheduler,
             deduplication=rows,
-            labels=bundle.labels,
             ledger=ledger,
             out=out.place,
-            probabilities=rules.probabilities,
+            form=form,
         )
         entries, failed, fresh = label_shards(
             rows.shards,
@@ -118,7 +121,11 @@ def _deduplicated(
             planned.plan.shards,
             rules,
             template=bundle.text_template,
-            known_labels=local_copies(known, scratch),
+            known_labels=KnownLabels(
+                files=local_copies(known, scratch),
+                n_labels=len(bundle.labels),
+                needs_probabilities=rules.probabilities,
+            ),
             scratch=scratch,
             advance=advance,
         )

@@ -2,8 +2,8 @@
 
 import pyarrow as pa
 
-# Every label file has these columns, and `probabilities` beside them where the night was asked for it.
-LABEL_SCHEMA = pa.schema(
+# The columns of label files that nights of version 0.1.0 wrote.
+FORMER_LABEL_SCHEMA = pa.schema(
     [
         ("paper_id", pa.string()),
         ("label", pa.string()),
@@ -13,7 +13,20 @@ LABEL_SCHEMA = pa.schema(
         ("reused", pa.bool_()),
     ]
 )
+# The columns that every label file begins with. `LabelForm` adds those that a night is asked for.
+LABEL_SCHEMA = pa.schema(
+    [
+        *FORMER_LABEL_SCHEMA,
+        ("file", pa.string()),
+        ("row", pa.int64()),
+        ("runner_up", pa.string()),
+        ("margin", pa.float64()),
+        ("true_label", pa.string()),
+        ("seen_in_training", pa.bool_()),
+    ]
+)
 PROBABILITIES = "probabilities"
+LOGITS = "logits"
 
 # Why each row is rejected; `row` counts from the beginning of the input file.
 REJECT_SCHEMA = pa.schema(
@@ -26,17 +39,6 @@ REJECT_SCHEMA = pa.schema(
         ("detail", pa.string()),
     ]
 )
-
-
-def label_schema(*, n_probabilities: int | None = None) -> pa.Schema:
-    """Return the schema of a label file.
-
-    Args:
-        n_probabilities: The number of labels of a night that writes their probabilities; None for other nights.
-    """
-    if n_probabilities is None:
-        return LABEL_SCHEMA
-    return LABEL_SCHEMA.append(pa.field(PROBABILITIES, pa.list_(pa.float32(), n_probabilities)))
 
 
 def missing_columns(held: pa.Schema, wanted: pa.Schema) -> list[tuple[pa.Field, pa.DataType | None]]:

@@ -32,7 +32,8 @@ class Decisions:
 
     Attributes:
         duplicates: Rows whose id stands earlier -> where.
-        known: `row, label_id, score` (and `probabilities`): rows whose text was labelled in an earlier night.
+        known: `row, label_id, score, logits, probabilities`: rows whose text was labelled in an earlier night. The
+            lists are null if that night did not write them.
         copies: Rows whose text stands earlier in this night -> name of that shard.
     """
 

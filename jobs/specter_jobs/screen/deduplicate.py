@@ -15,12 +15,13 @@ from specter_batch.errors import ShardError
 from specter_batch.papers.parquet import PaperBatch
 from specter_batch.papers.screening import screen_columns
 from specter_batch.papers.text import paper_texts, text_hash
-from specter_jobs.database import opened_database, register_parquet
+from specter_jobs.database import opened_database
 from specter_jobs.plan.decisions import Decisions, DeduplicatedShard
 from specter_jobs.plan.reuse_report import UnusableLabels
 from specter_jobs.plan.sections import LabelRules
 from specter_jobs.plan.shards import Mask, Shard
 from specter_jobs.plan.workload import Workload
+from specter_jobs.screen.known_labels import KnownLabels
 from specter_jobs.screen.shard_reader import ShardReader, content_hash
 
 
@@ -43,15 +44,6 @@ KEPT_BYTES = 16 << 20
 
 # A row's place in the night: its shard's number times this, and its row there.
 PLACES = 1 << 32
-
-# The same text has the same label in every file, so it does not matter whose is taken. Version 0.1.0 wrote papers
-# for which the model gave NaN as labelled, with a NaN score; those are asked of the model again.
-EARLIER = """
-    SELECT text_hash, min(label_id) AS label_id, min(score) AS score{probabilities} FROM labelled
-    WHERE isfinite(score) GROUP BY text_hash
-"""
-PROBABILITIES = ", any_value(probabilities) AS probabilities"
-NONE_EARLIER = "SELECT NULL::VARCHAR AS text_hash, NULL::INTEGER AS label_id, NULL::DOUBLE AS score WHERE false"
 
 DECIDE = """
     CREATE TABLE duplicates AS
@@ -110,7 +102,7 @@ class Deduplication:
         shards: The shards of the plan, in its order.
         rules: Which papers can be labelled, and what is written of them.
         template: How a paper becomes its text.
-        known_labels: Local label files that the same model wrote in earlier nights.
+        known_labels: Labels of earlier nights.
         scratch: Folder for the tables; the caller removes it.
         advance: Called with the number of rows of each shard that was read.
         statement: The size of a statement.
@@ -123,7 +115,7 @@ class Deduplication:
         rules: LabelRules,
         *,
         template: str,
-        known_labels: Sequence[Path],
+        known_labels: KnownLabels,
         scratch: Path,
         advance: Callable[[int], None],
         statement: StatementSize = STATEMENT_SIZE,
@@ -140,7 +132,8 @@ class Deduplication:
         self._neighbours = _neighbours(shards, statement)
         self._fetched: tuple[range, dict[str, _Decided]] = range(0), {}
         hashes, errors = self._read(rules, template, advance)
-        self._decide(known_labels, probabilities=rules.probabilities)
+        known_labels.load(self._database)
+        self._database.execute(DECIDE)
         self.shards = [
             DeduplicatedShard(
                 shard=shard,
@@ -227,16 +220,6 @@ class Deduplication:
         if papers.table.nbytes <= self._room:
             self._room -= papers.table.nbytes
             self._kept[number] = papers
-
-    def _decide(self, known_labels: Sequence[Path], *, probabilities: bool) -> None:
-        if known_labels:
-            columns = ["text_hash", "label_id", "score"] + (["probabilities"] if probabilities else [])
-            select = EARLIER.format(probabilities=PROBABILITIES if probabilities else "")
-            with register_parquet(self._database, "labelled", known_labels, columns):
-                self._database.execute(f"CREATE TABLE earlier AS {select}")
-        else:
-            self._database.execute(f"CREATE TABLE earlier AS {NONE_EARLIER}")
-        self._database.execute(DECIDE)
 
     def _content(self, rows: str, number: int) -> str:
         decisions = self.decisions(number)

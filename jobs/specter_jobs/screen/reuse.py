@@ -16,7 +16,7 @@ from specter_jobs.output.ledger import has_ledger, read_entries
 from specter_jobs.output.ledger_entry import LedgerEntry
 from specter_jobs.output.names import CLASSIFY, LEDGER_FILE, parquet_name
 from specter_jobs.output.plan_file import night_in
-from specter_jobs.output.schema import PROBABILITIES
+from specter_jobs.output.schema import LOGITS, PROBABILITIES
 from specter_jobs.plan.identity import SHOWN_FINGERPRINT, ModelIdentity
 from specter_jobs.plan.reuse_report import UnusableLabels
 
@@ -38,7 +38,8 @@ def reusable_labels(nights: Sequence[Location], *, tonight: ModelIdentity, proba
     """Find the label files that the same model wrote in earlier nights.
 
     A file counts only if the ledger of its night says that this model (bundle, device and graph) wrote it, and its
-    SHA-256 is the one in the ledger. Files without probabilities are of no use to a night that writes them. If an
+    SHA-256 is the one in the ledger. Files with neither logits nor
+    probabilities are of no use to a night that writes probabilities. If an
     earlier night is missing, only a warning is logged, and its papers are labelled afresh.
 
     Args:
@@ -74,7 +75,7 @@ def reusable_labels(nights: Sequence[Location], *, tonight: ModelIdentity, proba
         for reason, entries in (
             (_why_another_model(folder, tonight) if others else "", others),
             ("their files are missing or damaged", [entry for entry in ours if entry not in intact]),
-            ("they were written without the probabilities that --probabilities asks for", without),
+            ("they were written without logits, which --probabilities needs", without),
         ):
             lost[reason] += sum(entry.labels.rows for entry in entries)
         unusable += [
@@ -99,9 +100,9 @@ def _why_another_model(night: OutputFolder, tonight: ModelIdentity) -> str:
 
 
 def _with_probabilities(night: OutputFolder, entries: Sequence[LedgerEntry]) -> list[LedgerEntry]:
-    """Return the entries whose label file holds probabilities: one file of each binding tells it of all."""
+    """Return the entries whose label file holds logits or probabilities: one file of each binding tells it of all."""
     firsts = {entry.binding: night / entry.labels.name for entry in reversed(entries)}
-    hold = {binding: PROBABILITIES in _columns(path) for binding, path in firsts.items()}
+    hold = {binding: not {LOGITS, PROBABILITIES}.isdisjoint(_columns(path)) for binding, path in firsts.items()}
     return [entry for entry in entries if hold[entry.binding]]
 
 

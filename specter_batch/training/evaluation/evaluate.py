@@ -18,7 +18,8 @@ from specter_batch.model.bundle import ModelBundle
 from specter_batch.model.device import Device
 from specter_batch.model.encoding import TokenIds, pad_batch, plan_batches
 from specter_batch.model.manifest import MANIFEST_FILE
-from specter_batch.model.predictions import OnnxClassifier, Predictions
+from specter_batch.model.predictions import OnnxClassifier
+from specter_batch.model.ranking import Predictions
 from specter_batch.model.session import Embeddings, Logits
 from specter_batch.papers.columns import PaperColumns
 from specter_batch.storage.files import file_sha256

@@ -10,7 +10,7 @@ from specter_batch.metrics.bootstrap import macro_f1_interval
 from specter_batch.metrics.f1 import F1Report, Ints, Tally, macro_f1, top_k_accuracy
 from specter_batch.metrics.scores import Scores
 from specter_batch.metrics.selective import RiskCoverage
-from specter_batch.model.predictions import Predictions
+from specter_batch.model.ranking import Predictions
 from specter_batch.papers.labels import LabelSet
 from specter_batch.training.evaluation.report_model import BatchMean, Figures, RiskCoverageCurve, Uncalibrated
 

@@ -10,7 +10,7 @@ import numpy as np
 from specter_batch.metrics.f1 import score_bins
 from specter_batch.metrics.score_report import N_SCORE_BINS
 from specter_batch.model.manifest import REFERENCE_FILE, SEEN_TEXTS_FILE
-from specter_batch.model.predictions import Predictions
+from specter_batch.model.ranking import Predictions
 from specter_batch.model.session import Logits
 from specter_batch.papers.labels import LabelSet
 from specter_batch.papers.parquet_file import write_table

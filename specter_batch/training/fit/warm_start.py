@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from specter_batch.metrics.f1 import F1Report, Ints, Tally
-from specter_batch.model.predictions import Predictions
+from specter_batch.model.ranking import Predictions
 from specter_batch.model.session import Logits
 from specter_batch.papers.labels import LabelSet
 from specter_batch.training.embeddings.embed import Embeddings

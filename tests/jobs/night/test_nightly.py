@@ -15,6 +15,7 @@ from specter_batch.papers.text import paper_text, text_hash
 from specter_batch.training.demo.sample import NIGHT_DIRT, SamplePaths
 from specter_jobs.output.folder import output_folder
 from specter_jobs.output.report_model.parts import RowCounts
+from specter_jobs.output.schema import LABEL_SCHEMA
 from support.papers_on_disk import GERMAN, RunNight, label_bytes, paper, read_all, write_dump
 
 
@@ -72,7 +73,7 @@ def test_label_files_hold_the_promised_columns_in_input_order(
     night(write_dump(tmp_path / "in/a.parquet", [paper(i) for i in (3, 1, 2)]), probabilities=True)
     rows = read_all(tmp_path / "out/labels")
     labels = ModelBundle.open(tiny_bundle).labels
-    assert list(rows[0]) == ["paper_id", "label", "label_id", "score", "text_hash", "reused", "probabilities"]
+    assert list(rows[0]) == [*LABEL_SCHEMA.names, "probabilities", "logits"]
     assert [row["paper_id"] for row in rows] == ["p3", "p1", "p2"]
     for row in rows:
         assert row["label"] == labels.names[row["label_id"]]

@@ -1,26 +1,57 @@
 """The columns of labels and rejects: declared once, and the ones that the files, the checker and the pages have."""
 
+import json
 import re
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
-from specter_jobs.output.schema import LABEL_SCHEMA, PROBABILITIES, REJECT_SCHEMA, label_schema, missing_columns
+from specter_batch.papers.labels import LabelSet
+from specter_batch.papers.parquet_file import read_table, write_table
+from specter_jobs.output.label_form import LabelForm
+from specter_jobs.output.schema import (
+    FORMER_LABEL_SCHEMA,
+    LABEL_SCHEMA,
+    LOGITS,
+    PROBABILITIES,
+    REJECT_SCHEMA,
+    missing_columns,
+)
 
 FILES_PAGE = Path(__file__).parents[3] / "docs/files.md"
 
 
-def test_probabilities_are_one_more_column() -> None:
-    schema = label_schema(n_probabilities=3)
-    assert schema.names == [*LABEL_SCHEMA.names, PROBABILITIES]
-    assert schema.field(PROBABILITIES).type == pa.list_(pa.float32(), 3)
-    assert label_schema() == LABEL_SCHEMA
+FORM = LabelForm(
+    labels=LabelSet(names=("a", "b", "é")), temperature=1.25, bundle="f0", night=date(2026, 11, 26), probabilities=True
+)
+
+
+def test_probabilities_and_logits_come_after_the_columns_of_every_file() -> None:
+    schema = FORM.schema()
+    assert schema.names == [*LABEL_SCHEMA.names, PROBABILITIES, LOGITS]
+    for name in (PROBABILITIES, LOGITS):
+        assert schema.field(name).type == pa.list_(pa.float32(), 3)
+    without = replace(FORM, probabilities=False).schema()
+    assert without.names == [*LABEL_SCHEMA.names, LOGITS]
+    assert LABEL_SCHEMA.names[:6] == FORMER_LABEL_SCHEMA.names
+
+
+def test_a_label_file_says_which_night_and_model_it_is_of(tmp_path: Path) -> None:
+    schema = FORM.schema()
+    write_table(tmp_path / "labels.parquet", schema.empty_table())
+    held = read_table(tmp_path / "labels.parquet").schema
+    assert held.metadata[b"bundle"] == b"f0" and held.metadata[b"night"] == b"2026-11-26"
+    assert float(held.metadata[b"temperature"]) == 1.25
+    for metadata in (held.metadata, held.field(PROBABILITIES).metadata, held.field(LOGITS).metadata):
+        assert json.loads(metadata[b"labels"]) == ["a", "b", "é"]
 
 
 def test_missing_columns_are_those_that_are_not_there_or_of_another_type() -> None:
     assert missing_columns(LABEL_SCHEMA, LABEL_SCHEMA) == []
-    assert missing_columns(label_schema(n_probabilities=2), LABEL_SCHEMA) == []
+    assert missing_columns(FORM.schema(), LABEL_SCHEMA) == []
     held = pa.schema([field for field in LABEL_SCHEMA if field.name != "reused"])
     held = held.set(held.get_field_index("score"), pa.field("score", pa.string()))
     assert [(field.name, kind) for field, kind in missing_columns(held, LABEL_SCHEMA)] == [

@@ -16,6 +16,7 @@ from specter_jobs.output.report_model.parts import RowCounts
 from specter_jobs.plan.config import NightConfig
 from specter_jobs.plan.reuse_report import UnusableLabels
 from specter_jobs.plan.workload import Workload
+from support.former_night import make_former
 from support.papers_on_disk import RunNight, paper, read_all, write_dump
 
 
@@ -107,6 +108,7 @@ def test_why_labels_cannot_be_reused_is_said_in_log_and_reports(
     assert caplog.messages.index("labels of earlier nights") < caplog.messages.index("shard finished")
     for name in ("report.md", "report.html"):
         assert "3 of 6 papers can take their label from an earlier night" in (tmp_path / "two" / name).read_text()
+    make_former(tmp_path / "one")
     probabilities = night(dump, out=tmp_path / "three", reuse=[tmp_path / "one"], probabilities=True)
     (reason,) = probabilities.report.reuse.unusable
     assert reason.labels == 6

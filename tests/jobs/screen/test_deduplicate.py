@@ -16,6 +16,7 @@ from specter_jobs.plan.config import NightConfig
 from specter_jobs.plan.planning import plan_shards
 from specter_jobs.plan.sections import LabelRules
 from specter_jobs.screen.deduplicate import KEPT_BYTES, STATEMENT_SIZE, Deduplication, StatementSize
+from specter_jobs.screen.known_labels import KnownLabels
 from specter_jobs.screen.shard_reader import ShardReader, content_hash
 from support.papers_on_disk import paper, write_dump
 
@@ -36,7 +37,7 @@ def deduplicated(
         plan.shards,
         config.section(LabelRules),
         template=TEXT_TEMPLATE,
-        known_labels=[],
+        known_labels=KnownLabels(files=[], n_labels=2),
         scratch=scratch,
         advance=lambda _: None,
         statement=statement,

@@ -9,6 +9,7 @@ from specter_batch.storage.output_claim import mark_output
 from specter_jobs.label.prepare import ShardPreparer
 from specter_jobs.output.report_model.parts import RowCounts
 from specter_jobs.plan.decisions import DeduplicatedShard
+from support.former_night import make_former
 from support.papers_on_disk import RunNight, label_bytes, paper, read_all, write_dump
 
 
@@ -70,11 +71,44 @@ def test_probabilities_are_reused_too(night: RunNight, tmp_path: Path, asked: li
     assert without_mark(read_all(tmp_path / "two/labels")) == without_mark(read_all(tmp_path / "one/labels"))
 
 
-def test_a_night_without_probabilities_cannot_lend_them(night: RunNight, tmp_path: Path, asked: list[int]) -> None:
+def test_probabilities_follow_from_the_logits_of_a_night_without_them(
+    night: RunNight, tmp_path: Path, asked: list[int]
+) -> None:
     dump = write_dump(tmp_path / "in/a.parquet", [paper(i) for i in (1, 2)])
     night(dump, out=tmp_path / "one")
     night(dump, out=tmp_path / "two", probabilities=True, reuse=[tmp_path / "one"])
-    assert asked == [2, 2]
+    assert sum(asked) == 2
+    night(dump, out=tmp_path / "cold", probabilities=True)
+    assert without_mark(read_all(tmp_path / "two/labels")) == without_mark(read_all(tmp_path / "cold/labels"))
+
+
+def test_labels_of_a_former_version_are_reused_without_runner_up_and_margin(
+    night: RunNight, tmp_path: Path, asked: list[int]
+) -> None:
+    dump = write_dump(tmp_path / "in/a.parquet", [paper(i) for i in (1, 2)])
+    night(dump, out=tmp_path / "one")
+    before = read_all(tmp_path / "one/labels")
+    make_former(tmp_path / "one")
+    night(dump, out=tmp_path / "two", reuse=[tmp_path / "one"])
+    assert sum(asked) == 2
+    unknown = {"runner_up": None, "margin": None, "logits": None}
+    assert read_all(tmp_path / "two/labels") == [row | unknown | {"reused": True} for row in before]
+    night(dump, out=tmp_path / "three", probabilities=True, reuse=[tmp_path / "one", tmp_path / "two"])
+    assert sum(asked) == 4
+
+
+def test_a_former_night_with_probabilities_lends_the_runner_up_too(
+    night: RunNight, tmp_path: Path, asked: list[int]
+) -> None:
+    dump = write_dump(tmp_path / "in/a.parquet", [paper(i) for i in (1, 2)])
+    night(dump, out=tmp_path / "one", probabilities=True)
+    before = read_all(tmp_path / "one/labels")
+    make_former(tmp_path / "one", keep=("probabilities",))
+    night(dump, out=tmp_path / "two", probabilities=True, reuse=[tmp_path / "one"])
+    assert sum(asked) == 2
+    for row, same in zip(before, read_all(tmp_path / "two/labels"), strict=True):
+        assert same["margin"] == pytest.approx(row["margin"], abs=1e-6)
+        assert same == row | {"logits": None, "reused": True, "margin": same["margin"]}
 
 
 def test_another_graph_reuses_nothing(night: RunNight, tmp_path: Path, asked: list[int]) -> None:

@@ -7,7 +7,7 @@ from specter_batch.errors import ShardError
 from specter_batch.graph_names import Precision
 from specter_batch.model.bundle import ModelBundle
 from specter_batch.model.device import Device
-from specter_batch.model.predictions import Predictions
+from specter_batch.model.ranking import Predictions
 from specter_batch.papers.parquet import PaperBatch
 from specter_batch.storage.location import Location
 from specter_jobs.label.screened_shard import ScreenedShard

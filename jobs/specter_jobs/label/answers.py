@@ -1,0 +1,95 @@
+"""The model's answers for all papers of a shard, gathered from the model and from labels that are known already."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from specter_batch.model.ranking import Predictions, Ranking
+from specter_jobs.output.schema import LOGITS, PROBABILITIES
+from specter_jobs.plan.shards import Mask
+
+Rows = npt.NDArray[np.int64] | list[int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """Labels and scores of the usable papers of a shard, filled in from several sources.
+
+    Attributes:
+        label_id: Predicted label ids, `(n_papers,)` int64.
+        score: Calibrated probabilities of the predicted labels, `(n_papers,)` float64.
+        logits: Logits `(n_papers, n_labels)` float32; NaN in rows whose logits are not known.
+        probabilities: Calibrated probabilities of all labels, `(n_papers, n_labels)` float64; NaN if not known.
+        is_finite: False for papers for which the model gave NaN or infinity, `(n_papers,)` bool. They have no label.
+    """
+
+    label_id: npt.NDArray[np.int64]
+    score: npt.NDArray[np.float64]
+    logits: npt.NDArray[np.float32]
+    probabilities: npt.NDArray[np.float64]
+    is_finite: Mask
+
+    @classmethod
+    def empty(cls, n_papers: int, n_labels: int) -> "Answers":
+        """Return answers to be filled in."""
+        return cls(
+            label_id=np.zeros(n_papers, np.int64),
+            score=np.zeros(n_papers),
+            logits=np.full((n_papers, n_labels), np.nan, np.float32),
+            probabilities=np.full((n_papers, n_labels), np.nan),
+            is_finite=np.ones(n_papers, np.bool_),
+        )
+
+    @property
+    def has_logits(self) -> Mask:
+        """True for papers whose logits are known, `(n_papers,)` bool."""
+        return np.asarray(~np.isnan(self.logits).any(axis=1))
+
+    @property
+    def has_probabilities(self) -> Mask:
+        """True for papers whose probabilities are known, `(n_papers,)` bool."""
+        return np.asarray(~np.isnan(self.probabilities).any(axis=1))
+
+    def ranking(self, *, k: int = 2) -> Ranking:
+        """Return the `k` most likely labels of each paper; only meaningful where `has_probabilities`."""
+        ordered_by = np.where(self.has_logits[:, None], self.logits, self.probabilities)
+        return Ranking.of(self.label_id, ordered_by, self.probabilities, k=k)
+
+    def fill(self, rows: Rows, found: Predictions) -> None:
+        """Take predictions, in their order, as the answers of the papers `rows`."""
+        self.label_id[rows] = found.label_id
+        self.score[rows] = found.score
+        self.logits[rows] = found.logits
+        self.probabilities[rows] = found.probabilities
+        self.is_finite[rows] = found.is_finite
+
+    def copy(self, row: int, source: int) -> None:
+        """Give a paper the answer of another paper."""
+        for column in (self.label_id, self.score, self.logits, self.probabilities, self.is_finite):
+            column[row] = column[source]
+
+    def fill_known(self, rows: npt.NDArray[np.int64], labelled: pa.Table, *, temperature: float) -> None:
+        """Take labels that are known already as the answers of the papers `rows`.
+
+        Args:
+            rows: Papers `(n_known,)`.
+            labelled: Their rows of label files. What the logits give replaces all other columns.
+            temperature: The bundle's temperature.
+        """
+        self.label_id[rows] = labelled["label_id"].to_numpy()
+        self.score[rows] = labelled["score"].to_numpy()
+        if PROBABILITIES in labelled.column_names:
+            known, values = _lists(labelled[PROBABILITIES])
+            self.probabilities[rows[known]] = values
+        if LOGITS in labelled.column_names:
+            known, values = _lists(labelled[LOGITS])
+            self.fill(rows[known], Predictions.from_logits(values, temperature=temperature))
+
+
+def _lists(column: pa.ChunkedArray) -> tuple[Mask, npt.NDArray[np.float32]]:
+    """Return which lists of a column are there, `(n,)` bool, and the values of these lists, `(n_there, size)`."""
+    there = column.is_valid().to_numpy()
+    values = column.filter(pa.array(there)).combine_chunks().flatten().to_numpy()
+    return there, values.reshape(-1, column.type.list_size)
