@@ -8,7 +8,7 @@ from specter_batch.papers.parquet_file import read_table, write_table
 from specter_jobs.output.schema import FORMER_LABEL_SCHEMA
 
 # Fields that entries of the ledger have gained since.
-NEW_FIELDS = frozenset[str]()
+NEW_FIELDS = frozenset({"expected"})
 
 
 def make_former(out: Path, *, keep: tuple[str, ...] = ()) -> None:

@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from specter_batch.model.ranking import Predictions, Ranking
+from specter_jobs.output.expected_sums import ExpectedSums
 from specter_jobs.output.schema import LOGITS, PROBABILITIES
 from specter_jobs.plan.shards import Mask
 
@@ -86,6 +87,14 @@ class Answers:
         if LOGITS in labelled.column_names:
             known, values = _lists(labelled[LOGITS])
             self.fill(rows[known], Predictions.from_logits(values, temperature=temperature))
+
+
+def expected_sums(answers: Answers) -> ExpectedSums | None:
+    """Add up the probabilities of the papers that have a label; None if those of any of them are not known."""
+    kept = answers.is_finite
+    if not answers.has_probabilities[kept].all():
+        return None
+    return ExpectedSums.count(answers.label_id[kept], answers.score[kept], answers.probabilities[kept])
 
 
 def _lists(column: pa.ChunkedArray) -> tuple[Mask, npt.NDArray[np.float32]]:

@@ -15,7 +15,7 @@ from specter_batch.metrics.f1 import score_bins
 from specter_batch.metrics.score_report import N_SCORE_BINS
 from specter_batch.metrics.scores import Scores
 from specter_batch.storage.location import Location
-from specter_jobs.label.answers import Answers
+from specter_jobs.label.answers import Answers, expected_sums
 from specter_jobs.label.engines.messages import ShardAnswer, ShardTask
 from specter_jobs.label.fresh import FinishedShard
 from specter_jobs.label.label_table import label_table
@@ -143,6 +143,7 @@ class ShardPipeline:
             label_papers=np.bincount(answers.label_id[kept], minlength=len(labels)),
             bin_papers=np.bincount(score_bins(answers.score[kept]), minlength=N_SCORE_BINS),
             score_sum=float(answers.score[kept].sum()),
+            expected=expected_sums(answers),
             title_only=(
                 _title_only_sums(answers, title_only, _scores(screened, answers, title_only))
                 if title_only.any()

@@ -8,6 +8,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from specter_batch.metrics.scores import Scores
+from specter_jobs.output.expected_sums import ExpectedSums
 from specter_jobs.output.title_only import TitleOnlySums
 
 
@@ -24,6 +25,7 @@ class ShardSums:
         label_papers: `(n_labels,)` int64: papers by predicted label.
         bin_papers: `(N_SCORE_BINS,)` int64: papers by score.
         score_sum: Sum of the scores of all papers.
+        expected: What the probabilities say about how many labels are right; None if those of any paper are unknown.
         title_only: Sums over the papers without abstract; None when there are none.
         seconds: Time that the worker spent on the shard.
         model_seconds: The part of it in which the model ran.
@@ -38,6 +40,7 @@ class ShardSums:
     label_papers: npt.NDArray[np.int64]
     bin_papers: npt.NDArray[np.int64]
     score_sum: float
+    expected: ExpectedSums | None
     title_only: TitleOnlySums | None
     seconds: float
     model_seconds: float

@@ -57,6 +57,7 @@ class Ledger:
             label_papers=sums.label_papers.tolist(),
             bin_papers=sums.bin_papers.tolist(),
             score_sum=sums.score_sum,
+            expected=sums.expected,
             title_only=sums.title_only,
             seconds=round(sums.seconds, 3),
             model_seconds=round(sums.model_seconds, 3),

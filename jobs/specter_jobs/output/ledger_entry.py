@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 from specter_batch.metrics.score_report import N_SCORE_BINS
 from specter_batch.metrics.scores import Scores
+from specter_jobs.output.expected_sums import ExpectedSums
 from specter_jobs.output.names import OutputFile
 from specter_jobs.output.title_only import TitleOnlySums
 
@@ -32,6 +33,7 @@ class LedgerEntry(BaseModel):
     label_papers: list[int]
     bin_papers: list[int]
     score_sum: float
+    expected: ExpectedSums | None = None
     title_only: TitleOnlySums | None = None
     seconds: float
     model_seconds: float = 0.0
@@ -67,6 +69,7 @@ class LedgerEntry(BaseModel):
             and 0 <= self.unknown_labels <= labelled
             and sum(self.bin_papers) == labelled
             and len(self.bin_papers) == N_SCORE_BINS
+            and (self.expected is None or self.expected.fits(self.label_papers))
             and all(
                 0 <= papers <= labelled
                 and len(by_label) == n_labels
