@@ -15,6 +15,9 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TRANSFORMERS_OFFLINE"] = "1"
 # The batches here are too small to gain from threads, and forked children of a threaded parent make tokenizers warn.
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+# Torch's threads wait for each other after each small product. On a busy machine a training of a few seconds then takes
+# ten times as long.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 if TYPE_CHECKING:
     from specter_batch.training.demo.sample import SamplePaths
