@@ -1,12 +1,12 @@
-"""How fast the nightly job is when the model costs nothing: the ceiling that all but the model sets.
+"""Measure how fast the nightly job is if the model takes no time: the highest speed that a fast device can reach.
 
 Usage: python benchmarks/ceiling.py DUMP [BUNDLE] [SHARD_ROWS]
 
-The real job runs from parquet to parquet, with the bundle's own tokenizer (default: `bundles/sample`, of the demo; a
-bundle with SPECTER's vocabulary tokenizes slower), and only the session is replaced by one that answers zeros. Papers
-a second are those of the whole night, the deduplication included. Stages overlap and share the cores, so they add up to
-more than the whole; CPU seconds say what a busy machine hides (those of the tokenizer's own threads are only in the
-sum).
+The real job runs from parquet to parquet. Only the session is replaced by one that returns zeros. The tokenizer is the
+bundle's own (default: `bundles/sample` of the demo; a bundle with SPECTER's vocabulary tokenizes more slowly). Papers
+per second are computed for the whole night, including the deduplication. Stages overlap and share the cores, so their
+times add up to more than the whole. On a busy machine, use the CPU seconds. The tokenizer's own threads are only in
+their sum.
 """
 
 import os
@@ -35,7 +35,7 @@ from specter_jobs.screen import deduplicate
 from specter_jobs.screen.deduplicate import Deduplication
 from specter_jobs.screen.shard_reader import ShardReader
 
-# What is timed: a stage, and the functions whose calls it is the sum of.
+# Stages, and the functions whose calls are added up for each.
 STAGES: dict[str, list[tuple[Any, str]]] = {
     "deduplicate": [(Deduplication, "__init__")],
     "read, in both passes": [(ShardReader, "read")],
@@ -52,12 +52,12 @@ ENCODE = TextEncoder.encode
 
 
 def zeros(classifier: OnnxClassifier, token_ids: Sequence[TokenIds]) -> Logits:
-    """Stand in for the session: return zeros `(n, n_labels)`."""
+    """Return zeros `(n, n_labels)` in place of the session's logits."""
     return np.zeros((len(token_ids), classifier._n_labels), dtype=np.float32)
 
 
 def remembered_texts() -> list[tuple[TextEncoder, Sequence[str]]]:
-    """Return a list that grows by what the job gives its tokenizer."""
+    """Return a list to which every call of the job's tokenizer is added."""
     given: list[tuple[TextEncoder, Sequence[str]]] = []
     timed = TextEncoder.encode
 
@@ -70,7 +70,7 @@ def remembered_texts() -> list[tuple[TextEncoder, Sequence[str]]]:
 
 
 def main(dump: str, bundle: str = "bundles/sample", shard_rows: str = "5000") -> None:
-    """Run a night and print papers a second and what each stage took."""
+    """Run a night, and print papers per second and the time of each stage."""
     clocks = {stage: Clock() for stage in STAGES}
     for stage, calls in STAGES.items():
         for owner, name in calls:
@@ -87,7 +87,7 @@ def main(dump: str, bundle: str = "bundles/sample", shard_rows: str = "5000") ->
         sys.exit(f"the night failed: {result.report.failed_shards}")
     rows = result.report.rows.rows_in
     print(f"{rows:,} papers in {whole:.2f} s: {rows / whole:,.0f} papers/s on {usable_cpus()} cores")
-    print(f"{cpu:.2f} CPU seconds: {rows / cpu:,.0f} papers a CPU second; load before the run {load:.1f}")
+    print(f"{cpu:.2f} CPU seconds: {rows / cpu:,.0f} papers per CPU second; load before the run {load:.1f}")
     began = time.perf_counter()
     for encoder, given in texts:
         ENCODE(encoder, given)
@@ -98,7 +98,7 @@ def main(dump: str, bundle: str = "bundles/sample", shard_rows: str = "5000") ->
 
 
 class Clock:
-    """Adds up what calls take, on the wall and in their own threads."""
+    """Adds up the time of calls: wall-clock time, and CPU time of their own threads."""
 
     def __init__(self) -> None:
         self.wall = self.cpu = 0.0

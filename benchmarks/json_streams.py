@@ -108,7 +108,7 @@ def main() -> None:
     asked = parser.parse_args()
     asked.work.mkdir(parents=True, exist_ok=True)
     readers = [reader for reader in READERS if reader != "ijson" or find_spec("ijson")]
-    print("| file | reader | MB/s | MB a CPU second | × ours | peak MB |\n|---|---|---:|---:|---:|---:|")
+    print("| file | reader | MB/s | MB per CPU second | × ours | peak MB |\n|---|---|---:|---:|---:|---:|")
     for file in asked.files:
         grown = asked.work / f"{file.stem}-grown.json"
         kind = _grow(file, grown, round(asked.megabytes * 1e6))
@@ -143,9 +143,9 @@ def _race(file: Path, kind: str, readers: Sequence[str], *, rounds: int) -> None
 
 
 def _read_one(reader: str, kind: str, file: str) -> None:
-    """Read a file once; what there was to say is printed as JSON."""
+    """Read a file once, and print time and memory as JSON."""
     if reader == "ijson":
-        import ijson  # noqa: F401 - the import is not what is measured
+        import ijson  # noqa: F401 - so that the import is not measured
     wall, cpu, papers = time.perf_counter(), time.process_time(), 0
     with Path(file).open("rb") as stream:
         for _ in READERS[reader][kind](stream):
@@ -175,7 +175,7 @@ def _grow(file: Path, out: Path, size: int) -> str:
 
 
 def _read_damaged(reader: str, damage: str) -> None:
-    """Print how many of 20,001 papers a reader gives of a damaged file, and what it makes of the damage."""
+    """Print how many of 20,001 papers a reader finds in a damaged file, and how it reads the damaged one."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     before = b"".join(b'"a%d": %b, ' % (number, PAPER) for number in range(10_000))
     after = b"".join(b', "b%d": %b' % (number, PAPER) for number in range(10_000)) + b"}"

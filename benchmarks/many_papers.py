@@ -1,10 +1,10 @@
-"""What the deduplication of millions of papers costs: its tables of duplicates, equal texts and earlier labels.
+"""Measure the deduplication of millions of papers: its tables of duplicates, equal texts and earlier labels.
 
 Usage: python benchmarks/many_papers.py WORK [PAPERS ...]
 
-The night's own statements decide over ids and text hashes made up in duckdb, in shards of 5,000: first without an
-earlier night, then with one that labelled 99 % of the texts. One paper in a thousand stands twice. Seconds on the wall,
-of the processor, the highest memory, and the disk that the tables took beyond the memory they may have.
+The SQL statements of a night run over ids and text hashes that duckdb generates, in shards of 5,000 papers. One paper
+in a thousand occurs twice. Each size runs without an earlier night, and with one that labelled 99 % of the texts. The
+figures are wall-clock seconds, CPU seconds, peak memory, and the disk space of the tables that do not fit in memory.
 """
 
 import shutil
@@ -33,7 +33,7 @@ EARLIER = """
 
 
 class MadeUp(Deduplication):
-    """A deduplication whose rows are made, not read."""
+    """A deduplication whose rows are generated instead of read."""
 
     papers: int
 
@@ -43,7 +43,7 @@ class MadeUp(Deduplication):
 
 
 def measure(work: Path, papers: int, *, warm: bool) -> str:
-    """Decide once, and return the figures."""
+    """Run the deduplication once, and return the figures."""
     known: list[Path] = []
     if warm:
         known = [work / "earlier.parquet"]

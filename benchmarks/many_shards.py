@@ -1,13 +1,14 @@
-"""What a night costs beside its papers: the job over as many as 100,000 shards, one paper each, without a model.
+"""Measure what a night costs apart from its papers: up to 100,000 shards of one paper each, without a model.
 
 Usage: python benchmarks/many_shards.py BUNDLE [WORK] [SHARDS ...]
 
-Ten papers a file and one a shard, so that files and shards are many and papers few (default: 1,000, 10,000 and 100,000
-shards, each in a process of its own). The real job plans, deduplicates, labels and reports; only the session is
-replaced by one that answers zeros. Each size is run as a first night, run again with nothing left to do, verified, and
-run as the next night with `--reuse`. Seconds on the wall, seconds of all threads on the processor, and the highest
-memory of each stage stand side by side; the last column is the processor's time a shard at the last size, relative to
-the size before: above 1 the stage grows faster than the night does.
+A file has ten papers and a shard has one, so there are many files and shards and few papers. The default sizes are
+1,000, 10,000 and 100,000 shards. Each size runs in its own process. The real job plans, deduplicates, labels and
+reports. Only the session is replaced by one that returns zeros. Each size is run as a first night, run again with
+nothing left to do, verified, and run as the next night with `--reuse`.
+
+The table has wall-clock seconds, CPU seconds of all threads, and peak memory for each stage. The last column is the CPU
+time per shard at the last size, divided by that at the size before. Above 1, the stage grows faster than the night.
 """
 
 import json
@@ -37,12 +38,12 @@ from specter_jobs.plan.config import NightConfig
 from specter_jobs.screen.deduplicate import Deduplication
 
 FILE_ROWS = 10
-# Below, growth would be noise.
+# With fewer seconds than this, growth would be noise.
 SECONDS_TOLD = 0.1
 SIZES = ("1000", "10000", "100000")
 ABSTRACT = "We studied the outcomes of patients in a large cohort and found that the treatment was safe in most."
 
-# One after the other in the main thread: seconds and memory of each can be told apart.
+# These stages run one after the other in the main thread, so time and memory can be measured for each.
 STAGES: dict[str, list[tuple[Any, str]]] = {
     "find files, read footers, plan": [(from_dump, "parquet_inventory"), (from_dump, "plan_shards")],
     "plan.json": [(planning, "write_plan")],
@@ -51,20 +52,20 @@ STAGES: dict[str, list[tuple[Any, str]]] = {
     "deduplicate": [(Deduplication, "__init__")],
     "which shards are done": [(Ledger, "finished")],
     "label, without the model": [(labelling, "label_shards")],
-    "remove strangers": [(Ledger, "remove_strangers")],
+    "remove unknown files": [(Ledger, "remove_strangers")],
     "report.json": [(reporting, "night_totals"), (reporting, "night_report")],
     "report.html": [(reporting, "night_html")],
 }
-# Within others: no memory of their own.
+# These stages run within others, so their memory is not measured separately.
 WITHIN = {"which shards are done": "label, without the model"}
 
 
-# Seconds on the wall, seconds of the processor, and MiB of a stage.
+# Wall-clock seconds, CPU seconds, and MiB of a stage.
 Figures = tuple[float, float, int]
 
 
 class Stopwatch:
-    """Adds up the seconds of stages, on the wall and of the processor, and keeps the highest memory of each, in MiB."""
+    """Adds up wall-clock and CPU seconds of stages, and keeps the peak memory of each in MiB."""
 
     def __init__(self) -> None:
         self.wall: dict[str, float] = defaultdict(float)
@@ -72,7 +73,7 @@ class Stopwatch:
         self.memory: dict[str, int] = defaultdict(int)
 
     def figures(self, stage: str) -> Figures:
-        """Return what was found of a stage."""
+        """Return the figures of a stage."""
         return self.wall[stage], self.cpu[stage], self.memory[stage]
 
     def timing(self, stage: str, call: Callable[..., Any], *, memory: bool = True) -> Callable[..., Any]:
@@ -80,7 +81,7 @@ class Stopwatch:
 
         def timed(*args: Any, **kwargs: Any) -> Any:
             if memory:
-                Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts anew
+                Path("/proc/self/clear_refs").write_text("5")  # reset the peak memory
             wall, cpu = time.perf_counter(), time.process_time()
             try:
                 return call(*args, **kwargs)
@@ -94,13 +95,13 @@ class Stopwatch:
 
 
 def high_water() -> int:
-    """Return the most resident memory since the mark was reset, in MiB (Linux)."""
+    """Return the peak resident memory since the last reset, in MiB (Linux)."""
     status = Path("/proc/self/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) // 1024
 
 
 def write_dump(folder: Path, shards: int) -> None:
-    """Write `shards` papers, all with a text of their own, a few of each file without abstract."""
+    """Write `shards` papers with different texts. A few papers of each file have no abstract."""
     folder.mkdir(parents=True)
     for start in range(0, shards, FILE_ROWS):
         numbers = range(start, min(start + FILE_ROWS, shards))
@@ -115,12 +116,12 @@ def write_dump(folder: Path, shards: int) -> None:
 
 
 def zeros(classifier: OnnxClassifier, token_ids: Sequence[TokenIds]) -> Logits:
-    """Stand in for the session: return zeros `(n, n_labels)`."""
+    """Return zeros `(n, n_labels)` in place of the session's logits."""
     return np.zeros((len(token_ids), classifier._n_labels), dtype=np.float32)
 
 
 def measure(bundle: str, work: Path, shards: int) -> dict[str, Any]:
-    """Run the nights of one size and return the figures of each stage by name, and the sizes of files in MB."""
+    """Run the nights of one size. Return the figures of each stage by name, and the sizes of files in MB."""
     write_dump(work / "papers", shards)
     OnnxClassifier.logits = zeros  # type: ignore[method-assign, assignment]
     originals = {stage: [getattr(owner, name) for owner, name in calls] for stage, calls in STAGES.items()}
@@ -158,9 +159,9 @@ def measure(bundle: str, work: Path, shards: int) -> dict[str, Any]:
 
 
 def table(found: dict[int, dict[str, Any]]) -> str:
-    """Lay the sizes side by side, with the growth a shard from the last size but one to the last."""
+    """Return a table of all sizes, with the growth per shard between the last two sizes."""
     sizes = list(found)
-    head = ["stage: seconds, of the processor, MiB", *(f"{size:,} shards" for size in sizes), "growth a shard"]
+    head = ["stage: seconds, CPU seconds, MiB", *(f"{size:,} shards" for size in sizes), "growth per shard"]
     rows = [head, ["---", *["---:"] * (len(head) - 1)]]
     for stage, (_, last, _) in found[sizes[-1]]["stages"].items():
         figures = [found[size]["stages"][stage] for size in sizes]
@@ -176,7 +177,7 @@ def table(found: dict[int, dict[str, Any]]) -> str:
 
 
 def main(bundle: str, work: str = "many-shards", *sizes: str) -> None:
-    """Measure each size in a process of its own and print them side by side."""
+    """Measure each size in its own process, and print the table."""
     found: dict[int, dict[str, Any]] = {}
     for size in sizes or SIZES:
         folder = Path(work) / size

@@ -58,7 +58,7 @@ def server() -> Iterator[None]:
 
 
 def ours() -> dict[str, Action]:
-    """Return what is measured, done with `UrlPath` over fsspec."""
+    """Return the measured actions, done with `UrlPath` over fsspec."""
     bucket = UrlPath(f"s3://{BUCKET}")
     small = bucket / "small"
     return {
@@ -69,14 +69,14 @@ def ours() -> dict[str, Action]:
 
 
 def universal_pathlib() -> dict[str, Action]:
-    """Return what is measured, done with `UPath`, which stands on fsspec too."""
+    """Return the measured actions, done with `UPath`, which also uses fsspec."""
     from upath import UPath
 
     bucket = UPath(f"s3://{BUCKET}")
     small = bucket / "small"
 
     def listed() -> int:
-        bucket.fs.invalidate_cache()  # or it would answer from memory, and not see what other processes wrote
+        bucket.fs.invalidate_cache()  # otherwise it would answer from memory and miss what other processes wrote
         return sum(1 for _ in (bucket / "many").iterdir())
 
     return {
@@ -87,7 +87,7 @@ def universal_pathlib() -> dict[str, Action]:
 
 
 def object_store() -> dict[str, Action]:
-    """Return what is measured, done with obstore, which is Rust's `object_store`."""
+    """Return the measured actions, done with obstore, which is Rust's `object_store`."""
     import obstore
     from obstore.fsspec import FsspecStore
     from obstore.store import from_url

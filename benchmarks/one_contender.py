@@ -1,4 +1,4 @@
-"""One way to run the model, alone in its process: `side_by_side.py` starts it, so that its peak memory is its own."""
+"""Run one method in its own process. `side_by_side.py` starts this script to measure peak memory separately."""
 
 import argparse
 import time
@@ -17,19 +17,19 @@ from specter_batch.model.bundle import ModelBundle
 from specter_batch.storage.files import write_json
 from specter_batch.training.run.folder import TrainingRun
 
-# Column of the papers file: a paper's turn to be timed. Those of the first n turns have the lengths of all.
+# Column of the papers file: position of a paper in the order of timing. Any first n papers have the lengths of all.
 TURN = "turn"
-# How a process says that it needs a package which is not installed; its last line of output names it.
+# Exit code for a package that is not installed. The last line of output names the package.
 EXIT_MISSING_PACKAGE = 69
-# Papers labelled before the clock starts: one for each core, so that none starts cold.
+# Number of papers labelled before the clock starts: one for each core, to warm up all cores.
 MAX_WARM_UP = 8
 
 
 def label_timed(ask: Ask, setting: Setting, papers: pa.Table, *, timed: int, rest: bool) -> dict[str, Any]:
-    """Label the papers whose turn is before `timed` against the clock, and the others without it.
+    """Label papers, and measure the time of those whose turn is before `timed`.
 
     Returns:
-        `seconds` and `cpu_seconds` of the timed papers, and `label_id` by row of those that were labelled.
+        `seconds` and `cpu_seconds` of the timed papers, and `label_id` by row of all papers that were labelled.
     """
     turns = papers[TURN].to_numpy()
     chosen = np.flatnonzero(turns < timed)
@@ -50,7 +50,7 @@ def _by_row(rows: Ints, label_ids: Ints) -> dict[int, int]:
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Prepare the way's files, or make it and label; write what it took."""
+    """Prepare the files of a method, or load the method and label papers. Write time and memory."""
     setting = Setting(
         run=TrainingRun.open(arguments.run), bundle=ModelBundle.open(arguments.bundle), work=arguments.work
     )

@@ -1,10 +1,10 @@
-"""A run folder of BERT-base with random weights, to time graphs of its shape: its labels mean nothing.
+"""Make a run of BERT-base with random weights, to time graphs of this shape. Its labels mean nothing.
 
 Usage: python benchmarks/random_run.py VOCABULARY PAPERS RUN
        specter-batch export RUN BUNDLE --recipe RUN/int8.toml
 
-VOCABULARY is a BERT's `vocab.txt`, or its name on the Hugging Face hub. PAPERS are what the smoothing of int8 is fitted
-to. The recipe lets every label flip, so that no paper is deferred.
+VOCABULARY is the `vocab.txt` of a BERT, or its name on the Hugging Face hub. PAPERS are used to fit the smoothing of
+int8. The recipe allows every label to change, so that no paper is run again in fp32.
 """
 
 import sys
@@ -47,7 +47,7 @@ def main(vocabulary: str, papers: str, out: str) -> None:
     SpecterForSequenceClassification(config).save_pretrained(folder)
     pq.write_table(read_usable(papers, most=CALIBRATION_PAPERS), folder / CALIBRATION_FILE)
     np.save(folder / SEEN_TEXTS_FILE, np.zeros(0, dtype=np.uint64))
-    # What a night tells drift against; here, as with all labels, it means nothing.
+    # Drift is measured against these values, which mean nothing for random weights.
     even = {
         "label_shares": dict.fromkeys(labels, 1 / len(labels)),
         "score_histogram": [1 / N_SCORE_BINS] * N_SCORE_BINS,

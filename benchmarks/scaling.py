@@ -1,11 +1,15 @@
-"""How a night's time and peak memory grow: with its papers, threads and workers, and the share of papers that changed.
+"""Measure how time and peak memory of a night depend on papers, threads, workers and the share of changed papers.
 
 Usage: python benchmarks/scaling.py BUNDLE PAPERS OUT [--papers N] [--rounds N] [--device cpu|cuda]
 
-Runs `specter-batch classify` from parquet to parquet: N, 4 N and 16 N papers in shards of N; 4 N papers with one
-thread, with two, and with two workers of a thread each; and 4 N papers of which 0, 1, 10 and 100 % changed since a
-night that is given with `--reuse`. PAPERS are real ones; beyond the first N they are made of these, with words of
-their abstracts moved. Writes `scaling.json`, `scaling.md` and `scaling.svg` to OUT.
+The script runs `specter-batch classify` from parquet to parquet:
+
+* N, 4 N and 16 N papers in shards of N,
+* 4 N papers with one thread, with two threads, and with two workers of one thread each,
+* 4 N papers of which 0, 1, 10 and 100 % changed since a night that is given with `--reuse`.
+
+PAPERS are real papers. The first N are used as they are. All others are made from them by moving words of their
+abstracts. Writes `scaling.json`, `scaling.md` and `scaling.svg` to OUT.
 """
 
 import argparse
@@ -40,8 +44,8 @@ class Scaling:
     """The nights of one benchmark.
 
     Attributes:
-        papers: Usable ones, as many as the smallest night has.
-        taken: What each night took, by `papers 192`, `threads 2` or `changed 10`; one for each round.
+        papers: The papers of the smallest night; the job can label all of them.
+        taken: Measured nights by name, such as `papers 192`, `threads 2` or `changed 10`, one for each round.
     """
 
     papers: pa.Table
@@ -59,7 +63,7 @@ class Scaling:
             night = run_night(papers, out, bundle=self.bundle, device=self.device, options=shards)
             self.taken.setdefault(name, []).append(night)
 
-    def tell(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         """Return figures by the names of the nights."""
         return {
             name: {
@@ -87,7 +91,7 @@ class Scaling:
 
 
 def times_as_many(papers: pa.Table, times: int) -> pa.Table:
-    """Return the papers and `times` - 1 edited copies of each, under ids of their own."""
+    """Return the papers and `times` - 1 edited copies of each, with new ids."""
     tables = [papers]
     for copy in range(1, times):
         ids = pa.array([f"{paper_id}-{copy}" for paper_id in papers["paper_id"].to_pylist()], pa.string())
@@ -100,9 +104,9 @@ def scaling_markdown(found: Mapping[str, Any]) -> str:
     """Return the table for a page."""
     lines = ["| night | papers | seconds | of labelling | papers/s | peak MB |", "|---|" + "---:|" * 5]
     for name, one in found["nights"].items():
-        told = f"{name} %" if name.startswith("changed") else name
+        title = f"{name} %" if name.startswith("changed") else name
         seconds = one["labelling_seconds"]["median"]
-        cells = [told, f"{one['papers']:,}", ranged(one["seconds"]), ranged(one["labelling_seconds"])]
+        cells = [title, f"{one['papers']:,}", ranged(one["seconds"]), ranged(one["labelling_seconds"])]
         cells += [f"{one['papers'] / seconds:,.3g}" if seconds else "–", f"{one['peak_mb']['median']:,.0f}"]
         lines.append("| " + " | ".join(cells) + " |")
     facts = found["machine"]
@@ -110,14 +114,14 @@ def scaling_markdown(found: Mapping[str, Any]) -> str:
         "",
         f"{facts['card'] or facts['processor']}, {facts['cores']} cores, load {facts['load_before']} before and "
         f"{facts['load_after']} after; shards of {found['shard_rows']} papers; medians of {found['rounds']} rounds. "
-        "Seconds are those of the whole command, start-up and reports included; papers/s those of labelling; peak MB "
-        "is that of the largest process.",
+        "Seconds are for the whole command, including start-up and reports. Papers/s are for labelling only. "
+        "Peak MB is the memory of the largest process.",
     ]
     return "\n".join(lines) + "\n"
 
 
 def scaling_picture(found: Mapping[str, Any]) -> str:
-    """Return the SVG file: curves over papers and changed share, bars of papers at once."""
+    """Return the SVG file: curves over papers and changed share, and bars for threads and workers."""
     nights = found["nights"]
     sizes = {one["papers"]: one for name, one in nights.items() if name.startswith("papers ")}
     changed = {float(name.split()[1]): one for name, one in nights.items() if name.startswith("changed ")}
@@ -159,7 +163,7 @@ def main(arguments: argparse.Namespace) -> None:
         "machine": facts | {"load_before": load_before, "load_after": load()},
         "shard_rows": arguments.papers,
         "rounds": arguments.rounds,
-        "nights": scaling.tell(),
+        "nights": scaling.as_json(),
     }
     write_found(arguments.out, "scaling", found, table=scaling_markdown(found), drawn=scaling_picture(found))
 

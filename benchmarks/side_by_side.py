@@ -1,12 +1,13 @@
-"""Ways to run a model side by side: speed, peak memory and changed labels, from the study's loop to the whole job.
+"""Compare methods to run a model, from the study's loop to the whole job: speed, peak memory and changed labels.
 
 Usage: python benchmarks/side_by_side.py RUN BUNDLE PAPERS OUT [--papers N] [--rounds N] [--compare N]
        [--device cpu|cuda] [--only KEY ...] [--peak-tflops X]
 
-BUNDLE was exported from RUN; PAPERS are real ones, not trained on. All ways take turns: a round is each of them once,
-each in a process of its own, on papers of the same lengths (slow ways on fewer). The clock runs from texts to labels,
-after loading and a few papers to warm up; for the job from parquet to parquet, its start-up told apart. Writes
-`bench.json`, `bench.md` and `bench.svg` to OUT; `OUT/work` keeps what peers make of the fp32 graph.
+BUNDLE was exported from RUN. PAPERS are real papers that the model was not trained on. The methods take turns: a round
+runs each of them once, in its own process, on papers of the same lengths. Slow methods label fewer papers. Time is
+measured from texts to labels, after loading and a few papers to warm up. The job is measured from parquet to parquet,
+and its start-up is reported separately. Writes `bench.json`, `bench.md` and `bench.svg` to OUT. `OUT/work` keeps the
+models that other methods make from the fp32 graph.
 """
 
 import argparse
@@ -33,7 +34,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     """Run all rounds.
 
     Returns:
-        What `bench.json` holds.
+        The content of `bench.json`.
 
     Raises:
         SpecterBatchError: Run, bundle or papers cannot be used, or the reference failed.
@@ -45,7 +46,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     peak = (arguments.peak_tflops or peak_tflops(facts["card"])) if device == "cuda" else None
     most = max(arguments.papers, arguments.compare or 0)
     papers = with_turns(read_usable(arguments.source, most=most), bundle.text_encoder(), template=bundle.text_template)
-    work = arguments.out / "work" / bundle.fingerprint[:12]  # peers' models of another bundle are not taken for its own
+    work = arguments.out / "work" / bundle.fingerprint[:12]  # holds models made from this bundle
     work.mkdir(parents=True, exist_ok=True)
     pq.write_table(papers, work / "papers.parquet")
     race = Race(
@@ -63,17 +64,17 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         "device": device,
         "machine": facts | {"load_before": load_before, "load_after": load()},
         "peak_tflops": peak,
-        # No process is told with less memory than the one that starts it.
+        # The memory of a process is never reported as less than the memory of the process that starts it.
         "least_peak_mb": own_peak_mb(),
-        **Figures(run=run, bundle=bundle, race=race, peak_tflops=peak).tell(),
+        **Figures(run=run, bundle=bundle, race=race, peak_tflops=peak).as_json(),
     }
 
 
 def check_pair(run: TrainingRun, bundle: ModelBundle) -> None:
-    """Let only a bundle pass that was exported from the run.
+    """Check that the bundle was exported from the run.
 
     Raises:
-        ConfigError: They differ in what an export hands on.
+        ConfigError: They differ in a field that an export copies.
     """
     for name in ("encoder", "labels", "text_template", "max_length", "pooling", "head", "temperature"):
         of_run, of_bundle = getattr(run.record, name), getattr(bundle.manifest, name)
@@ -85,10 +86,10 @@ def check_pair(run: TrainingRun, bundle: ModelBundle) -> None:
 
 
 def keys_of(arguments: argparse.Namespace) -> list[str]:
-    """Return the keys of the ways to run, in the order of a round; the reference is always among them.
+    """Return the keys of the methods to run, in the order of a round. The reference is always among them.
 
     Raises:
-        ConfigError: A way was asked for that there is not on the device.
+        ConfigError: The device does not have a method that `--only` names.
     """
     every = contenders(arguments.device)
     strangers = set(arguments.only or ()) - set(every)

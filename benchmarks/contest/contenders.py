@@ -1,6 +1,6 @@
-"""What `side_by_side.py` compares: each way to run the model, how it is made, and on how many papers it is timed.
+"""The methods that `side_by_side.py` compares: how each is made, and on how many papers it is timed.
 
-Heavy packages are imported when a way is made, so that whoever only reads this list stays small.
+Heavy packages are imported when a method is made, so a process that only reads this list needs little memory.
 """
 
 import json
@@ -24,17 +24,17 @@ from specter_batch.training.run.folder import TrainingRun
 if TYPE_CHECKING:
     from specter_batch.training.evaluation.evaluate import Classifier
 
-# Keys that the targets and the table speak of.
+# Keys that the targets and the table use.
 STUDY, REFERENCE, SESSION, JOB = "study_loop", "onnx_fp32", "session", "job"
 
-# Shares of the papers that slow ways are timed on, so that none takes most of a round's time. The study's loop needs
-# the fewest: padded, all papers cost the same.
+# Shares of the papers that slow methods are timed on, so that no method takes most of a round's time. The study's loop
+# needs the fewest papers: it pads them, so all of them take the same time.
 A_TWELFTH, A_SIXTH, A_THIRD, TWO_THIRDS = 1 / 12, 1 / 6, 1 / 3, 2 / 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class Papers:
-    """Papers to label, as texts and tokenized already."""
+    """Papers to label, as texts and as token ids."""
 
     texts: Sequence[str]
     token_ids: Sequence[TokenIds]
@@ -45,12 +45,12 @@ Ask = Callable[[Papers], Ints]
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """What all ways are made from.
+    """The files that all methods are made from.
 
     Attributes:
         run: The Torch checkpoint.
-        bundle: Exported from it.
-        work: A folder for the models that peers make of the bundle's fp32 graph.
+        bundle: The bundle exported from the checkpoint.
+        work: A folder for the models that other methods make from the bundle's fp32 graph.
     """
 
     run: TrainingRun
@@ -62,21 +62,21 @@ class Setting:
         return self.bundle.path / self.bundle.graph_for("cpu", precision).file
 
     def papers(self, table: pa.Table) -> Papers:
-        """Take papers of the canonical schema."""
+        """Return papers of the canonical schema as texts and token ids."""
         texts = list(paper_texts(table, self.bundle.text_template))
         return Papers(texts=texts, token_ids=self.bundle.text_encoder().encode(texts))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Contender:
-    """A way to run the model.
+    """A method to run the model.
 
     Attributes:
-        title: As the table names it.
-        precision: Of its weights; those other than fp32 may change labels.
-        make: Loads it; None for the job, which is run as a command.
-        prepare: Makes the files that `make` loads.
-        share: Of the papers that it is timed on.
+        title: Name in the table.
+        precision: Number format of the weights. Formats other than fp32 may change labels.
+        make: Function that loads the method; None for the job, which is run as a command.
+        prepare: Function that makes the files that `make` loads.
+        share: Share of the papers that the method is timed on.
     """
 
     title: str
@@ -87,7 +87,7 @@ class Contender:
 
 
 def contenders(device: DeviceKind) -> Mapping[str, Contender]:
-    """Return the ways to run the model on a device, by key, in the order of a round."""
+    """Return the methods for a device by key, in the order of a round."""
     return CUDA if device == "cuda" else CPU
 
 
@@ -123,7 +123,7 @@ def _pipeline_onnx(file_of: Callable[[Setting], Path]) -> Callable[[Setting], As
 
 
 def _classifier(make_classifier: Callable[[Setting], "Classifier"]) -> Callable[[Setting], Ask]:
-    """Make a way that takes token ids; to tokenize is part of its work."""
+    """Make a method from a classifier of token ids. Tokenizing is part of the measured time."""
 
     def make(setting: Setting) -> Ask:
         classifier, encoder = make_classifier(setting), setting.bundle.text_encoder()
@@ -133,7 +133,7 @@ def _classifier(make_classifier: Callable[[Setting], "Classifier"]) -> Callable[
 
 
 def _session(device: DeviceKind, precision: Precision | None = None) -> Callable[[Setting], Ask]:
-    """Make the job's own session on papers that are tokenized already: what the whole job is held against."""
+    """Make the job's own session on token ids. The whole job is compared with it."""
 
     def make(setting: Setting) -> Ask:
         classifier = OnnxClassifier(setting.bundle, device=Device.parse(device), precision=precision)
@@ -187,7 +187,7 @@ CPU: Mapping[str, Contender] = {
         share=A_THIRD,
     ),
     REFERENCE: Contender(
-        title="ONNX Runtime fp32, a paper a core",
+        title="ONNX Runtime fp32, one paper per core",
         precision="fp32",
         make=_classifier(lambda setting: peers.onnx_runtime(setting.graph("fp32"), alone=True)),
         share=A_THIRD,
@@ -200,26 +200,26 @@ CPU: Mapping[str, Contender] = {
         share=TWO_THIRDS,
     ),
     "optimum_int8": Contender(
-        title="Optimum's stock int8, a paper a core",
+        title="Optimum's stock int8, one paper per core",
         precision="int8",
         make=_classifier(lambda setting: peers.onnx_runtime(_stock(setting), alone=True)),
         prepare=_stock,
         share=TWO_THIRDS,
     ),
     "openvino_bf16": Contender(
-        title="OpenVINO bf16, a paper a core",
+        title="OpenVINO bf16, one paper per core",
         precision="bf16",
         make=_classifier(lambda setting: peers.OpenVino(setting.graph("fp32"), precision="bf16", alone=True)),
         share=TWO_THIRDS,
     ),
     "openvino_int8": Contender(
-        title="OpenVINO int8 (NNCF), a paper a core",
+        title="OpenVINO int8 (NNCF), one paper per core",
         precision="int8",
         make=_classifier(lambda setting: peers.OpenVino(_static(setting), precision="f32", alone=True)),
         prepare=_static,
     ),
     "int8": Contender(
-        title="our int8 without deferral, a paper a core",
+        title="our int8 without deferral, one paper per core",
         precision="int8",
         make=_classifier(lambda setting: peers.onnx_runtime(setting.graph("int8"), alone=True)),
     ),
@@ -253,10 +253,10 @@ CUDA: Mapping[str, Contender] = {
 
 
 def model_flops(run: TrainingRun, token_ids: Sequence[TokenIds]) -> float:
-    """Return the floating-point operations that the encoder needs for papers, padding left out.
+    """Return the floating-point operations that the encoder needs for papers, without padding.
 
-    Two for each weight and token, and 4 · hidden · length² a layer for the two products of attention, as in appendix B
-    of Narayanan et al. 2021 (https://arxiv.org/abs/2104.04473), forward only.
+    There are two operations for each weight and token. The two products of attention need 4 · hidden · length² per
+    layer. This is appendix B of Narayanan et al. 2021 (https://arxiv.org/abs/2104.04473), forward only.
     """
     shape = json.loads((run.path / "config.json").read_text())
     hidden, inner, layers = (shape[name] for name in ("hidden_size", "intermediate_size", "num_hidden_layers"))

@@ -1,4 +1,4 @@
-"""What the rounds amount to: medians and ranges, ratios, changed labels and targets, as `bench.json` holds them."""
+"""The figures of all rounds for `bench.json`: medians and ranges, ratios, changed labels and targets."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,13 +16,13 @@ from specter_batch.training.run.folder import TrainingRun
 
 
 class Figures:
-    """Makes figures of a finished race.
+    """Computes the figures of a finished race.
 
     Args:
         run: The Torch checkpoint.
-        bundle: Exported from it.
-        race: After its rounds.
-        peak_tflops: What the card can do at most; None on a CPU.
+        bundle: The bundle exported from the checkpoint.
+        race: The race after its last round.
+        peak_tflops: Peak speed of the card; None on a CPU.
     """
 
     def __init__(self, *, run: TrainingRun, bundle: ModelBundle, race: Race, peak_tflops: float | None) -> None:
@@ -32,8 +32,8 @@ class Figures:
         self._turns = papers[TURN].to_numpy()
         self._true = [None if label is None else bundle.labels.find(label) for label in papers["label"].to_pylist()]
 
-    def tell(self) -> dict[str, Any]:
-        """Return the fields of `bench.json` that come of the rounds."""
+    def as_json(self) -> dict[str, Any]:
+        """Return the fields of `bench.json` that are computed from the rounds."""
         race, record = self._race, self._run.record
         measured = {key: self._contender(key, turns) for key, turns in race.turns.items()}
         for figures in measured.values():
@@ -84,7 +84,7 @@ class Figures:
         return figures
 
     def _labels_changed(self, label_id: Mapping[int, int]) -> dict[str, Any] | None:
-        """Compare with the reference over the papers that both have labelled; None where there is no reference."""
+        """Compare with the reference over the papers that both labelled; None without a reference."""
         if REFERENCE not in self._race.turns:
             return None
         reference = self._race.turns[REFERENCE][0].label_id
@@ -93,7 +93,7 @@ class Figures:
         return {"papers": len(both), "changed": changed, "share": changed / len(both)}
 
     def _macro_f1(self, label_id: Mapping[int, int]) -> float | None:
-        """Return the macro F1 over the papers whose true label the model knows; None where not all were labelled."""
+        """Return the macro F1 over papers whose true label the model knows; None if not all papers were labelled."""
         rows = [row for row, true in enumerate(self._true) if true is not None]
         if not rows or not self._race.compare or not label_id.keys() >= set(rows):
             return None

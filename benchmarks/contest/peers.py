@@ -1,7 +1,7 @@
-"""Other ways to run the same model, for `contenders.py`; each has `logits(token_ids)`.
+"""Other methods to run the same model, for `contenders.py`. Each has `logits(token_ids)`.
 
-A peer whose package is missing raises ImportError when it is made; `pip install openvino nncf` for OpenVINO. Packages
-are imported where they are used, for what is imported counts in a process's peak memory.
+A method whose package is missing raises ImportError when it is made. OpenVINO needs `pip install openvino nncf`.
+Packages are imported where they are used, because every import adds to the peak memory of a process.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ CALIBRATION_PAPERS = 200
 
 
 class Batched:
-    """Length-sorted, padded batches, each on all cores."""
+    """Sorts papers by length and pads them to batches. Each batch uses all cores."""
 
     def __init__(self, ask: Callable[[EncodedBatch], Logits], *, max_tokens: int = TORCH_MAX_TOKENS) -> None:
         self._ask = ask
@@ -38,7 +38,7 @@ class Batched:
 
 
 class Alone:
-    """One paper a call, one core a call, a call on every core."""
+    """Runs one paper per call with one thread, and one call on every core."""
 
     def __init__(self, ask: Callable[[EncodedBatch], Logits]) -> None:
         self._ask = ask
@@ -52,13 +52,13 @@ class Alone:
 
 
 def onnx_runtime(file: Path, *, alone: bool) -> Alone | Batched:
-    """Return ONNX Runtime with one thread a call, or with all threads in each."""
+    """Return ONNX Runtime with one thread per call (`alone`), or with all threads in each call."""
     graph = Graph(file, device=Device(kind="cpu"), threads=1 if alone else usable_cpus())
     return Alone(graph.logits) if alone else Batched(graph.logits)
 
 
 def stock_int8(reference: Path, work: Path) -> Path:
-    """Return Optimum's dynamic int8 graph by its `avx512_vnni` configuration as it comes, one scale per channel."""
+    """Return Optimum's dynamic int8 graph with its unchanged `avx512_vnni` configuration, one scale per channel."""
     file = work / f"{reference.stem}_stock.onnx"
     if not file.exists():
         from optimum.onnxruntime import ORTQuantizer
@@ -97,7 +97,7 @@ def torch_fp16(run: TrainingRun) -> Batched:
 
 
 def openvino_int8(reference: Path, work: Path, calibration: Sequence[TokenIds]) -> Path:
-    """Return OpenVINO's static int8 model by NNCF's recipe for transformers (SmoothQuant included)."""
+    """Return OpenVINO's static int8 model, made with NNCF's recipe for transformers (including SmoothQuant)."""
     file = work / f"{reference.stem}_openvino_int8.xml"
     if not file.exists():
         import nncf
@@ -115,7 +115,7 @@ def openvino_int8(reference: Path, work: Path, calibration: Sequence[TokenIds]) 
 
 
 class OpenVino:
-    """An OpenVINO model: a stream of single papers per core, or sorted batches on all cores."""
+    """An OpenVINO model that runs single papers on each core, or sorted batches on all cores."""
 
     def __init__(self, file: Path, *, precision: str, alone: bool) -> None:
         import openvino

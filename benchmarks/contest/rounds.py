@@ -1,4 +1,4 @@
-"""The rounds of `side_by_side.py`: every way in turn, each time in a process of its own."""
+"""The rounds of `side_by_side.py`: each round runs every method once, in its own process."""
 
 import json
 import sys
@@ -18,23 +18,23 @@ from specter_batch.errors import ShardError
 from specter_batch.graph_names import DeviceKind
 
 ONE_CONTENDER = Path(__file__).parents[1] / "one_contender.py"
-# A slow way is timed on whole batches of the study's loop.
+# The number of papers that a slow method is timed on is a multiple of the study's batch size.
 BATCH = 8
 
 
 @dataclass(frozen=True, kw_only=True)
 class Turn:
-    """One way, once.
+    """The result of running one method once.
 
     Attributes:
-        papers: How many were timed.
-        seconds: From texts, for the job from parquet, to labels.
-        cpu_seconds: Of all cores meanwhile.
-        load_seconds: Until it could begin.
-        peak_mb: Most memory of its process.
-        card_mb: Most memory that it took on the card; None on a CPU.
-        label_id: By row of the papers.
-        with_start_up: Of the job alone: papers a second from the command's start to its end.
+        papers: Number of timed papers.
+        seconds: Time from texts to labels; for the job from parquet to labels.
+        cpu_seconds: CPU time of all cores.
+        load_seconds: Time until the method could begin.
+        peak_mb: Peak memory of its process.
+        card_mb: Peak memory on the card; None on a CPU.
+        label_id: Predicted label ids by row of the papers.
+        with_start_up: Papers per second including the start-up; only for the job.
     """
 
     papers: int
@@ -49,19 +49,19 @@ class Turn:
 
 @dataclass(kw_only=True)
 class Race:
-    """Runs the rounds and keeps what came of them.
+    """Runs the rounds and keeps their results.
 
     Attributes:
         run: Folder of the Torch checkpoint.
         bundle: Folder of the bundle.
-        work: Holds `papers.parquet`; takes what peers make, and the nights.
-        device: Of all ways.
-        papers: Canonical papers with their turns.
-        timed: How many of them are timed.
-        compare: Whether labels mean anything, so that ways which may change them label all papers once.
-        turns: By key, one for each round.
-        order: The keys as they ran.
-        skipped: Why a way has no turns, by key.
+        work: Folder with `papers.parquet`. Models of other methods and nights are written there.
+        device: Device that all methods run on.
+        papers: Canonical papers with the column `turn`.
+        timed: Number of papers that are timed.
+        compare: True if the model is trained. Methods that may change labels then label all papers once.
+        turns: Results by key, one for each round.
+        order: Keys in the order in which they ran.
+        skipped: Reasons why methods have no result, by key.
     """
 
     run: Path
@@ -76,10 +76,10 @@ class Race:
     skipped: dict[str, str] = field(default_factory=dict)
 
     def start(self, keys: Sequence[str], *, rounds: int) -> None:
-        """Prepare the ways and run the rounds; a way that fails is left out and told.
+        """Prepare the methods and run the rounds. A method that fails is left out, and its reason is printed.
 
         Raises:
-            ShardError: The reference failed, with which labels are compared.
+            ShardError: The reference failed. Labels cannot be compared without it.
         """
         for key in keys:
             self._try(key, self._prepare)
@@ -92,11 +92,11 @@ class Race:
             raise ShardError(f"the reference {REFERENCE} failed: {self.skipped[REFERENCE]}")
 
     def timed_papers(self, contender: Contender) -> int:
-        """Return how many papers a way is timed on."""
+        """Return the number of papers that a method is timed on."""
         return min(self.timed, max(BATCH, BATCH * round(self.timed * contender.share / BATCH)))
 
     def rows_timed(self, contender: Contender) -> pa.Table:
-        """Return the papers that a way is timed on, in file order."""
+        """Return the papers that a method is timed on, in file order."""
         return self.papers.filter(pc.less(self.papers[TURN], self.timed_papers(contender)))
 
     def _try(self, key: str, measure: Callable[[str], None]) -> None:
@@ -115,7 +115,7 @@ class Race:
         contender = self._contender(key)
         timed, out = self.timed_papers(contender), self.work / "turn.json"
         may_differ = key == REFERENCE or contender.precision != "fp32"
-        # Once: later rounds would only say the same.
+        # Only in the first round, because the labels are the same in every round.
         rest = ["--rest"] if self.compare and may_differ and key not in self.turns else []
         words = ["--papers", str(self.work / "papers.parquet"), "--timed", str(timed), "--out", str(out), *rest]
         process = self._child(key, *words)
@@ -124,7 +124,7 @@ class Race:
         self._keep(key, Turn(papers=timed, **told, label_id=label_id, peak_mb=process.peak_mb, card_mb=process.card_mb))
 
     def _job(self, key: str) -> None:
-        """Run the command on one paper, then on all: the difference is what the other papers cost."""
+        """Run the command on one paper, then on all. The difference is the time of the other papers."""
         papers = self.rows_timed(self._contender(key))
         first = papers.slice(hardest_to_start_with(papers), 1)
         nights = self.work / "nights"
@@ -133,7 +133,7 @@ class Race:
         rows = {paper_id: row for row, paper_id in enumerate(self.papers["paper_id"].to_pylist())}
         turn = Turn(
             papers=len(papers) - 1,
-            # Where a small model is done in no time, the clock of the labelling tells what the difference cannot.
+            # A small model takes so little time that the difference is noise. Then the labelling time is used.
             seconds=max(whole.process.seconds - one.process.seconds, whole.labelling_seconds),
             cpu_seconds=max(whole.process.cpu_seconds - one.process.cpu_seconds, 0.0),
             load_seconds=one.process.seconds,

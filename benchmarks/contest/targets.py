@@ -1,4 +1,4 @@
-"""What the job is to reach on a CPU, judged from the figures of `side_by_side.py`."""
+"""Targets of the job on a CPU, compared with the figures of `side_by_side.py`."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -6,12 +6,12 @@ from typing import Any
 
 from contest.contenders import JOB, SESSION, STUDY
 
-# "Level" leaves room for what two runs of the same code differ by.
+# "As fast as" allows for the difference between two runs of the same code.
 LEVEL = 0.95
 MAX_LABELS_CHANGED = 0.005
 MAX_OVERHEAD = 0.05
 
-# What is held against what, and how many times as fast it has to be.
+# Name, method, the method it is compared with, and how many times as fast it must be.
 SPEEDS = (
     ("the job against the study's loop", JOB, STUDY, 6.0),
     ("the job against `pipeline` with Optimum's int8", JOB, "pipeline_int8", 1.5),
@@ -26,8 +26,8 @@ def judge(measured: Measured, *, trained: bool) -> list[dict[str, Any]]:
     """Return each target with its figure: `name, limit, found, low, high, reached`, and `note`.
 
     Args:
-        measured: Contenders by key: `rates`, papers per second by round, and `labels_changed`.
-        trained: Whether labels mean anything.
+        measured: Figures by key of the method: `rates` (papers per second in each round) and `labels_changed`.
+        trained: True if the model is trained. The labels of random weights mean nothing.
     """
     targets = [_labels_changed(measured, trained=trained)]
     targets += [_speed(measured, name, one, other, limit) for name, one, other, limit in SPEEDS]
@@ -39,7 +39,7 @@ def judge(measured: Measured, *, trained: bool) -> list[dict[str, Any]]:
 
 
 def ratios(measured: Measured, one: str, other: str) -> list[float]:
-    """Return how many times as fast one is as the other in each round; neighbours in time share their conditions."""
+    """Return how many times as fast one method is as the other in each round, in which both had the same conditions."""
     pairs = zip(measured[one]["rates"], measured[other]["rates"], strict=True)
     return [rate / other_rate for rate, other_rate in pairs]
 

@@ -1,4 +1,4 @@
-"""Ways to run the model that take texts: the study's own loop, and transformers' `pipeline` on Torch or ONNX Runtime.
+"""Methods that start from texts: the study's own loop, and transformers' `pipeline` on Torch or ONNX Runtime.
 
 Each is a function from texts to label ids `(n,)`.
 """
@@ -22,9 +22,9 @@ STUDY_BATCH = 8
 
 
 def study_loop(run: TrainingRun, *, device: str) -> LabelTexts:
-    """Return the study's loop: batches of 8 in file order, each paper padded to the longest that the model takes.
+    """Return the study's loop: batches of 8 in file order, each paper padded to the model's maximum length.
 
-    As in the study, the last layer is computed for all positions, of which the head reads one.
+    As in the study, the last layer is computed for all positions, although the head reads only one.
     """
     tokenizer = _tokenizer(run.path)
     model = SpecterForSequenceClassification.from_pretrained(run.path).eval().to(device)
@@ -47,19 +47,19 @@ def study_loop(run: TrainingRun, *, device: str) -> LabelTexts:
 
 
 def pipeline_torch(run: TrainingRun, *, device: str) -> LabelTexts:
-    """Return transformers' `pipeline` on the Torch checkpoint, as its documentation starts one: a paper a call."""
+    """Return transformers' `pipeline` on the Torch checkpoint, used as in its documentation: one paper per call."""
     model = SpecterForSequenceClassification.from_pretrained(run.path)
     return _labelling(transformers.pipeline, model, run.path, run.labels, run.record.max_length, device=device)
 
 
 def pipeline_onnx(folder: Path, file: str, labels: LabelSet, *, max_length: int) -> LabelTexts:
-    """Return Optimum's `pipeline` on `ORTModelForSequenceClassification`, on a CPU, a paper a call.
+    """Return Optimum's `pipeline` on `ORTModelForSequenceClassification`, on a CPU, with one paper per call.
 
     Args:
-        folder: Holds the graph, `config.json` and the tokenizer.
-        file: The graph's name.
-        labels: In the order of the logits.
-        max_length: Most tokens of a paper.
+        folder: Folder with the graph, `config.json` and the tokenizer.
+        file: File name of the graph.
+        labels: Labels in the order of the logits.
+        max_length: Maximum number of tokens of a paper.
     """
     from optimum.onnxruntime import ORTModelForSequenceClassification, pipeline
 
@@ -85,7 +85,7 @@ def _tokenizer(folder: Path) -> Any:
 
 
 def _pooled(model: SpecterForSequenceClassification, batch: Any) -> torch.Tensor:
-    """Return the papers' vectors `(batch, hidden_size)` out of the whole last layer."""
+    """Return the vectors of the papers `(batch, hidden_size)`, computing the whole last layer."""
     mask = batch["attention_mask"]
     output = model.bert(input_ids=batch["input_ids"], attention_mask=mask)
     hidden: torch.Tensor = output.last_hidden_state

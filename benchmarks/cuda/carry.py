@@ -21,7 +21,7 @@ def split(file: Path, folder: Path, *, mib: int) -> list[Path]:
 
     Args:
         file: The file to split.
-        folder: Where the parts go; it is made when it is missing.
+        folder: Folder for the parts. It is created if it does not exist.
         mib: Size of a part in MiB; the last part may be smaller.
 
     Returns:

@@ -4,7 +4,7 @@ Usage: bash benchmarks/cuda/run.sh OUT        (this script is its last part)
        python benchmarks/cuda/end_to_end.py OUT [--device cpu --papers 40]
 
 Needs specter-batch with the packages of a nightly job, and the graphs that `measure.py` left in OUT/work. Adds its
-findings to OUT/cuda.json under `end_to_end`; ends with 1 when a promise is broken.
+results to OUT/cuda.json under `end_to_end`. The exit code is 1 if a result is not as promised.
 """
 
 import argparse
@@ -25,7 +25,7 @@ import numpy as np  # noqa: E402
 import pyarrow.parquet as pq  # noqa: E402
 from generated import write_bundle, write_papers  # noqa: E402
 
-# Takes all but some MiB of the card's free memory, says so, and keeps it until its standard input is closed.
+# Takes all but some MiB of the card's free memory, prints a line, and keeps it until its standard input is closed.
 HOG = """
 import sys, torch
 free, _ = torch.cuda.mem_get_info()
@@ -48,10 +48,10 @@ class Nights:
         return [sys.executable, "-m", "specter_batch", "classify", *map(str, [self.work / "papers", out, *options])]
 
     def run(self, name: str) -> dict[str, Any]:
-        """Run a night to its end and return what its manifest says.
+        """Run a night to its end and return figures of its manifest.
 
         Raises:
-            RuntimeError: It ended with another code than 0.
+            RuntimeError: The exit code is not 0.
         """
         out = self.work / name
         done = subprocess.run(self.command(out), capture_output=True, text=True, check=False)
@@ -73,12 +73,12 @@ class Nights:
 
 
 def whole_night(nights: Nights) -> dict[str, Any]:
-    """A night from parquet to parquet."""
+    """Run a complete night from parquet to parquet."""
     return nights.run("night")
 
 
 def killed_and_resumed(nights: Nights) -> dict[str, Any]:
-    """A night that is killed with SIGKILL after its second shard, and run again: the label files must be the same."""
+    """Kill a night with SIGKILL after its second shard and run it again. The label files must be the same."""
     out = nights.work / "killed"
     running = subprocess.Popen(nights.command(out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
@@ -95,7 +95,7 @@ def killed_and_resumed(nights: Nights) -> dict[str, Any]:
 
 
 def little_memory(nights: Nights) -> dict[str, Any]:
-    """Nights on a card that another process has nearly filled: batches shrink until they fit, and labels stay."""
+    """Run nights on a card that another process has nearly filled. Batches must shrink and labels stay the same."""
     tried: dict[str, Any] = {}
     for mib in (2_000, 1_600, 1_400, 1_200):
         hog = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""A bundle and papers from nothing outside: the graphs of `measure.py`, and made-up words of one token each."""
+"""Generate a bundle and papers: the graphs of `measure.py`, and invented words of one token each."""
 
 import json
 from pathlib import Path
@@ -32,12 +32,12 @@ TITLE_WORDS = 10
 
 
 def word(number: int) -> str:
-    """Return the made-up word with a number, of four letters."""
+    """Return the invented word with a number. It has four letters."""
     return "".join(LETTERS[number // 26**place % 26] for place in range(4))
 
 
 def tokenizer(n_words: int) -> dict[str, Any]:
-    """Return a `tokenizer.json` of WordPiece in which every made-up word is one token."""
+    """Return a WordPiece `tokenizer.json` in which every invented word is one token."""
     vocabulary = {name: number for number, name in enumerate(SPECIAL)}
     vocabulary |= {word(number): number for number in range(len(SPECIAL), n_words)}
     ends = {name: {"id": name, "ids": [vocabulary[name]], "tokens": [name]} for name in ("[CLS]", "[SEP]")}
@@ -95,12 +95,12 @@ def write_papers(folder: Path, lengths: npt.NDArray[np.uint16], *, n_papers: int
 
 
 def write_bundle(folder: Path, work: Path, logits: dict[str, Any]) -> None:
-    """Write a bundle of the fp32 and the fused fp16 graph.
+    """Write a bundle with the fp32 graph and the fused fp16 graph.
 
     Args:
-        folder: Where the bundle goes.
-        work: The folder of `measure.py`'s graphs.
-        logits: What `measure.py` found when it compared logits with the fp32 graph on the CPU.
+        folder: Folder of the bundle.
+        work: Folder with the graphs of `measure.py`.
+        logits: Differences of logits from the fp32 graph on the CPU, as `measure.py` found them.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for source, name in (("fp32", "model.onnx"), ("fused", "model_fp16.onnx")):

@@ -13,19 +13,19 @@ DOMAIN = "com.microsoft"
 
 
 def fused_fp16(reference: Path, file: Path, *, layers: int) -> None:
-    """Write the product's fp16 graph: attention, LayerNorm and GELU fused."""
+    """Write the fp16 graph of `export`: attention, LayerNorm and GELU are fused."""
     optimize_fp16(reference, file, shape=GraphShape(layers=layers, heads=12, hidden=768, cls_only=True))
 
 
 def unfused_fp16(reference: Path, file: Path) -> None:
-    """Write the fp16 graph without the product's fusions."""
+    """Write the fp16 graph without the fusions of `export`."""
     onnx.save(convert_float_to_float16(onnx.load(reference), keep_io_types=True), file)
 
 
 def packed_fp16(fused: Path, file: Path) -> None:
     """Write the fused graph without padding: the tokens of a batch in one row, `PackedAttention` for `Attention`.
 
-    The last layer reads [CLS] alone and is not fused: padding is put back before it. The operators are ONNX Runtime's
+    The last layer reads only [CLS] and is not fused, so padding is restored before it. The operators are ONNX Runtime's
     (https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md).
 
     Raises:
@@ -38,7 +38,7 @@ def packed_fp16(fused: Path, file: Path) -> None:
     if not attentions:
         raise ValueError(f"{fused}: no fused attention to pack")
     first, mask = attentions[0].input[0], attentions[0].input[3]
-    last = norms[2 * len(attentions) - 1].output[0]  # two of them in each layer
+    last = norms[2 * len(attentions) - 1].output[0]  # each layer has two LayerNorms
     packed, offset, cumulated = f"{first}_packed", "token_offset", "cumulated_tokens"
     remove = helper.make_node(
         "RemovePadding", [first, mask], [packed, offset, cumulated, "longest"], "pack", domain=DOMAIN

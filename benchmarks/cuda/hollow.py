@@ -1,4 +1,4 @@
-"""Graphs without their weights: small enough to keep and to copy, and filled with seeded random weights where they run.
+"""Graphs without weights. They are small enough to copy, and are filled with seeded random weights where they run.
 
 A random model runs as fast as a trained one of the same shape. Its labels mean nothing.
 """
@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-# Smaller tensors are shapes, indices and scalars, which decide what the graph computes: they are kept.
+# Smaller tensors are kept: shapes, indices and scalars, which decide what the graph computes.
 LEAST_ELEMENTS = 64
 HOLLOW = "hollow"
 
@@ -30,13 +30,13 @@ def hollow(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def fill(model: onnx.ModelProto, *, seed: int) -> None:
-    """Give a hollow graph's tensors random values in place, each drawn from a generator seeded by its name.
+    """Fill the tensors of a hollow graph with random values, in place. The name of a tensor seeds its values.
 
-    Matrices and biases are normal with standard deviation 0.02, as BERT's initialisation; the scale of a LayerNorm is
-    normal around 1 with standard deviation 0.05.
+    Matrices and biases are normal with standard deviation 0.02, as in BERT's initialisation. The scale of a LayerNorm
+    is normal around 1 with standard deviation 0.05.
     """
     scales = {node.input[1] for node in model.graph.node if node.op_type == "LayerNormalization"}
-    # Equal tensors were stored once and the others made of them by Identity nodes.
+    # Equal tensors are stored once. Identity nodes make the others from them.
     scales |= {node.input[0] for node in model.graph.node if node.op_type == "Identity" and node.output[0] in scales}
     for tensor in model.graph.initializer:
         if tensor.doc_string == HOLLOW:

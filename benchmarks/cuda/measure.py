@@ -1,4 +1,4 @@
-"""Time ways to run the model on a CUDA card, taking turns, from token ids to labels.
+"""Measure the speed of methods to run the model on a CUDA card, from token ids to labels. The methods take turns.
 
 Usage: bash benchmarks/cuda/run.sh OUT        (this script is its middle part)
        python benchmarks/cuda/measure.py OUT [--device cpu --papers 8]    to try it without a card
@@ -38,7 +38,7 @@ BUDGETS = (8_192, 16_384, 32_768, 65_536)
 
 
 class Record:
-    """`cuda.json`, written again after every step: a run that is cut short leaves what it has measured."""
+    """`cuda.json`, written again after every step, so that an interrupted run leaves what it has measured."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -50,14 +50,14 @@ class Record:
         self._file.write_text(json.dumps(self.values, indent=1) + "\n")
 
     def failed(self, name: str, error: Exception) -> None:
-        """Note a way that cannot run here, with the first line of the reason."""
+        """Record a method that cannot run here, with the first line of the reason."""
         traceback.print_exc()
         self.values["failed"][name] = (str(error).strip().splitlines() or [type(error).__name__])[0][:600]
         self.put()
 
 
 def papers_of(lengths: Sequence[int], *, words: int, seed: int) -> list[TokenIds]:
-    """Make random token ids of the given lengths; ids of special tokens are left out."""
+    """Make random token ids of the given lengths, without ids of special tokens."""
     drawn = np.random.default_rng(seed)
     return [drawn.integers(200, words, size=length, dtype=np.int64) for length in lengths]
 
@@ -65,8 +65,8 @@ def papers_of(lengths: Sequence[int], *, words: int, seed: int) -> list[TokenIds
 def flops(lengths: Sequence[int], *, layers: int, hidden: int = 768, inner: int = 3_072) -> float:
     """Return the floating-point operations that the encoder needs for papers, without padding.
 
-    Two for each weight and token, and 4 · hidden · length² a layer for the two products of attention, as in appendix B
-    of Narayanan et al. 2021 (https://arxiv.org/abs/2104.04473), forward only.
+    There are two operations for each weight and token. The two products of attention need 4 · hidden · length² per
+    layer. This is appendix B of Narayanan et al. 2021 (https://arxiv.org/abs/2104.04473), forward only.
     """
     tokens = np.asarray(lengths, dtype=np.float64)
     weights = 4 * hidden * hidden + 2 * hidden * inner
@@ -74,7 +74,7 @@ def flops(lengths: Sequence[int], *, layers: int, hidden: int = 768, inner: int 
 
 
 def all_ways(work: Path, bert: Any, device: str) -> list[Way]:
-    """List the ways, in the order of a round."""
+    """List the methods in the order of a round."""
     fused, unfused, packed = (work / f"{name}.onnx" for name in ("fused", "unfused", "packed"))
     found = [
         Way(
@@ -149,7 +149,7 @@ def all_ways(work: Path, bert: Any, device: str) -> list[Way]:
 
 
 def time_ways(found: Sequence[Way], papers: Sequence[TokenIds], record: Record, *, rounds: int, until: float) -> None:
-    """Run the ways in turns and put the seconds of each into the record; the first pass of each is not counted."""
+    """Run the methods in turns and record the seconds of each. The first pass of each is not counted."""
     asks: dict[str, ways.Ask] = {}
     first: dict[str, float] = {}
     for way in found:
@@ -175,7 +175,7 @@ def time_ways(found: Sequence[Way], papers: Sequence[TokenIds], record: Record, 
 
 
 def compare(work: Path, bert: Any, papers: Sequence[TokenIds], record: Record, device: str) -> None:
-    """Put the largest differences of logits from the fp32 graph on the CPU into the record."""
+    """Record the largest differences of logits from the fp32 graph on the CPU."""
     reference = ways.onnx_way(work / "fp32.onnx", "cpu", max_tokens=4_096, threads=os.cpu_count() or 1)(papers)
     spread = float(np.abs(reference).max())
     asks = {
@@ -199,7 +199,7 @@ def compare(work: Path, bert: Any, papers: Sequence[TokenIds], record: Record, d
 
 
 def look_at_placement(file: Path, work: Path, papers: Sequence[TokenIds], record: Record) -> None:
-    """Put into the record which operators of a graph run on the CPU, and whether the nightly job takes the graph."""
+    """Record which operators of a graph run on the CPU, and whether the nightly job accepts the graph."""
     try:
         record.put(**{f"on_cpu_of_{file.stem}": ways.nodes_off_card(file, work, papers)})
         check_placement(ways.session(file, "cuda"), file)
@@ -209,7 +209,7 @@ def look_at_placement(file: Path, work: Path, papers: Sequence[TokenIds], record
 
 
 def cuda_graphs(work: Path, papers: Sequence[TokenIds], record: Record) -> None:
-    """Time a captured CUDA graph against plain calls on the same papers, both at one fixed shape."""
+    """Compare a captured CUDA graph with plain calls on the same papers, both with one fixed shape."""
     length, batch = 256, 64
     chosen = [ids for ids in papers if length - 32 < len(ids) <= length]
     chosen = [chosen[i % len(chosen)] for i in range(16 * batch)]

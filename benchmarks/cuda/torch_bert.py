@@ -1,7 +1,7 @@
-"""The peer: BERT with a classification head in plain Torch, with the weights of the ONNX graph.
+"""The Torch model for comparison: BERT with a classification head, with the weights of the ONNX graph.
 
-Attention is `torch.nn.functional.scaled_dot_product_attention`, as in transformers' BERT. The model is written out so
-that the benchmark needs no transformers on the machine with the card.
+Attention is `torch.nn.functional.scaled_dot_product_attention`, as in transformers' BERT. The model is written here so
+that the machine with the card does not need transformers.
 """
 
 import numpy as np
@@ -60,7 +60,7 @@ class TorchBert(nn.Module):
 
 
 def torch_bert(model: onnx.ModelProto) -> TorchBert:
-    """Make the Torch model of an exported fp32 graph, with its weights."""
+    """Make a Torch model with the weights of an exported fp32 graph."""
     values = _Values(model)
     words, positions = (
         values["bert.embeddings.word_embeddings.weight"],
@@ -71,7 +71,7 @@ def torch_bert(model: onnx.ModelProto) -> TorchBert:
     head_weight = values[head.input[1]]
     inner = values["bert.encoder.layer.0.intermediate.dense.bias"].shape[0]
     bert = TorchBert(words.shape[0], positions.shape[0], words.shape[1], inner, layers, head_weight.shape[0])
-    # The matrices lie transposed, under names that the exporter made up, in the order in which the graph uses them.
+    # The matrices are transposed and have names made by the exporter. They are in the order of their use in the graph.
     matrices = [
         values[node.input[1]] for node in model.graph.node if node.op_type == "MatMul" and node.input[1] in values.names
     ]
@@ -105,7 +105,7 @@ def torch_bert(model: onnx.ModelProto) -> TorchBert:
 
 
 class _Values:
-    """The constant tensors of a graph by name; an Identity of one is the same tensor."""
+    """The constant tensors of a graph by name. An Identity node gives the same tensor another name."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self._tensors = {tensor.name: tensor for tensor in model.graph.initializer}

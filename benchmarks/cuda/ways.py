@@ -1,4 +1,4 @@
-"""Ways to label papers on a card: each takes token ids and returns logits, in input order."""
+"""Methods to label papers on a card. Each takes token ids and returns logits in input order."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -23,12 +23,12 @@ MULTIPLE = 32  # lengths that compiled kernels and CUDA graphs are made for
 
 @dataclass(frozen=True, kw_only=True)
 class Way:
-    """One way to run the model.
+    """One method to run the model.
 
     Attributes:
-        name: Its key in the JSON.
-        title: As the table names it.
-        make: Loads it; everything before the clock starts.
+        name: Key in the JSON.
+        title: Name in the table.
+        make: Function that loads the method. Its time is not measured.
     """
 
     name: str
@@ -44,10 +44,10 @@ def session(
     profile: Path | None = None,
     **provider: Any,
 ) -> Any:
-    """Open an ONNX Runtime session on `cuda` or `cpu`; CUDA never falls back to the CPU provider as a whole.
+    """Open an ONNX Runtime session on `cuda` or `cpu`. A session for CUDA never falls back to the CPU provider.
 
     Raises:
-        RuntimeError: CUDA was asked for and the session does not have it.
+        RuntimeError: The device is `cuda`, and the session does not have the CUDA provider.
     """
     import onnxruntime
 
@@ -68,7 +68,7 @@ def session(
 
 
 def onnx_way(file: Path, device: str, *, max_tokens: int, threads: int = 1, multiple: int = 1, **provider: Any) -> Ask:
-    """Run a graph on batches of similar lengths, at most `max_tokens` with padding in each."""
+    """Run a graph on batches of similar lengths, with at most `max_tokens` tokens per batch including padding."""
     made = session(file, device, threads=threads, **provider)
 
     def ask(token_ids: Sequence[TokenIds]) -> Logits:
@@ -84,7 +84,7 @@ def onnx_way(file: Path, device: str, *, max_tokens: int, threads: int = 1, mult
 
 
 def bound_way(file: Path, device: str, *, max_tokens: int) -> Ask:
-    """As `onnx_way`, but inputs and outputs stay on the card (IO binding), and the answers are fetched at the end."""
+    """Run a graph as `onnx_way` does, but keep inputs and outputs on the card (IO binding) until the end."""
     made = session(file, device)
     on = torch.device(device)
     dtype = torch.int32 if made.get_inputs()[0].type == "tensor(int32)" else torch.int64
@@ -111,7 +111,7 @@ def bound_way(file: Path, device: str, *, max_tokens: int) -> Ask:
 def cuda_graph_way(file: Path, *, length: int, papers: int) -> Ask:
     """Replay one captured CUDA graph on batches of a fixed shape: `papers` papers, padded to `length` tokens.
 
-    Only papers of up to `length` tokens are taken; a replay saves the launches of kernels and nothing else.
+    Only papers of up to `length` tokens are labelled. A replay saves only the launches of kernels.
     """
     made = session(file, "cuda", enable_cuda_graph="1")
     dtype = torch.int32 if made.get_inputs()[0].type == "tensor(int32)" else torch.int64
@@ -140,7 +140,7 @@ def cuda_graph_way(file: Path, *, length: int, papers: int) -> Ask:
 
 
 def torch_way(model: TorchBert, device: str, *, dtype: torch.dtype, max_tokens: int, multiple: int = 1) -> Ask:
-    """Run the Torch peer on batches of similar lengths, padded to a multiple; fetch the answers at the end."""
+    """Run the Torch model on batches of similar lengths, padded to a multiple. Results are copied at the end."""
     import copy
 
     bert = copy.deepcopy(model).to(device=device, dtype=dtype)
@@ -148,7 +148,7 @@ def torch_way(model: TorchBert, device: str, *, dtype: torch.dtype, max_tokens: 
 
 
 def compiled_way(model: TorchBert, device: str, *, dtype: torch.dtype, max_tokens: int) -> Ask:
-    """As `torch_way`, through `torch.compile` with dynamic shapes."""
+    """Run the Torch model as `torch_way` does, compiled by `torch.compile` with dynamic shapes."""
     import copy
 
     bert = copy.deepcopy(model).to(device=device, dtype=dtype)
@@ -171,14 +171,14 @@ def _torch_ask(bert: Any, device: str, *, max_tokens: int, multiple: int) -> Ask
 
 
 def seconds(ask: Ask, token_ids: Sequence[TokenIds]) -> tuple[float, Logits]:
-    """Return how long a way takes for papers, and its logits."""
+    """Return the seconds that a method takes for papers, and its logits."""
     began = time.perf_counter()
     logits = ask(token_ids)
     return time.perf_counter() - began, logits
 
 
 def nodes_off_card(file: Path, work: Path, token_ids: Sequence[TokenIds]) -> dict[str, int]:
-    """Return the operators of a graph that ran on the CPU provider, and how many, by ONNX Runtime's own profile."""
+    """Return the operators of a graph that ran on the CPU provider, with counts, from ONNX Runtime's own profile."""
     import json
     from collections import Counter
 

@@ -1,1 +1,1 @@
-"""What the benchmarks measure with: papers, processes, machine, and pages with pictures of the figures."""
+"""Shared parts of the benchmarks: papers, measured processes, facts of the machine, tables and pictures."""

@@ -1,4 +1,4 @@
-"""What `side_by_side.py` shows: the table and the picture, from what `bench.json` holds; and how any are written."""
+"""The table and the picture of `side_by_side.py`, made from `bench.json`; and writing results of any benchmark."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,16 +10,16 @@ from measuring.pictures import Bar, bars, svg_file
 from specter_batch.storage.files import write_json, write_text
 
 OURS = {"int8", SESSION, JOB}
-# Load a core from which a machine counts as busy with something else.
+# From this load per core, a machine counts as busy with other work.
 BUSY = 0.25
 
 
 def bench_markdown(found: Mapping[str, Any]) -> str:
-    """Return the table for a page: a row a way, then the targets, and under what conditions."""
+    """Return the table for a page: a row for each method, the targets, and the conditions."""
     measured = found["contenders"].values()
     on_card = found["device"] == "cuda"
     scored = any(one["macro_f1"] is not None for one in measured)
-    heads = ["papers/s", "× study's loop", "× fp32", "CPU ms a paper", "peak MB", "labels changed"]
+    heads = ["papers/s", "× study's loop", "× fp32", "CPU ms per paper", "peak MB", "labels changed"]
     heads += ["macro F1"] * scored + ["card MB", "of the card's peak"] * on_card
     lines = ["| way | " + " | ".join(heads) + " |", "|---|" + "---:|" * len(heads)]
     for one in measured:
@@ -51,7 +51,7 @@ def bench_picture(found: Mapping[str, Any]) -> str:
         for key, one in measured.items()
     ]
     panels = [bars("Papers per second: median and range", speeds), bars("Peak memory, MB", memory)]
-    return svg_file(panels, about="Speed and memory of ways to run the model")
+    return svg_file(panels, about="Speed and memory of methods to run the model")
 
 
 def write_found(out: Path, name: str, found: Mapping[str, Any], *, table: str, drawn: str) -> None:
@@ -63,7 +63,7 @@ def write_found(out: Path, name: str, found: Mapping[str, Any], *, table: str, d
 
 
 def ranged(values: Mapping[str, float]) -> str:
-    """Return a median with its range, three digits each; without the range where there is none."""
+    """Return a median and its range with three digits each. The range is left out for a single value."""
     median, low, high = (f"{values[name]:.3g}" for name in ("median", "low", "high"))
     return median if low == high else f"{median} ({low}–{high})"
 
@@ -87,18 +87,18 @@ def _notes(found: Mapping[str, Any]) -> list[str]:
     lines = [
         f"{machine['card'] or machine['processor']}, {machine['cores']} cores, load {machine['load_before']} before "
         f"and {machine['load_after']} after; {papers['timed']} papers of {papers['mean_tokens']:.0f} tokens "
-        f"(slow ways fewer, of the same lengths); medians of {found['rounds']} rounds. {versions}."
+        f"(fewer for slow methods, of the same lengths); medians of {found['rounds']} rounds. {versions}."
     ]
     if machine["load_before"] > BUSY * machine["cores"]:
-        lines.append("The machine had other work when this began: only CPU ms and memory can be trusted.")
+        lines.append("The machine was busy at the start. Only CPU ms and memory are reliable.")
     job = found["contenders"].get(JOB)
     if job is not None:
         lines.append(
-            f"The job's speed is told without its start-up of {job['load_seconds']['median']:.1f} s; with it "
-            f"{ranged(job['with_start_up'])} papers/s on these {papers['timed']}."
+            f"The job's speed does not include its start-up of {job['load_seconds']['median']:.1f} s. With the "
+            f"start-up it is {ranged(job['with_start_up'])} papers/s for these {papers['timed']} papers."
         )
     if not model["trained"]:
-        lines.append("The weights are random: speed and memory count, labels mean nothing, and no paper is deferred.")
+        lines.append("The weights are random: speed and memory are real, labels mean nothing, no paper is deferred.")
     lines += [f"Not measured: {key} ({reason})." for key, reason in found["skipped"].items()]
     return lines
 

@@ -1,4 +1,4 @@
-"""The papers that a benchmark labels: real ones, in turns of which any first few have the lengths of all."""
+"""The real papers that a benchmark labels, ordered so that any first few have the lengths of all."""
 
 from pathlib import Path
 
@@ -17,16 +17,16 @@ from specter_batch.papers.text import paper_texts
 
 READ_ROWS = 4096
 GOLDEN_RATIO = (5**0.5 - 1) / 2
-# What the job judges the language by.
+# The job detects the language with these columns.
 LANGUAGE_TEMPLATE = "{title} {abstract}"
-# An edit moves one word in so many.
+# An edit moves one word out of this number.
 MOVED = 20
 
 
 def read_usable(source: str | Path, *, most: int) -> pa.Table:
     """Return the first papers of a file, folder or glob that the job labels, in the canonical schema.
 
-    They have an id, a title and an abstract, are in English, and no id and no text stands twice.
+    They have an id, a title and an abstract, and are in English. No id and no text occurs twice.
 
     Raises:
         PaperSchemaError: There are fewer than `most`.
@@ -62,9 +62,9 @@ def read_usable(source: str | Path, *, most: int) -> pa.Table:
 
 
 def with_turns(papers: pa.Table, encoder: TextEncoder, *, template: str) -> pa.Table:
-    """Append the column `turn`: any number of papers of the first turns has, nearly, the lengths of all of them.
+    """Append the column `turn`. Any first papers by turn have nearly the same distribution of lengths as all papers.
 
-    Papers stand in a line by length, and turns jump along it by the golden ratio, which leaves no gaps.
+    Papers are sorted by length. Turns jump along this order by the golden ratio, which leaves no gaps.
     """
     lengths = token_counts(papers, encoder, template=template)
     points = (0.5 + GOLDEN_RATIO * np.arange(len(papers))) % 1
@@ -74,15 +74,15 @@ def with_turns(papers: pa.Table, encoder: TextEncoder, *, template: str) -> pa.T
 
 
 def token_counts(papers: pa.Table, encoder: TextEncoder, *, template: str) -> Ints:
-    """Return the papers' lengths `(n,)` in tokens, cut to the longest that the model takes."""
+    """Return the lengths of the papers `(n,)` in tokens, limited to the model's maximum."""
     token_ids = encoder.encode(paper_texts(papers, template))
     return np.array([len(ids) for ids in token_ids], dtype=np.int64)
 
 
 def hardest_to_start_with(papers: pa.Table) -> int:
-    """Return the row of a paper whose language is in doubt, else 0.
+    """Return the row of a paper whose language needs langdetect, or 0 if there is no such paper.
 
-    The first such paper makes the job load langdetect's profiles: a cost of a night's start, not of its papers.
+    The first such paper makes the job load langdetect's profiles. This is part of a night's start-up.
     """
     english = EnglishFilter()
     texts = paper_texts(papers, LANGUAGE_TEMPLATE)
@@ -90,9 +90,9 @@ def hardest_to_start_with(papers: pa.Table) -> int:
 
 
 def edited(papers: pa.Table, *, seed: int) -> pa.Table:
-    """Return the papers with some words of each abstract in other places and a new one at its end: new texts.
+    """Return papers with new texts: some words of each abstract are moved, and a new word is added at its end.
 
-    Lengths and language stay. The same seed gives the same texts.
+    Lengths and language do not change. The same seed gives the same texts.
     """
     rng = np.random.default_rng(seed)
     changed = []

@@ -1,4 +1,4 @@
-"""What the benchmarks' command lines share: numbers with a lower bound, and errors without a traceback."""
+"""Shared parts of the benchmarks' command lines: numbers with a lower limit, and errors without a traceback."""
 
 import argparse
 import sys
@@ -8,7 +8,7 @@ from specter_batch.errors import SpecterBatchError
 
 
 def at_least(lowest: int) -> Callable[[str], int]:
-    """Return what reads a number from the command line and refuses a lower one."""
+    """Return a parser for a number of the command line that refuses numbers below `lowest`."""
 
     def number(word: str) -> int:
         if int(word) < lowest:
@@ -19,7 +19,7 @@ def at_least(lowest: int) -> Callable[[str], int]:
 
 
 def run_benchmark(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser) -> None:
-    """Run a benchmark as the command line asks; what it cannot do is said in one line."""
+    """Run a benchmark with the command line's arguments, and print errors as one line."""
     try:
         main(parser.parse_args())
     except SpecterBatchError as error:

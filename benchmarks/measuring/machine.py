@@ -1,4 +1,4 @@
-"""What figures depend on besides the code: processor, cores, load, card and versions."""
+"""The machine that figures depend on: processor, cores, load, GPU and versions of packages."""
 
 import os
 import platform
@@ -16,7 +16,7 @@ PACKAGES = (
 
 
 def machine(device: str) -> dict[str, Any]:
-    """Return the facts that stand beside the figures."""
+    """Return facts about the machine, which are reported with the figures."""
     return {
         "processor": _processor(),
         "cores": usable_cpus(),
@@ -27,7 +27,7 @@ def machine(device: str) -> dict[str, Any]:
 
 
 def load() -> float:
-    """Return the machine's load: the mean number of processes at work in the last minute."""
+    """Return the machine's load: the mean number of running processes in the last minute."""
     return round(os.getloadavg()[0], 2)
 
 

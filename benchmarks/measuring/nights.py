@@ -1,4 +1,4 @@
-"""The real command, `specter-batch classify`, measured from outside."""
+"""Run the real command, `specter-batch classify`, in its own process, and measure it."""
 
 import shutil
 import sys
@@ -20,7 +20,7 @@ class Night:
 
     Attributes:
         out: Its folder.
-        process: What the command took.
+        process: Time and memory of the command.
         manifest: Its manifest.
     """
 
@@ -40,7 +40,7 @@ class Night:
 
 
 def run_night(papers: pa.Table, out: Path, *, bundle: Path, device: str, options: tuple[str, ...] = ()) -> Night:
-    """Write papers to `out`.parquet, without their labels, and classify them into `out`, anew.
+    """Write papers without their labels to `out`.parquet, and label them into a new folder `out`.
 
     Raises:
         ShardError: The night failed, or did not label every paper.

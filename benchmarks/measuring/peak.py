@@ -1,10 +1,10 @@
-"""What CUDA cards can do at most: dense fp16 products with fp32 sums, in 10^12 operations a second."""
+"""Peak speed of CUDA cards: dense fp16 products with fp32 sums, in 10^12 operations per second."""
 
 import re
 
 from specter_batch.errors import ConfigError
 
-# NVIDIA's data sheets, without sparsity; the first pattern found in the card's name counts.
+# From NVIDIA's data sheets, without sparsity. The first pattern that is found in the card's name is used.
 PEAK_TFLOPS = {
     r"H200|H100.*(HBM3|SXM|NVL)": 989.0,
     r"H100": 756.0,
@@ -21,7 +21,7 @@ def peak_tflops(card: str | None) -> float:
     """Return a card's peak by its name.
 
     Raises:
-        ConfigError: The card is not known, or there is none.
+        ConfigError: The card is not known, or the machine has no card.
     """
     for pattern, tflops in PEAK_TFLOPS.items():
         if card is not None and re.search(pattern, card):

@@ -1,4 +1,4 @@
-"""Pictures of benchmarks: bars and curves as one SVG file, readable on light and dark ground."""
+"""Pictures of benchmarks: bars and curves in one SVG file, readable on light and dark backgrounds."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from specter_batch.report.svg import LETTER, Plot, nice_ticks, picture, text
 
 WIDTH, CURVES_HEIGHT = 900, 260
 ROW, BAR, FIGURE_WIDTH = 24, 14, 130
-# Between panels, with room for the title of the next.
+# Space between panels, enough for the title of the next one.
 GAP = 50
 
 _FRAME = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {{ width + 30 }} {{ height }}" role="img" \
@@ -43,7 +43,7 @@ class Panel:
 
 @dataclass(frozen=True, kw_only=True)
 class Bar:
-    """A row of bars: median, lowest and highest, and what is written behind; ours are set off from peers."""
+    """A bar with median, lowest and highest value, and the text after it. Our own bars have another colour."""
 
     name: str
     median: float
@@ -68,7 +68,7 @@ def svg_file(panels: Sequence[Panel], *, about: str) -> str:
 
 
 def bars(title: str, rows: Sequence[Bar]) -> Panel:
-    """Draw a bar a row, with a line from the lowest to the highest."""
+    """Draw one bar per row, with a line from the lowest to the highest value."""
     left = LETTER * max(len(row.name) for row in rows) + 16
     wide = WIDTH - left - FIGURE_WIDTH
     scale = wide / (max(row.high for row in rows) or 1.0)

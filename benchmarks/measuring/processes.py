@@ -1,4 +1,4 @@
-"""Commands that are measured from outside, each by its own process: time, processor time, peak memory."""
+"""Run commands and measure each process: wall-clock time, CPU time and peak memory."""
 
 import os
 import resource
@@ -15,7 +15,7 @@ from specter_batch.cpus import usable_cpus
 
 # The unit of `ru_maxrss`, in bytes.
 MAXRSS_BYTES = 1 if sys.platform == "darwin" else 1024
-# Times a second that a card is asked for its memory in use.
+# How many times per second the used memory of a card is read.
 CARD_POLLS = 5
 
 
@@ -24,12 +24,12 @@ class Finished:
     """A command that has ended.
 
     Attributes:
-        exit_code: Negative: the signal that ended it.
-        output: What it printed, errors included.
-        seconds: On the wall, from start to end.
-        cpu_seconds: Of all cores.
-        peak_mb: Most memory that it held at once, in megabytes.
-        card_mb: Most memory in use on the card meanwhile, less what was in use before; None without a card.
+        exit_code: Exit code, or the negative number of the signal that ended the command.
+        output: Standard output and standard error.
+        seconds: Wall-clock time from start to end.
+        cpu_seconds: CPU time of all cores.
+        peak_mb: Peak memory in megabytes.
+        card_mb: Peak memory of the card, minus the memory in use before the start; None without a card.
     """
 
     exit_code: int
@@ -41,12 +41,12 @@ class Finished:
 
     @property
     def last_line(self) -> str:
-        """The last line that it printed: of one that failed, why."""
+        """The last line of output. For a failed command it is the reason."""
         return (self.output.strip().splitlines() or ["it printed nothing"])[-1]
 
 
 def environment(device: str) -> dict[str, str]:
-    """Return the environment of a measured process: our own imports, all usable cores, no network, no other device."""
+    """Return the environment of a measured process: our modules, all usable cores, the given device, no network."""
     here = Path(__file__).parents[2]
     paths = [str(here), str(here / "export"), str(here / "jobs"), os.environ.get("PYTHONPATH", "")]
     fixed = {
@@ -60,8 +60,8 @@ def environment(device: str) -> dict[str, str]:
 def run_measured(command: Sequence[str], *, device: str) -> Finished:
     """Run a command to its end.
 
-    Peak memory is the kernel's `ru_maxrss`. It is never told as less than that of the process that calls this, from
-    which the command is forked: that one should import little.
+    Peak memory is the kernel's `ru_maxrss`. It includes the memory of the calling process, from which the command is
+    forked. The caller should therefore import little.
     """
     with tempfile.TemporaryFile("w+") as output, _CardMemory(device) as card:
         began = time.perf_counter()
@@ -73,7 +73,7 @@ def run_measured(command: Sequence[str], *, device: str) -> Finished:
             process.wait()
             raise
         seconds = time.perf_counter() - began
-        process.returncode = os.waitstatus_to_exitcode(status)  # it is reaped already
+        process.returncode = os.waitstatus_to_exitcode(status)  # the process has been waited for already
         output.seek(0)
         text = output.read()
     return Finished(
@@ -87,17 +87,17 @@ def run_measured(command: Sequence[str], *, device: str) -> Finished:
 
 
 def own_peak_mb() -> float:
-    """Return the most memory that this process has held at once, in megabytes."""
+    """Return the peak memory of this process in megabytes."""
     try:
         status = Path("/proc/self/status").read_text()
     except OSError:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * MAXRSS_BYTES / 1e6
-    # Its own alone: `ru_maxrss` counts what forked it, too.
+    # `ru_maxrss` would include the memory of the process that forked this one.
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:")) * 1024 / 1e6
 
 
 def nvidia_smi(field: str) -> str | None:
-    """Return a field of the first card as `nvidia-smi` tells it; None without a card."""
+    """Return a field of the first card from `nvidia-smi`; None without a card."""
     try:
         asked = subprocess.run(
             ["nvidia-smi", "--id=0", f"--query-gpu={field}", "--format=csv,noheader,nounits"],  # noqa: S607 - as installed
@@ -111,7 +111,7 @@ def nvidia_smi(field: str) -> str | None:
 
 
 class _CardMemory:
-    """Asks the first card again and again how much of its memory is in use."""
+    """Reads the used memory of the first card again and again."""
 
     def __init__(self, device: str) -> None:
         self._ended = threading.Event()
