@@ -1,1 +1,1 @@
-"""What a night would take: papers, tokens, hours, disk and memory."""
+"""Estimate what a night needs: papers, tokens, hours, disk and memory."""

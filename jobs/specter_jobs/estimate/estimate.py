@@ -1,4 +1,4 @@
-"""What a night would take: papers, tokens, hours, disk and memory, from the footers, a sample and a timed slice."""
+"""Estimate papers, tokens, hours, disk and memory of a night from file footers, a sample and a timed part of it."""
 
 import math
 import tempfile
@@ -41,16 +41,16 @@ def estimate_night(
     """Estimate a night without labelling it.
 
     Args:
-        config: Of the night; its output folder is not touched.
-        papers_per_second: What a device is known to label; None to time the model on this one.
-        seconds: How long to time it, about.
-        sample_rows: Rows to read, about.
-        seed: Of the sample.
-        cost_per_hour: Of one device, to tell costs.
+        config: Settings of the night. Nothing is written to its output folder.
+        papers_per_second: Known speed of a device; None to measure the model on this device.
+        seconds: Approximate time of the measurement.
+        sample_rows: Approximate number of rows to read.
+        seed: Random seed of the sample.
+        cost_per_hour: Price of one device for an hour; None to compute no costs.
 
     Raises:
-        ConfigError: A figure is none that can be, or the dump is not parquet.
-        PaperSchemaError: There are no papers, or none of the sampled ones can be labelled.
+        ConfigError: An argument has an impossible value, or the dump is not parquet.
+        PaperSchemaError: The dump has no papers, or no paper of the sample can be labelled.
         SpecterBatchError: The bundle or an earlier night cannot be used.
     """
     _check(config, papers_per_second=papers_per_second, seconds=seconds, rows=sample_rows, cost=cost_per_hour)
@@ -155,11 +155,11 @@ def _tokens(sample: Sample, papers: Range, bundle: ModelBundle, *, whole: bool) 
 
 @dataclass(frozen=True, kw_only=True)
 class _LentLabels:
-    """What earlier nights have for the sampled papers.
+    """Labels of earlier nights for the sampled papers.
 
     Attributes:
         label_files: Number of label files that can be used.
-        unusable: Why other labels cannot be used.
+        unusable: Labels that cannot be used, with the reasons.
         share: Share of the papers whose text is in these files.
     """
 
@@ -212,7 +212,7 @@ def _saved(lent: _LentLabels, papers: float, *, rate: float, cost_per_hour: floa
 
 
 def _wall(count: int, busy: Range, fixed: FixedSeconds) -> WallTime:
-    """Return the wall time on so many devices, each with the cores of this machine, and one driver."""
+    """Return the wall-clock time on `count` devices, each with the cores of this machine, and one driver."""
     before_and_after = fixed.survey + fixed.write
     estimate, low, high = (
         before_and_after + max(seconds, fixed.prepare) / count for seconds in (busy.estimate, busy.low, busy.high)

@@ -1,4 +1,4 @@
-"""What a night would take of disk and memory."""
+"""Estimate disk and memory of a night."""
 
 import resource
 import tempfile
@@ -23,9 +23,10 @@ from specter_jobs.output.writer import write_output
 from specter_jobs.plan.config import NightConfig
 from specter_jobs.plan.shards import Plan
 
-# Of a shard in the ledger, held until the report is written (benchmarks/many_shards.py; 100 more by label).
+# Bytes of a shard in the ledger, which is in memory until the report is written (benchmarks/many_shards.py). Each label
+# needs 100 bytes more.
 LEDGER_ENTRY_BYTES = 7_000
-# Bytes of a row in the tables of the deduplication: id and hash, with room for its joins (benchmarks/many_papers.py).
+# Bytes of a row in the tables of the deduplication: id and hash, and space for joins (benchmarks/many_papers.py).
 DEDUPLICATION_ROW_BYTES = 120
 
 
@@ -36,10 +37,10 @@ def output_of(
     scores: npt.NDArray[np.float64] | None,
     bundle: ModelBundle,
 ) -> tuple[OutputSize, float]:
-    """Write the sample's labels and rejects, and return what the night's would take and how long to write.
+    """Write labels and rejects of the sample, and return the size of the night's and the time to write them.
 
-    Not all of them were asked of the model, and what compresses is how values repeat: scores are drawn anew from the
-    distribution of those of the timed papers, or evenly without any, and labels at random.
+    The model did not label all papers of the sample. How well a column compresses depends on repeated values. So scores
+    are drawn from the distribution of the timed papers' scores (uniformly if none were timed), and labels at random.
     """
     form = LabelForm.of(config, bundle)
     table = _drawn_labels(form, sample, scores)
@@ -62,7 +63,7 @@ def output_of(
 
 
 def _drawn_labels(form: LabelForm, sample: Sample, scores: npt.NDArray[np.float64] | None) -> pa.Table:
-    """Return a table with all columns of a label file for the papers of the sample, and drawn values."""
+    """Return a table with all columns of a label file for the papers of the sample, with random values."""
     rng = np.random.default_rng(0)
     n, n_labels = len(sample.hashes), len(form.labels)
     names = pa.array(form.labels.names, pa.string())
@@ -94,12 +95,12 @@ def _lists(values: npt.NDArray[np.float64]) -> pa.FixedSizeListArray:
 def memory_of(
     config: NightConfig, plan: Plan, sample: Sample, bundle: ModelBundle, graph: GraphEntry, *, loaded: bool
 ) -> MemoryUse:
-    """Return bytes by what holds them; the tables of the deduplication go to disk beyond their limit."""
+    """Return the memory of each part in bytes. Beyond their limit, the tables of the deduplication are on disk."""
     graphs = {graph.file} | ({bundle.graph_for("cpu", "fp32").file} if graph.deferral_margin else set())
     unloaded = 0 if loaded else sum((bundle.path / file).stat().st_size for file in graphs)
     held = sample.held_bytes / sample.rows * min(config.shard_rows, max(shard.rows for shard in plan.shards))
     tables = plan.rows * DEDUPLICATION_ROW_BYTES
-    # Linux counts kibibytes (getrusage(2)); what the sample itself took is in it, so this is rather too much.
+    # Linux counts in kibibytes (getrusage(2)). The memory of the sample is included, so this is slightly too much.
     process = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 + unloaded
     in_flight, in_memory = held * SHARDS_AT_ONCE, min(tables, _bytes(MEMORY))
     ledger = len(plan.shards) * LEDGER_ENTRY_BYTES

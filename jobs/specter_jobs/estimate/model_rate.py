@@ -1,4 +1,4 @@
-"""How many papers a second the model labels on this device, from a timed part of a sample."""
+"""Measure how many papers per second the model labels on this device, with a part of the sample."""
 
 import time
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from specter_jobs.estimate.result import GivenRate, MeasuredRate
 from specter_jobs.estimate.sampling import Sample
 from specter_jobs.plan.config import NightConfig
 
-# Slices of the model's time whose tenth and ninetieth percentile make the range; a card is given whole batches.
+# Number of timed parts. Their tenth and ninetieth percentiles give the range. On CUDA each part is at least a batch.
 SLICE_PAPERS_A_THREAD, SLICE_PAPERS_CUDA = 4, 512
 MIN_SLICES = 5
 
@@ -29,18 +29,18 @@ def rate_of(
     papers_per_second: float | None,
     seconds: float,
 ) -> tuple[GivenRate | MeasuredRate, npt.NDArray[np.float64] | None]:
-    """Return the rate of one device, and the scores that timing it gave.
+    """Return the speed of one device, and the scores of the timed papers.
 
     Args:
-        bundle: Whose model is timed.
-        device: To time it on.
-        config: Of the night: precision and threads.
-        sample: Whose papers are labelled.
-        papers_per_second: The rate where it is known; nothing is timed then.
-        seconds: How long to time, about.
+        bundle: Bundle with the model.
+        device: Device that the model runs on.
+        config: Settings of the night, with graph and threads.
+        sample: Sample whose papers are labelled.
+        papers_per_second: Known speed, or None to measure it.
+        seconds: Approximate time of the measurement.
 
     Returns:
-        The speed of the device, and scores `(timed,)`; None when nothing was timed.
+        The speed of the device, and scores `(timed,)`, or None if nothing was measured.
     """
     if papers_per_second is not None:
         return GivenRate(device=str(device), papers_per_second=Range.exactly(papers_per_second)), None
@@ -72,10 +72,10 @@ def rate_of(
 def _timed_slices(
     classifier: OnnxClassifier, token_ids: Sequence[TokenIds], *, seconds: float
 ) -> tuple[npt.NDArray[np.float64], list[tuple[int, int, float]]]:
-    """Time slices of mixed lengths until the time or the sample is used up; the first one warms up.
+    """Time parts of mixed lengths until the time is over or the sample is used up. The first part warms up the model.
 
     Returns:
-        The timed papers' scores, and papers, tokens and seconds of each slice.
+        Scores of the timed papers, and papers, tokens and seconds of each part.
     """
     size = SLICE_PAPERS_CUDA if classifier.device.kind == "cuda" else SLICE_PAPERS_A_THREAD * classifier.threads
     order = np.random.default_rng(0).permutation(len(token_ids))

@@ -1,4 +1,4 @@
-"""Estimates with the ends of their ranges."""
+"""Estimates with ranges."""
 
 from typing import Self
 
@@ -24,23 +24,23 @@ class Range(BaseModel):
 
     @classmethod
     def exactly(cls, value: float) -> Self:
-        """Return a value that is known."""
+        """Return a known value as a range without width."""
         return cls(estimate=value, low=value, high=value)
 
     @classmethod
     def share_of(cls, count: int, n: int, *, whole: bool) -> Self:
-        """Return a share with its 95 % interval of Wilson; if all rows were read it is exact."""
+        """Return a share with its 95 % Wilson interval. The share is exact if all rows were read."""
         if whole:
             return cls.exactly(count / n)
         low, high = wilson(count / n, n)
         return cls(estimate=count / n, low=low, high=high)
 
     def times(self, factor: float) -> Self:
-        """Return the estimate and its ends, each multiplied."""
+        """Return the estimate and both ends of the range, multiplied by a factor."""
         return type(self)(estimate=self.estimate * factor, low=self.low * factor, high=self.high * factor)
 
     def without(self, share: Self) -> Self:
-        """Return what is left when a share is taken away, whose own ends widen the range."""
+        """Return the rest after a share is taken away. The range of the share widens the range of the rest."""
         return type(self)(
             estimate=self.estimate * (1 - share.estimate),
             low=self.low * (1 - share.high),
@@ -48,5 +48,5 @@ class Range(BaseModel):
         )
 
     def over(self, rate: Self) -> Self:
-        """Return the time that so much takes at a rate, whose own ends widen the range."""
+        """Return this amount divided by a rate. The range of the rate widens the range of the time."""
         return type(self)(estimate=self.estimate / rate.estimate, low=self.low / rate.high, high=self.high / rate.low)

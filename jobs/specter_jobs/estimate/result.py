@@ -19,7 +19,7 @@ class SampleFigures(EstimatePart):
 
     Attributes:
         rows: Number of rows that were read.
-        whole: Whether these are all rows of the dump.
+        whole: True if these are all rows of the dump.
         usable: Number of rows that would be labelled.
         rejects_by_reason: Number of rows that would be rejected, by reason.
         unreadable: Errors of places that could not be read.
@@ -62,7 +62,7 @@ class GivenRate(EstimatePart):
     Attributes:
         measured: False.
         device: The device.
-        papers_per_second: Papers by seconds.
+        papers_per_second: Papers per second.
         tokens_per_second: None.
     """
 
@@ -84,8 +84,8 @@ class MeasuredRate(EstimatePart):
         papers: Number of papers that were timed.
         seconds: Time of the model.
         slices: Number of parts that were timed.
-        tokens_per_second: Tokens by seconds.
-        papers_per_second: Papers by seconds.
+        tokens_per_second: Tokens per second.
+        papers_per_second: Papers per second.
     """
 
     measured: Literal[True] = True
@@ -101,11 +101,11 @@ class MeasuredRate(EstimatePart):
 
 
 class ReuseFigures(EstimatePart):
-    """What labels of earlier nights save.
+    """Savings by labels of earlier nights.
 
     Attributes:
         label_files: Number of label files that can be used.
-        unusable: Why other labels cannot be used.
+        unusable: Labels that cannot be used, with the reasons.
         share: Share of the papers whose label can be copied.
         papers: Number of papers whose label can be copied.
         device_hours_saved: Hours of one device that they save.
@@ -149,7 +149,7 @@ class WallTime(EstimatePart):
 
 
 class OutputSize(EstimatePart):
-    """What a night writes, in bytes.
+    """Size of a night's output in bytes.
 
     Attributes:
         labels: Size of the label files.
@@ -165,15 +165,15 @@ class OutputSize(EstimatePart):
 
 
 class MemoryUse(EstimatePart):
-    """Memory in bytes by what holds it.
+    """Memory of each part in bytes.
 
     Attributes:
         process_and_sessions: Libraries and the loaded model.
         shards_in_flight: Shards that are prepared or labelled at the same time.
-        survey: Tables of the deduplication; beyond their limit they go to disk.
+        survey: Tables of the deduplication. Beyond their limit they are on disk.
         ledger: Entries of the finished shards.
         total: The sum.
-        survey_on_disk: Disk that the tables of the deduplication take.
+        survey_on_disk: Disk space of the tables of the deduplication.
     """
 
     process_and_sessions: int
@@ -185,25 +185,25 @@ class MemoryUse(EstimatePart):
 
 
 class Estimate(EstimatePart):
-    """What a night would take.
+    """The estimate of a night.
 
     Attributes:
         rows: Number of rows in the dump.
         files: Number of files.
         unreadable_files: Files that cannot be read, each with its error.
-        ignored_files: What else is in the dump, each with the reason.
+        ignored_files: Other entries of the dump, each with the reason why it is not read.
         shards: Number of shards.
         sample: The sample that was read.
         papers: Number of papers to label or to copy a label for.
         tokens: Lengths of papers.
         model: Speed of one device.
-        reuse: What labels of earlier nights save; None without `--reuse`.
+        reuse: Savings by labels of earlier nights; None without `--reuse`.
         device_hours: Hours of one device.
         cost: Cost of these hours; None without a price.
         fixed_seconds: Seconds of the other steps.
         wall: Time from start to end by number of devices.
-        output: What the night writes.
-        memory: Memory by what holds it.
+        output: Size of the night's output.
+        memory: Memory of each part.
     """
 
     rows: int

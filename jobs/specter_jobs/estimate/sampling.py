@@ -1,4 +1,4 @@
-"""A sample of a night's rows, taken through the same steps as the night itself, and how fast these go."""
+"""A sample of a night's rows that goes through the same steps as the night itself, and the speed of these steps."""
 
 import tempfile
 import time
@@ -22,24 +22,24 @@ from specter_jobs.plan.shards import Plan, Shard
 from specter_jobs.screen.deduplicate import Deduplication
 from specter_jobs.screen.known_labels import KnownLabels
 
-# Rows read at one place of the sample: more would spread over fewer places.
+# Number of neighbouring rows in the sample. With more, the sample would come from fewer places.
 WINDOW_ROWS = 64
-# Rows in a row that are timed: of short runs most of the time would go to opening files and skipping rows.
+# Number of neighbouring rows that are timed. With fewer, most of the time would go to opening files and skipping rows.
 PACE_ROWS = 2000
 
 
 @dataclass(kw_only=True)
 class Sample:
-    """What was found of the sampled rows.
+    """The sampled rows after screening and tokenizing.
 
     Attributes:
-        rows: That could be read.
-        paper_ids: Of the usable ones.
-        hashes: Of their texts.
-        token_ids: `(seq_len,)` each, of those that are no copy of another.
-        rejects: `REJECT_SCHEMA`.
-        held_bytes: What the job holds of the papers while it labels them.
-        errors: Of places that could not be read.
+        rows: Number of rows that could be read.
+        paper_ids: Ids of the usable papers.
+        hashes: Text hashes of the usable papers.
+        token_ids: Token ids `(seq_len,)` of each usable paper that is not a copy of another one.
+        rejects: Table with `REJECT_SCHEMA`.
+        held_bytes: Memory that the job needs for these papers while it labels them.
+        errors: Errors of places that could not be read.
     """
 
     rows: int = 0
@@ -57,12 +57,12 @@ class Sample:
 
 
 def sample_shards(plan: Plan, *, rows: int, seed: int) -> list[Shard]:
-    """Draw short runs of rows, one from each of equally long stretches of the night; all of it when it is no longer.
+    """Draw short runs of rows, one from each of equally long parts of the night. A short night is read completely.
 
     Args:
-        plan: Of the night.
-        rows: About so many; files shorter than a run give fewer.
-        seed: The same seed draws the same rows.
+        plan: Plan of the night.
+        rows: Approximate number of rows. Files shorter than a run give fewer.
+        seed: Random seed. The same seed draws the same rows.
     """
     if rows >= plan.rows:
         return list(plan.shards)
@@ -82,7 +82,7 @@ def _windows(plan: Plan, rows: int, rng: np.random.Generator) -> Iterator[Shard]
 
 
 def read_sample(shards: list[Shard], rules: LabelRules, bundle: ModelBundle) -> Sample:
-    """Deduplicate, screen and tokenize these rows as the night does."""
+    """Deduplicate, screen and tokenize rows as the night does."""
     sample = Sample(rejects=[REJECT_SCHEMA.empty_table()])
     with (
         tempfile.TemporaryDirectory() as scratch,
@@ -94,7 +94,7 @@ def read_sample(shards: list[Shard], rules: LabelRules, bundle: ModelBundle) -> 
 
 @dataclass(frozen=True, kw_only=True)
 class Pace:
-    """Seconds that the steps beside the model take: a night's `deduplication_start` once, the others for each row."""
+    """Seconds of the steps without the model. `deduplication_start` is once per night, the others are per row."""
 
     deduplication_start: float
     deduplication: float
@@ -102,10 +102,10 @@ class Pace:
 
 
 def read_pace(plan: Plan, rules: LabelRules, bundle: ModelBundle) -> Pace:
-    """Time the steps of some neighbouring rows before the model; best after `read_sample`, when all is loaded.
+    """Time the steps before the model for some neighbouring rows. Call it after `read_sample`, when all is loaded.
 
     Raises:
-        PaperSchemaError: There is no file whose first rows can be read.
+        PaperSchemaError: The first rows cannot be read in any file.
     """
     for file in sorted(plan.files, key=lambda file: file.rows, reverse=True):
         stretch = Shard(file=file, start=0, rows=min(PACE_ROWS, file.rows))
@@ -116,7 +116,7 @@ def read_pace(plan: Plan, rules: LabelRules, bundle: ModelBundle) -> Pace:
 
 
 def _pace_of(stretch: Shard, rules: LabelRules, bundle: ModelBundle) -> Pace | None:
-    """Time these rows; None if they cannot be read, which takes no time at all."""
+    """Time the steps for these rows; None if they cannot be read."""
     with tempfile.TemporaryDirectory() as empty, tempfile.TemporaryDirectory() as scratch:
         began = time.perf_counter()
         _deduplication([], rules, bundle, Path(empty)).close()
@@ -146,7 +146,7 @@ def _deduplication(shards: list[Shard], rules: LabelRules, bundle: ModelBundle, 
         known_labels=KnownLabels(files=[], n_labels=len(bundle.labels)),
         scratch=scratch,
         advance=lambda _: None,
-        kept_bytes=0,  # most papers of a large night are read twice, and both times are counted
+        kept_bytes=0,  # papers of a large night are read twice, and both reads are timed
     )
 
 
@@ -166,5 +166,5 @@ def _prepare(sample: Sample, deduplication: Deduplication, preparer: ShardPrepar
         sample.rejects.append(screened.rejects)
         sample.hashes += screened.hashes
         sample.token_ids += token_ids
-        # The text, once in the table that it was read into and once as it is tokenized.
+        # The text is in memory twice: in the table that it was read into, and while it is tokenized.
         sample.held_bytes += 2 * sum(len(text.encode()) for text in texts) + sum(ids.nbytes for ids in token_ids)

@@ -1,1 +1,1 @@
-"""What a night is going to do: its settings, its shards and its identity."""
+"""The plan of a night: settings, shards and identity."""

@@ -1,4 +1,4 @@
-"""What a night is asked to do, from TOML and flags: the sections of its settings together, and its dates."""
+"""All settings of a night, from TOML files and options, and the dates in its paths."""
 
 import datetime
 import os
@@ -51,10 +51,10 @@ class NightConfig(
 ):
     """Settings of a nightly run. Every setting is declared in its section, none of them here.
 
-    In every path `{date}` stands for the night's date and `{yesterday}` for the day before. Other braces are refused,
-    unless they are part of the name of a file or folder that is there. When no date is given, it is the date that `out`
-    is named by (`nights/2026-11-25`) if no path has a placeholder, else today in UTC. It is fixed at the start, so
-    midnight does not change it.
+    In every path `{date}` is replaced by the night's date and `{yesterday}` by the day before. Other braces are
+    refused, unless they are part of the name of an existing file or folder. If no date is given and no path has a
+    placeholder, the date is taken from the name of `out` (`nights/2026-11-25`). Otherwise it is today in UTC. The date
+    is fixed at the start, so midnight does not change it.
 
     The input, output, bundle and earlier nights may be URLs of a store (`s3://`, `gs://`, `az://`, `hf://` …).
     """
@@ -67,7 +67,7 @@ class NightConfig(
     @model_validator(mode="before")
     @classmethod
     def _date_of_the_folder(cls, values: Any) -> Any:
-        """Take the date from the name of OUT, unless one is given or placeholders stand for today."""
+        """Take the date from the name of OUT, unless a date is given or a path has a placeholder."""
         if not isinstance(values, Mapping) or values.get("date") is not None:
             return values
         placeholders = any("{" in str(values.get(name) or "") for name in _PATHS)
@@ -114,7 +114,7 @@ class NightConfig(
 
 
 def _date_named(name: str) -> datetime.date | None:
-    """Return the date that a folder is named by; None if its name is no date of the form YYYY-MM-DD."""
+    """Return the date in the name of a folder; None if the name is not a date of the form YYYY-MM-DD."""
     if re.fullmatch(r"\d{4}-\d{2}-\d{2}", name, flags=re.ASCII) is None:
         return None
     try:
@@ -125,7 +125,7 @@ def _date_named(name: str) -> datetime.date | None:
 
 
 def _dated(value: Any, date: datetime.date, *, setting: str) -> Any:
-    """Replace the placeholders in a path, or in each path of a list; a value of another type is left for validation.
+    """Replace the placeholders in a path, or in each path of a list. Values of other types are left for validation.
 
     Raises:
         UsageError: The path has a placeholder that does not exist.
@@ -148,7 +148,7 @@ def _dated(value: Any, date: datetime.date, *, setting: str) -> Any:
 
 
 def _is_a_name(path: str, *, is_output: bool) -> bool:
-    """Say whether the braces in a local path belong to the name of a file or folder that is there."""
+    """Return whether the braces in a local path belong to the name of an existing file or folder."""
     last = max(path.rfind("{"), path.rfind("}"))
     named, _, below = path[last:].partition("/")
     return (bool(below) or not is_output) and os.path.lexists(path[:last] + named)

@@ -1,4 +1,4 @@
-"""What is decided of a shard before it is labelled: which rows are duplicates, known or copies."""
+"""Decisions about a shard before it is labelled: which rows are duplicates, already labelled, or copies."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ class DeduplicatedShard:
 
     Attributes:
         number: Its position in the plan.
-        rows_hash: Of its rows alone.
-        content: Hash of its rows and of what was decided of them: equal for equal work only.
-        error: Why it cannot be read.
+        rows_hash: Hash of its rows.
+        content: Hash of its rows and of the decisions about them. It is equal only if the work is the same.
+        error: Reason why the shard cannot be read.
     """
 
     shard: Shard
@@ -28,13 +28,13 @@ class DeduplicatedShard:
 
 @dataclass(frozen=True, kw_only=True)
 class Decisions:
-    """What need not be labelled of a shard; keys are rows within it.
+    """The rows of a shard that need not be labelled. Keys are row numbers within the shard.
 
     Attributes:
-        duplicates: Rows whose id stands earlier -> where.
+        duplicates: Rows whose id occurs earlier -> place of the first occurrence.
         known: `row, label_id, score, logits, probabilities`: rows whose text was labelled in an earlier night. The
             lists are null if that night did not write them.
-        copies: Rows whose text stands earlier in this night -> name of that shard.
+        copies: Rows whose text occurs earlier in this night -> name of that shard.
     """
 
     duplicates: Mapping[int, str]

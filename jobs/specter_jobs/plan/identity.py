@@ -1,4 +1,4 @@
-"""What makes a night the same night as another: its dump, model and settings."""
+"""The identity of a night: dump, model and settings. Two runs with the same identity are the same night."""
 
 import datetime
 from collections.abc import Mapping
@@ -14,17 +14,17 @@ from specter_batch.storage.location import Location
 from specter_jobs.plan.config import NightConfig
 from specter_jobs.plan.sections import LabelRules, Reading
 
-# Raised when the same rows, bundle and settings give other output files than an earlier version did.
+# Increased when the same rows, bundle and settings give other output files than in an earlier version.
 OUTPUT_VERSION = 1
-# Raised when other rows are labelled than an earlier version labelled. Labels of earlier nights can still be reused.
+# Increased when other rows are labelled than in an earlier version. Labels of earlier nights can still be reused.
 SCREENING_VERSION = 2
-# How much of a fingerprint is shown.
+# Number of characters of a fingerprint that are shown.
 SHOWN_FINGERPRINT = 12
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelIdentity:
-    """What must be the same for the same text to have the same label and score.
+    """The parts of a model that must be equal for a text to get the same label and score.
 
     Attributes:
         bundle: Place of the bundle, to show it.
@@ -45,7 +45,7 @@ class ModelIdentity:
 
 
 class NightIdentity(BaseModel):
-    """What two runs on one output folder must share to be the same night; a part of `plan.json`.
+    """The properties that two runs must share to be the same night. They are a part of `plan.json`.
 
     The date is not compared: a run after midnight resumes the same night. The files of the dump are not compared
     either: a dump may grow, and a file of it may be fixed.
@@ -58,13 +58,13 @@ class NightIdentity(BaseModel):
         fingerprint: Fingerprint of the bundle.
         device: Kind of device that labels.
         graph: SHA-256 of the model file that runs on it.
-        precisions: SHA-256 of each model file of the bundle -> its precision; for messages, not stored.
-        screening_version: `SCREENING_VERSION` of the night; 1 in folders that do not say.
+        precisions: SHA-256 of each model file of the bundle -> its precision. It is used in messages and not stored.
+        screening_version: `SCREENING_VERSION` of the night; 1 in folders without this field.
         settings: The settings of the section `LabelRules`.
         reading: The settings of the section `Reading`.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")  # a later version may say more
+    model_config = ConfigDict(frozen=True, extra="ignore")  # a later version may have more fields
 
     dump: str
     format: str | None
@@ -90,7 +90,7 @@ class NightIdentity(BaseModel):
         precisions: Mapping[str, str],
         root: Location | None,
     ) -> "NightIdentity":
-        """Describe the night that a run is asked for.
+        """Return the identity of the night that a run is going to label.
 
         Args:
             config: Settings of the run.
@@ -98,7 +98,7 @@ class NightIdentity(BaseModel):
             kind: Kind of device that labels.
             graph: SHA-256 of the model file that runs on it.
             precisions: Precision of each model file of the bundle, by its SHA-256.
-            root: Folder of the input files; None when the dump is ingested first.
+            root: Folder of the input files; None if the dump is ingested first.
         """
         place = (root if root is not None else Path(str(config.dump))).resolve()
         return cls(
@@ -123,11 +123,11 @@ class NightIdentity(BaseModel):
 
     @property
     def binding(self) -> str:
-        """Hash of all that can change an output but the rows themselves."""
+        """Hash of everything that can change an output, except for the rows themselves."""
         return json_hash({"model": self.model.hash, "screening_version": self.screening_version, **self.settings})
 
     def differences(self, held: "NightIdentity") -> list[str]:
-        """Say how this night differs from the one that a folder holds; nothing if it is the same night."""
+        """List how this night differs from the night in a folder. The list is empty if they are the same night."""
         differences = []
         if (self.dump, self.format) != (held.dump, held.format):
             differences.append(f"DUMP is {dump_text(self)} instead of {dump_text(held)}")
@@ -146,7 +146,7 @@ class NightIdentity(BaseModel):
         return differences
 
     def _other_model(self, held: "NightIdentity") -> str:
-        """Say which option makes this night use another model file of the same bundle."""
+        """Return a sentence about the option that makes this night use another model file of the same bundle."""
         if self.device != held.device:
             resume = f"`--device {held.device}` resumes that night"
             return f"the model runs on {self.device} instead of {held.device} ({resume})"
@@ -157,7 +157,7 @@ class NightIdentity(BaseModel):
 
 
 def model_hash(fingerprint: str, *, device: str, graph: str) -> str:
-    """Hash what must be the same for the same text to have the same label and score.
+    """Hash the parts of a model that must be equal for a text to get the same label and score.
 
     Args:
         fingerprint: Fingerprint of the bundle.
@@ -170,7 +170,7 @@ def model_hash(fingerprint: str, *, device: str, graph: str) -> str:
 
 
 def dump_text(night: NightIdentity) -> str:
-    """Return the dump of a night, for a message."""
+    """Return the dump of a night as text for a message."""
     return night.dump + (f" (--format {night.format})" if night.format else "")
 
 
@@ -179,5 +179,5 @@ def _shown(value: object) -> str:
 
 
 def bundle_text(night: NightIdentity) -> str:
-    """Return the bundle of a night, for a message."""
+    """Return the bundle of a night as text for a message."""
     return f"{night.bundle} ({night.fingerprint[:SHOWN_FINGERPRINT]})"

@@ -1,4 +1,4 @@
-"""The settings of a night that stop it or let it fail, by section."""
+"""The settings that stop a night or let it fail, by section."""
 
 import re
 from typing import Annotated, Any, ClassVar
@@ -10,7 +10,7 @@ from specter_batch.settings.declaration import Option
 from specter_batch.storage.location import PathOrUrl
 
 Share = Annotated[float, Field(ge=0, le=1)]
-# Without the second bound TOML's `inf` would pass, and JSON cannot say it.
+# Without the upper limit TOML's `inf` would be accepted, and JSON cannot store it.
 Positive = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 OFF = "no limit"
 # How many days back `--previous "nights/{yesterday}"` looks for a night that succeeded.
@@ -40,7 +40,7 @@ def parse_max_fresh(value: Any) -> Any:
 
 
 class GateLimits(Settings):
-    """The section `[gates]`; a gate that is not set is not judged."""
+    """The section `[gates]`. A gate that is not set is not checked."""
 
     panel: ClassVar[str] = "Gates"
 
@@ -59,7 +59,7 @@ class GateLimits(Settings):
     max_reject_rate: Annotated[Share | None, Option(default=OFF)] = Field(
         default=None, description="Fail (exit 4) if a larger share of the input rows than this is rejected."
     )
-    # A night of a model that does not work on this device fails by default.
+    # A model that does not work on this device fails the night by default.
     max_not_finite_rate: Annotated[Share | None, Option()] = Field(
         default=0.1,
         description="Fail (exit 4) if the model gives NaN or infinity for a larger share of the papers than this. 1 "
@@ -88,7 +88,7 @@ class GateLimits(Settings):
 
 
 class ReuseLimit(Settings):
-    """How much may be labelled afresh."""
+    """The limit for papers that the model has to label."""
 
     panel: ClassVar[str] = "Reuse"
 
@@ -104,7 +104,7 @@ class ReuseLimit(Settings):
 
 
 class Gates(Settings):
-    """What a night must keep to succeed."""
+    """The limits that a night must keep to succeed."""
 
     panel: ClassVar[str] = "Gates"
 

@@ -1,4 +1,4 @@
-"""Cuts the input of a night into shards, the same way every time."""
+"""Cut the input of a night into shards. The same input always gives the same shards."""
 
 import numpy as np
 
@@ -14,11 +14,11 @@ from specter_jobs.plan.shards import FailedInput, InputFile, Plan, Shard
 def plan_shards(inventory: InputInventory, *, columns: PaperColumns, shard_rows: int) -> Plan:
     """Read the footers and cut every file into shards.
 
-    A file that cannot be read as papers is set aside with its error; the others go on. A night without any row gets one
-    shard of no rows, so that its labels are a file with all columns and not an empty folder.
+    A file that cannot be read as papers is recorded with its error, and the others are used. A night without any row
+    gets one shard without rows, so that its labels are a file with all columns and not an empty folder.
 
     Raises:
-        PaperSchemaError: No file can be read; the message is the first one's.
+        PaperSchemaError: No file can be read. The message is about the first file.
     """
 
     def look_at(file: InputPath) -> InputFile | FailedInput | None:

@@ -1,4 +1,4 @@
-"""The part of `report.json` about labels that are taken from earlier nights."""
+"""The part of `report.json` about labels that are copied from earlier nights."""
 
 from pydantic import BaseModel, ConfigDict
 
@@ -43,7 +43,7 @@ class ReuseReport(BaseModel):
     unusable: tuple[UnusableLabels, ...]
 
     def sentences(self) -> list[str]:
-        """Return how many papers take a label from an earlier night, and why the others cannot, in words."""
+        """Return sentences about how many labels are copied from earlier nights, and why others cannot be copied."""
         others = ": their text is in none of the labels that can be reused" if self.fresh else ""
         copies = f", {self.copies:,} are copies of papers of this night" if self.copies else ""
         return [

@@ -2,14 +2,14 @@
 
 The sections that hold limits are in `specter_jobs.plan.limits`.
 
-Two sections say that a change of their settings invalidates labels that are there already. A run that changes one in
-the same OUT is refused without `--replace`, and labels all papers again with it:
+A change in one of these two sections invalidates finished labels. A run that changes such a setting in the same OUT is
+refused without `--replace`. With `--replace` it labels all papers again:
 
 * `LabelRules`: a part of the hash that binds each shard to its night.
-* `Reading`: a part of what two runs on one folder must share. The hash of a shard's rows sees what it changes.
+* `Reading`: a part of the identity of a night. The hash of a shard's rows shows whether the rows have changed.
 
-A change of any other setting leaves finished labels as they are.
-The bundle, the device and the graph count by their hashes (`specter_jobs.plan.identity.model_hash`).
+A change of any other setting leaves finished labels as they are. The bundle, the device and the graph count by their
+hashes (`specter_jobs.plan.identity.model_hash`).
 """
 
 import datetime
@@ -63,11 +63,11 @@ class Papers(Settings):
 
 
 class Reading(TextFiles, TextColumns):
-    """How the dump is read. The format and the column of true labels are not here: they change no label."""
+    """How the dump is read. The format and the column of true labels are in other sections: they change no label."""
 
 
 class DumpFormat(Settings):
-    """What the dump is, if it is not parquet."""
+    """The format of a dump that is not parquet."""
 
     panel: ClassVar[str] = INPUT
 
@@ -95,10 +95,10 @@ class Model(Settings):
 
 
 class LabelRules(ScreeningRules):
-    """Which papers are labelled and what is written of them: a change of any setting here invalidates earlier labels.
+    """Settings that decide which papers are labelled. A change of any of them invalidates earlier labels.
 
-    All that decides over labels is made from the fields of this class: the hash that binds shards to a night, what two
-    runs on one folder must share, and what a refused run reports. A new field therefore invalidates all earlier shards.
+    Three things are computed from all fields of this class: the hash that binds shards to a night, the comparison of
+    two runs on one folder, and the message of a refused run. A new field therefore invalidates all earlier shards.
     """
 
     panel: ClassVar[str] = LABELS
@@ -143,7 +143,7 @@ class Output(Settings):
 
 
 class Cluster(Settings):
-    """Which processes label."""
+    """The processes that label papers."""
 
     panel: ClassVar[str] = CLUSTER
 

@@ -1,4 +1,4 @@
-"""The input of a night: its files, and the shards that they are cut into."""
+"""The input of a night: its files and the shards that they are cut into."""
 
 import hashlib
 import re
@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from specter_batch.storage.location import Location
 
-# One truth value for each row, or for each usable row, of a shard.
+# One boolean for each row, or for each usable row, of a shard.
 Mask = npt.NDArray[np.bool_]
 
 
@@ -22,12 +22,12 @@ class InputFile:
     """One readable parquet file of the night.
 
     Attributes:
-        path: Where it is.
-        name: Its path below the input's root, with forward slashes, as stored (`specter_batch.display`).
-        columns: Canonical column name to the file's own, or to a partition.
-        partitions: Columns that the names of its folders or the log of its table give it.
-        group_starts: First row of each row group, and the number of rows at the end.
-        label_problem: Why the label column is not read; None if it is, or if there is none.
+        path: Path or URL of the file.
+        name: Path below the root of the input, with forward slashes, as stored (`specter_batch.display`).
+        columns: Canonical column name -> name in the file, or name of a partition.
+        partitions: Columns whose values come from folder names or from the log of a table.
+        group_starts: First row of each row group, followed by the number of rows.
+        label_problem: Reason why the label column is not read; None if it is read or does not exist.
     """
 
     path: Location
@@ -39,11 +39,11 @@ class InputFile:
 
     @property
     def rows(self) -> int:
-        """Rows by the file's footer."""
+        """Number of rows in the file's footer."""
         return self.group_starts[-1]
 
     def group_of(self, row: int) -> int:
-        """Return the row group that holds a row."""
+        """Return the number of the row group that a row is in."""
         return bisect_right(self.group_starts, row) - 1
 
 
@@ -57,7 +57,7 @@ class Shard:
 
     @cached_property
     def name(self) -> str:
-        """The name of its output files: readable, safe as a file name, and unique by the hash of the path."""
+        """Name of its output files: readable, safe as a file name, and unique because it has a hash of the path."""
         readable = re.sub(r"[^A-Za-z0-9._-]+", "_", PurePosixPath(self.file.name).stem).lstrip("._")[:60]
         digest = hashlib.blake2b(self.file.name.encode(), digest_size=6).hexdigest()
         return f"{readable or 'papers'}-{digest}-{self.start:010d}-{self.rows:06d}"
@@ -65,7 +65,7 @@ class Shard:
 
 @dataclass(frozen=True, kw_only=True)
 class FailedInput:
-    """Something in the input that may hold papers and cannot be read at all."""
+    """An entry of the input that may hold papers and cannot be read."""
 
     name: str
     error: str
@@ -76,7 +76,7 @@ class Plan:
     """The night's input, in a fixed order.
 
     Attributes:
-        ignored: Name of what is not read -> why.
+        ignored: Entries that are not read, by name -> reason.
     """
 
     files: tuple[InputFile, ...]
@@ -86,10 +86,10 @@ class Plan:
 
     @property
     def rows(self) -> int:
-        """Rows by the footers of the readable files."""
+        """Number of rows in the footers of the readable files."""
         return sum(file.rows for file in self.files)
 
     @property
     def label_problems(self) -> dict[str, str]:
-        """Name of each file whose label column cannot be read -> what is wrong with the column."""
+        """Files whose label column cannot be read, by name -> problem of the column."""
         return {file.name: file.label_problem for file in self.files if file.label_problem is not None}

@@ -1,4 +1,4 @@
-"""How much of a night has to be labelled afresh, said before the labelling, and the limit that stops a colder night."""
+"""The number of papers that the model has to label, known before labelling, and the limit `--max-fresh` for it."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ class Workload:
     Attributes:
         reusable: Papers whose text was labelled in an earlier night.
         copies: Papers whose text is in this night more than once.
-        fresh: Papers that the model has to be asked of, by number of their shard.
-        unusable: Labels of earlier nights that cannot be taken, and why.
+        fresh: Number of papers that the model has to label, by number of their shard.
+        unusable: Labels of earlier nights that cannot be copied, with the reasons.
     """
 
     reusable: int
@@ -48,7 +48,7 @@ class Workload:
             pending: Numbers of the shards that are not done yet.
 
         Raises:
-            GateError: There are more.
+            GateError: There are more papers to label than the limit.
         """
         if limit is None:
             return
