@@ -1,5 +1,6 @@
 """Loading a pretrained encoder, from the hub or a folder, under a new head."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ from specter_batch.training.model.settings import ModelSettings
 
 # transformers lists every model that it knows in some of its messages.
 _REASON_CHARACTERS = 240
+
+# The name of a model on the hub: OWNER/NAME, or NAME alone.
+_HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +79,8 @@ def _configuration(folder: EncoderFolder) -> BertConfig:
                 f"the folder has no config.json that transformers can read ({_reason(error)}); give a folder that "
                 "transformers' save_pretrained wrote, or the name of a model on the Hugging Face hub"
             )
+        elif not _HUB_NAME.fullmatch(folder.name):
+            problem = "was not found: there is no such folder, and a model on the Hugging Face hub is named OWNER/NAME"
         else:
             problem = (
                 "was not found. It is not a folder on this machine, and it could not be downloaded from the Hugging "

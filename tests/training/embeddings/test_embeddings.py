@@ -104,7 +104,7 @@ def test_a_length_beyond_the_encoders_positions_is_cut_to_them(tiny_encoder: Pat
 
 
 def test_an_encoder_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="neither a folder"):
+    with pytest.raises(ConfigError, match="was not found"):
         Embedder.of_encoder(str(tmp_path / "none"))
 
 

@@ -142,7 +142,7 @@ def test_another_encoder_may_be_given_for_the_one_that_is_gone(
     tiny_run: TrainingRun, tiny_encoder: Path, sample_paths: SamplePaths, tmp_path: Path
 ) -> None:
     command = ["project", str(tiny_run.path), str(sample_paths.val), str(tmp_path / "p.svg")]
-    with pytest.raises(ConfigError, match="neither a folder"):
+    with pytest.raises(ConfigError, match="was not found"):
         CliRunner().invoke(build_app(), [*command, "--encoder", str(tmp_path / "gone")], catch_exceptions=False)
     command += ["--encoder", str(tiny_encoder), "--sample", "40"]
     found = json.loads(CliRunner().invoke(build_app(), [*command, "--json"], catch_exceptions=False).stdout)

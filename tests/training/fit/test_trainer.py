@@ -282,7 +282,7 @@ def test_a_mistyped_encoder_does_not_block_the_folder(
     short: TrainConfig, train_papers: LabelledPapers, val_papers: LabelledPapers, tmp_path: Path
 ) -> None:
     papers = {"train_papers": few(train_papers, 32), "val_papers": few(val_papers, 8)}
-    with pytest.raises(ConfigError, match="neither a folder"):
+    with pytest.raises(ConfigError, match="was not found"):
         train(short.model_copy(update={"encoder": str(tmp_path / "nowhere")}), **papers, out=tmp_path / "run")
     train(short, **papers, out=tmp_path / "run")
 
