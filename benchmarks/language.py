@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import langdetect
 
-from specter_batch.inputs.inventory import parquet_inventory
+from specter_batch.inputs import parquet_inventory
 from specter_batch.papers.columns import PaperColumns
 from specter_batch.papers.language import MAX_CHARACTERS, EnglishFilter
 from specter_batch.papers.parquet import open_parquet, read_papers

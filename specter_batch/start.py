@@ -1,7 +1,7 @@
-"""The start and the end of the `specter-batch` command, and the exit code if a signal arrives there.
+"""The start and the end of the `specter-batch` command, what signals do, and the exit code if one arrives.
 
 Only modules that load quickly are imported here, so that the signal handlers are in place before the slow imports.
-While a command works, it may install its own handlers (`specter_jobs.interrupts`). Afterwards ours are restored.
+While a command works, it may install other handlers (`sigterm_interrupts`). Afterwards the first ones are restored.
 """
 
 import atexit
@@ -9,8 +9,11 @@ import os
 import signal
 import sys
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
+
+from specter_batch.errors import SpecterBatchError
 
 EXIT_INTERRUPTED = 130
 # pyarrow's allocator keeps freed memory for a while, which raises the peak memory of a night of long texts by a fifth.
@@ -20,6 +23,10 @@ ALLOCATOR_DELAY = "MIMALLOC_PURGE_DELAY"
 LAST_SECONDS = 5.0
 
 _settled: int | None = None
+
+# What is running is dropped and tidied up within it. A store that hangs would take minutes, and schedulers kill a
+# process that is not gone after 30 seconds or so.
+GRACE_SECONDS = 20.0
 
 
 def settle(code: int) -> None:
@@ -68,3 +75,88 @@ def _end(_number: int, _frame: FrameType | None) -> None:
         with suppress(OSError):  # standard error is closed
             os.write(2, b"error: interrupted before the work began; run the same command again\n")
     os._exit(EXIT_INTERRUPTED if _settled is None else _settled)
+
+
+class Interrupts:
+    """What SIGINT and SIGTERM do in a `sigterm_interrupts` block.
+
+    At first they raise `KeyboardInterrupt`. After `hold` the job is about to end by itself and is left to it. After
+    `settle` its exit code is certain. In each case a job that is still there `GRACE_SECONDS` after a signal is ended.
+    """
+
+    def __init__(self) -> None:
+        self.came = False
+        self._held = False
+        self._settled: int | None = None
+        self._watchdog: threading.Timer | None = None
+
+    def hold(self) -> None:
+        """Let the job end by itself from now on: it is writing its last files."""
+        self._held = True
+
+    def settle(self, code: int) -> None:
+        """Note the exit code: all is written, and no signal changes that."""
+        self._held, self._settled = True, code
+        settle(code)
+
+    def interrupt(self, *_: object) -> None:
+        """Handle a signal."""
+        if not self.came:
+            self.came = True
+            self._watchdog = threading.Timer(GRACE_SECONDS, self._end)
+            self._watchdog.daemon = True
+            self._watchdog.start()
+        if not self._held:
+            raise KeyboardInterrupt
+
+    def over(self) -> None:
+        """Note that the job has ended."""
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+
+    def _end(self) -> None:
+        if self._settled is None:
+            said = f"error: interrupted; the job did not end within {GRACE_SECONDS:.0f} s and was stopped. "
+            with suppress(OSError):  # standard error is closed
+                os.write(2, f"{said}What is finished is kept; run the same command again to resume\n".encode())
+        os._exit(EXIT_INTERRUPTED if self._settled is None else self._settled)
+
+
+@contextmanager
+def sigterm_interrupts() -> Iterator[Interrupts]:
+    """Let SIGTERM and SIGINT raise `KeyboardInterrupt`: the running piece is dropped, all finished ones stay.
+
+    A library that is interrupted may raise an error of its own instead, as duckdb does in a query; such an error, too,
+    leaves the block as `KeyboardInterrupt`. Ours say more than that, and stay.
+    """
+    signals = Interrupts()
+    if threading.current_thread() is not threading.main_thread():
+        yield signals
+        return
+    before = {number: signal.signal(number, signals.interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield signals
+    except SpecterBatchError:
+        raise
+    except Exception as error:
+        if signals.came:
+            raise KeyboardInterrupt from error
+        raise
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        signals.over()
+
+
+@contextmanager
+def sigint_is_heard() -> Iterator[None]:
+    """Let SIGINT raise `KeyboardInterrupt` if it does nothing: a job in the background inherits that it is ignored."""
+    ignored = signal.getsignal(signal.SIGINT) in (signal.SIG_IGN, signal.SIG_DFL, None)
+    if not ignored or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

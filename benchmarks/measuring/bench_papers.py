@@ -7,7 +7,7 @@ import pyarrow as pa
 from one_contender import TURN
 
 from specter_batch.errors import PaperSchemaError
-from specter_batch.inputs.inventory import parquet_inventory
+from specter_batch.inputs import parquet_inventory
 from specter_batch.metrics.f1 import Ints
 from specter_batch.model.encoding import TextEncoder
 from specter_batch.papers.columns import PaperColumns, missing_values

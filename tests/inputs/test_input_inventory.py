@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from specter_batch.errors import PaperSchemaError
-from specter_batch.inputs.inventory import parquet_inventory
+from specter_batch.inputs import parquet_inventory
 from specter_batch.storage.output_claim import mark_output
 
 

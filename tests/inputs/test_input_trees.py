@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from specter_batch.display import stored_name
 from specter_batch.errors import PaperSchemaError
-from specter_batch.inputs.inventory import InputInventory, parquet_inventory
+from specter_batch.inputs import InputInventory, parquet_inventory
 
 NOBODY = 54321
 NAMES = (

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from specter_batch.errors import PaperSchemaError
-from specter_batch.inputs.inventory import InputInventory, parquet_inventory, take_inventory
+from specter_batch.inputs import InputInventory, parquet_inventory, take_inventory
 from specter_jobs.dumps.inputs import dump_kind
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from specter_batch.inputs.inventory import parquet_inventory
+from specter_batch.inputs import parquet_inventory
 from specter_batch.storage.files import apply_umask, write_json, write_text, written_whole
 
 

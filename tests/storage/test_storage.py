@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from specter_batch.errors import BundleError, FingerprintError, PaperSchemaError, StorageError
-from specter_batch.inputs.inventory import parquet_inventory
+from specter_batch.inputs import parquet_inventory
 from specter_batch.model.bundle import ModelBundle
 from specter_batch.papers.parquet import open_parquet
 from specter_batch.storage.files import write_text, written_whole

@@ -16,8 +16,9 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from specter_batch.display import storable
 from specter_batch.errors import ConfigError, PaperSchemaError
-from specter_batch.inputs.inventory import InputInventory, take_inventory
+from specter_batch.inputs import InputInventory, take_inventory
 from specter_batch.papers.parquet_file import write_table
+from specter_batch.start import sigterm_interrupts
 from specter_batch.storage.files import json_hash, write_json, write_text, written_whole
 from specter_batch.storage.location import is_remote, located
 from specter_batch.storage.output_claim import output_command
@@ -30,7 +31,6 @@ from specter_jobs.dumps.ledger import IngestLedger, account_of, warnings_of
 from specter_jobs.dumps.readers import Format
 from specter_jobs.dumps.record_output import DUMP_SCHEMA
 from specter_jobs.dumps.records import ReadOptions
-from specter_jobs.interrupts import sigterm_interrupts
 from specter_jobs.output.folder import output_folder
 from specter_jobs.output.names import (
     ACCOUNT_FILE,

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from specter_batch.errors import ConfigError, PaperSchemaError
-from specter_batch.inputs.inventory import parquet_inventory
+from specter_batch.inputs import parquet_inventory
 from specter_batch.model.bundle import ModelBundle
 from specter_batch.model.device import Device, devices
 from specter_jobs.database import opened_database, register_parquet

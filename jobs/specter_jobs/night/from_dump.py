@@ -5,7 +5,7 @@ from rich.console import Console
 
 from specter_batch.cpus import usable_cpus
 from specter_batch.errors import ConfigError, PaperSchemaError, UsageError
-from specter_batch.inputs.inventory import parquet_inventory
+from specter_batch.inputs import parquet_inventory
 from specter_batch.options import InputColumns
 from specter_batch.papers.columns import PaperColumns
 from specter_batch.storage.location import is_remote

@@ -11,8 +11,8 @@ from rich.console import Console
 
 from specter_batch.logs import log
 from specter_batch.model.bundle import ModelBundle
+from specter_batch.start import Interrupts, sigterm_interrupts
 from specter_batch.storage.files import write_text
-from specter_jobs.interrupts import Interrupts, sigterm_interrupts
 from specter_jobs.label.engines import open_engine
 from specter_jobs.label.engines.scheduler import Engine, Scheduler
 from specter_jobs.night.from_dump import plan_input

@@ -4,7 +4,7 @@ import numpy as np
 
 from specter_batch.display import storable
 from specter_batch.errors import PaperSchemaError
-from specter_batch.inputs.inventory import InputInventory, InputPath
+from specter_batch.inputs import InputInventory, InputPath
 from specter_batch.papers.columns import PaperColumns
 from specter_batch.papers.parquet import WRITTEN_BY_EMBED, is_from_embed, open_parquet
 from specter_batch.storage.location import in_parallel

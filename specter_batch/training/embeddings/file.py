@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from specter_batch.errors import ConfigError, PaperSchemaError
-from specter_batch.inputs.inventory import InputPath
+from specter_batch.inputs import InputPath
 from specter_batch.papers.columns import PaperColumns, missing_values, normalise_labels
 from specter_batch.papers.parquet import (
     EMBEDDING,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from specter_batch.display import storable
 from specter_batch.errors import PaperSchemaError
-from specter_batch.inputs.inventory import InputInventory, InputPath, parquet_inventory
+from specter_batch.inputs import InputInventory, InputPath, parquet_inventory
 from specter_batch.papers.parquet import WRITTEN_BY_EMBED, is_from_embed, open_parquet
 
 

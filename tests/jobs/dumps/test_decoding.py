@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from specter_batch.errors import WrongFormatError
-from specter_batch.inputs.inventory import take_inventory
+from specter_batch.inputs import take_inventory
 from specter_jobs.dumps.decoding import COMPRESSED, REFUSED
 from specter_jobs.dumps.inputs import InputCount, content_of, dump_kind, opened, silent
 

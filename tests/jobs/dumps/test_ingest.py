@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from specter_batch.errors import ConfigError, PaperSchemaError
-from specter_batch.inputs.inventory import parquet_inventory
+from specter_batch.inputs import parquet_inventory
 from specter_batch.papers.columns import PAPER_SCHEMA, PaperColumns
 from specter_batch.papers.parquet import open_parquet
 from specter_jobs.dumps import ingest_unit

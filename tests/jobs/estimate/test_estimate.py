@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from specter_batch.cli import build_app
 from specter_batch.errors import BundleError, ConfigError, PaperSchemaError, UsageError
-from specter_batch.inputs.inventory import parquet_inventory
+from specter_batch.inputs import parquet_inventory
 from specter_batch.model.bundle import ModelBundle
 from specter_batch.papers.columns import PaperColumns
 from specter_batch.papers.text import paper_text

@@ -10,7 +10,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
-from specter_batch.inputs.inventory import parquet_inventory
+from specter_batch.inputs import parquet_inventory
 from specter_batch.papers.columns import PaperColumns
 from specter_jobs.plan.planning import plan_shards
 from specter_jobs.screen.shard_reader import ShardReader

@@ -284,8 +284,7 @@ class StallingProxy:
 HURRIED = """
 import sys
 from specter_batch import start
-from specter_jobs import interrupts
-interrupts.GRACE_SECONDS = 2.0  # so that the test is
+start.GRACE_SECONDS = 2.0  # so that the test is
 start.main()
 """
 

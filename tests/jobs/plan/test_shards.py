@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from specter_batch.errors import PaperSchemaError, ShardError
-from specter_batch.inputs.inventory import parquet_inventory
+from specter_batch.inputs import parquet_inventory
 from specter_batch.papers.columns import PaperColumns
 from specter_jobs.plan.planning import plan_shards
 from specter_jobs.plan.shards import Plan

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from specter_batch.inputs.inventory import parquet_inventory
+from specter_batch.inputs import parquet_inventory
 from specter_batch.papers.columns import PAPER_SCHEMA, PaperColumns
 from specter_batch.papers.parquet import PaperBatch
 from specter_batch.papers.text import TEXT_TEMPLATE

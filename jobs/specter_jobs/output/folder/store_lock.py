@@ -15,9 +15,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from specter_batch.errors import BusyError, StorageError
 from specter_batch.logs import log
+from specter_batch.start import sigint_is_heard
 from specter_batch.storage.files import write_text
 from specter_batch.storage.url_path import UrlPath
-from specter_jobs.interrupts import sigint_is_heard
 
 # Six beats, so that a slow store or a clock that is a minute off makes no lock stale.
 STALE_SECONDS = 120.0

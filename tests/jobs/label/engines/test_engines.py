@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from specter_batch.errors import ConfigError
-from specter_batch.inputs.inventory import parquet_inventory
+from specter_batch.inputs import parquet_inventory
 from specter_batch.model.bundle import ModelBundle
 from specter_batch.papers.columns import PaperColumns
 from specter_batch.training.demo.sample import SamplePaths

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from specter_batch.errors import StorageError
-from specter_jobs.interrupts import sigint_is_heard, sigterm_interrupts
+from specter_batch.start import sigint_is_heard, sigterm_interrupts
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -42,9 +42,9 @@ def test_an_error_of_its_own_stays_what_it_is() -> None:
 
 HANGS = """
 import os, signal, sys, time
-from specter_jobs import interrupts
-interrupts.GRACE_SECONDS = 0.5
-with interrupts.sigterm_interrupts() as signals:
+from specter_batch import start
+start.GRACE_SECONDS = 0.5
+with start.sigterm_interrupts() as signals:
     {before}
     try:
         os.kill(os.getpid(), signal.SIGTERM)
