@@ -10,9 +10,9 @@ from specter_batch.errors import PaperSchemaError
 from specter_batch.inputs import parquet_inventory
 from specter_batch.metrics.f1 import Ints
 from specter_batch.model.encoding import TextEncoder
-from specter_batch.papers.columns import PaperColumns, missing_values
+from specter_batch.papers.columns import PaperColumns
 from specter_batch.papers.language import EnglishFilter
-from specter_batch.papers.parquet import open_parquet, read_papers
+from specter_batch.papers.parquet import missing_values, open_parquet, read_papers
 from specter_batch.papers.text import paper_texts
 
 READ_ROWS = 4096

@@ -15,7 +15,7 @@ import duckdb
 import pyarrow as pa
 
 from specter_batch.errors import ShardError, SpecterBatchError
-from specter_batch.papers.parquet_file import parquet_file
+from specter_batch.papers.parquet import parquet_file
 
 if TYPE_CHECKING:
     Database: TypeAlias = duckdb.DuckDBPyConnection

@@ -12,7 +12,7 @@ import pytest
 import specter_batch
 import specter_jobs
 from specter_batch.errors import ShardError
-from specter_batch.papers.parquet_file import read_table, write_table
+from specter_batch.papers.parquet import read_table, write_table
 from specter_jobs.database import opened_database, register_parquet
 
 ODD_NAMES = [

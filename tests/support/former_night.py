@@ -4,7 +4,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from specter_batch.papers.parquet_file import read_table, write_table
+from specter_batch.papers.parquet import read_table, write_table
 from specter_jobs.output.schema import FORMER_LABEL_SCHEMA
 
 # Fields that entries of the ledger have gained since.

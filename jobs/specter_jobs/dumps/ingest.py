@@ -17,7 +17,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from specter_batch.display import storable
 from specter_batch.errors import ConfigError, PaperSchemaError
 from specter_batch.inputs import InputInventory, take_inventory
-from specter_batch.papers.parquet_file import write_table
+from specter_batch.papers.parquet import write_table
 from specter_batch.start import sigterm_interrupts
 from specter_batch.storage.files import json_hash, write_json, write_text, written_whole
 from specter_batch.storage.location import is_remote, located

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from specter_batch.papers.parquet_file import read_table, write_table
+from specter_batch.papers.parquet import read_table, write_table
 from specter_batch.storage.files import written_whole
 from specter_jobs.database import opened_database, register_parquet
 from specter_jobs.dumps.ingest_unit import IngestUnit

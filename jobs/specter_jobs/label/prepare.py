@@ -8,9 +8,8 @@ import pyarrow as pa
 from specter_batch.errors import ShardError
 from specter_batch.model.bundle import ModelBundle
 from specter_batch.model.encoding import TokenIds
-from specter_batch.papers.columns import missing_values
 from specter_batch.papers.language import EnglishFilter
-from specter_batch.papers.parquet import PaperBatch
+from specter_batch.papers.parquet import PaperBatch, missing_values
 from specter_batch.papers.screening import reject_foreign_languages, screen_columns
 from specter_batch.papers.text import paper_texts, text_hash
 from specter_jobs.label.screened_shard import ScreenedShard

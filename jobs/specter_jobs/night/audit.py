@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from specter_batch.papers.parquet_file import read_table
+from specter_batch.papers.parquet import read_table
 from specter_jobs.dumps.account_model import IngestAccount
 from specter_jobs.output.folder import OutputFolder
 from specter_jobs.output.names import REJECTS, OutputFile

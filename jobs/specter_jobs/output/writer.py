@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from specter_batch.papers.parquet_file import table_writer
+from specter_batch.papers.parquet import table_writer
 from specter_batch.storage.files import file_sha256, written_whole
 from specter_batch.storage.location import Location
 from specter_jobs.output.labelled_shard import LabelledShard

@@ -10,16 +10,17 @@ import pyarrow as pa
 
 from specter_batch.errors import ConfigError, PaperSchemaError
 from specter_batch.inputs import InputPath
-from specter_batch.papers.columns import PaperColumns, missing_values, normalise_labels
+from specter_batch.papers.columns import PaperColumns, normalise_labels
 from specter_batch.papers.parquet import (
     EMBEDDING,
     WRITTEN_BY_EMBED,
     PaperBatch,
     is_from_embed,
+    missing_values,
     open_parquet,
     read_papers,
+    table_writer,
 )
-from specter_batch.papers.parquet_file import table_writer
 from specter_batch.papers.text import paper_texts
 from specter_batch.storage.files import written_whole
 from specter_batch.storage.location import Location

@@ -7,7 +7,7 @@ from jinja2 import Template
 
 from specter_batch.display import markdown_text
 from specter_batch.metrics.scores import headline_markdown, label_tables_markdown
-from specter_batch.papers.parquet_file import write_table
+from specter_batch.papers.parquet import write_table
 from specter_batch.report import charts
 from specter_batch.report.heat_map import heat_maps
 from specter_batch.report.page import label_rows, page_environment, top_confusions

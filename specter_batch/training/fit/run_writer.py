@@ -13,7 +13,7 @@ from specter_batch.model.manifest import REFERENCE_FILE, SEEN_TEXTS_FILE
 from specter_batch.model.ranking import Predictions
 from specter_batch.model.session import Logits
 from specter_batch.papers.labels import LabelSet
-from specter_batch.papers.parquet_file import write_table
+from specter_batch.papers.parquet import write_table
 from specter_batch.storage.files import apply_umask, write_json, written_whole
 from specter_batch.training.evaluation.figures import EvaluationSettings, figures
 from specter_batch.training.fit.calibration import fit_temperature

@@ -16,7 +16,7 @@ from specter_batch.model.card import ModelCard
 from specter_batch.model.encoding import TextEncoder
 from specter_batch.model.manifest import REFERENCE_FILE, SEEN_TEXTS_FILE, TOKENIZER_FILE
 from specter_batch.papers.labels import LabelSet
-from specter_batch.papers.parquet_file import read_table
+from specter_batch.papers.parquet import read_table
 
 RUN_FILE = "run.json"
 CALIBRATION_FILE = "calibration.parquet"

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Literal
 
 from specter_batch.errors import PaperSchemaError
-from specter_batch.papers.columns import is_missing
 from specter_batch.papers.language import EnglishFilter
+from specter_batch.papers.parquet import is_missing
 from specter_batch.storage.json_stream import JsonScanner, UnreadableValue
 
 METADATA_FILE = "paper_metadata_mag_mesh.json"

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from specter_batch.errors import ConfigError, PaperSchemaError
 from specter_batch.papers.language import EnglishFilter
-from specter_batch.papers.parquet_file import write_table
+from specter_batch.papers.parquet import write_table
 from specter_batch.storage.files import write_json, written_whole
 from specter_batch.terminal import progress_bars
 from specter_batch.training.scidocs.labels import SPLITS, TASKS, TaskLabels, read_labels

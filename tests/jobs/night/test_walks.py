@@ -12,7 +12,7 @@ import typer
 
 from specter_batch.cli import build_app
 from specter_batch.model.bundle import ModelBundle
-from specter_batch.papers.parquet_file import write_table
+from specter_batch.papers.parquet import write_table
 from specter_batch.papers.text import paper_text, text_hash
 from support.walks import Walk
 

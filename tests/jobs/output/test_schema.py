@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from specter_batch.papers.labels import LabelSet
-from specter_batch.papers.parquet_file import read_table, write_table
+from specter_batch.papers.parquet import read_table, write_table
 from specter_jobs.output.label_form import LabelForm
 from specter_jobs.output.schema import (
     FORMER_LABEL_SCHEMA,
