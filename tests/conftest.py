@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from support.postgres_server import running_postgres
 from support.s3_server import S3Server, running_s3_server
 
 # Set before any test module imports transformers or tokenizers: both read them once, at import.
@@ -123,6 +124,15 @@ def s3(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     for name, value in {**s3_server.environment, "XDG_CACHE_HOME": str(tmp_path / "cache")}.items():
         monkeypatch.setenv(name, value)
     return s3_server.with_new_bucket()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[None]:
+    """Run a Postgres server, which libpq finds in the environment of this process; skip where none is installed."""
+    with running_postgres() as environment, pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from specter_batch.cli import build_app
 from specter_batch.training.demo.sample import SamplePaths
 from specter_batch.training.run.folder import TrainingRun
 from support.dumps_shown import DUMPS, OPENALEX
-from support.pages import PAGES, ROOT, blocks, commands, run_in_new_process, run_ours, run_python
+from support.pages import PAGES, ROOT, blocks, commands, run_in_new_process, run_ours, run_python, scripts
 from support.scidocs_on_disk import make_scidocs
 
 # The block that tests/jobs/test_object_storage.py runs, against a server.
@@ -46,6 +46,8 @@ def steps(page: str) -> list[tuple[Callable[[str], None], str]]:
     found: list[tuple[Callable[[str], None], str]] = []
     for language, text in blocks(page):
         if language == "python":
+            if text in scripts(page).values():
+                continue  # tests/e2e/test_warehouses.py runs the scripts
             found.append((run_python, text))
         elif language != "bash" and (page, language) != RUN_ELSEWHERE:
             lines = [line for line in commands(text) if "specter-batch " in line]

@@ -18,12 +18,19 @@ README = "README.md"
 PAGES = [README, *sorted(str(page.relative_to(ROOT)) for page in (ROOT / "docs").rglob("*.md"))]
 # A block, its language in front.
 BLOCK = re.compile(r"^( *)```(\w*)[^\n]*\n(.*?)^\1```", flags=re.DOTALL | re.MULTILINE)
+# A block that the reader saves as a script, with the name of its file.
+SCRIPT = re.compile(r'^```python title="([^"]+)"\n(.*?)^```', flags=re.DOTALL | re.MULTILINE)
 
 
 def blocks(page: str) -> list[tuple[str, str]]:
     """Return language and text of each block; a line that ends in a backslash is joined to the next line."""
     found = BLOCK.findall((ROOT / page).read_text())
     return [(language, dedent(text).replace("\\\n", " ")) for _, language, text in found]
+
+
+def scripts(page: str) -> dict[str, str]:
+    """Return the blocks that the reader saves as files, by the name of the file."""
+    return dict(SCRIPT.findall((ROOT / page).read_text()))
 
 
 def commands(text: str) -> list[str]:
