@@ -109,7 +109,7 @@ def taken_for_granted(
             "papers": papers,
             "nights/2026-11-22": night,
         },
-        "docs/warehouse.md": {"nights/2026-11-22": night, "nights/2026-11-23": night},
+        "docs/warehouse.md": {"papers": papers, "nights/2026-11-22": night, **bundles},
         **{page: {**files, **bundles} for page, files in DUMPS.items()},
     }
 
