@@ -176,7 +176,9 @@ def folder_locked(folder: Path) -> Iterator[None]:
         give_up = time.monotonic() + PATIENCE_SECONDS
         while not _taken(stream, fcntl.LOCK_EX):
             if time.monotonic() > give_up:
-                raise ConfigError(f"{folder}: {_name(stream)} is at work on it; wait for it or give another folder")
+                raise ConfigError(
+                    f"{folder}: {_name(stream)} is using this folder; wait until it ends, or give another folder"
+                )
             time.sleep(0.05)
         stream.seek(0)
         stream.truncate()

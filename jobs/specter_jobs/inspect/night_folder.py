@@ -43,7 +43,7 @@ class ShardRows:
 
 @dataclass(frozen=True, kw_only=True)
 class NightFolder:
-    """A night that no job is at work on.
+    """A night that no job is writing.
 
     Attributes:
         out: Its output folder.
@@ -91,14 +91,14 @@ def open_night(place: Location) -> NightFolder:
 
     Raises:
         ConfigError: The folder holds no night, or the night cannot be read.
-        BusyError: A job is at work on it.
+        BusyError: A job is using the folder.
     """
     out = output_folder(place)
     names = out.names()
     if PLAN_FILE not in names:
         raise ConfigError(_no_night(out, names))
     if (by := out.holder()) is not None:
-        raise BusyError(f"{out}: {by} is at work on it; `specter-batch status {out}` shows when it is done")
+        raise BusyError(f"{out}: {by} is using this folder; `specter-batch status {out}` shows when it is done")
     if out.is_swapping:
         raise ConfigError(f"{out}: files of two nights, because a replacement was interrupted; run its command again")
     plan = read_plan(out)

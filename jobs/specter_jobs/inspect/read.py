@@ -55,7 +55,7 @@ def read_night(
 
     Raises:
         ConfigError: The folder holds no night, or the papers are not where `papers` says.
-        BusyError: A job is at work on the night.
+        BusyError: A job is still writing the night.
         ShardError: A file of the night is missing or damaged.
         UsageError: There is no such column, or the package for `as_` is not installed.
     """

@@ -49,12 +49,12 @@ def verify_night(place: Location) -> Verification:
     """Check every output file of a night against its ledger, its plan, its report and its input.
 
     Raises:
-        ConfigError: The folder is no output of this job, or a job is at work on it.
+        ConfigError: The folder is not an output of this job, or a job is using it.
     """
     out = output_folder(place)
     by = out.holder()
     if by is not None:
-        raise ConfigError(f"{out}: {by} is at work on it; verify it when it is done")
+        raise ConfigError(f"{out}: {by} is using this folder; verify it when the job has ended")
     plan = read_plan(out)
     newest = {e.shard: e for e in read_entries(out) if e.binding == plan.binding}
     entries = [newest[name] for name in plan.shards if name in newest]

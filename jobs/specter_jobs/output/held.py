@@ -24,11 +24,11 @@ class HeldNight:
     """The finished part of the night that an output folder holds.
 
     Attributes:
-        entries: Finished shards whose label file is there, newest entry of each.
-        unlisted: Number of label files that the ledger does not know.
-        identity: Which night it is; None if the folder does not say.
-        root: Folder of its input files by an older `plan.json`, which has no identity, or by `manifest.json`; None if
-            the folder does not say that either.
+        entries: Finished shards whose label file exists, the newest entry of each.
+        unlisted: Number of label files that are not in the ledger.
+        identity: Identity of the night; None if the folder does not record it.
+        root: Folder of its input files from an older `plan.json`, which has no identity, or from `manifest.json`; None
+            if neither records it.
         binding: Hash of its model and settings.
     """
 
@@ -57,11 +57,11 @@ class HeldNight:
 def held_night(
     out: OutputFolder, *, identity: NightIdentity | None, root: Location | None, binding: str | None
 ) -> HeldNight:
-    """Look at the labels that a folder holds.
+    """Return the finished part of the night that a folder holds.
 
     Args:
         out: The output folder.
-        identity: From its `plan.json`, as `root` and `binding` are.
+        identity: Identity in its `plan.json`.
         root: Folder of the input files.
         binding: Hash of model and settings.
     """
@@ -84,13 +84,13 @@ def check_no_file_is_gone(out: OutputFolder, held: HeldNight, plan: Plan, *, gon
 
     Args:
         out: The output folder.
-        held: What it holds.
+        held: The night in the folder.
         plan: The files of the dump.
-        gone: For a dump that is ingested first: its files that are gone. The parquet that it is made into may come and
+        gone: For a dump that is ingested first: its files that are gone. The parquet files made from it may come and
             go, because newer files take papers out of older ones.
 
     Raises:
-        ConfigError: Files are gone; without them the run would delete finished labels.
+        ConfigError: Files are gone, and the run would delete their finished labels.
     """
     if plan_is_of_ingested := bool(held.identity and held.identity.format):
         lost = sorted(gone) if held.entries else []
@@ -108,7 +108,7 @@ def check_no_file_is_gone(out: OutputFolder, held: HeldNight, plan: Plan, *, gon
 
 
 def held_in(out: OutputFolder) -> HeldNight:
-    """Return the finished part of the night that a folder holds; without a plan its manifest says of which dump."""
+    """Return the finished part of the night that a folder holds. Without a plan, the manifest names the dump."""
     try:
         plan_file = PlanFile.model_validate_json((out / PLAN_FILE).read_bytes())
     except (FileNotFoundError, NotADirectoryError, ValidationError):
@@ -118,7 +118,7 @@ def held_in(out: OutputFolder) -> HeldNight:
 
 
 def _root_by_manifest(out: OutputFolder) -> Location | None:
-    """Return the DUMP that a finished night labelled, or its folder; None if it was ingested or nothing says so."""
+    """Return the DUMP that a finished night labelled, or its folder; None if it was ingested or is not recorded."""
     try:
         config = json.loads((out / MANIFEST_FILE).read_bytes())["config"]
         dump = located(config["dump"]) if config["format"] is None else None

@@ -24,7 +24,7 @@ class LabelForm:
         temperature: The bundle's temperature, by which logits become probabilities.
         bundle: Fingerprint of the bundle.
         night: Date of the night.
-        probabilities: Whether the files have the probabilities of all labels.
+        probabilities: True if the files have the probabilities of all labels.
     """
 
     labels: LabelSet
@@ -35,7 +35,7 @@ class LabelForm:
 
     @classmethod
     def of(cls, config: NightConfig, bundle: ModelBundle) -> "LabelForm":
-        """Return the form that a night is asked for."""
+        """Return the form of the label files that a night is going to write."""
         return cls(
             labels=bundle.labels,
             temperature=bundle.temperature,

@@ -1,4 +1,4 @@
-"""The ledger: which shards are done, for which content, bundle and settings; an entry is written last."""
+"""The ledger lists the shards that are done, with their content, bundle and settings. Entries are written last."""
 
 from collections.abc import Iterable, Sequence
 
@@ -16,7 +16,7 @@ class Ledger:
     Args:
         out: The output folder.
         binding: Hash of model and settings; entries of another binding, or whose sums do not add up, do not count.
-        model: Hash of bundle, device kind and graph: what a later night must share to take these labels.
+        model: Hash of bundle, device kind and graph. A later night can reuse these labels if its hash is the same.
     """
 
     def __init__(self, out: OutputFolder, *, binding: str, model: str) -> None:
@@ -28,7 +28,7 @@ class Ledger:
         self._intact = self._checked(self._entries.values())
 
     def finished(self, deduplicated: DeduplicatedShard) -> LedgerEntry | None:
-        """Return the shard's entry if it was done for this content and its files are there, else None."""
+        """Return the entry of a shard if it was labelled with this content and its files exist, else None."""
         entry = self._entries.get(deduplicated.shard.name)
         if entry is None or entry.content != deduplicated.content:
             return None
@@ -75,10 +75,9 @@ class Ledger:
         return self._out / entry.labels.name
 
     def damaged(self, entries: Sequence[LedgerEntry]) -> dict[str, str]:
-        """Read the files of these entries once more and return the shards whose files are gone or changed -> why.
+        """Read the files of these entries again. Return the shards whose files are gone or changed -> reason.
 
-        Files are damaged from outside, while the night runs or before it. A shard that is damaged is labelled again by
-        the next run.
+        Another program may damage files while the night runs, or before. The next run labels a damaged shard again.
         """
         intact = self._checked(entries)
         return {
@@ -89,7 +88,7 @@ class Ledger:
         }
 
     def _checked(self, entries: Iterable[LedgerEntry]) -> set[str]:
-        """Return the names of these entries' files that hold what was written, by their SHA-256."""
+        """Return the names of the files that still have the SHA-256 in their entry."""
         files = [file for entry in entries for file in entry.files]
         there = self._out.sizes() if files else {}
         candidates = [file for file in files if there.get(file.name) == file.size]
@@ -97,13 +96,13 @@ class Ledger:
         return {file.name for file, good in zip(candidates, intact, strict=True) if good}
 
     def remove_strangers(self, entries: Sequence[LedgerEntry], *, keep: Sequence[OutputFile]) -> None:
-        """Remove output files that belong to none of these entries: left by another plan, bundle or a kill.
+        """Remove output files that belong to none of these entries, for example after a kill or with another bundle.
 
         Args:
             entries: The entries of the night.
             keep: More files of the night.
 
-        In a store the entries are then made one file, which the next night reads in one request.
+        In a store the entries are then joined to one file, which the next night reads in one request.
         """
         known = {file.name for entry in entries for file in entry.files} | {file.name for file in keep}
         strangers = [name for name in self._out.sizes() if name not in known]
@@ -113,10 +112,10 @@ class Ledger:
 
 
 def read_entries(out: OutputFolder) -> list[LedgerEntry]:
-    """Return the readable entries of a night, later ones last; a half-written one is as if it were not there."""
+    """Return the readable entries of a night, later ones last. A half-written entry is left out."""
     return out.entries(LEDGER_FILE, LedgerEntry)
 
 
 def has_ledger(names: set[str]) -> bool:
-    """Say whether these are the names in a night's output folder."""
+    """Return whether these are the names in a night's output folder."""
     return not names.isdisjoint({LEDGER_FILE, LEDGER_FOLDER})

@@ -50,7 +50,7 @@ class LedgerEntry(BaseModel):
 
     @property
     def model_wait_share(self) -> float | None:
-        """Share of the shard's time in which the model was not at work; None when it had nothing to do."""
+        """Share of the shard's time in which the model was idle; None if the model had no papers to label."""
         asked = self.labels.rows > self.reused
         return max(1 - self.model_seconds / self.seconds, 0.0) if asked and self.seconds else None
 

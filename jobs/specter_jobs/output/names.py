@@ -7,11 +7,11 @@ from specter_batch.storage.output_claim import LOCK_FILE, MARKER_FILE
 # Commands that an output folder can belong to.
 CLASSIFY, INGEST = "classify", "ingest"
 
-# Of every output. `_SUCCESS` is written last, and only when nothing failed.
+# Files of every output. `_SUCCESS` is written last, and only when nothing failed.
 SUCCESS_FILE = "_SUCCESS"
 REJECTS = "rejects"
 
-# Of a night: a folder of label files, and what is known of them.
+# Files of a night: a folder of label files, and records about them.
 LABELS = "labels"
 LEDGER_FILE = "ledger.jsonl"
 # In a store, where nothing can be appended to a file: an object for each shard, until the night is complete.
@@ -24,13 +24,13 @@ REPORT_HTML = "report.html"
 MANIFEST_FILE = "manifest.json"
 # The output of the ingest of a night that labels a dump of another format.
 INGESTED = "ingested"
-# Tables that a night needs only while it runs; the name goes on with something random.
+# Temporary tables of a night. A random suffix follows.
 SURVEY_SCRATCH = "_survey."
 # The night that is to replace this one, and the journal of the moment when it does.
 STAGING = "_replacement"
 SWAP_FILE = "swap.json"
 
-# What a night leaves in its folder when it is complete.
+# The files and folders of a complete night.
 NIGHT_NAMES = frozenset(
     {
         LABELS,
@@ -46,10 +46,10 @@ NIGHT_NAMES = frozenset(
         INGESTED,
     }
 )
-# What stays in the folder of a replacement when its night moves to the folder above.
+# Files that stay in the folder of a replacement when its night moves to the folder above.
 NOT_MOVED = frozenset({LOCK_FILE, MARKER_FILE, SWAP_FILE, SUCCESS_FILE})
 
-# Of an ingest: papers, an index of the versions of papers, and what is known of them.
+# Files of an ingest: papers, an index of the versions of papers, and records about them.
 PAPERS = "papers"
 INDEX = "_index"
 INGEST_LEDGER_FILE = "ingest.jsonl"
@@ -57,7 +57,7 @@ ACCOUNT_FILE = "ingest.json"
 REQUEST_FILE = "request.json"
 # The papers of a dump without any. The names of other files have a hash in them.
 NO_PAPERS_FILE = "none-00000.parquet"
-# Tables that an ingest needs only while it runs; the name goes on with something random.
+# Temporary tables of an ingest. A random suffix follows.
 INGEST_SCRATCH = "_scratch."
 
 
@@ -67,7 +67,7 @@ def parquet_name(stem: str, part: int | None = None) -> str:
 
 
 def is_parquet(name: str) -> bool:
-    """Say whether a file is one of those that hold rows."""
+    """Return whether a name is the name of a parquet file."""
     return name.endswith(".parquet")
 
 

@@ -1,4 +1,4 @@
-"""What a night set out to do, written before it labels: the manifest of its input, for `status` and `verify`."""
+"""`plan.json`: the input files and shards of a night, written before it labels, for `status` and `verify`."""
 
 from collections.abc import Mapping, Sequence
 
@@ -16,7 +16,7 @@ from specter_jobs.plan.shards import Plan
 
 
 class DumpAccount(BaseModel):
-    """What an ingest made of the records of a dump; a part of `plan.json`.
+    """Number of records of a dump by outcome of the ingest. It is a part of `plan.json`.
 
     Attributes:
         files: Number of the dump's files, those that failed included.
@@ -52,7 +52,7 @@ class DumpAccount(BaseModel):
             paper_rows: Rows of the night's shards.
 
         Raises:
-            ShardError: It is not.
+            ShardError: The sum is not the number of records.
         """
         accounted = paper_rows + self.rejected + self.filtered + self.tombstones
         listed = sum(file.rows for file in self.rejects)
@@ -64,7 +64,7 @@ class DumpAccount(BaseModel):
 
 
 def listed_files(dump: DumpAccount | None) -> Sequence[OutputFile]:
-    """Return the reject files of a dump's account, if there is one."""
+    """Return the reject files in the account of a dump. Without an account there are no such files."""
     return () if dump is None else dump.rejects
 
 
@@ -73,13 +73,13 @@ class PlanFile(BaseModel):
 
     Attributes:
         root: Folder that the files are named relative to, as stored (`specter_batch.display`).
-        binding: Of the ledger entries that count.
+        binding: Binding of the ledger entries that count.
         files: Readable input files and their rows by the footer.
-        unreadable: What may hold papers and cannot be read, and why.
-        ignored: What else was found in the input, and why it is not read.
+        unreadable: Entries that may hold papers and cannot be read -> reason.
+        ignored: Other entries of the input -> reason why they are not read.
         shards: Name -> rows.
-        dump: What an ingest made of the dump (`--format`); None for parquet.
-        night: What a run must share to be a run of the same night; None in folders of older versions.
+        dump: Account of the dump that was ingested (`--format`); None for parquet.
+        night: Identity that a run must share to be a run of the same night; None in folders of older versions.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -128,7 +128,7 @@ def read_plan(out: OutputFolder) -> PlanFile:
     """Read `plan.json`.
 
     Raises:
-        ConfigError: The folder is no output of this job.
+        ConfigError: The folder is not an output of this job.
     """
     try:
         return read_json_model(
@@ -139,7 +139,7 @@ def read_plan(out: OutputFolder) -> PlanFile:
 
 
 def night_in(out: OutputFolder) -> NightIdentity | None:
-    """Return which night a folder holds; None if it does not say."""
+    """Return the identity of the night in a folder; None if it is not recorded."""
     try:
         return read_plan(out).night
     except ConfigError:
@@ -147,7 +147,7 @@ def night_in(out: OutputFolder) -> NightIdentity | None:
 
 
 def labelled_dump_files(out: OutputFolder) -> frozenset[str] | None:
-    """Return the files of a dump whose papers have labels in a folder; None if its plan does not say."""
+    """Return the files of a dump whose papers have labels in a folder; None if its plan does not list them."""
     try:
         dump = read_plan(out).dump
     except ConfigError:

@@ -1,4 +1,4 @@
-"""How far a night has come: a log line a shard, and `progress.json` for who asks from outside."""
+"""Report the progress of a night: a log line for each shard, and `progress.json` for other programs."""
 
 import logging
 import os
@@ -24,10 +24,10 @@ class NightWatch:
 
     Args:
         out: The output folder.
-        rows: Of the input.
-        shards: Of the plan.
-        unreadable: What may hold papers and cannot be read, and why.
-        ignored: What else was found in the input, and why it is not read.
+        rows: Number of rows in the input.
+        shards: Number of shards in the plan.
+        unreadable: Entries that may hold papers and cannot be read -> reason.
+        ignored: Other entries of the input -> reason why they are not read.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class NightWatch:
         self._write()
 
     def labelling(self, kept: Iterable[LedgerEntry], failed: dict[str, str]) -> None:
-        """The input is deduplicated: these shards were found done, and these cannot be read."""
+        """Record that the input is deduplicated, which shards are done already, and which cannot be read."""
         progress = self._progress
         progress.state, progress.labelling_since = "labelling", time.time()
         for entry in kept:
@@ -63,7 +63,7 @@ class NightWatch:
         self._write()
 
     def finished(self, entry: LedgerEntry) -> None:
-        """A shard is in the ledger."""
+        """Record that a shard is in the ledger."""
         progress = self._progress
         progress.shards_done += 1
         progress.rows_done += entry.rows
@@ -86,18 +86,18 @@ class NightWatch:
             self._write()
 
     def refused(self, reason: str, *, exit_code: int) -> None:
-        """The night ends before anything is labelled."""
+        """Record that the night ends before anything is labelled."""
         progress = self._progress
         progress.state, progress.exit_code, progress.refused = "finished", exit_code, reason
         self._write()
 
     def failed(self, name: str, error: str) -> None:
-        """A shard could not be labelled."""
+        """Record that a shard could not be labelled."""
         self._note_failure(name, error)
         self._write()
 
     def ended(self, report: NightReport, *, exit_code: int) -> None:
-        """All is written."""
+        """Record that the night has ended and everything is written."""
         progress = self._progress
         progress.state, progress.exit_code, progress.failed = "finished", exit_code, dict(report.failed_shards)
         gates = [gate.name for gate in report.failed_gates]
@@ -125,5 +125,5 @@ class NightWatch:
         self._progress.updated = time.time()
         try:
             write_text(self._file, self._progress.model_dump_json(indent=2) + "\n")
-        except OSError as error:  # a night is not lost because nobody can be told how far it is
+        except OSError as error:  # a night does not fail because its progress cannot be written
             log("progress not written", level=logging.WARNING, error=str(error))

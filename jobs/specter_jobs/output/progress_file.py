@@ -1,4 +1,4 @@
-"""How far a night has come, as `progress.json` tells it."""
+"""The model of `progress.json`, which shows the progress of a night."""
 
 from datetime import UTC, datetime
 from typing import Literal
@@ -12,16 +12,16 @@ class Progress(BaseModel):
     """`progress.json`.
 
     Attributes:
-        shards_done: Those that were kept from an earlier run included, as in `rows_done`.
-        labelling_since: Seconds since the epoch; None while the input is deduplicated.
-        papers: Labelled in this run.
-        shard_seconds: That the shards of this run took.
-        model_seconds: Of these, those in which the model was at work.
+        shards_done: Number of finished shards, including shards of earlier runs. `rows_done` includes them too.
+        labelling_since: Start of labelling in seconds since the epoch; None while the input is deduplicated.
+        papers: Number of papers that this run has labelled.
+        shard_seconds: Time that the shards of this run took.
+        model_seconds: Part of `shard_seconds` in which the model ran.
         failed: Shard or file name -> error.
-        ignored: What was found in the input and is not read, and why; the first of them.
-        ignored_entries: How many there are.
-        exit_code: Of a finished night.
-        refused: Why a finished night did not label anything; None if it did.
+        ignored: The first entries of the input that are not read -> reason.
+        ignored_entries: Number of entries that are not read.
+        exit_code: Exit code of a finished night.
+        refused: Reason why a finished night did not label anything; None if it did.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -47,5 +47,5 @@ class Progress(BaseModel):
 
 
 def timestamp(seconds: float) -> str:
-    """Write seconds since the epoch as a UTC time."""
+    """Return seconds since the epoch as text: a UTC time."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")

@@ -1,4 +1,4 @@
-"""The columns of the files of labels and of rejects, for those who write, check and read them."""
+"""The columns of label files and reject files, for the code that writes, checks and reads them."""
 
 import pyarrow as pa
 
@@ -13,7 +13,7 @@ FORMER_LABEL_SCHEMA = pa.schema(
         ("reused", pa.bool_()),
     ]
 )
-# The columns that every label file begins with. `LabelForm` adds those that a night is asked for.
+# The columns that every label file begins with. `LabelForm` adds the columns that options ask for.
 LABEL_SCHEMA = pa.schema(
     [
         *FORMER_LABEL_SCHEMA,
@@ -28,7 +28,7 @@ LABEL_SCHEMA = pa.schema(
 PROBABILITIES = "probabilities"
 LOGITS = "logits"
 
-# Why each row is rejected; `row` counts from the beginning of the input file.
+# One row for each rejected row of the input. `row` counts from the beginning of the input file.
 REJECT_SCHEMA = pa.schema(
     [
         ("file", pa.string()),
@@ -42,10 +42,10 @@ REJECT_SCHEMA = pa.schema(
 
 
 def missing_columns(held: pa.Schema, wanted: pa.Schema) -> list[tuple[pa.Field, pa.DataType | None]]:
-    """Return the columns that a file should have and has not, each with the type that it has there instead, or None.
+    """Return the columns that a file should have and lacks, each with the type that it has there instead, or None.
 
     Args:
-        held: The columns of the file; it may have others.
+        held: The columns of the file. There may be others.
         wanted: The columns that it should have.
     """
     types = {name: held.field(name).type if name in held.names else None for name in wanted.names}

@@ -8,12 +8,12 @@ from specter_batch.metrics.scores import Scores
 
 
 class TitleOnlySums(BaseModel):
-    """Sums over the labelled papers that have no abstract; those of shards add up to that of the night.
+    """Sums over the labelled papers that have no abstract. The sums of all shards add up to the sums of the night.
 
     Attributes:
-        label_papers: Papers by predicted label, in the bundle's order.
-        score_sum: Of all of them.
-        scores: `Scores.as_json`, of those with a true label.
+        label_papers: Number of papers by predicted label, in the bundle's order.
+        score_sum: Sum of the scores of all these papers.
+        scores: `Scores.as_json` of the papers with a true label.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -1,4 +1,4 @@
-"""Output files, whole or absent, with the hash that the ledger remembers them by."""
+"""Write output files. A file is complete or absent, and its hash is recorded in the ledger."""
 
 import pyarrow as pa
 
@@ -10,7 +10,7 @@ from specter_jobs.output.names import LABELS, REJECTS, OutputFile, parquet_name
 
 
 def write_output(out: Location, kind: str, stem: str, table: pa.Table) -> OutputFile:
-    """Write one parquet file; the same table gives the same bytes.
+    """Write one parquet file. The same table gives the same bytes.
 
     Args:
         out: The output folder.

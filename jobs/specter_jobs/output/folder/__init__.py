@@ -1,4 +1,4 @@
-"""The output folder of a job, on a disk or in a store: the one place where the two are told apart."""
+"""The output folder of a job, on a disk or in a store. No other module needs to know which of the two it is."""
 
 import os
 import shutil
@@ -21,9 +21,9 @@ Entry = TypeVar("Entry", bound=BaseModel)
 
 
 def output_folder(place: Location) -> "OutputFolder":
-    """Return the output folder at a place; nothing needs to be there yet."""
+    """Return the output folder at a place. The folder need not exist yet."""
     if isinstance(place, UrlPath):
-        # Loaded with the store's own library, and like it only by commands that are given a URL.
+        # Imported here, like the store's library, only by commands that are given a URL.
         from specter_jobs.output.folder.store import StoreFolder
 
         return StoreFolder(place)
@@ -33,13 +33,13 @@ def output_folder(place: Location) -> "OutputFolder":
 class OutputFolder(ABC):
     """An output folder of a job.
 
-    `folder / name` is the location of a file in it, and files are written there with `specter_batch.storage.files`,
-    which leaves them whole or absent on a disk and in a store alike.
+    `folder / name` is the location of a file in it. Files are written there with `specter_batch.storage.files`. On a
+    disk and in a store, a file is then either complete or absent.
 
     Attributes:
-        place: Where the folder is.
-        seconds_between_writes: How long to wait before a file that tells the progress is written again.
-        keeps_empty_folders: Whether a folder without files is there; in a store a folder is what names begin with.
+        place: Path or URL of the folder.
+        seconds_between_writes: Minimum time between two writes of a file that shows the progress.
+        keeps_empty_folders: True if a folder without files can exist. In a store, folders are only prefixes of names.
     """
 
     seconds_between_writes: float
@@ -61,7 +61,7 @@ class OutputFolder(ABC):
 
     @property
     def is_swapping(self) -> bool:
-        """Whether a replacement was interrupted while it took this night's place: files of two nights are here."""
+        """Whether a replacement was interrupted while files were moved, so that files of two nights are here."""
         return SWAP_FILE in self.staging.names()
 
     def names(self) -> set[str]:
@@ -79,58 +79,58 @@ class OutputFolder(ABC):
         """Mark the folder as a command's and hold its lock.
 
         Raises:
-            ConfigError: The folder belongs to another command or to nobody, or another job is at work on it.
+            ConfigError: The folder belongs to another command or is not an output folder, or another job is using it.
         """
         mark_output(self.place, command)
         with self.locked():
             yield
 
     def prepare(self, command: str, kinds: Iterable[str]) -> None:
-        """Mark the folder as a command's and make the subfolders of these kinds of files, where there are folders."""
+        """Mark the folder as a command's, and make subfolders for these kinds of files (not in a store)."""
         mark_output(self.place, command)
         self.make(kinds)
 
     def remove_files(self, names: Iterable[str]) -> None:
-        """Remove files below the folder, those that are still there."""
+        """Remove files below the folder, if they still exist."""
         list(in_parallel(lambda name: (self.place / name).unlink(missing_ok=True), names))
 
     @abstractmethod
     def locked(self) -> AbstractContextManager[None]:
-        """Hold the lock; of a holder that dies a disk's is free at once, one in a store some time after.
+        """Hold the lock. If the holder dies, a lock on a disk is free at once, and a lock in a store after some time.
 
         Raises:
-            ConfigError: Another job holds it; the message says which.
+            ConfigError: Another job, named in the message, holds the lock.
         """
 
     @abstractmethod
     def holder(self) -> str | None:
-        """Say which job is at work on the folder; None when none is."""
+        """Return the job that holds the lock; None if no job does."""
 
     @abstractmethod
     def make(self, names: Iterable[str]) -> None:
-        """Make subfolders, where there are folders without files."""
+        """Make subfolders. Do nothing in a store, which has no empty folders."""
 
     @abstractmethod
     def add_entry(self, ledger: str, key: str, entry: BaseModel) -> None:
-        """Add an entry to a ledger; it is there, whole, when this returns.
+        """Add an entry to a ledger. When this returns, the entry is stored completely.
 
         Args:
             ledger: File name of the ledger.
-            key: What the entry is of. A later entry of the same key stands for the earlier one.
+            key: Key of the entry. A later entry replaces an earlier one with the same key.
             entry: The entry.
         """
 
     @abstractmethod
     def entries(self, ledger: str, kind: type[Entry]) -> list[Entry]:
-        """Return the readable entries of a ledger, later ones last; a half-written one is left out."""
+        """Return the readable entries of a ledger, later ones last. A half-written entry is left out."""
 
     @abstractmethod
     def fold(self, ledger: str, entries: Sequence[BaseModel]) -> None:
-        """Make a complete ledger one file, which the next night reads in one request; these are all its entries."""
+        """Join all entries of a complete ledger to one file, which the next night reads in one request."""
 
     @abstractmethod
     def is_intact(self, file: OutputFile) -> bool:
-        """Say whether a file below the folder holds the bytes that its SHA-256 was taken of."""
+        """Return whether a file below the folder still has the recorded SHA-256."""
 
     @abstractmethod
     def files(self) -> list[str]:
@@ -138,25 +138,25 @@ class OutputFolder(ABC):
 
     @abstractmethod
     def take(self, names: Iterable[str], source: "OutputFolder") -> None:
-        """Move files from another folder of the same kind to here; those that were moved before are passed over."""
+        """Move files from another folder of the same kind to here. Files that were moved before are skipped."""
 
     @abstractmethod
     def sync(self, names: Iterable[str]) -> None:
-        """Make sure that a power cut brings none of these names back, nor loses one."""
+        """Make sure that these names are still created, moved or removed after a power cut."""
 
     @abstractmethod
     def remove(self) -> None:
-        """Remove the folder with all that is in it."""
+        """Remove the folder and everything in it."""
 
     @abstractmethod
     def scratch(self) -> AbstractContextManager[Path]:
-        """Yield a local folder for what is needed only while a job runs; it is removed at the end."""
+        """Yield a local folder for temporary files of a job. It is removed at the end."""
 
 
 class _DiskFolder(OutputFolder):
     """An output folder on a disk."""
 
-    seconds_between_writes = 0.5  # small shards come faster than anyone asks, and each writing waits for the disk
+    seconds_between_writes = 0.5  # small shards finish fast, and each write waits for the disk
     keeps_empty_folders = True
 
     def __init__(self, place: Path) -> None:
@@ -180,7 +180,7 @@ class _DiskFolder(OutputFolder):
         return read_journal(self._folder / ledger, kind)
 
     def fold(self, ledger: str, entries: Sequence[BaseModel]) -> None:
-        """Leave the ledger as it is: it is one file already."""
+        """Do nothing, because the ledger is one file already."""
 
     def is_intact(self, file: OutputFile) -> bool:
         path = self._folder / file.name
@@ -214,7 +214,7 @@ class _DiskFolder(OutputFolder):
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
-        """Yield a folder below this one; one that a killed run left is removed, as the caller holds the lock."""
+        """Yield a folder below this one. A folder of a killed run is removed, because the caller holds the lock."""
         for stale in self._folder.glob(f"{SURVEY_SCRATCH}*"):
             shutil.rmtree(stale)
         with temporary_folder(self._folder) as scratch:
@@ -223,7 +223,7 @@ class _DiskFolder(OutputFolder):
 
 @contextmanager
 def temporary_folder(parent: Path | None) -> Iterator[Path]:
-    """Yield a new local folder that is removed at the end, in `parent` or else in TMPDIR."""
+    """Yield a new local folder in `parent`, or in TMPDIR. It is removed at the end."""
     scratch = Path(tempfile.mkdtemp(prefix=SURVEY_SCRATCH, dir=parent))
     try:
         yield scratch
@@ -234,7 +234,7 @@ def temporary_folder(parent: Path | None) -> Iterator[Path]:
 def append_line(path: Path, entry: BaseModel) -> None:
     """Append one entry and sync it to disk."""
     with path.open("ab+") as stream:
-        # A kill may have left half a line: it is closed off, and readers pass over what they cannot parse.
+        # A kill may have left half a line. The line is ended here, and readers skip lines that they cannot parse.
         stream.seek(0, os.SEEK_END)
         if stream.tell():
             stream.seek(-1, os.SEEK_END)
@@ -246,7 +246,7 @@ def append_line(path: Path, entry: BaseModel) -> None:
 
 
 def read_journal(path: Location, kind: type[Entry]) -> list[Entry]:
-    """Return the readable entries; a half-written one is as if it were not there."""
+    """Return the readable entries. A half-written entry is left out."""
     try:
         with path.open("rb") as lines:  # one by one: a ledger of 100,000 shards takes 100 MB
             return read_lines(lines, kind)
@@ -255,7 +255,7 @@ def read_journal(path: Location, kind: type[Entry]) -> list[Entry]:
 
 
 def read_lines(lines: Iterable[bytes], kind: type[Entry]) -> list[Entry]:
-    """Return the entries among these lines."""
+    """Return the entries in these lines, without lines that are not entries."""
     entries = []
     for line in lines:
         try:

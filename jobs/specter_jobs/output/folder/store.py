@@ -19,7 +19,7 @@ from specter_jobs.output.names import LEDGER_FOLDER, OutputFile
 class StoreFolder(OutputFolder):
     """An output folder in an object store, where nothing can be appended to a file and nothing is renamed."""
 
-    seconds_between_writes = 15.0  # each is a request that is paid for, and waited for
+    seconds_between_writes = 15.0  # each write is a request that costs money and time
     keeps_empty_folders = False
 
     def __init__(self, place: UrlPath) -> None:
@@ -27,11 +27,11 @@ class StoreFolder(OutputFolder):
         self._folder = place
 
     def locked(self) -> AbstractContextManager[None]:
-        """Hold the lock object; one of a holder that died is free some time after."""
+        """Hold the lock object. If the holder dies, the lock is free after some time."""
         return lock_object_held(self._folder / LOCK_FILE, holder=this_process())
 
     def holder(self) -> str | None:
-        """Say which job is at work on the folder; None when none is."""
+        """Return the job that holds the lock; None if no job does."""
         claim = read_claim(self._folder / LOCK_FILE)
         return claim.holder if claim is not None and claim.is_alive else None
 
@@ -39,26 +39,26 @@ class StoreFolder(OutputFolder):
         """Do nothing: a store has no folders."""
 
     def add_entry(self, ledger: str, key: str, entry: BaseModel) -> None:  # noqa: ARG002 - one ledger in a store
-        """Put an entry as an object of its own; one of an earlier try is replaced."""
+        """Write an entry as its own object. An object of an earlier try is replaced."""
         write_text(self._folder / LEDGER_FOLDER / f"{key}.json", entry.model_dump_json())
 
     def entries(self, ledger: str, kind: type[Entry]) -> list[Entry]:
-        """Return the folded entries and then those that are not folded yet."""
+        """Return the entries of the joined file, followed by entries that are not joined yet."""
         folded = read_journal(self._folder / ledger, kind)
         folder = self._folder / LEDGER_FOLDER
         names = sorted(name for name in folder.names() if name.endswith(".json"))
         return folded + read_lines(in_parallel(lambda name: (folder / name).read_bytes(), names), kind)
 
     def fold(self, ledger: str, entries: Sequence[BaseModel]) -> None:
-        """Put all entries as one file of JSON lines, and only then remove their objects.
+        """Write all entries to one file of JSON lines, and then remove their objects.
 
-        Between the two each is there twice, and says the same.
+        In between, each entry exists twice with the same content.
         """
         write_text(self._folder / ledger, "".join(f"{entry.model_dump_json()}\n" for entry in entries))
         self.remove_files(f"{LEDGER_FOLDER}/{name}" for name in sorted((self._folder / LEDGER_FOLDER).names()))
 
     def is_intact(self, file: OutputFile) -> bool:
-        """Say whether an object holds the bytes that its SHA-256 was taken of."""
+        """Return whether an object still has the recorded SHA-256."""
         try:
             return hashlib.sha256((self._folder / file.name).read_bytes()).hexdigest() == file.sha256
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
@@ -82,12 +82,12 @@ class StoreFolder(OutputFolder):
         (source / name).unlink(missing_ok=True)
 
     def sync(self, names: Iterable[str]) -> None:
-        """Do nothing: what a store has answered for stays."""
+        """Do nothing, because a store keeps what it has confirmed."""
 
     def remove(self) -> None:
         """Remove all objects below the folder."""
         self.remove_files(self._folder.below(recursive=True))
 
     def scratch(self) -> AbstractContextManager[Path]:
-        """Yield a folder in TMPDIR, as the output is not on this machine."""
+        """Yield a folder in TMPDIR, because the output is not on this machine."""
         return temporary_folder(None)

@@ -1,4 +1,4 @@
-"""One job at a time on an output folder in a store: an object that its holder keeps fresh."""
+"""The lock of an output folder in a store, so that only one job writes there: an object that its holder renews."""
 
 import logging
 import os
@@ -19,18 +19,18 @@ from specter_batch.start import sigint_is_heard
 from specter_batch.storage.files import write_text
 from specter_batch.storage.url_path import UrlPath
 
-# Six beats, so that a slow store or a clock that is a minute off makes no lock stale.
+# Six heartbeats, so that a slow store or a clock that is wrong by a minute does not make a lock stale.
 STALE_SECONDS = 120.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pace:
-    """How fast a lock beats and settles, in seconds.
+    """Times of a lock in seconds.
 
     Attributes:
-        beat: Between two signs of life.
-        settle: A store answers within it; so of two that take over a stale lock at once, the first sees the second's
-            claim.
+        beat: Time between two heartbeats.
+        settle: Time within which a store answers. If two jobs take over a stale lock at once, the first one sees the
+            claim of the second one after this time.
     """
 
     beat: float = 20.0
@@ -44,9 +44,9 @@ class Claim(BaseModel):
     """The content of the lock object.
 
     Attributes:
-        token: Tells one holder from another.
-        machine: The running kernel and the process namespace: where `pid` means something. None if not known.
-        beat: When the holder was last heard of, in seconds since the epoch by its clock.
+        token: Random text that identifies the holder.
+        machine: Running kernel and process namespace in which `pid` is valid; None if not known.
+        beat: Time of the last heartbeat in seconds since the epoch, by the holder's clock.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -59,7 +59,7 @@ class Claim(BaseModel):
 
     @property
     def is_alive(self) -> bool:
-        """Whether its holder may still be at work: a dead process of this machine is not, nor one silent for long."""
+        """Whether the holder may still run. It does not if its process is gone or its last heartbeat is old."""
         if self.machine is not None and self.machine == _machine() and not _runs(self.pid):
             return False
         return time.time() - self.beat < STALE_SECONDS
@@ -70,7 +70,7 @@ def _runs(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # another user's
+    except PermissionError:  # the process of another user
         pass
     return True
 
@@ -80,7 +80,7 @@ def lock_object_held(lock: UrlPath, *, holder: str, pace: Pace = PACE) -> Iterat
     """Hold a lock object.
 
     Raises:
-        BusyError: Another job holds it; the message says which.
+        BusyError: Another job, named in the message, holds the lock.
         StorageError: The store refuses, or another job took the lock over while the store could not be reached.
     """
     mine = Claim(holder=holder, token=secrets.token_hex(16), pid=os.getpid(), machine=_machine(), beat=time.time())
@@ -99,12 +99,12 @@ def lock_object_held(lock: UrlPath, *, holder: str, pace: Pace = PACE) -> Iterat
         try:
             if _is_of(lock, mine):
                 lock.unlink(missing_ok=True)
-        except StorageError as error:  # it ends by itself, and what went wrong before is what matters
+        except StorageError as error:  # the lock expires by itself, and an earlier error is more important
             log("lock not removed", level=logging.WARNING, error=str(error))
 
 
 def read_claim(lock: UrlPath) -> Claim | None:
-    """Return what the lock object says; None when there is none, or none that can be read."""
+    """Return the content of the lock object; None if it does not exist or cannot be read."""
     try:
         return Claim.model_validate_json(lock.read_bytes())
     except (FileNotFoundError, ValidationError):
@@ -117,16 +117,17 @@ def _take(lock: UrlPath, mine: Claim, pace: Pace) -> None:
     other = read_claim(lock)
     if other is not None and other.is_alive:
         raise BusyError(
-            f"{lock.parent}: {other.holder} is at work on it; wait for it or give another folder (it was heard of "
-            f"{max(time.time() - other.beat, 0):.0f} s ago; if it was killed, run the same command again "
-            f"{STALE_SECONDS:.0f} s later)"
+            f"{lock.parent}: {other.holder} is using this folder; wait until it ends, or give another folder. Its last "
+            f"heartbeat was {max(time.time() - other.beat, 0):.0f} s ago. If it was killed, run the same command again "
+            f"{STALE_SECONDS:.0f} s after that"
         )
     log("lock taken over", level=logging.WARNING, out=str(lock.parent), holder=other.holder if other else "unknown")
     write_text(lock, mine.model_dump_json())
     time.sleep(pace.settle)
     if not _is_of(lock, mine):
         now = read_claim(lock)
-        raise BusyError(f"{lock.parent}: {now.holder if now else 'another job'} is at work on it; wait for it")
+        holder = now.holder if now else "another job"
+        raise BusyError(f"{lock.parent}: {holder} is using this folder; wait until it ends")
 
 
 def _is_of(lock: UrlPath, claim: Claim) -> bool:
@@ -135,7 +136,7 @@ def _is_of(lock: UrlPath, claim: Claim) -> bool:
 
 
 class _Heart(threading.Thread):
-    """Keeps a claim fresh, and interrupts the job when the lock is no longer its own."""
+    """Renews a claim, and interrupts the job when another job has taken the lock."""
 
     def __init__(self, lock: UrlPath, mine: Claim, pace: Pace) -> None:
         super().__init__(name="lock", daemon=True)
@@ -156,7 +157,7 @@ class _Heart(threading.Thread):
                     signal.pthread_kill(main, signal.SIGINT)  # wakes a driver that waits for its workers
                     return
                 write_text(self._lock, self._mine.model_copy(update={"beat": time.time()}).model_dump_json())
-            except OSError as error:  # the next beat may get through; a job that stays silent is taken for dead
+            except OSError as error:  # the next heartbeat may succeed; after too many failures other jobs take the lock
                 log("lock not renewed", level=logging.WARNING, error=str(error))
 
     def stop(self) -> None:

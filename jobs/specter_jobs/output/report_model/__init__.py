@@ -1,1 +1,1 @@
-"""Models of the files about a night: they compute nothing and import nothing that makes them."""
+"""Models of `report.json` and `manifest.json`. They import nothing of the code that computes them."""

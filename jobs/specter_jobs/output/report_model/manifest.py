@@ -1,4 +1,4 @@
-"""The model of `manifest.json`: what ran, on what, and for how long. Clocks and machines are only here."""
+"""The model of `manifest.json`: settings, versions, machine and times of a run. `report.json` has no times."""
 
 from collections.abc import Mapping
 
@@ -28,15 +28,15 @@ class BundleUsed(ManifestPart):
 
 
 class DeviceUsed(ManifestPart):
-    """What the model ran on.
+    """The device that the model ran on.
 
     Attributes:
         asked: Setting `device`.
         engine: Setting `engine`.
         workers: Number of worker processes.
         threads: Number of papers at once in a worker on a CPU.
-        max_batch_tokens: Largest batch on CUDA in tokens at the end of the night, which is smaller than at the start
-            where memory was short; None on a CPU.
+        max_batch_tokens: Maximum tokens of a batch on CUDA at the end of the night. The value is smaller than at the
+            start if memory was short; None on a CPU.
         device: Devices that the workers used.
         provider: Execution provider of ONNX Runtime.
         graph: Model file.
@@ -53,13 +53,13 @@ class DeviceUsed(ManifestPart):
 
 
 class ThisRun(ManifestPart):
-    """What this run labelled, without what earlier runs of the same night had done.
+    """Figures of this run, without earlier runs of the same night.
 
     Attributes:
         shards: Number of shards.
         papers: Number of papers that the model labelled.
         seconds: Time of labelling, without reading the input before.
-        papers_per_second: Papers by seconds; None if there are no papers.
+        papers_per_second: Papers per second; None if there are no papers.
         model_wait_share: Share of the time in which the model was idle; None if there are no papers.
     """
 
@@ -80,10 +80,10 @@ class NightManifest(ManifestPart):
         host: Name of the machine.
         config: All settings.
         bundle: Bundle that labelled.
-        device: What the model ran on.
+        device: Device that the model ran on.
         rows: Rows of the input by outcome.
         shards: Shards by state.
-        this_run: What this run labelled.
+        this_run: Figures of this run, without earlier runs of the same night.
         ledger: Name of the file that lists the finished shards.
         versions: Versions of Python and of packages.
     """

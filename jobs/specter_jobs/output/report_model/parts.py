@@ -26,7 +26,7 @@ class ReportPart(BaseModel):
 
 
 class RowCounts(ReportPart):
-    """Rows of the input by what became of them.
+    """Rows of the input by outcome.
 
     Attributes:
         rows_in: Number of rows in the input; `in` in JSON.
@@ -78,8 +78,8 @@ class TitleOnlyReport(ReportPart):
         mean_score: Mean score of their labels.
         label_papers: Number of papers by label.
         label_shares: Share of these papers by label.
-        macro_f1: Macro F1 over those that are scored; None if none is.
-        accuracy: Share of the scored papers whose label is right; None if none is scored.
+        macro_f1: Macro F1 of the scored papers; None if no paper is scored.
+        accuracy: Share of the scored papers whose label is right; None if no paper is scored.
         scored_papers: Number of papers with a true label that were not trained on.
         seen_in_training: Number of papers with a true label that were trained on.
     """
@@ -115,7 +115,7 @@ class LabelsNotRead(ReportPart):
 
     Attributes:
         files: Number of files whose label column cannot be read.
-        papers: Number of papers that have no true label because of it.
+        papers: Number of papers that have no true label because of this problem.
         first: The first problem.
     """
 
@@ -135,8 +135,8 @@ class PreviousReport(ReportPart):
 
     Attributes:
         asked: The place that `--previous` names.
-        used: The night that was taken; None if there is none.
-        passed_over: Nearer nights that are there and were not taken, each with the reason.
+        used: Night that was used for the comparison; None if no night was found.
+        passed_over: Nearer nights that exist and were not used, each with the reason.
     """
 
     asked: str
@@ -169,17 +169,18 @@ class LabelChange(ReportPart):
 
 
 class DriftSide(ReportPart):
-    """How far the night is from one thing that it is compared with.
+    """The difference between the night and one thing that it is compared with.
 
     Attributes:
         papers: Number of labelled papers on the other side.
-        psi: Population stability index of the label shares; None if a side has no paper, as `js_distance`.
-        psi_by_chance: The PSI that 95 of 100 nights stay under when nothing has changed.
+        psi: Population stability index of the label shares. It is None if one side has no paper, and so is
+            `js_distance`.
+        psi_by_chance: PSI that 95 of 100 nights stay below if nothing has changed.
         js_distance: Jensen-Shannon distance of the label shares, 0 to 1.
         mean_score: Mean score on the other side.
-        mean_score_change: Mean score of the night less that of the other side.
+        mean_score_change: Mean score of the night minus the mean score of the other side.
         reject_rate: Share of rejected rows on the other side; None for validation data.
-        reject_rate_change: Reject rate of the night less that of the other side.
+        reject_rate_change: Reject rate of the night minus the reject rate of the other side.
         label_shares: Share of papers by label on the other side.
         score_histogram: Share of papers by score bin on the other side.
         label_changes: Labels that add most to the population stability index, the largest part first; absent if there
@@ -210,11 +211,11 @@ class DriftSide(ReportPart):
 
 
 class Drift(ReportPart):
-    """What the night is compared with.
+    """Comparisons of the night.
 
     Attributes:
         reference: Comparison with the bundle's validation data.
-        previous: Comparison with an earlier night; None if there is none.
+        previous: Comparison with an earlier night; None without an earlier night.
     """
 
     reference: DriftSide
@@ -243,9 +244,9 @@ class GateVerdict(ReportPart):
     Attributes:
         name: Name of the gate.
         limit: Limit that was set.
-        found: Figure of the night; None if it has none, and `reason` says why.
-        passed: Whether the gate passed; None if it does not apply, because there is no earlier night.
-        reason: Why there is no figure.
+        found: Figure of the night; None if it cannot be computed (see `reason`).
+        passed: True if the gate passed, false if it failed; None if it does not apply without an earlier night.
+        reason: Reason why there is no figure.
     """
 
     name: str

@@ -1,7 +1,7 @@
 """The model of `report.json`. It computes nothing, so that reading a report imports no code that makes one.
 
-An addition that readers can do without keeps `SCHEMA_VERSION`. A field that is removed, renamed or means something else
-raises it.
+Increase `SCHEMA_VERSION` if a field is removed, renamed or gets another meaning. Do not change it for a new field that
+readers can ignore.
 """
 
 from collections.abc import Mapping
@@ -57,7 +57,7 @@ class SchemaVersion(ReportPart):
 
 
 class NightTotals(ScoreReport, SchemaVersion):
-    """What the finished shards add up to; the scores of `ScoreReport` come first.
+    """Sums over the finished shards. The scores of `ScoreReport` come first.
 
     Attributes:
         unknown_labels: Number of papers whose true label the model does not know; they are not scored.
@@ -101,12 +101,12 @@ class NightTotals(ScoreReport, SchemaVersion):
 
     @property
     def papers(self) -> int:
-        """Papers with a label."""
+        """Number of papers with a label."""
         return sum(self.label_papers.values())
 
     @property
     def undecided_sentence(self) -> str | None:
-        """How many papers are too short to tell their language, in words; None if there are none."""
+        """Sentence about papers that are too short to detect their language; None if there are no such papers."""
         if not self.language_undecided:
             return None
         return (
@@ -116,7 +116,7 @@ class NightTotals(ScoreReport, SchemaVersion):
 
     @property
     def unknown_labels_sentence(self) -> str | None:
-        """How many papers have a true label that the model does not know, in words; None if there are none."""
+        """Sentence about papers whose true label the model does not know; None if there are no such papers."""
         if not self.unknown_labels:
             return None
         every = self.unknown_labels + self.scored_papers + self.seen_in_training
@@ -168,7 +168,7 @@ def read_report(out: Location, *, advice: str = "run the night again") -> NightR
 
     Raises:
         ConfigError: The file is not the report of a night.
-        FileNotFoundError: There is none.
+        FileNotFoundError: The folder has no report.
     """
     what = f"not the report of a night; {advice}"
     return read_json_model(out / REPORT_FILE, NightReport, what=what, error=ConfigError)
