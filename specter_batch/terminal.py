@@ -162,11 +162,17 @@ def print_above(console: "Console", message: object, *, style: str = "") -> None
     console.print(Text(terminal_text(message), style=style), soft_wrap=True, highlight=False)
 
 
-def progress_bars(console: "Console", *columns: "ProgressColumn | str") -> "Progress":
-    """Return progress bars that appear on a terminal only."""
+def progress_bars(console: "Console", *columns: "ProgressColumn | str", shown: bool | None = None) -> "Progress":
+    """Return progress bars.
+
+    Args:
+        console: Where they appear.
+        columns: The parts of a bar.
+        shown: Whether they appear; on a terminal only when None.
+    """
     from rich.progress import Progress
 
-    return Progress(*columns, console=console, disable=not console.is_terminal)
+    return Progress(*columns, console=console, disable=not (console.is_terminal if shown is None else shown))
 
 
 def _write_result(text: str, *, in_files_too: bool) -> None:

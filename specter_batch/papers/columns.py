@@ -116,7 +116,7 @@ class PaperColumns:
                 kind = LabelColumnError if field.name == "label" else PaperSchemaError
                 if schema.names.count(column) > 1:
                     raise kind(f"{where}: has {schema.names.count(column)} columns named {column}; rename them")
-                _check_type(schema.field(column), canonical=field.name, where=where)
+                check_column_type(schema.field(column), canonical=field.name, where=where)
             if column is not None:
                 resolved[field.name] = column
             elif needed:
@@ -129,10 +129,11 @@ class PaperColumns:
         return resolved
 
 
-def _check_type(field: pa.Field, *, canonical: str, where: str) -> None:
-    in_dictionary = pa.types.is_dictionary(field.type)
-    kind = field.type.value_type if in_dictionary else field.type
-    textual = (
+def is_text(kind: pa.DataType) -> bool:
+    """Return whether the values of a column of this Arrow type can be read as text: text, bytes, or only nulls."""
+    in_dictionary = pa.types.is_dictionary(kind)
+    kind = kind.value_type if in_dictionary else kind
+    return bool(
         pa.types.is_string(kind)
         or pa.types.is_large_string(kind)
         or (pa.types.is_string_view(kind) and not in_dictionary)  # pyarrow cannot decode dictionaries of string views
@@ -140,9 +141,24 @@ def _check_type(field: pa.Field, *, canonical: str, where: str) -> None:
         or pa.types.is_large_binary(kind)
         or pa.types.is_null(kind)
     )
+
+
+def check_column_type(field: pa.Field, *, canonical: str, where: str) -> None:
+    """Check that a column can be read as text; ids and labels may also be whole numbers.
+
+    Args:
+        field: The column.
+        canonical: Its canonical name.
+        where: Name of the file in messages.
+
+    Raises:
+        PaperSchemaError: It cannot; a `LabelColumnError` if it is the label column.
+    """
+    in_dictionary = pa.types.is_dictionary(field.type)
+    kind = field.type.value_type if in_dictionary else field.type
     whole = pa.types.is_integer(kind) or (pa.types.is_decimal(kind) and kind.scale == 0 and not in_dictionary)
     whole_numbers_too = canonical in ("paper_id", "label")
-    if not (textual or (whole_numbers_too and whole)):
+    if not (is_text(field.type) or (whole_numbers_too and whole)):
         expected = "text or whole numbers" if whole_numbers_too else "text"
         floats = whole_numbers_too and pa.types.is_floating(kind)  # pandas stores integers with gaps as floats
         hint = "; write it as text or, from pandas, as Int64" if floats else ""

@@ -19,6 +19,10 @@ Reason = Literal[
 ]  # fmt: skip  # in the order of the checks: a row is rejected once, for the first reason
 
 
+# What the rejects say about papers that the model gave no label.
+NOT_FINITE_DETAIL = "the model gave NaN or infinity"
+
+
 @dataclass(kw_only=True)
 class Screening:
     """Which rows of some papers can be labelled, and why the others cannot.
@@ -47,11 +51,18 @@ class Screening:
         self.reject(rows, reason)
 
 
-def screen_columns(papers: PaperBatch, rules: ScreeningRules) -> Screening:
-    """Reject the rows whose id, title or abstract is missing, is not valid text, or is too short."""
+def screen_columns(papers: PaperBatch, rules: ScreeningRules, *, ids_needed: bool = True) -> Screening:
+    """Reject the rows whose id, title or abstract is missing, is not valid text, or is too short.
+
+    Args:
+        papers: The papers.
+        rules: Which papers can be labelled.
+        ids_needed: False if a paper without an id can be labelled.
+    """
     screening = Screening(usable=np.ones(len(papers), dtype=np.bool_))
     screening.reject(papers.invalid_unicode, "invalid_unicode")
-    screening.reject_rows(_missing(papers.table["paper_id"], missing_ids), "null_id")
+    if ids_needed:
+        screening.reject_rows(_missing(papers.table["paper_id"], missing_ids), "null_id")
     screening.reject_rows(_missing(papers.table["title"], missing_values), "missing_title")
     if rules.missing_abstract == "reject":
         screening.reject_rows(_missing(papers.table["abstract"], missing_values), "missing_abstract")

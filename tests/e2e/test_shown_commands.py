@@ -30,6 +30,8 @@ NOT_RUN = {
 }
 # Pages whose commands are ways to do one thing: each gets a folder of its own, or it would find the work done.
 WAYS = {"docs/scaling-out.md", "docs/dumps/crossref.md", "docs/dumps/tables.md"}
+# Pages whose blocks of Python are the cells of one notebook.
+NOTEBOOKS = {"docs/notebook.md"}
 # By command what is added to it: an encoder in place of the default, which would have to be fetched, and less to do.
 ADDED = {"train": " --encoder encoder --epochs 1", "estimate": " --seconds 1"}
 ADDED_TO_EXAMPLES = {**ADDED, "baseline": " --encoder encoder"}
@@ -44,6 +46,8 @@ Things = Mapping[str, Path | str]
 def steps(page: str) -> list[tuple[Callable[[str], None], str]]:
     """Return in order, with how to run it, the Python and the commands that are not for the folder of `make demo`."""
     found: list[tuple[Callable[[str], None], str]] = []
+    if page in NOTEBOOKS:
+        return [(run_python, "\n".join(text for language, text in blocks(page) if language == "python"))]
     for language, text in blocks(page):
         if language == "python":
             if text in scripts(page).values():
@@ -100,6 +104,8 @@ def taken_for_granted(
         "docs/failed-night.md": {"data/nights/2026-11-22": night},
         "docs/gpu.md": {"papers": papers, **bundles},
         "docs/nightly.md": deployed,
+        "docs/notebook.md": {"demo/papers/night": papers, "demo/bundle": tiny_bundle},
+        "docs/python.md": {"papers": papers, "test.parquet": sample_paths.val, "bundle": tiny_bundle},
         "docs/scaling-out.md": {"papers": papers, **bundles},
         "docs/tutorial.md": {**scidocs, **bundles, **deployed, **OPENALEX},
         "docs/upgrade.md": {

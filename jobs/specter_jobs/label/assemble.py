@@ -14,6 +14,7 @@ from specter_batch.logs import log
 from specter_batch.metrics.f1 import score_bins
 from specter_batch.metrics.score_report import N_SCORE_BINS
 from specter_batch.metrics.scores import Scores
+from specter_batch.papers.screening import NOT_FINITE_DETAIL
 from specter_batch.storage.location import Location
 from specter_jobs.label.answers import Answers, expected_sums
 from specter_jobs.label.engines.messages import ShardAnswer, ShardTask
@@ -30,8 +31,6 @@ from specter_jobs.plan.shards import Mask, Shard
 from specter_jobs.screen.deduplicate import Deduplication
 from specter_jobs.screen.rejects import reject_table
 from specter_jobs.workers.scheduler import Scheduler
-
-NOT_FINITE_DETAIL = "the model gave NaN or infinity"
 
 
 class ShardPipeline:
