@@ -1,10 +1,11 @@
 """The `specter-batch` command: finds the commands that the layers register and turns errors into one line."""
 
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import entry_points, requires
 from typing import Any, ClassVar, NoReturn
 
 import typer
@@ -29,6 +30,12 @@ COMMANDS: Layer = {
         "Show what a model bundle holds, after checking every file in it.",
     ),
 }
+
+# The entry points of the layers.
+LAYERS = "specter_batch.commands"
+# Packages that are not called like the distribution that holds them.
+_DISTRIBUTIONS = {"sklearn": "scikit-learn", "optimum": "optimum-onnx"}
+_FOR_DEVELOPERS = ("dev", "docs")
 
 # If this variable is set, whatever its value, the traceback of an error is printed too.
 DEBUG_VARIABLE = "SPECTER_BATCH_DEBUG"
@@ -129,7 +136,7 @@ def registered() -> Iterator[Layer]:
 
     The nightly job's layer comes first, so that running the job imports no other layer.
     """
-    points = sorted(entry_points(group="specter_batch.commands"), key=lambda point: (point.name != "jobs", point.name))
+    points = sorted(entry_points(group=LAYERS), key=lambda point: (point.name != "jobs", point.name))
     return (point.load() for point in points)
 
 
@@ -167,7 +174,9 @@ def main(arguments: Sequence[str] | None = None, *, layers: Iterable[Layer] | No
     except SpecterBatchError as error:
         _fail(str(error), exit_code=error.exit_code)
     except ModuleNotFoundError as error:
-        _fail(f"{error.name} is not installed; this command needs: pip install 'specter-batch[export]'")
+        command_line = sys.argv[1:] if arguments is None else list(arguments)
+        needed = _remedy((error.name or "").partition(".")[0], command=next(iter(command_line), ""))
+        _fail(f"{error.name} is not installed; this command needs: pip install {needed}")
     except MemoryError:
         _fail("out of memory; give the process more memory, or ask for fewer workers, threads or rows at once")
     except OSError as error:
@@ -175,6 +184,20 @@ def main(arguments: Sequence[str] | None = None, *, layers: Iterable[Layer] | No
     except Exception as error:
         _fail(f"unexpected {type(error).__name__}: {error} (set {DEBUG_VARIABLE}=1 to see where)")
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _remedy(package: str, *, command: str) -> str:
+    """Return what pip must install for a command that needs a package: one of our extras, or the package itself."""
+    wanted = _DISTRIBUTIONS.get(package, package).lower().replace("_", "-")
+    extras = []
+    for requirement in requires(PROGRAM) or ():
+        found = re.fullmatch(r"([\w.-]+).*\bextra == [\"']([\w-]+)[\"']", requirement)
+        if found and found[1].lower().replace("_", "-") == wanted and found[2] not in _FOR_DEVELOPERS:
+            extras.append(found[2])
+    # A layer with packages of its own has the name of its extra.
+    of_command = [point.name for point in entry_points(group=LAYERS) if command in point.load()]
+    chosen = next((extra for extra in of_command if extra in extras), next(iter(sorted(extras, key=len)), None))
+    return f"'{PROGRAM}[{chosen}]'" if chosen else package
 
 
 def _wrong_usage(error: Any) -> NoReturn:

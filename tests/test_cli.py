@@ -116,16 +116,16 @@ Outcome = tuple[int | str | None, str, str]
 
 
 @pytest.fixture
-def failing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[[BaseException], Outcome]:
-    """Run `specter-batch fail`, a command that raises what is given; return exit code, stdout and stderr."""
+def failing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+    """Run a command that raises what is given; return exit code, stdout and stderr."""
 
-    def run_with(error: BaseException) -> Outcome:
+    def run_with(error: BaseException, command: str = "fail") -> Outcome:
         def fail() -> None:
             """Fail."""
             raise error
 
         with pytest.raises(SystemExit) as stop:
-            cli.main(["fail"], layers=[{"fail": (fail, "Fail.")}])
+            cli.main([command], layers=[{command: (fail, "Fail.")}])
         return stop.value.code, *capsys.readouterr()
 
     monkeypatch.delenv(cli.DEBUG_VARIABLE, raising=False)
@@ -140,11 +140,23 @@ def test_an_error_of_several_lines_is_printed_as_one(failing: Callable[[BaseExce
     assert failing(ConfigError("expected this,\n    got that\n")) == (1, "", "error: expected this, got that\n")
 
 
-def test_a_missing_package_is_named_with_the_remedy(failing: Callable[[BaseException], Outcome]) -> None:
-    code, _, message = failing(ModuleNotFoundError("No module named 'optimum'", name="optimum"))
-    assert code == 1
-    assert message.startswith("error: optimum is not installed; this command needs: pip install 'specter-batch[")
-    assert message.count("\n") == 1
+@pytest.mark.parametrize(
+    ("command", "module", "needed"),
+    [
+        ("export", "torch", "'specter-batch[export]'"),
+        ("train", "torch.nn", "'specter-batch[train]'"),
+        ("evaluate", "sklearn", "'specter-batch[train]'"),
+        ("fail", "optimum", "'specter-batch[export]'"),
+        ("classify", "ray", "'specter-batch[ray]'"),
+        ("classify", "lxml", "lxml"),
+    ],
+)
+def test_a_missing_package_is_named_with_what_to_install(
+    command: str, module: str, needed: str, failing: Callable[..., Outcome]
+) -> None:
+    error = ModuleNotFoundError(f"No module named {module!r}", name=module)
+    said = f"error: {module} is not installed; this command needs: pip install {needed}\n"
+    assert failing(error, command) == (1, "", said)
 
 
 def test_an_error_of_the_file_system_is_printed_with_the_file(failing: Callable[[BaseException], Outcome]) -> None:

@@ -27,7 +27,8 @@ PATIENCE_SECONDS = 1.0
 # Names that can be in any folder: our lock and marker, and folders that file systems create.
 _NEUTRAL = {LOCK_FILE, MARKER_FILE, "lost+found", ".snapshot"}
 
-# Older versions wrote no marker. A command made such a folder if all names of one of the command's sets are in it.
+# Older versions wrote no marker. A command made such a folder if all names of one of the command's sets are in it. The
+# names are those of the older versions, so they stay as they are when a file gets another name.
 _TELLTALES: tuple[tuple[str, tuple[frozenset[str], ...]], ...] = (
     ("export", (frozenset({"bundle.json"}),)),
     ("train", (frozenset({"run.json", "model.safetensors"}), frozenset({"training.json"}))),

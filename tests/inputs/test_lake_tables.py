@@ -1,8 +1,7 @@
 """Folders that a table format manages are read in their current version, or refused with advice."""
 
-import builtins
+import sys
 from pathlib import Path
-from typing import Any
 
 import deltalake
 import pyarrow as pa
@@ -103,14 +102,7 @@ def test_deletion_vectors_are_refused(table: Path) -> None:
 
 
 def test_without_its_reader_a_delta_table_is_refused_with_advice(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = builtins.__import__
-
-    def without(name: str, *args: Any, **kwargs: Any) -> Any:
-        if name == "deltalake":
-            raise ImportError(name)
-        return real(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.setitem(sys.modules, "deltalake", None)
     with pytest.raises(PaperSchemaError, match=r"pip install 'specter-batch\[delta\]'"):
         parquet_inventory(table)
     pq.write_table(table_of(("z", None)), table.parent / "plain.parquet")
