@@ -29,6 +29,10 @@ COMMANDS: Layer = {
         "specter_batch.inspect_bundle:inspect",
         "Show what a model bundle holds, after checking every file in it.",
     ),
+    "embed": (
+        "specter_batch.embed_papers:embed",
+        "Write the embeddings of papers to parquet, from a bundle, a run or a pretrained encoder.",
+    ),
 }
 
 # The entry points of the layers.

@@ -79,9 +79,7 @@ def tiny_config(tiny_encoder: Path) -> "TrainConfig":
     from specter_batch.training.fit.config import TrainConfig
 
     # The learning rate is a hundred times that for a pretrained encoder, because this encoder has random weights.
-    return TrainConfig(
-        encoder=str(tiny_encoder), epochs=4, learning_rate=5e-3, precision="fp32", calibration_papers=200
-    )
+    return TrainConfig(encoder=str(tiny_encoder), epochs=4, learning_rate=5e-3, compute="fp32", calibration_papers=200)
 
 
 @pytest.fixture(scope="session")

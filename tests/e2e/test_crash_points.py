@@ -196,7 +196,7 @@ def test_train(server: CrashServer, tiny_encoder: Path, tmp_path: Path) -> None:
     write_dump(start / "val.parquet", [paper(100 + number, label=labels[number % 3]) for number in range(12)])
 
     def argv(root: Path) -> list[str | Path]:
-        options = ["--encoder", tiny_encoder, "--out", root / "run", "--epochs", "2", "--precision", "fp32"]
+        options = ["--encoder", tiny_encoder, "--out", root / "run", "--epochs", "2", "--compute", "fp32"]
         return ["train", root / "train.parquet", "--val", root / "val.parquet", *options]
 
     def outcome(root: Path) -> Outcome:

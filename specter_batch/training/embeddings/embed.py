@@ -2,27 +2,25 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
-from specter_batch.errors import BundleError
 from specter_batch.model.encoding import TextEncoder, TokenIds, pad_batch, plan_batches
-from specter_batch.model.manifest import MANIFEST_FILE, TOKENIZER_FILE
+from specter_batch.model.manifest import TOKENIZER_FILE
 from specter_batch.model.predictions import CUDA_MAX_TOKENS
+from specter_batch.model.session import Embeddings
 from specter_batch.papers.labels import LabelSet
 from specter_batch.training.model.classifier import SpecterForSequenceClassification
 from specter_batch.training.model.encoder import load_encoder
 from specter_batch.training.model.settings import TORCH_MAX_TOKENS, ModelSettings
 from specter_batch.training.run.folder import TrainingRun
 
-Embeddings = npt.NDArray[np.float32]
 Precision = Literal["fp32", "bf16"]
 
 # An encoder is always loaded with a head. The head needs labels but does not affect the embeddings.
@@ -121,10 +119,6 @@ class Embedder:
         Raises:
             BundleError: The folder is not a finished run.
         """
-        if (path / MANIFEST_FILE).exists():
-            raise BundleError(
-                f"{path}: a bundle's graphs give logits, no embeddings; give the run it was exported from"
-            )
         run = TrainingRun.open(path)
         model = SpecterForSequenceClassification.from_pretrained(run.path)
         length = min(max_length or run.record.max_length, model.config.max_position_embeddings)
@@ -136,6 +130,17 @@ class Embedder:
             text_template=run.text_template,
             precision=precision,
         )
+
+    @property
+    def about(self) -> Mapping[str, str | int]:
+        """Everything that decides over the embeddings, by name."""
+        return {
+            "encoder": self.name,
+            "pooling": self.pooling,
+            "max_length": self.text_encoder.max_length,
+            "text_template": self.text_template,
+            "precision": self.precision,
+        }
 
     @property
     def pooling(self) -> str:

@@ -11,8 +11,9 @@ from sklearn.neighbors import NearestNeighbors
 
 from specter_batch.errors import ConfigError
 from specter_batch.metrics.f1 import Ints
+from specter_batch.model.session import Embeddings
 from specter_batch.papers.columns import PaperColumns
-from specter_batch.training.embeddings.embed import Embedder, Embeddings
+from specter_batch.training.embeddings.embed import Embedder
 from specter_batch.training.embeddings.projection_figure import FORMATS, Panel, Points, draw, last_of
 from specter_batch.training.papers.labelled import LabelledPapers, read_labelled
 from specter_batch.training.run.folder import TrainingRun

@@ -11,7 +11,7 @@ from sklearn.svm import LinearSVC
 
 from specter_batch.errors import LabelError
 from specter_batch.metrics.f1 import Ints
-from specter_batch.training.embeddings.embed import Embeddings
+from specter_batch.model.session import Embeddings
 
 C_VALUES = np.logspace(-4, 2, 7)
 FOLDS = 3

@@ -70,10 +70,10 @@ def resolve_precision(config: TrainConfig) -> Literal["fp32", "bf16", "fp16"]:
     Raises:
         ConfigError: The setting is fp16 and there is no CUDA device.
     """
-    if config.precision == "fp16" and not torch.cuda.is_available():
-        raise ConfigError("--precision fp16 needs a CUDA device; on a CPU give bf16 or fp32")
-    if config.precision != "auto":
-        return config.precision
+    if config.compute == "fp16" and not torch.cuda.is_available():
+        raise ConfigError("--compute fp16 needs a CUDA device; on a CPU give bf16 or fp32")
+    if config.compute != "auto":
+        return config.compute
     if torch.cuda.is_available():
         # Emulated bf16 is slower than fp32.
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import ConfigDict, Field
 
 from specter_batch.settings import Settings
-from specter_batch.settings.declaration import Option
+from specter_batch.settings.declaration import FormerName, Option
 from specter_batch.training.model.settings import ModelSettings
 
 
@@ -80,7 +80,7 @@ class RunSettings(Settings):
 
     panel: ClassVar[str] = "Run"
 
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+    compute: Annotated[Literal["auto", "fp32", "bf16", "fp16"], FormerName("precision")] = Field(
         default="auto",
         description="Number format of the computation. `bf16` is about twice as fast on hardware that has it; `auto` "
         "uses it there, and fp32 elsewhere. fp16 needs CUDA.",

@@ -11,9 +11,8 @@ from torch import nn
 
 from specter_batch.metrics.f1 import F1Report, Ints, Tally
 from specter_batch.model.ranking import Predictions
-from specter_batch.model.session import Logits
+from specter_batch.model.session import Embeddings, Logits
 from specter_batch.papers.labels import LabelSet
-from specter_batch.training.embeddings.embed import Embeddings
 
 # Training a head on cached embeddings takes seconds, so these are constants, not settings: AdamW's default learning
 # rate, small batches, and a stop after ten passes without an improvement on the validation papers.

@@ -15,10 +15,10 @@ from specter_batch.errors import ConfigError, LabelError, PaperSchemaError
 from specter_batch.inputs.path_names import shown_partitions
 from specter_batch.metrics.scores import papers_seen
 from specter_batch.papers.columns import PAPER_SCHEMA, LabelColumnError, PaperColumns, normalise_labels
+from specter_batch.papers.complete_input import complete_inventory
 from specter_batch.papers.labels import LabelSet, respelled
 from specter_batch.papers.parquet import missing_values, open_parquet, read_papers
 from specter_batch.papers.text import TEXT_TEMPLATE, normalised_text_hash, paper_texts
-from specter_batch.training.papers.files import complete_inventory
 
 READ_ROWS = 8192
 

@@ -168,7 +168,7 @@ def diverged(where: str) -> ConfigError:
     """Return the error for a training run whose loss is NaN or infinite."""
     return ConfigError(
         f"the loss is not finite {where}: the weights cannot be used; train again with a lower --learning-rate or "
-        "--head-learning-rate, or with --precision fp32, into another --out"
+        "--head-learning-rate, or with --compute fp32, into another --out"
     )
 
 

@@ -14,8 +14,9 @@ from typer.testing import CliRunner
 
 from specter_batch.cli import build_app
 from specter_batch.errors import BundleError, ConfigError
+from specter_batch.model.session import Embeddings
 from specter_batch.training.demo.sample import SamplePaths
-from specter_batch.training.embeddings.embed import Embedder, Embeddings
+from specter_batch.training.embeddings.embed import Embedder
 from specter_batch.training.embeddings.projection import project, same_label_neighbours
 from specter_batch.training.embeddings.projection_figure import COLOURS, MARKERS, Panel, _legible, _style, draw
 from specter_batch.training.run.folder import TrainingRun

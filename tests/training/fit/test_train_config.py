@@ -57,8 +57,8 @@ def test_a_value_that_no_run_can_use_is_refused_at_once(tmp_path: Path, toml: st
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="asks what happens without a CUDA device")
 def test_fp16_without_cuda_is_refused() -> None:
-    with pytest.raises(ConfigError, match="--precision fp16 needs a CUDA device"):
-        resolve_precision(TrainConfig(precision="fp16"))
+    with pytest.raises(ConfigError, match="--compute fp16 needs a CUDA device"):
+        resolve_precision(TrainConfig(compute="fp16"))
 
 
 @pytest.mark.parametrize("capabilities", [{"avx512_bf16": True}, {"amx_bf16": True}, {}])
@@ -96,5 +96,5 @@ def test_wandb_without_a_key_stays_offline(monkeypatch: pytest.MonkeyPatch, tmp_
 
 def test_an_fp32_run_after_a_bf16_one_is_fp32(tmp_path: Path) -> None:
     for precision, expected in (("bf16", "bf16"), ("fp32", "no")):
-        make_arguments(TrainConfig(precision=precision), tmp_path)
+        make_arguments(TrainConfig(compute=precision), tmp_path)
         assert os.environ["ACCELERATE_MIXED_PRECISION"] == expected

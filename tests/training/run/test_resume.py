@@ -148,7 +148,7 @@ def test_a_training_that_diverges_ends_with_what_to_change(
 def test_two_processes_of_torchrun_train_one_run(tiny_encoder: Path, sample_paths: SamplePaths, tmp_path: Path) -> None:
     out = tmp_path / "run"
     options = ["--val", sample_paths.val, "--encoder", tiny_encoder, "--out", out, "--max-length", 32]
-    rates = ["--epochs", 2, "--learning-rate", 5e-3, "--batch-size", 8, "--precision", "fp32"]
+    rates = ["--epochs", 2, "--learning-rate", 5e-3, "--batch-size", 8, "--compute", "fp32"]
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", 2]
     command += ["-m", "specter_batch", "train", sample_paths.train, *options, *rates, "--json"]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}

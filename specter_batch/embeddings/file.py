@@ -1,16 +1,23 @@
 """Embeddings of any number of papers as one parquet file, streamed."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
+from specter_batch.embeddings.embedder import PaperEmbedder
 from specter_batch.errors import ConfigError, PaperSchemaError
 from specter_batch.inputs import InputPath
+from specter_batch.model.encoding import TokenIds
+from specter_batch.model.session import Embeddings
 from specter_batch.papers.columns import PaperColumns, normalise_labels
+from specter_batch.papers.complete_input import complete_inventory
 from specter_batch.papers.parquet import (
     EMBEDDING,
     WRITTEN_BY_EMBED,
@@ -24,15 +31,13 @@ from specter_batch.papers.parquet import (
 from specter_batch.papers.text import paper_texts
 from specter_batch.storage.files import written_whole
 from specter_batch.storage.location import Location
-from specter_batch.training.embeddings.embed import Embedder, Embeddings
-from specter_batch.training.papers.files import complete_inventory
 
 # Papers held at once, and rows of a row group: 6 MB of SPECTER's 768 numbers, and enough to sort by length.
 BATCH_ROWS = 2048
 
 
 def write_embeddings(
-    embedder: Embedder,
+    embedder: PaperEmbedder,
     source: str | Path,
     out: Path,
     *,
@@ -44,10 +49,12 @@ def write_embeddings(
     """Embed the papers of a file, folder or glob and write `paper_id`, `label` if there is one, and `embedding`.
 
     Every input row is a row of the output, in input order. A row has a null embedding when it has neither title nor
-    abstract, or bytes that are not UTF-8. The file's metadata names encoder, pooling, max_length and text template.
+    abstract, has bytes that are not UTF-8, or if the model gives NaN or infinity. The file's metadata names the model
+    and everything else that decides over the embeddings. While papers are embedded, the next ones are read and
+    tokenized.
 
     Args:
-        embedder: Encoder that computes the embeddings.
+        embedder: Model that computes the embeddings.
         source: Papers in parquet.
         out: The file to write. It is complete or absent.
         columns: Column names of the papers; detected when None.
@@ -73,13 +80,7 @@ def write_embeddings(
         )
         if problem is not None:
             notes.append(f"{problem}; its labels are left out")
-    about: dict[str, str | int] = {
-        "encoder": embedder.name,
-        "pooling": embedder.pooling,
-        "max_length": embedder.text_encoder.max_length,
-        "text_template": embedder.text_template,
-        "precision": embedder.precision,
-    }
+    about = embedder.about
     _check_nothing_is_lost(out, about, replace=replace)
     schema = _schema(
         embedder.hidden_size,
@@ -89,14 +90,10 @@ def write_embeddings(
     out.parent.mkdir(parents=True, exist_ok=True)
     rows, nulls = 0, Counter[str]()
     with written_whole(out) as partial, table_writer(partial, schema) as writer:
-        for file in files:
-            parquet, where = open_parquet(file.path), str(file.path)
-            for batch in read_papers(
-                parquet, resolved[file.path], where=where, batch_rows=batch_rows, partitions=file.partitions
-            ):
-                writer.write_table(_embedded(embedder, batch, schema, nulls))
-                rows += len(batch)
-                advance(len(batch))
+        for batch in _prefetched(_tokenized(embedder, files, resolved, batch_rows=batch_rows)):
+            writer.write_table(_embedded(embedder, batch, schema, nulls))
+            rows += len(batch.papers)
+            advance(len(batch.papers))
     null = {reason: count for reason, count in sorted(nulls.items()) if count}
     return {
         "file": str(out),
@@ -164,19 +161,70 @@ def _schema(hidden_size: int, *, with_label: bool, about: Mapping[str, str | int
     )
 
 
-def _embedded(embedder: Embedder, batch: PaperBatch, schema: pa.Schema, nulls: Counter[str]) -> pa.Table:
+@dataclass(frozen=True, kw_only=True)
+class _Batch:
+    """Papers that are ready for the model.
+
+    Attributes:
+        papers: The papers.
+        without_text: True for papers with neither title nor abstract, `(n,)` bool.
+        token_ids: Token ids of the papers that have a text of valid UTF-8.
+    """
+
+    papers: PaperBatch
+    without_text: npt.NDArray[np.bool_]
+    token_ids: list[TokenIds]
+
+    @property
+    def missing(self) -> npt.NDArray[np.bool_]:
+        """True for papers that are not embedded, `(n,)` bool."""
+        return self.papers.invalid_unicode | self.without_text
+
+
+def _tokenized(
+    embedder: PaperEmbedder,
+    files: Sequence[InputPath],
+    columns: Mapping[Location, dict[str, str]],
+    *,
+    batch_rows: int,
+) -> Iterator[_Batch]:
+    """Read papers and make token ids of them, batch by batch."""
+    for file in files:
+        for papers in read_papers(
+            open_parquet(file.path),
+            columns[file.path],
+            where=str(file.path),
+            batch_rows=batch_rows,
+            partitions=file.partitions,
+        ):
+            without_text = missing_values(papers.table["title"]) & missing_values(papers.table["abstract"])
+            without_text &= ~papers.invalid_unicode
+            rows = np.flatnonzero(~(papers.invalid_unicode | without_text))
+            texts = paper_texts(papers.table, embedder.text_template, rows=rows)
+            yield _Batch(papers=papers, without_text=without_text, token_ids=embedder.text_encoder.encode(texts))
+
+
+def _prefetched(batches: Iterator[_Batch]) -> Iterator[_Batch]:
+    """Yield the batches in order; the next one is made in a thread while the caller works on the current one."""
+    with ThreadPoolExecutor(1, thread_name_prefix="tokenize") as thread:
+        coming = thread.submit(next, batches, None)
+        while (batch := coming.result()) is not None:
+            coming = thread.submit(next, batches, None)
+            yield batch
+
+
+def _embedded(embedder: PaperEmbedder, batch: _Batch, schema: pa.Schema, nulls: Counter[str]) -> pa.Table:
     """Return the rows of a batch in the output's schema, and count the rows without an embedding."""
-    titles, abstracts = batch.table["title"], batch.table["abstract"]
-    without_text = missing_values(titles) & missing_values(abstracts) & ~batch.invalid_unicode
-    nulls["invalid_unicode"] += int(batch.invalid_unicode.sum())
-    nulls["no_text"] += int(without_text.sum())
-    missing = batch.invalid_unicode | without_text
-    texts = list(paper_texts(batch.table, embedder.text_template, rows=np.flatnonzero(~missing)))
-    vectors: Embeddings = np.zeros((len(batch), embedder.hidden_size), dtype=np.float32)
-    vectors[~missing] = embedder.embed(texts)
+    papers, missing = batch.papers, batch.missing
+    vectors: Embeddings = np.zeros((len(papers), embedder.hidden_size), dtype=np.float32)
+    vectors[~missing] = embedder.embed_tokens(batch.token_ids)
+    not_finite = ~np.isfinite(vectors).all(axis=1)
+    nulls["invalid_unicode"] += int(papers.invalid_unicode.sum())
+    nulls["no_text"] += int(batch.without_text.sum())
+    nulls["not_finite"] += int(not_finite.sum())
     embedding = pa.FixedSizeListArray.from_arrays(
-        pa.array(vectors.reshape(-1)), embedder.hidden_size, mask=pa.array(missing)
+        pa.array(vectors.reshape(-1)), embedder.hidden_size, mask=pa.array(missing | not_finite)
     )
-    values = {"paper_id": batch.table["paper_id"], "label": normalise_labels(batch.table["label"])}
+    values = {"paper_id": papers.table["paper_id"], "label": normalise_labels(papers.table["label"])}
     values = {name: values[name] for name in schema.names if name != EMBEDDING}
     return pa.table(values | {EMBEDDING: embedding}, schema=schema)

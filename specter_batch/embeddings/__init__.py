@@ -1,0 +1,1 @@
+"""Embeddings of papers in a parquet file, from any model that gives them."""
