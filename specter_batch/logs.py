@@ -61,7 +61,7 @@ def _loggable(value: Any) -> Any:
 
 
 class _TerminalHandler(logging.Handler):
-    """Prints warnings above the progress bar, for a reader."""
+    """Prints warnings on a terminal, above the progress bar."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(level=logging.WARNING)

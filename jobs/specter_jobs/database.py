@@ -58,9 +58,9 @@ def opened_database(scratch: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
             why = " ".join(str(error).split("\n\n")[0].split())
             raise SpecterBatchError(
-                f"{scratch.parent}: there is no room for the tables of ids and texts that this job needs while it runs "
-                f"({why}); make room in this folder and run the same command again, which keeps what is finished. "
-                f"An OUT in a store keeps these tables in TMPDIR"
+                f"{scratch.parent}: the disk has no space for the temporary tables of ids and texts ({why}). Free "
+                "disk space in this folder and run the same command again; finished work is kept. If OUT is in a "
+                "store, these tables are in TMPDIR"
             ) from error
         finally:
             database.close()

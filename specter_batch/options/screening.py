@@ -1,4 +1,4 @@
-"""Settings of which papers can be labelled, for the nightly job and the Python API."""
+"""The settings that decide which papers can be labelled, for the nightly job and the Python API."""
 
 from typing import Annotated, ClassVar, Literal
 

@@ -109,5 +109,5 @@ except SpecterBatchError as error:
 def test_tables_that_outgrow_the_disk_name_the_folder_and_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "_survey.x").mkdir()
     done = subprocess.run([sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True, check=False)
-    assert done.stdout.startswith(f"{tmp_path}: there is no room for the tables"), done.stderr
-    assert "make room in this folder and run the same command again" in done.stdout
+    assert done.stdout.startswith(f"{tmp_path}: the disk has no space for the temporary tables"), done.stderr
+    assert "disk space in this folder and run the same command again" in done.stdout

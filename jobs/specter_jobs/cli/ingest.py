@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class IngestOptions(JsonOutput, TextFiles, InputColumns):
-    """What `ingest` is asked for."""
+    """The options of `ingest`."""
 
     panel: ClassVar[str] = "Input"
 

@@ -1,1 +1,1 @@
-"""A night from its input to `_SUCCESS`."""
+"""Run a night, from its input to `_SUCCESS`."""

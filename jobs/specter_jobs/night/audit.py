@@ -1,4 +1,4 @@
-"""A night from a dump accounts for every record of the dump: what the ingest rejected is rejected by the night."""
+"""Account for every record of a dump: records that the ingest rejected become rejects of the night."""
 
 from collections.abc import Collection
 from pathlib import Path

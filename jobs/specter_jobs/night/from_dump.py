@@ -22,19 +22,18 @@ from specter_jobs.plan.planning import plan_shards
 
 
 def night_input(config: NightConfig, out: OutputFolder, *, console: Console) -> NightInput:
-    """Return the parquet to label; a dump of another format is made into parquet below the output folder first.
+    """Return the parquet to label. A dump of another format is first converted to parquet below the output folder.
 
-    The job reads most of its input twice, and after a kill it resumes at any row. With parquet both cost next to
-    nothing. To parse a dump twice would cost more than the parquet does, so the dump is parsed once and the parquet is
-    kept.
+    The job reads most of its input twice, and after a kill it resumes at any row. Both are cheap with parquet. Parsing
+    a dump twice would take longer than writing the parquet, so the dump is parsed once and the parquet is kept.
 
     Args:
         config: Settings of the night.
-        out: Folder that the night is written to; the parquet goes below it.
-        console: For progress.
+        out: Folder that the night is written to. The parquet is written below it.
+        console: Console for progress.
 
     Raises:
-        SpecterBatchError: The dump is not of the format.
+        SpecterBatchError: The dump does not have the format.
     """
     if config.format is None:
         if _layout(config) != TableLayout():
@@ -61,18 +60,19 @@ def night_input(config: NightConfig, out: OutputFolder, *, console: Console) -> 
 
 
 def plan_input(config: NightConfig, out: OutputFolder, *, console: Console) -> PlannedInput:
-    """Find the papers of a night and cut them into shards; a dump of another format is ingested first.
+    """Find the papers of a night and cut them into shards. A dump of another format is ingested first.
 
     Args:
         config: Settings of the night.
         out: Folder that the night is written to.
-        console: For progress.
+        console: Console for progress.
 
     Raises:
         SpecterBatchError: There are no papers, or too many files cannot be read as papers.
     """
-    # By the plan, which is written when a run goes on to label. The account of the ingest is also that of a run that
-    # was refused because files are gone: the next run would find none missing, and delete their labels.
+    # Missing files are found with the plan, which is written only by a run that begins to label. The account of the
+    # ingest is written even by a run that was refused because files are gone. With that account, the next run would
+    # find no missing file, and would delete their labels.
     before = labelled_dump_files(out) if config.format is not None else frozenset[str]()
     before = _ingested_files(out) if before is None else before
     source = night_input(config, out, console=console)
@@ -85,7 +85,7 @@ def plan_input(config: NightConfig, out: OutputFolder, *, console: Console) -> P
         first = plan.failed[0].error
         files = len(plan.files) + len(plan.failed)
         raise PaperSchemaError(f"{len(plan.failed)} of {files} files cannot be read as papers; the first: {first}")
-    # What a replacement ingests is moved below OUT when it is complete.
+    # The papers that a replacement ingests are moved below OUT when it is complete.
     root = inventory.root if config.format is None else config.out / INGESTED / PAPERS
     return PlannedInput(
         source=source,
@@ -97,7 +97,7 @@ def plan_input(config: NightConfig, out: OutputFolder, *, console: Console) -> P
 
 
 def _ingested_files(out: OutputFolder) -> frozenset[str]:
-    """Return the files of the dump that were ingested below an output folder, by the account of the last run."""
+    """Return the files of the dump that the account of the last run lists below an output folder."""
     try:
         listed = ListedFiles.model_validate_json((out / INGESTED / ACCOUNT_FILE).read_bytes())
     except (OSError, ValidationError):

@@ -28,12 +28,12 @@ from specter_jobs.screen.reuse import local_copies, reusable_labels
 
 @dataclass(frozen=True, kw_only=True)
 class LabelLimits:
-    """What a night may take from earlier nights, and what stops it.
+    """The earlier nights whose labels are reused, and the limits that stop a night.
 
     Attributes:
         reuse: Output folders of earlier nights.
-        max_fresh: Most papers that may be labelled afresh; no limit when None.
-        max_failed_shards: Stop when more shards than this have failed.
+        max_fresh: Maximum number or share of papers that the model may label; None for no limit.
+        max_failed_shards: The night stops if more shards than this have failed.
     """
 
     reuse: Sequence[Location]
@@ -51,19 +51,19 @@ def label_night(
     *,
     console: Console,
 ) -> LabelledNight:
-    """Label the shards that are not done yet; a shard that fails costs no other.
+    """Label the shards that are not done yet. A shard that fails does not affect the others.
 
     Args:
         planned: The plan.
         bundle: The model.
-        scheduler: Hands shards to the workers, which load while the papers are deduplicated.
-        rules: Which papers are labelled.
-        limits: What may be reused, and what stops the night.
-        form: Which columns the label files have.
-        console: For progress.
+        scheduler: Scheduler of the workers, which load while the papers are deduplicated.
+        rules: Settings that decide which papers are labelled.
+        limits: Earlier nights to reuse, and limits that stop the night.
+        form: Columns of the label files.
+        console: Console for progress.
 
     Raises:
-        GateError: More papers than `limits.max_fresh` would be labelled afresh; nothing was labelled.
+        GateError: The model would have to label more papers than `limits.max_fresh`. Nothing was labelled.
     """
     out, plan = planned.out, planned.plan
     ledger = Ledger(out, binding=planned.binding, model=planned.model.hash)
@@ -96,7 +96,7 @@ def label_night(
     damaged = ledger.damaged(list(entries.values()))
     failed = {**planned.unreadable, **failed, **damaged}
     ordered = [entries[shard.name] for shard in plan.shards if shard.name in entries and shard.name not in damaged]
-    if not failed:  # labels of rows that are gone, or were cut into other shards, go when all others are complete
+    if not failed:  # remove labels of other rows or shards only when all shards are complete
         ledger.remove_strangers(ordered, keep=listed_files(planned.dump))
     return LabelledNight(entries=ordered, failed=failed, workload=workload, fresh=fresh, workers=scheduler)
 
@@ -114,7 +114,7 @@ def _deduplicated(
 
     def advance(rows: int) -> None:
         progress.update(task, advance=rows)
-        scheduler.check()  # a bundle that cannot run is reported now, not when all papers are read
+        scheduler.check()  # report a bundle that cannot run now, not after all papers are read
 
     with planned.out.scratch() as scratch:
         deduplication = Deduplication(
@@ -129,7 +129,7 @@ def _deduplicated(
             scratch=scratch,
             advance=advance,
         )
-        pa.default_memory_pool().release_unused()  # texts of the whole input have passed through it
+        pa.default_memory_pool().release_unused()  # it has held texts of the whole input
         try:
             yield deduplication
         finally:
@@ -137,7 +137,7 @@ def _deduplicated(
 
 
 def _announce(workload: Workload, console: Console) -> None:
-    """Report before the labelling what earlier nights save, in the log and on a terminal."""
+    """Report how many labels are reused before labelling begins, in the log and on a terminal."""
     reuse = workload.as_report()
     log("labels of earlier nights", **reuse.model_dump())
     if console.is_terminal:

@@ -1,4 +1,4 @@
-"""The manifest: what ran, on what, for how long. All that clocks and machines decide stands here."""
+"""Make the manifest of a night: settings, versions, machine and times. `report.json` has no times."""
 
 import platform
 import socket
@@ -30,10 +30,10 @@ def night_manifest(
     Args:
         config: Settings of the night.
         bundle: The bundle that labelled it.
-        scheduler: The workers, which know the device, provider and graph that they used.
+        scheduler: Scheduler with the workers' device, provider and graph.
         report: Report of the night.
         started: Start of the run, in seconds since the epoch.
-        fresh: What this run labelled.
+        fresh: Shards and papers that this run labelled.
     """
     finished = time.time()
     at_work = fresh.model_seconds / (fresh.seconds * scheduler.n_workers) if fresh.papers else None
@@ -68,7 +68,7 @@ def night_manifest(
 
 
 def _common(descriptions: Collection[Mapping[str, str]]) -> dict[str, str]:
-    """Join the workers' descriptions, which differ in the card at most."""
+    """Join the descriptions of the workers, which can only differ in the GPU."""
     names = {
         name: sorted({description[name] for description in descriptions}) for name in ("device", "provider", "graph")
     }

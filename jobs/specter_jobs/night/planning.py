@@ -1,4 +1,4 @@
-"""The plan of a night: which folder it is labelled in, and what is written there before the labelling."""
+"""Plan a night: choose the folder to label in, and write `plan.json` there before labelling."""
 
 import logging
 from collections.abc import Callable
@@ -37,7 +37,7 @@ def plan_night(
         kind: The kind of device that labels.
         out: The folder OUT, whose lock is held.
         papers: The papers; None if they have to be ingested from a dump first.
-        ingested: Ingests the dump below a folder, and returns its papers.
+        ingested: Function that ingests the dump below a folder and returns its papers.
 
     Raises:
         ConfigError: Finished labels would be lost, and `config.replace` is not set.
@@ -98,9 +98,9 @@ def _folder_to_label(out: OutputFolder, held: HeldNight, night: NightIdentity, *
 
     Args:
         out: The output folder.
-        held: What it holds.
-        night: What the run is asked for.
-        replace: Whether the user allowed to replace another night.
+        held: The night in the folder.
+        night: Identity of the night that the run is going to label.
+        replace: True if the user allows the run to replace another night.
 
     Raises:
         ConfigError: OUT holds finished labels of another night, and `replace` is not set.
@@ -127,7 +127,7 @@ def _folder_to_label(out: OutputFolder, held: HeldNight, night: NightIdentity, *
 
 
 def _differences(night: NightIdentity, held: HeldNight) -> list[str]:
-    """Return how a night differs from the one that a folder holds; nothing if it is the same night."""
+    """Return how a night differs from the night in a folder. The list is empty if they are the same night."""
     differences: list[str] = []
     if held.identity is not None:
         differences = night.differences(held.identity)

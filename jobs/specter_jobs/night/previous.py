@@ -1,4 +1,4 @@
-"""The earlier night that tonight is compared with: the last one that succeeded."""
+"""Find the earlier night to compare with: the last one that succeeded."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -17,13 +17,13 @@ from specter_jobs.report.gates import COMPARISON_GATES
 
 @dataclass(frozen=True, kw_only=True)
 class PreviousNight:
-    """What `--previous` led to.
+    """The earlier night that was found for `--previous`.
 
     Attributes:
         asked: The place that `--previous` names.
-        used: The night that is taken, or None.
+        used: Night to compare with, or None.
         report: Report of that night, or None.
-        passed_over: Nearer nights that are there and were not taken -> why.
+        passed_over: Nearer nights that exist and are not used -> reason.
     """
 
     asked: Location
@@ -43,21 +43,21 @@ class PreviousNight:
 def find_previous(
     asked: Location | None, candidates: Sequence[Location], *, out: Location, limits: GateLimits
 ) -> PreviousNight | None:
-    """Find the last night that succeeded and labelled papers; None when no night is asked for.
+    """Find the last night that succeeded and labelled papers; None without `--previous`.
 
-    Where `--previous` holds `{yesterday}`, up to `PREVIOUS_DAYS` days are searched, the nearest first. A night that
-    failed a gate is never taken: otherwise the next night would be compared with the drift that the gate had found.
+    If `--previous` contains `{yesterday}`, up to `PREVIOUS_DAYS` days are searched, the nearest first. A night that
+    failed a gate is never used. Otherwise the next night would be compared with the drift that the gate found.
 
     Args:
         asked: The place that `--previous` names.
-        candidates: Where that night may be, the nearest first.
-        out: Output folder of tonight.
-        limits: The limits that tonight must keep.
+        candidates: Places where that night may be, the nearest first.
+        out: Output folder of the present night.
+        limits: Limits that the present night must keep.
 
     Raises:
         UsageError: A gate compares with an earlier night, and `--previous` is not given.
-        ConfigError: The night is this night's own output, did not succeed though it is named outright, or its report is
-            not one.
+        ConfigError: `--previous` names the output of the present night, or a night that did not succeed, or a folder
+            whose report cannot be read.
     """
     if asked is None:
         compared = [name for name in COMPARISON_GATES if getattr(limits, name) is not None]
@@ -98,10 +98,10 @@ def find_previous(
 
 
 def read_previous(night: Location) -> NightReport | None:
-    """Read the report of an earlier night; None when the folder holds none.
+    """Read the report of an earlier night; None if the folder has no report.
 
     Raises:
-        ConfigError: There is one, and it is not a night's report.
+        ConfigError: The file is not the report of a night.
     """
     advice = "give the OUT folder of an earlier night as --previous"
     try:
@@ -111,7 +111,7 @@ def read_previous(night: Location) -> NightReport | None:
 
 
 def _refuse_failed(night: Location) -> None:
-    """Refuse what is named outright, and is the output of another command, or a night that did not succeed."""
+    """Refuse a night given without `{yesterday}` if it did not succeed, or if it is the output of another command."""
     command = output_command(night)
     if command not in (None, CLASSIFY):
         raise ConfigError(

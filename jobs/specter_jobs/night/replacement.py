@@ -1,7 +1,7 @@
-"""Replacing a night: the new one is labelled in a folder of its own, and takes the old one's place when it is complete.
+"""Replace a night: the new night is labelled in its own folder, and replaces the old one when it is complete.
 
-The swap moves files one by one, on a disk and in a store alike. A journal, written before the first move, makes it safe
-to kill: whoever opens the folder next finishes the swap, and moving or removing a file twice does no harm.
+The swap moves files one by one, on a disk and in a store. A journal is written before the first move. If the swap is
+killed, the next command that opens the folder finishes it. Moving or removing a file twice does no harm.
 """
 
 from collections.abc import Collection
@@ -27,7 +27,7 @@ from specter_jobs.output.names import (
 
 
 class Swap(BaseModel):
-    """The journal of a swap: files below OUT to remove unless they are new, and files below the staging to move."""
+    """The journal of a swap: files below OUT to remove unless they are new, and files of the replacement to move."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -36,7 +36,7 @@ class Swap(BaseModel):
 
 
 def swap_in(out: OutputFolder) -> None:
-    """Put the complete night of the staging in the place of the old one; `_SUCCESS` is written last."""
+    """Replace the old night by the complete night of the replacement folder. `_SUCCESS` is written last."""
     staging = out.staging
     swap = Swap(old=_files(out, NIGHT_NAMES), new=_files(staging, staging.names() - NOT_MOVED))
     write_text(staging / SWAP_FILE, swap.model_dump_json(indent=1) + "\n")
@@ -44,7 +44,7 @@ def swap_in(out: OutputFolder) -> None:
 
 
 def finish_swap(out: OutputFolder) -> None:
-    """Finish a swap that was interrupted, or was about to begin.
+    """Finish a swap that was interrupted or was about to begin.
 
     Raises:
         ConfigError: The journal of the swap is damaged.
@@ -56,7 +56,7 @@ def finish_swap(out: OutputFolder) -> None:
     elif SUCCESS_FILE in names:
         swap_in(out)
     elif out.keeps_empty_folders and (out / STAGING).is_dir() and held_in(staging).is_empty:
-        staging.remove()  # emptied by a swap that was killed in its last step, or killed before any label
+        staging.remove()  # a kill in the last step of a swap, or before the first label, left it
 
 
 def _read_swap(file: Location) -> Swap:
@@ -77,14 +77,15 @@ def _carry_out(out: OutputFolder, swap: Swap) -> None:
     out.remove_files(gone)
     out.sync([*swap.new, *gone])
     write_text(out / SUCCESS_FILE, "")
-    # In this order: a staging with _SUCCESS and no journal would be swapped in once more, and hold nothing.
+    # The order matters: a replacement folder with _SUCCESS and no journal would be swapped in again, although it is
+    # empty.
     staging.remove_files([SUCCESS_FILE])
     staging.remove_files([SWAP_FILE])
     staging.remove()
 
 
 def _files(folder: OutputFolder, names: Collection[str]) -> tuple[str, ...]:
-    """Return the files below a folder whose path begins with one of the names, but nothing that a user put there."""
+    """Return the files below a folder whose path begins with one of the names, without files of the user."""
     top = {name: name.split("/")[0] for name in folder.files()}
     return tuple(
         sorted(

@@ -1,4 +1,4 @@
-"""The report of a labelled night, the files that it is written to, and the exit code."""
+"""Write the report of a labelled night, and choose the exit code."""
 
 from dataclasses import dataclass
 
@@ -24,7 +24,7 @@ EXIT_GATES_FAILED = 4
 
 @dataclass(frozen=True, kw_only=True)
 class NightResult:
-    """How a night ended: the report, and 0, `EXIT_SHARDS_FAILED`, or else `EXIT_GATES_FAILED`.
+    """The result of a night: the report, the manifest, and exit code 0, `EXIT_SHARDS_FAILED` or `EXIT_GATES_FAILED`.
 
     Attributes:
         out: Folder that the labels are in: OUT, or the folder of a replacement that did not succeed.
@@ -36,7 +36,7 @@ class NightResult:
     out: Location
 
     def as_json(self) -> dict[str, JsonValue]:
-        """Return what `--json` prints: the report, and the manifest in it."""
+        """Return the output of `--json`: the report with the manifest in it."""
         return self.report.model_dump(mode="json") | {"manifest": self.manifest.model_dump(mode="json")}
 
 
@@ -49,7 +49,7 @@ def report_night(
     *,
     started: float,
 ) -> NightResult:
-    """Account for every row, judge the gates, and write the report and the manifest.
+    """Account for every row, check the gates, and write the report and the manifest.
 
     Args:
         config: Settings of the night.

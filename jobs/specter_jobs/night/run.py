@@ -33,19 +33,19 @@ from specter_jobs.report.metrics_file import prepare_metrics_file, write_metrics
 def run_night(config: NightConfig, *, console: Console) -> NightResult:
     """Label a dump of papers.
 
-    Shards that an earlier run finished for the same rows, bundle and settings are kept. A shard that fails is
-    reported and costs no other.
+    Shards that an earlier run finished for the same rows, bundle and settings are kept. A shard that fails is reported
+    and does not affect the others.
 
     Args:
-        config: What to do.
-        console: For progress; nothing is printed to standard output.
+        config: Settings of the night.
+        console: Console for progress. Nothing is printed to standard output.
 
     Raises:
         SpecterBatchError: The night could not start.
-        KeyboardInterrupt: On Ctrl-C or SIGTERM; what is finished is kept.
+        KeyboardInterrupt: The user pressed Ctrl-C, or SIGTERM arrived. Finished shards are kept.
     """
     if config.engine == "ray":
-        config = config.with_absolute_paths()  # the workers are started in a folder of the cluster's
+        config = config.with_absolute_paths()  # the cluster starts workers in another folder
     with sigterm_interrupts() as signals:
         bundle = ModelBundle.open(config.bundle)
         cluster, model, rules = config.section(Cluster), config.section(Model), config.section(LabelRules)
@@ -59,9 +59,9 @@ class Night:
     Args:
         config: Settings of the night.
         bundle: The model.
-        engine: Runs the workers.
-        signals: Holds signals back once the night is complete.
-        console: For progress.
+        engine: Engine that runs the workers.
+        signals: Handler that ignores signals once the night is complete.
+        console: Console for progress.
     """
 
     def __init__(
@@ -73,9 +73,9 @@ class Night:
         self._out = output_folder(config.out)
 
     def run(self) -> NightResult:
-        """Take the night through all its stages; what can be wrong with its settings is reported before OUT is made."""
+        """Run all stages of the night. Wrong settings are reported before OUT is created."""
         config = self._config
-        # A dump of another format is ingested below the lock of OUT.
+        # A dump of another format is ingested later, while the lock of OUT is held.
         papers = plan_input(config, self._out, console=self._console) if config.format is None else None
         previous = find_previous(config.previous, config.previous_nights(), out=config.out, limits=config.gates)
         if config.metrics_file is not None:
@@ -89,7 +89,7 @@ class Night:
         return result
 
     def plan(self, papers: PlannedInput | None) -> PlannedNight:
-        """Choose the folder to label in and write `plan.json` there; papers that are None are ingested first."""
+        """Choose the folder to label in, and write `plan.json` there. Without papers, the dump is ingested first."""
         config = self._config
         finish_swap(self._out)
         ingested = partial(plan_input, config, console=self._console)
@@ -104,11 +104,11 @@ class Night:
         return label_night(planned, self._bundle, Scheduler(self._engine), rules, limits, form, console=self._console)
 
     def report(self, planned: PlannedNight, labelled: LabelledNight, previous: PreviousNight | None) -> NightResult:
-        """Account for every row, judge the gates, and write the report and the manifest."""
+        """Account for every row, check the gates, and write the report and the manifest."""
         return report_night(self._config, self._bundle, planned, labelled, previous, started=self._started)
 
     def finish(self, planned: PlannedNight, result: NightResult) -> NightResult:
-        """Write `_SUCCESS` if nothing failed, and let a complete replacement take the place of the older night."""
+        """Write `_SUCCESS` if nothing failed. A complete replacement then replaces the older night."""
         self._signals.hold()
         if result.exit_code == 0:
             write_text(planned.out / SUCCESS_FILE, "")
@@ -121,7 +121,7 @@ class Night:
 
 
 def _without_own_output(config: NightConfig) -> NightConfig:
-    """Return the settings without OUT among the nights whose labels are reused: a rerun keeps its labels anyway."""
+    """Return the settings without OUT among the nights to reuse, because a rerun keeps its own labels anyway."""
     others = tuple(night for night in config.reuse if night.resolve() != config.out.resolve())
     if len(others) == len(config.reuse):
         return config

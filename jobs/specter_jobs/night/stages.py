@@ -1,4 +1,4 @@
-"""What one stage of a night hands on to the next: its papers, its plan, and its labels."""
+"""The results that the stages of a night pass on: its papers, its plan, and its labels."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,14 +22,14 @@ from specter_jobs.plan.workload import Workload
 
 @dataclass(frozen=True, kw_only=True)
 class NightInput:
-    """Where the night's papers are.
+    """The place of the night's papers.
 
     Attributes:
-        dump: Parquet file, folder or glob, local or a URL.
-        columns: Its column names.
+        dump: Parquet file, folder or glob: a path or a URL.
+        columns: Column names of the papers.
         failed: Files of the dump that could not be read -> error.
-        ignored: What else is in the dump and is not read -> why.
-        unusable_labels: Papers of the dump that were kept without their label, because it is no label.
+        ignored: Other entries of the dump -> reason why they are not read.
+        unusable_labels: Number of papers of the dump that were kept without their label, because it cannot be used.
         ingested: Output folder of the ingest and its account; None if the dump was parquet.
     """
 
@@ -43,13 +43,13 @@ class NightInput:
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedInput:
-    """The input of a night, planned.
+    """The planned input of a night.
 
     Attributes:
-        source: Where the papers are.
+        source: Place of the papers.
         root: Folder that the files are named relative to, when the night is complete.
         plan: The files and shards.
-        gone: Files of a dump whose papers have labels in the folder, and that are not there any more.
+        gone: Files of a dump that no longer exist, and whose papers have labels in the folder.
         labelled_files: Files of a dump whose papers have labels in the folder, when the night is complete.
     """
 
@@ -62,18 +62,18 @@ class PlannedInput:
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedNight:
-    """A night that can begin to label.
+    """A night that is ready to label.
 
     Attributes:
         out: The folder to label in: OUT, or the folder of a replacement.
         plan: The files and shards.
         model: The model that labels.
-        binding: Hash of all that can change an output but the rows themselves.
+        binding: Hash of everything that can change an output, except for the rows themselves.
         unreadable: Input files that cannot be read -> error.
-        ignored: What else is in the input and is not read -> why.
+        ignored: Other entries of the input -> reason why they are not read.
         dump: Account of the dump that was ingested first; None for parquet.
-        labels_not_read: Why true labels are not read; None if they are, or if there are none.
-        watch: Reports on the night while it runs.
+        labels_not_read: Problem of true labels that are not read; None without a problem.
+        watch: Object that reports the progress of the night.
     """
 
     out: OutputFolder
@@ -94,9 +94,9 @@ class LabelledNight:
     Attributes:
         entries: Ledger entries of the finished shards, in the plan's order.
         failed: Shards and files that failed -> error.
-        workload: Where the labels come from.
-        fresh: What this run labelled itself.
-        workers: Knows the workers and what they ran on.
+        workload: Number of papers by source of their label.
+        fresh: Shards and papers that this run labelled.
+        workers: Scheduler with the workers and their devices.
     """
 
     entries: Sequence[LedgerEntry]
