@@ -47,7 +47,7 @@ class NightRows:
 
         Args:
             columns: Names of the columns; each one is in `schema`.
-            wanted: Whether the rows of a shard are read; all are when None.
+            wanted: Function that returns whether the rows of a shard are read; None to read all shards.
 
         Raises:
             ShardError: A file of the night is missing or damaged.

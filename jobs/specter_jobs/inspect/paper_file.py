@@ -27,7 +27,7 @@ class PaperFile:
 
     Args:
         path: The file.
-        name: Its path below the input's root, for the columns that the names of its folders give it.
+        name: Path below the root of the input. Folder names in it can be columns.
         columns: The column names of the input.
         kept: More columns to return, with their types.
 

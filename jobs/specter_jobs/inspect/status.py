@@ -1,4 +1,4 @@
-"""Where a night stands, seen from outside: of a job at work, a finished one, or one that was killed."""
+"""The state of a night that runs, has finished, or was killed, read from its output folder."""
 
 import time
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from specter_jobs.output.report_model.report import NightReport, read_report
 
 
 class ShardsDone(ReportPart):
-    """How far the shards are.
+    """Progress of the shards.
 
     Attributes:
         planned: Number of shards of the night.
@@ -31,7 +31,7 @@ class ShardsDone(ReportPart):
 
 
 class RowsDone(ReportPart):
-    """How far the rows are.
+    """Progress of the rows.
 
     Attributes:
         rows_in: Number of rows in the input; `in` in JSON.
@@ -43,32 +43,32 @@ class RowsDone(ReportPart):
 
 
 class NightStatus(ReportPart):
-    """What `status` prints about a night.
+    """The content of `status --json`.
 
     Attributes:
-        state: `surveying` or `labelling` while a job is at work, `finished` when one came to its end, and `stopped`
-            when it was killed or interrupted: then the same command goes on.
-        holder: The job that is at work, if one is.
+        state: `surveying` or `labelling` while a job runs, `finished` if the night has ended, and `stopped` if the job
+            was killed or interrupted. After that, the same command resumes.
+        holder: Job that holds the folder; None if no job does.
         started: Start of the last run, in UTC.
-        updated: Time of the last sign of life, in UTC.
-        shards: How far the shards are.
-        rows: How far the rows are.
+        updated: Time of the last update, in UTC.
+        shards: Progress of the shards.
+        rows: Progress of the rows.
         papers: Number of papers that this run labelled.
-        papers_per_second: Papers by seconds; None before the first one.
+        papers_per_second: Papers per second; None before the first paper.
         model_wait_share: Share of the time in which the model was idle.
         eta_seconds: Estimated time until the labels are complete.
         failed: Shards and files that failed, each with its error.
-        refused: Why a finished night labelled nothing; None if it did.
+        refused: Reason why a finished night labelled nothing; None if it labelled papers.
         ignored: Entries of the input that are not read, each with the reason; the first of many.
         ignored_entries: Number of entries that are not read.
         exit_code: Exit code of a finished night.
-        success: Whether `_SUCCESS` is there.
+        success: True if `_SUCCESS` exists.
         failed_gates: Gates that failed, in words.
         gates_not_applicable: Gates that do not apply, in words.
         macro_f1: Macro F1 of a finished night.
-        scored_papers: Number of papers that it counts.
-        unknown_labels: How many papers have a true label that the model does not know, in words.
-        replacement: How far a replacement of this night is, in words.
+        scored_papers: Number of papers in the macro F1.
+        unknown_labels: Sentence about papers whose true label the model does not know.
+        replacement: Sentence about the progress of a replacement of this night.
     """
 
     state: str
@@ -99,7 +99,7 @@ def night_status(place: Location) -> NightStatus:
     """Read a night's `progress.json`, its lock and, of a finished night, its report.
 
     Raises:
-        ConfigError: The folder is no output of this job.
+        ConfigError: The folder is not an output of this job.
     """
     out = output_folder(place)
     progress = _read(out)
@@ -179,7 +179,7 @@ def status_lines(status: NightStatus) -> list[str]:
 
 
 def failed_gate_lines(out: OutputFolder) -> list[str]:
-    """Return a line for each gate that a night failed, by its `report.json`; none if that cannot be read."""
+    """Return a line for each gate that failed. There are no lines if `report.json` cannot be read."""
     report = _report(out)
     return [] if report is None else [str(gate) for gate in report.failed_gates]
 
@@ -192,7 +192,7 @@ def _report(out: OutputFolder) -> NightReport | None:
 
 
 def _replacement(out: OutputFolder) -> str | None:
-    """Say how far a replacement of this night is; None if there is none."""
+    """Return a sentence about the progress of a replacement of this night; None without a replacement."""
     if out.is_swapping:
         return "the new night is complete and is being put in place; if no job is at work, run its command again"
     try:

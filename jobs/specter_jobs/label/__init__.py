@@ -1,1 +1,1 @@
-"""Labelling: rows are prepared, the model runs in an engine, and its answers become label files."""
+"""Label papers: prepare rows, run the model in an engine, and write its answers to label files."""

@@ -1,4 +1,4 @@
-"""Drift: how far a night's labels and scores are from the bundle's validation data and from the night before."""
+"""Drift: the difference of a night's labels and scores from the bundle's validation data and from an earlier night."""
 
 from collections.abc import Sequence
 
@@ -40,7 +40,7 @@ def psi_parts(expected: Counts, observed: Counts) -> Counts:
 
 
 def psi_by_chance(expected: Counts, observed: Counts) -> float:
-    """Return the PSI that 95 % of comparisons stay under when nothing has changed but the sample.
+    """Return the PSI that 95 % of comparisons stay below if only the sample has changed.
 
     Without drift PSI / (1/n + 1/m) follows chi-square with one degree of freedom less than there are labels
     (B. Yurdakul and J. Naranjo, *Statistical properties of the population stability index*, Journal of Risk Model
@@ -77,7 +77,7 @@ def drift_report(report: NightTotals, *, reference: BundleReference, previous: N
 
 
 def drift_markdown(report: NightReport) -> str:
-    """Render the drift as a Markdown table, and below it which earlier night was taken."""
+    """Render the drift as a Markdown table, followed by the earlier night that was used."""
     lines = ["| against | papers | PSI | by chance | JS distance | mean score | reject rate |"]
     lines += ["|---|---:|---:|---:|---:|---:|---:|"]
     for name, side in report.drift.sides.items():
@@ -112,11 +112,11 @@ def _changes_markdown(side: DriftSide, title: str) -> list[str]:
 def _compare(
     report: NightTotals, base: BundleReference | NightReport, *, papers: int, rejected: float | None
 ) -> DriftSide:
-    """Compare label shares over the labels of both sides: one that only one side knows has no papers on the other."""
+    """Compare label shares over the labels of both sides. A label of only one side has no papers on the other."""
     names = list(dict.fromkeys([*report.label_papers, *base.label_shares]))
     observed = np.array([report.label_papers.get(name, 0) for name in names], dtype=np.float64)
     shares = np.array([base.label_shares.get(name, 0.0) for name in names], dtype=np.float64)
-    expected = np.round(shares * papers)  # they were counts once
+    expected = np.round(shares * papers)  # back to counts
     both = observed.sum() > 0 and expected.sum() > 0
     return DriftSide(
         papers=papers,

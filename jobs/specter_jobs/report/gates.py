@@ -14,13 +14,13 @@ COMPARISON_GATES = ("max_psi_previous", "max_js_distance_previous")
 def judge(limits: GateLimits, report: NightReport, *, require_previous: bool = False) -> tuple[GateVerdict, ...]:
     """Compare a report with the limits that are set.
 
-    A gate whose figure the night does not have fails, because a limit that is set should hold. The exception are gates
-    that compare with an earlier night: without one, as in the first night, they do not apply.
+    A gate fails if its figure cannot be computed. Gates that compare with an earlier night do not apply if there is no
+    earlier night, as in the first night.
 
     Args:
-        limits: The limits; a gate without one is not judged.
-        report: The report; gates that it has already are not looked at.
-        require_previous: Fail the gates that compare with an earlier night also when there is none.
+        limits: The limits. A gate without a limit is not checked.
+        report: The report. Verdicts that it already has are ignored.
+        require_previous: True to fail the gates that compare with an earlier night if there is no earlier night.
     """
     return tuple(
         _judge(name, limit, report, require_previous=require_previous)
@@ -56,7 +56,7 @@ def _not_finite_rate(report: NightReport) -> float | None:
 
 
 _NONE_LABELLED = "no paper was labelled"
-# Gate -> the figure it looks at, and the reason when the night does not have it.
+# Gate -> the figure that it checks, and the reason if the figure cannot be computed.
 _FIGURES: Mapping[str, tuple[Callable[[NightReport], float | None], str]] = {
     "min_rows": (lambda report: report.rows.rows_in, "there is no input"),
     "min_macro_f1": (lambda report: report.macro_f1, "no unseen paper had a true label"),

@@ -1,1 +1,1 @@
-"""Which rows need the model: screening, duplicates and labels of earlier nights."""
+"""Find the rows that need the model: screening, duplicates and labels of earlier nights."""

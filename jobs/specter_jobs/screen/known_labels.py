@@ -1,4 +1,4 @@
-"""The labels of earlier nights, by the hash of the paper's text, for the deduplication of tonight's papers."""
+"""Labels of earlier nights by text hash, for the deduplication of this night's papers."""
 
 # Annotations that are evaluated would keep duckdb's types alive at the end of the process, of which it warns.
 from __future__ import annotations
@@ -16,8 +16,8 @@ from specter_jobs.output.schema import LOGITS, PROBABILITIES
 if TYPE_CHECKING:
     from specter_jobs.database import Database
 
-# The texts of tonight that an earlier night labelled. Version 0.1.0 wrote papers for which the model gave NaN as
-# labelled, with a NaN score; those are asked of the model again.
+# Texts of this night that an earlier night labelled. Version 0.1.0 wrote papers for which the model gave NaN as
+# labelled, with a NaN score. The model labels these papers again.
 LENT = """
     CREATE TABLE lent AS SELECT * FROM labelled SEMI JOIN rows USING (text_hash)
     WHERE isfinite(score) AND (NOT {needs_probabilities} OR logits IS NOT NULL OR probabilities IS NOT NULL)
@@ -41,7 +41,7 @@ class KnownLabels:
     Attributes:
         files: Local label files that the same model wrote.
         n_labels: The number of labels of the model.
-        needs_probabilities: Whether labels without logits and probabilities are of no use tonight.
+        needs_probabilities: True if labels without logits and probabilities cannot be used in this night.
     """
 
     files: Sequence[Path]

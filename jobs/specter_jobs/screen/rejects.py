@@ -13,7 +13,7 @@ def rejected_rows(screening: Screening, shard: Shard, paper_ids: pa.ChunkedArray
     """Return the rows that were rejected as `REJECT_SCHEMA`; `row` counts from the beginning of the file.
 
     Args:
-        screening: Which rows of the shard were rejected, and why.
+        screening: Rejected rows of the shard, with the reasons.
         shard: The shard.
         paper_ids: Ids of all papers of the shard.
     """
@@ -41,7 +41,7 @@ def reject_table(
         shard: The shard that holds the rows.
         rows: Numbers of the rows within the shard.
         paper_ids: Ids of the papers.
-        reasons: Why each row is rejected.
+        reasons: Reason of each rejection.
         details: More about each rejection, or None.
     """
     numbers = [shard.start + row for row in rows]

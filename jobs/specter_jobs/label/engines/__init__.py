@@ -1,6 +1,6 @@
-"""Where shards are labelled: in this process, in processes of this machine, or on a Ray cluster.
+"""Engines label shards in this process, in other processes of this machine, or on a Ray cluster.
 
-All engines run the same `ShardWorker` and send its answers to the driver, which alone writes and commits.
+All engines run the same `ShardWorker` and send its answers to the driver. Only the driver writes files.
 """
 
 from specter_batch.cpus import usable_cpus
@@ -17,20 +17,20 @@ from specter_jobs.plan.sections import Cluster, LabelRules, Model
 def open_engine(
     cluster: Cluster, model: Model, rules: LabelRules, bundle: ModelBundle
 ) -> ThreadEngine | ProcessEngine | RayEngine:
-    """Return the engine that a night asks for.
+    """Return the engine that the settings of a night choose.
 
-    On one machine it has one worker for each card, or `cluster.workers` on the CPU. One worker is a thread of this
-    process, several are processes.
+    On one machine it has one worker for each card, or `cluster.workers` on the CPU. A single worker is a thread of this
+    process. Several workers are processes.
 
     Args:
-        cluster: Which processes label.
-        model: Where the bundle is and what it runs on.
-        rules: Which papers are labelled.
+        cluster: Settings of the worker processes.
+        model: Settings of the bundle and the device.
+        rules: Settings that decide which papers are labelled.
         bundle: The opened bundle.
 
     Raises:
-        ConfigError: There is no such device or cluster.
-        ProviderError: It cannot be used here.
+        ConfigError: The device or cluster does not exist.
+        ProviderError: The device cannot be used here.
     """
     if cluster.engine == "ray":
         return RayEngine(cluster, model, rules, bundle)

@@ -1,4 +1,4 @@
-"""What the driver gives its workers and gets from them; all of it can be sent to another process or machine."""
+"""Messages between the driver and its workers. All of them can be sent to another process or machine."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,22 +15,22 @@ from specter_jobs.plan.decisions import Decisions, DeduplicatedShard
 from specter_jobs.plan.sections import LabelRules
 from specter_jobs.workers.events import Event
 
-# Most shards that a worker is given at once: one is screened, one tokenized, while the model works on a third. Python's
-# own code in the first leaves a core to the tokenizer in the second. More would only hold more papers in memory.
+# Maximum number of shards in a worker: one is screened and one is tokenized while the model labels a third. While
+# Python screens, a core is free for the tokenizer. More shards would only need more memory.
 SHARDS_AT_ONCE = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerJob:
-    """What a worker is for.
+    """The bundle, device and settings of a worker.
 
     Attributes:
-        place: Where the worker opens the bundle.
-        bundle: The bundle as the driver opened it; the worker compares the two.
-        graph: The graph to run instead of the device's own choice.
-        rules: Which papers are labelled.
-        device: The device that the worker's session runs on.
-        threads: Papers labelled at once on a CPU.
+        place: Folder or URL from which the worker opens the bundle.
+        bundle: The bundle as the driver opened it. The worker compares the two.
+        graph: Graph to run; None for the device's default.
+        rules: Settings that decide which papers are labelled.
+        device: Device that the worker's session runs on.
+        threads: Number of papers labelled at once on a CPU.
     """
 
     place: Location
@@ -46,11 +46,11 @@ class ShardTask:
     """One shard to label.
 
     Attributes:
-        number: The shard's position in the plan.
-        name: The shard's name.
-        papers: The papers of the shard, if they are in memory; else the worker reads them.
-        unanswered: Hashes of texts that the model labels here although an earlier shard has them, because that shard
-            has no label for them.
+        number: Position of the shard in the plan.
+        name: Name of the shard.
+        papers: Papers of the shard if they are in memory. If None, the worker reads them.
+        unanswered: Hashes of texts that the model labels here although they occur in an earlier shard, because that
+            shard has no label for them.
     """
 
     number: int
@@ -63,14 +63,15 @@ class ShardTask:
 
 @dataclass(frozen=True, kw_only=True)
 class ShardAnswer:
-    """What a worker found out about a shard.
+    """A worker's answer for a shard.
 
     Attributes:
-        predictions: Those of `screened.fresh`, in its order.
-        seconds: From the moment the worker was free for the shard.
-        model_seconds: Of these, those in which the model was at work.
-        max_batch_tokens: The worker's budget on CUDA, less than at the start where memory was short; None on a CPU.
-        logs: Level, event and fields of what the worker logged.
+        predictions: Predictions of the papers `screened.fresh`, in their order.
+        seconds: Time since the worker was free for the shard.
+        model_seconds: Part of `seconds` in which the model ran.
+        max_batch_tokens: Maximum tokens of a batch on CUDA, smaller than at the start if memory was short; None on a
+            CPU.
+        logs: Log lines of the worker: level, event and fields.
     """
 
     screened: ScreenedShard

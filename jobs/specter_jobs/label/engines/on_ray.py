@@ -1,9 +1,9 @@
-"""Workers on a Ray cluster: one actor per device, wherever Ray finds room for it.
+"""Workers on a Ray cluster: one actor per device, on any machine with free resources.
 
-Ray Core actors, not Ray Data: a shard is a task of its own with its own ledger line, retried and given up by itself,
-while Ray Data retries blocks it has cut itself, may fuse or split them, and ends the run with the first block that
-fails for good. The driver hands out a few shards at a time, so there is no data set to stream and nothing to gain from
-its operators; an actor keeps the session that takes seconds to load.
+The engine uses Ray Core actors and not Ray Data. A shard is one task with its own ledger line. It is retried and fails
+on its own. Ray Data retries blocks that it has cut, joined or split itself, and ends the run with the first block that
+fails for good. The driver sends only a few shards at a time, so streaming data between operators does not help. An
+actor keeps its session, which takes seconds to load.
 """
 
 import signal
@@ -21,21 +21,21 @@ from specter_jobs.label.engines.worker import CollectedLogs, ShardWorker
 from specter_jobs.plan.sections import Cluster, LabelRules, Model
 from specter_jobs.workers.events import Done, Failed, Lost, Ready
 
-# Of the embedded cluster, for the shards under way: an answer takes a megabyte or two.
+# Object store memory of the embedded cluster, for shards in progress. An answer needs one or two megabytes.
 OBJECT_STORE_BYTES = 256 * 1024**2
 CONNECT_SECONDS = 10.0
-# How often Ctrl-C and SIGTERM are looked for while nothing happens.
+# How often Ctrl-C and SIGTERM are checked while nothing happens, in seconds.
 POLL_SECONDS = 1.0
 
 
 class RayWorker:
-    """The actor: a `ShardWorker` in a process of the cluster."""
+    """The Ray actor: a `ShardWorker` in a process of the cluster."""
 
     def __init__(self) -> None:
         self._worker: ShardWorker | None = None
 
     def load(self, number: int, job: WorkerJob) -> Ready | Failed:
-        """Open the bundle, as this machine sees it, and its session."""
+        """Open the bundle on this machine, and load its session."""
         try:
             self._worker = ShardWorker(job, CollectedLogs(number))
         except SpecterBatchError as error:
@@ -43,7 +43,7 @@ class RayWorker:
         return Ready(worker=number, description=self._worker.describe())
 
     def label(self, number: int, task: ShardTask) -> Done[ShardAnswer | ShardError]:
-        """Label a shard; calls overlap as a worker's shards do."""
+        """Label a shard. Several calls run at the same time."""
         if self._worker is None:
             raise RuntimeError("the worker is not ready")
         return Done(worker=number, number=task.number, outcome=self._worker.submit(task).result())
@@ -53,13 +53,14 @@ class RayEngine:
     """Actors on a Ray cluster.
 
     Args:
-        cluster: Without `ray_address` a cluster of this machine is started, and ended with the night.
-        model: Where the bundle is and what it runs on; every machine finds bundle and papers under the same path.
-        rules: Which papers are labelled.
+        cluster: Settings of the cluster. Without `ray_address` a cluster on this machine is started, and ended with the
+            night.
+        model: Settings of the bundle and the device. Bundle and papers have the same path on every machine.
+        rules: Settings that decide which papers are labelled.
         bundle: The opened bundle.
 
     Raises:
-        ConfigError: Ray is not installed, or the cluster cannot be reached or holds no such worker.
+        ConfigError: Ray is not installed, the cluster cannot be reached, or it does not have the resources of a worker.
     """
 
     def __init__(self, cluster: Cluster, model: Model, rules: LabelRules, bundle: ModelBundle) -> None:
@@ -83,23 +84,23 @@ class RayEngine:
             num_cpus=1 if cuda else self.threads,
             num_gpus=1 if cuda else 0,
             max_concurrency=SHARDS_AT_ONCE,
-            max_restarts=0,  # the scheduler starts anew, so that it knows what was lost
+            max_restarts=0,  # the scheduler restarts workers, so that it knows which shards were lost
         )
         self._actors: dict[int, Any] = {}
         self._awaited: dict[Any, int] = {}
 
     def start(self, worker: int) -> None:
-        """Ask the cluster for an actor."""
+        """Start an actor on the cluster."""
         actor = self._actor.remote()
         self._actors[worker] = actor
         self._awaited[actor.load.remote(worker, self._job)] = worker
 
     def submit(self, worker: int, task: ShardTask) -> None:
-        """Send a shard."""
+        """Send a shard to an actor."""
         self._awaited[self._actors[worker].label.remote(worker, task)] = worker
 
     def events(self, *, wait: bool) -> Sequence[ShardEvent]:
-        """Return the events since the last call; if there are none and `wait` is set, wait for one."""
+        """Return the events since the last call. If there are none and `wait` is true, wait for one."""
         while self._awaited:
             ready, _ = self._ray.wait(list(self._awaited), timeout=POLL_SECONDS if wait else 0)
             if ready:
@@ -109,7 +110,7 @@ class RayEngine:
         return []
 
     def close(self) -> None:
-        """End the actors, and with them the cluster if it is ours."""
+        """End the actors. If this engine started the cluster, end the cluster too."""
         for actor in self._actors.values():
             self._ray.kill(actor)
         self._ray.shutdown()
@@ -120,7 +121,7 @@ class RayEngine:
             event: ShardEvent = self._ray.get(reference)
             return event
         except self._ray.exceptions.RayError as error:
-            # An actor's death comes as the error of each call it had; the first one stands for all.
+            # If an actor dies, each of its calls gives an error. Only the first one is reported.
             self._awaited = {awaited: owner for awaited, owner in self._awaited.items() if owner != worker}
             self._ray.kill(self._actors.pop(worker))
             return Lost(worker=worker, why=" ".join(str(error).split())[:300])
@@ -133,22 +134,22 @@ class RayEngine:
         try:
             self._ray.init(
                 address=cluster.ray_address or "local",
-                # A running cluster has its own.
+                # A running cluster has its own settings.
                 num_cpus=None if cluster.ray_address else cores,
                 object_store_memory=None if cluster.ray_address else OBJECT_STORE_BYTES,
-                log_to_driver=False,  # the answers bring the workers' logs
+                log_to_driver=False,  # log lines come with the answers
                 logging_level="error",
                 include_dashboard=None if cluster.ray_address else False,
             )
-        except Exception as error:  # a machine too slow to start one is told by a bare Exception
+        except Exception as error:  # Ray raises a plain Exception if the machine is too slow
             where = cluster.ray_address or "on this machine"
             first = next(iter(str(error).strip().splitlines()), type(error).__name__)
             raise ConfigError(_no_cluster(where, first)) from error
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, handler)  # Ray's own would end the process at once, without a word
+            signal.signal(signal.SIGTERM, handler)  # Ray's own handler ends the process without a message
 
     def _room(self, cluster: Cluster, model: Model) -> tuple[Device, int, int]:
-        """Return the workers' device, threads and number that the cluster has room for, or the night asks for."""
+        """Return device, threads and number of the workers, from the settings or the resources of the cluster."""
         nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
         cards = int(sum(node.get("GPU", 0) for node in nodes))
         if model.device.startswith("cuda") or (model.device == "auto" and cards):
@@ -171,7 +172,7 @@ class RayEngine:
 
 
 def _check_address(address: str) -> None:
-    """Try `host:port` for a moment; Ray itself would try for minutes and then end the process."""
+    """Try to connect to `host:port` for a moment. Ray itself would try for minutes and then end the process."""
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if not colon:
         return  # "auto"

@@ -1,4 +1,4 @@
-"""A worker process per device, or several on one machine's CPU."""
+"""An engine with one worker process per device, or several worker processes on the CPU."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -10,10 +10,10 @@ from specter_jobs.workers.processes import Advance, WorkerProcesses
 
 
 class ProcessEngine(WorkerProcesses[ShardTask, ShardAnswer | ShardError]):
-    """A process for each job.
+    """Runs one process for each worker.
 
     Args:
-        jobs: Of the workers, in their order.
+        jobs: Jobs of the workers, in their order.
     """
 
     def __init__(self, jobs: Sequence[WorkerJob]) -> None:
@@ -23,12 +23,12 @@ class ProcessEngine(WorkerProcesses[ShardTask, ShardAnswer | ShardError]):
 
 
 class ShardProcess(ShardWorker):
-    """A `ShardWorker` in a process of its own.
+    """A `ShardWorker` in its own process.
 
     Args:
-        job: What the worker is for.
+        job: Bundle, device and settings of the worker.
         number: Number of the worker.
-        advance: Not used: a shard is too small to report its progress.
+        advance: Not used, because a shard is too small to report its progress.
     """
 
     def __init__(self, job: WorkerJob, number: int, advance: Advance) -> None:
@@ -36,4 +36,4 @@ class ShardProcess(ShardWorker):
         super().__init__(job, CollectedLogs(number))
 
     def stop(self) -> None:
-        """Do nothing: a worker writes no files, and the process may end at once."""
+        """Do nothing, because a worker writes no files and its process may end at once."""

@@ -1,4 +1,4 @@
-"""Who labels which shard."""
+"""Distribute shards over the workers of an engine."""
 
 import logging
 from collections.abc import Sequence
@@ -17,17 +17,17 @@ class Engine(scheduler.Engine[ShardTask, ShardAnswer | ShardError], Protocol):
 
     @property
     def threads(self) -> int:
-        """Papers that each of them labels at once on a CPU."""
+        """Number of papers that each worker labels at once on a CPU."""
 
     @property
     def kind(self) -> DeviceKind:
-        """What they run on."""
+        """Kind of device that the workers run on."""
 
 
 class Scheduler(scheduler.Scheduler[ShardTask, ShardAnswer | ShardError]):
-    """Hands shards to the workers of an engine."""
+    """Gives shards to the workers of an engine."""
 
-    fatal = (FingerprintError,)  # two models in one run would be worse than none
+    fatal = (FingerprintError,)  # a run must never mix labels of two models
     cannot_start = "it cannot load the bundle"
 
     def __init__(self, engine: Engine) -> None:
@@ -35,7 +35,7 @@ class Scheduler(scheduler.Scheduler[ShardTask, ShardAnswer | ShardError]):
         self.threads = engine.threads
 
     def report_loss(self, event: Lost, tasks: Sequence[ShardTask]) -> None:
-        """Log which shards a worker had when it died."""
+        """Log the shards that a worker had when it died."""
         names = [task.name for task in tasks]
         log("worker lost", level=logging.WARNING, worker=event.worker, why=event.why, shards=names)
 

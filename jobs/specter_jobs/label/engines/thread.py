@@ -1,4 +1,4 @@
-"""One worker in this process: nothing is copied, and nothing but the job itself can die."""
+"""An engine with one worker in this process. Papers need not be copied, and no worker process can die."""
 
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,7 +11,7 @@ from specter_jobs.workers.events import Done, Failed, Ready
 
 
 class ThreadEngine:
-    """A `ShardWorker` of this process, made in the background."""
+    """Runs a `ShardWorker` in this process. The worker is loaded in the background."""
 
     n_workers = 1
 
@@ -24,22 +24,22 @@ class ThreadEngine:
         self._making = ThreadPoolExecutor(1, thread_name_prefix="load")
 
     def start(self, worker: int) -> None:
-        """Begin to load the session."""
+        """Start to load the session."""
         self._making.submit(self._make, worker)
 
     def submit(self, worker: int, task: ShardTask) -> None:
-        """Give it a shard."""
+        """Give the worker a shard."""
         if self._worker is None:
             raise RuntimeError("the worker is not ready")
 
         def tell(done: "Future[ShardAnswer | ShardError]") -> None:
-            if not done.cancelled():  # as `close` does
+            if not done.cancelled():  # `close` cancels futures
                 self._events.put(Done(worker=worker, number=task.number, outcome=done.result()))
 
         self._worker.submit(task).add_done_callback(tell)
 
     def events(self, *, wait: bool) -> Sequence[ShardEvent]:
-        """Return the events since the last call; if there are none and `wait` is set, wait for one."""
+        """Return the events since the last call. If there are none and `wait` is true, wait for one."""
         events: list[ShardEvent] = []
         while (wait and not events) or not self._events.empty():
             event = self._events.get()
@@ -49,7 +49,7 @@ class ThreadEngine:
         return events
 
     def close(self) -> None:
-        """Stop within a second or so."""
+        """Stop within about a second."""
         self._making.shutdown()
         if self._worker is not None:
             self._worker.close()

@@ -1,4 +1,4 @@
-"""A worker: one session, and the way of a shard to it; the next ones are screened and tokenized while it is at work."""
+"""A worker labels shards with one session. While the model runs, the next shards are screened and tokenized."""
 
 import logging
 import time
@@ -16,14 +16,14 @@ from specter_jobs.label.screened_shard import ScreenedShard
 
 
 class ShardWorker:
-    """Labels shards with one bundle on one device, in the order it is given them.
+    """Labels shards with one bundle on one device, in the order in which they are submitted.
 
     Args:
-        job: What the worker is for.
-        logs: Sent to the driver with the answers, if the worker is in another process.
+        job: Bundle, device and settings of the worker.
+        logs: Log lines, which are sent to the driver with the answers if the worker is in another process.
 
     Raises:
-        FingerprintError: The bundle is not, or is no longer, the one that the driver opened.
+        FingerprintError: The bundle is not the one that the driver opened.
         SpecterBatchError: The bundle cannot run here.
     """
 
@@ -41,7 +41,7 @@ class ShardWorker:
         self._free_since = time.monotonic()
 
     def submit(self, task: ShardTask) -> "Future[ShardAnswer | ShardError]":
-        """Begin on a shard; its trouble, whatever it is, is the future's result and costs no other shard."""
+        """Start a shard. An error of any kind becomes the result of the future, and other shards are not affected."""
         given = time.monotonic()
         screened = self._screening.submit(
             self._preparer.screen, task.deduplicated, task.decisions, papers=task.papers, unanswered=task.unanswered
@@ -50,11 +50,11 @@ class ShardWorker:
         return self._labelling.submit(self._label, task, tokenized, given)
 
     def describe(self) -> dict[str, str]:
-        """Return the device, provider and graph that do the work."""
+        """Return the device, provider and graph that are used."""
         return self._classifier.describe()
 
     def close(self) -> None:
-        """Stop within a second or so; what is under way is dropped."""
+        """Stop within about a second. Shards in progress are dropped."""
         self._classifier.close()
         for stage in (self._screening, self._tokenizing, self._labelling):
             stage.shutdown(wait=False, cancel_futures=True)
@@ -73,7 +73,7 @@ class ShardWorker:
             predictions = self._classifier.predict(token_ids)
         except ShardError as error:
             return error
-        except BaseException as error:  # the panics of Rust libraries are no Exception
+        except BaseException as error:  # panics of Rust libraries are not subclasses of Exception
             return ShardError(f"{task.deduplicated.shard.name}: {type(error).__name__}: {error}")
         finally:
             self._free_since = time.monotonic()
@@ -88,7 +88,7 @@ class ShardWorker:
 
 
 def _opened_bundle(job: WorkerJob) -> ModelBundle:
-    """Open the bundle where this worker is: the folder may be another machine's, or may have been replaced."""
+    """Open the bundle in this worker. The folder may be on another machine, or may have been replaced."""
     try:
         bundle = ModelBundle.open(job.place)
     except FingerprintError as error:
@@ -108,10 +108,10 @@ def _replaced(job: WorkerJob, what: str) -> FingerprintError:
 
 
 class CollectedLogs(logging.Handler):
-    """Keeps the log of a worker in another process until an answer takes it to the driver.
+    """Keeps the log lines of a worker in another process until an answer brings them to the driver.
 
     Args:
-        worker: Number of the worker, which each record gets as a field.
+        worker: Number of the worker. Each record gets it as a field.
     """
 
     def __init__(self, worker: int) -> None:
@@ -123,12 +123,12 @@ class CollectedLogs(logging.Handler):
         logger.propagate = False
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep a record."""
+        """Keep a log record."""
         self._kept.append(
             (record.levelno, record.getMessage(), {"worker": self._worker, **getattr(record, "fields", {})})
         )
 
     def take(self) -> Sequence[tuple[int, str, Mapping[str, object]]]:
-        """Return the records kept so far, and forget them."""
+        """Return the records that were kept, and forget them."""
         kept, self._kept = self._kept, []
         return kept
