@@ -4,6 +4,7 @@ Lines and error messages are cleaned by `terminal_text`. Characters that a strea
 is closed early (`| head -1`) does not change the exit code.
 """
 
+import csv
 import errno
 import io
 import json
@@ -72,6 +73,17 @@ def show_text(text: str, *, in_files_too: bool = False) -> None:
 def show_json(value: Any, *, in_files_too: bool = False) -> None:
     """Print a value as one line of JSON, in ASCII, to standard output."""
     _write_result(json.dumps(json_safe(value)) + "\n", in_files_too=in_files_too)
+
+
+def show_csv(rows: Iterable[Sequence[object]]) -> None:
+    """Print rows as CSV to standard output; None is an empty cell.
+
+    Values are printed unchanged into a file or a pipe. On a terminal, control characters in them are escaped.
+    """
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    is_shown = sys.stdout.isatty()
+    _write_result(visible_text(text.getvalue(), keep="\n") if is_shown else text.getvalue(), in_files_too=False)
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -8,10 +8,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from specter_jobs.inspect.compare import NightComparison as NightComparison
+    from specter_jobs.inspect.compare import compare_nights as compare_nights
+    from specter_jobs.inspect.read import NightWarning as NightWarning
     from specter_jobs.inspect.read import read_night as read_night
 
-_PUBLIC = {"read_night": "specter_jobs.inspect.read"}
-__all__ = ["read_night"]
+_PUBLIC = {
+    "NightComparison": "specter_jobs.inspect.compare",
+    "NightWarning": "specter_jobs.inspect.read",
+    "compare_nights": "specter_jobs.inspect.compare",
+    "read_night": "specter_jobs.inspect.read",
+}
+__all__ = ["NightComparison", "NightWarning", "compare_nights", "read_night"]
 
 
 def __getattr__(name: str) -> Any:

@@ -106,6 +106,7 @@ def command(*examples: str) -> Callable[[Callable[..., None]], Callable[..., Non
 def _parameters(declared: DeclaredOption, source: _Source) -> list[inspect.Parameter]:
     """Return the parameters from which Typer makes an option, and a second one for its old name if it has one."""
     kind: Any = list[declared.value_type] if declared.is_repeated else declared.value_type  # type: ignore[name-defined]
+    kind = tuple[str, str] if declared.is_pair else kind
     must_be_given = declared.field.is_required() and not source.settings.may_be_in_a_file
     about: dict[str, Any] = {"help": declared.help, "show_default": False, "metavar": declared.metavar or None}
     if declared.option.argument:

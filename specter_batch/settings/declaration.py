@@ -97,7 +97,12 @@ class DeclaredOption:
     def is_repeated(self) -> bool:
         """Whether the option may be given several times."""
         parts = (self.field.annotation, *get_args(self.field.annotation))
-        return any(get_origin(part) in (tuple, list) for part in parts)
+        return not self.is_pair and any(get_origin(part) in (tuple, list) for part in parts)
+
+    @property
+    def is_pair(self) -> bool:
+        """Whether the option takes two texts, one after the other."""
+        return tuple[str, str] in (self.field.annotation, *get_args(self.field.annotation))
 
     @property
     def is_flag(self) -> bool:

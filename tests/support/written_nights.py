@@ -1,5 +1,6 @@
 """Nights that are written row by row, without a model, for tests of what reads nights."""
 
+import datetime
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,12 +15,29 @@ from specter_batch.storage.files import file_sha256
 from specter_jobs.output.ledger_entry import LedgerEntry
 from specter_jobs.output.names import OutputFile
 from specter_jobs.output.plan_file import PlanFile
-from specter_jobs.output.schema import LABEL_SCHEMA, REJECT_SCHEMA
+from specter_jobs.output.schema import REJECT_SCHEMA
+from specter_jobs.plan.identity import NightIdentity
 from specter_jobs.plan.shards import InputFile, Shard
 
 LABELS = ("Astro", "Bio", "Chem")
 # The columns of the nights of older versions.
 FORMER_COLUMNS = ("paper_id", "label", "label_id", "score", "text_hash", "reused")
+_SCHEMA = pa.schema(
+    [
+        ("paper_id", pa.string()),
+        ("label", pa.string()),
+        ("label_id", pa.int32()),
+        ("score", pa.float64()),
+        ("text_hash", pa.string()),
+        ("reused", pa.bool_()),
+        ("file", pa.string()),
+        ("row", pa.int64()),
+        ("runner_up", pa.string()),
+        ("margin", pa.float64()),
+        ("true_label", pa.string()),
+        ("seen_in_training", pa.bool_()),
+    ]
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +92,8 @@ def write_night(
     papers: str = "papers",
     shard_rows: int = 3,
     row_group_size: int = 2,
-    model: str = "model",
+    bundle: str = "bundle",
+    graph: str = "graph",
     columns: Sequence[str] | None = None,
     success: bool = True,
 ) -> WrittenNight:
@@ -87,11 +106,17 @@ def write_night(
         papers: Name of the folder of papers.
         shard_rows: Rows in a shard.
         row_group_size: Rows in a row group of the papers.
-        model: Hash of the model in the ledger.
+        bundle: Fingerprint of the bundle.
+        graph: Hash of the graph.
         columns: Columns of the label files; all that this version writes when None.
         success: Write `_SUCCESS`, if no shard failed.
     """
     place, root = folder / out, folder / papers
+    night = NightIdentity(
+        dump=str(root), format=None, date=datetime.date(2026, 11, 26), bundle="bundle", fingerprint=bundle,
+        device="cpu", graph=graph, output_version=1, settings={},
+    )  # fmt: skip
+    model = night.model.hash
     for kind in ("labels", "rejects"):
         (place / kind).mkdir(parents=True)
     root.mkdir(parents=True, exist_ok=True)
@@ -121,6 +146,7 @@ def write_night(
         files={name: len(rows) for name, rows in files.items()},
         unreadable={},
         shards=planned,
+        night=night,
     )
     (place / "plan.json").write_text(plan.model_dump_json())
     (place / "ledger.jsonl").write_text("".join(f"{entry.model_dump_json()}\n" for entry in entries))
@@ -169,7 +195,7 @@ def _write_shard(
         "true_label": [row.true_label for _, row in labelled],
         "seen_in_training": [False for _ in labelled],
     }
-    schema = pa.schema([LABEL_SCHEMA.field(n) for n in LABEL_SCHEMA.names if columns is None or n in columns])
+    schema = pa.schema([field for field in _SCHEMA if columns is None or field.name in columns])
     labels = pa.table(
         [pa.array(values[name], kind) for name, kind in zip(schema.names, schema.types, strict=True)], schema=schema
     )

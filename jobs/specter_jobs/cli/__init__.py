@@ -18,6 +18,18 @@ COMMANDS = {
         "specter_jobs.cli.inspect:status",
         "Show how far a night is: running, finished, or stopped before its end.",
     ),
+    "show": (
+        "specter_jobs.cli.show:show",
+        "Show papers of a night: the least certain ones, errors, a sample of a label, an id, or rejected rows.",
+    ),
+    "compare": (
+        "specter_jobs.cli.compare:compare",
+        "Compare two nights: which labels changed, and what changed each of them.",
+    ),
+    "nights": (
+        "specter_jobs.cli.nights:nights",
+        "List the nights in a folder: date, rows, labels, failed gates, seconds and bundle.",
+    ),
     "verify": (
         "specter_jobs.cli.inspect:verify",
         "Check a night's counts, schemas and hashes; exit code 1 if anything differs, 4 if only a gate failed.",

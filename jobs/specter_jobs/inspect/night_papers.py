@@ -185,7 +185,7 @@ class NightPapers:
     def _is_same(self, papers: pa.Table, rows: pa.Table) -> npt.NDArray[np.bool_]:
         """Return for each row whether the paper there is the one that the night saw."""
         if self._template is None:
-            self._template = _template(self._night, self._metadata)
+            self._template = template_of(self._night, self._metadata) or TEXT_TEMPLATE
         there = papers[THERE.name].to_numpy()
         hashed = rows["text_hash"].is_valid().to_numpy() & there
         at = np.flatnonzero(hashed)
@@ -231,15 +231,15 @@ def _columns(night: NightFolder) -> PaperColumns:
     return InputColumns(**{name: value for name, value in names.items() if isinstance(value, str)}).columns
 
 
-def _template(night: NightFolder, metadata: Mapping[bytes, bytes]) -> str:
-    """Return the template that joined title and abstract; the usual one if neither the night nor the bundle says."""
+def template_of(night: NightFolder, metadata: Mapping[bytes, bytes]) -> str | None:
+    """Return the template that joined title and abstract; None if neither the night nor its bundle says."""
     if TEMPLATE_KEY in metadata:
         return metadata[TEMPLATE_KEY].decode()
     if night.manifest is None:
-        return TEXT_TEMPLATE
+        return None
     try:
         place = located(original_name(night.manifest.bundle.path)) / BUNDLE_FILE
         bundle = _BundleFile.model_validate_json(place.read_bytes())
     except (SpecterBatchError, OSError, ValidationError):
-        return TEXT_TEMPLATE
-    return bundle.text_template if bundle.fingerprint == night.fingerprint else TEXT_TEMPLATE
+        return None
+    return bundle.text_template if bundle.fingerprint == night.fingerprint else None

@@ -13,7 +13,7 @@ from specter_jobs.inspect.frames import Kind, check_kind, frame
 from specter_jobs.inspect.night_folder import open_night
 from specter_jobs.inspect.night_papers import NightPapers
 from specter_jobs.inspect.night_rows import NightRows
-from specter_jobs.inspect.row_schema import BULKY
+from specter_jobs.inspect.row_schema import in_order
 
 
 class NightWarning(UserWarning):
@@ -76,11 +76,9 @@ def _place(place: str | Location) -> Location:
 
 
 def _chosen(held: Sequence[pa.Field], columns: Sequence[str] | None) -> list[pa.Field]:
-    fields = {field.name: field for field in held}
     if columns is None:
-        first = ["file", "row", "paper_id", "title", "abstract"]
-        order = [name for name in first if name in fields] + [name for name in fields if name not in first]
-        return [fields[name] for name in order if name not in BULKY]
+        return in_order(held)
+    fields = {field.name: field for field in held}
     for name in columns:
         if name not in fields:
             raise UsageError(f"columns: the night has no column {name}; it has {', '.join(fields)}")

@@ -1,5 +1,7 @@
 """The columns of the rows of a night, as they are read."""
 
+from collections.abc import Iterable
+
 import pyarrow as pa
 
 LABELLED, REUSED, REJECTED, FAILED = STATUSES = ("labelled", "reused", "rejected", "failed")
@@ -29,3 +31,12 @@ ROW_SCHEMA = pa.schema(
 )
 # Columns that a label file cannot give. A kept input column of such a name is renamed.
 OURS = frozenset({"status", "reject_reason", "reject_detail", "title", "abstract"})
+# The columns that come first, because people look at them first.
+_FIRST = ("file", "row", "paper_id", "title", "abstract")
+
+
+def in_order(fields: Iterable[pa.Field]) -> list[pa.Field]:
+    """Return the columns of a night and its papers in the order in which they are shown, without the bulky ones."""
+    named = {field.name: field for field in fields if field.name not in BULKY}
+    first = [name for name in _FIRST if name in named]
+    return [named[name] for name in (*first, *(name for name in named if name not in first))]
