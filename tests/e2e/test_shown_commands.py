@@ -39,6 +39,9 @@ COMMANDS: Mapping[str, Any] = get_command(build_app()).commands  # type: ignore[
 # What the examples of a command write.
 WRITTEN = {"train": "run", "export": "bundle", "ingest": "papers", "classify": "night"}
 
+# An id of the demo that a page shows, and one of the smaller sample here.
+IDS = ("sample-001129", "sample-000641")
+
 # Files and folders to copy, and texts, by their places.
 Things = Mapping[str, Path | str]
 
@@ -103,6 +106,11 @@ def taken_for_granted(
         "docs/evaluation.md": {**scidocs, **bundles},
         "docs/failed-night.md": {"data/nights/2026-11-22": night},
         "docs/gpu.md": {"papers": papers, **bundles},
+        "docs/look-into-a-night.md": {
+            "demo/papers/night": papers,
+            "nights/2026-11-23": night,
+            **bundles,
+        },
         "docs/nightly.md": deployed,
         "docs/notebook.md": {"demo/papers/night": papers, "demo/bundle": tiny_bundle},
         "docs/python.md": {"papers": papers, "test.parquet": sample_paths.val, "bundle": tiny_bundle},
@@ -144,6 +152,7 @@ def test_what_a_page_shows_runs(page: str, taken_for_granted: Mapping[str, Thing
         if runs is run_ours:
             assert shown.startswith("specter-batch "), f"{page}: a command has to begin its line, to be run: {shown}"
             here = re.sub(r"(?<=[ \"])/(?=data/|etc/)", f"{folder}/", shown) + ADDED.get(shown.split()[1], "")
+            here = here.replace(*IDS)
         code, said = run_in_new_process(runs, here, folder)
         assert code == 0, f"{page}: {here}\n{said[-2000:]}"
     # An ingest that keeps no paper ends well too.
@@ -160,7 +169,7 @@ def asked_for(
     record = {"paper_id": "p1", "title": "A title", "abstract": "An abstract of a paper in English."}
     today = datetime.now(UTC).date()
     return {
-        "papers": sample_paths.night, "night": night,
+        "papers": sample_paths.night, "night": night, "nights/2026-11-25": night, "nights/2026-11-26": night,
         "run": tiny_run.path, "bundle": tiny_bundle, "encoder": tiny_encoder,
         "train.parquet": sample_paths.train, "val.parquet": sample_paths.val, "test.parquet": sample_paths.val,
         "papers.csv": csv, "papers.jsonl": json.dumps(record) + "\n",

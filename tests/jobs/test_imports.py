@@ -10,6 +10,7 @@ import pytest
 
 from specter_jobs.output.names import PROGRESS_FILE
 from specter_jobs.output.progress_file import Progress
+from support.written_nights import Row, write_night
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = {"specter_batch": ROOT / "specter_batch", "specter_jobs": ROOT / "jobs/specter_jobs"}
@@ -17,7 +18,7 @@ PACKAGES = {"specter_batch": ROOT / "specter_batch", "specter_jobs": ROOT / "job
 MAY_ASK = ("specter_batch/storage/", "jobs/specter_jobs/output/")
 MOST_LEVELS = 7
 # Modules of the project that a command loads, packages included.
-MOST_OF_STATUS, MOST_OF_INGEST = 40, 46
+MOST_OF_STATUS, MOST_OF_INGEST, MOST_OF_LOOKING = 40, 46, 70
 # The folders that are machinery: none of the commands below loads a module of them.
 MACHINERY = ("specter_jobs.label", "specter_jobs.screen", "specter_jobs.night", "specter_jobs.estimate")
 
@@ -93,6 +94,7 @@ def machinery(names: set[str], folders: tuple[str, ...] = MACHINERY) -> set[str]
 
 def started_night(out: Path) -> Path:
     """Lay what a night leaves that has only begun."""
+    out.mkdir(parents=True, exist_ok=True)
     progress = Progress(process="process 7 on far-away", started=0.0, updated=1.0, rows=10, shards=2)
     (out / PROGRESS_FILE).write_text(progress.model_dump_json())
     return out
@@ -120,3 +122,16 @@ def test_ingest_loads_neither_a_night_nor_the_readers_of_other_formats(tmp_path:
     readers = {name for name in names if name.startswith("specter_jobs.dumps.readers.")}
     assert readers == {"specter_jobs.dumps.readers.jsonl"}
     assert len(names) <= MOST_OF_INGEST, sorted(names)
+
+
+@pytest.mark.parametrize(
+    "words", [("show", "--least-certain", "3"), ("compare",), ("nights",)], ids=lambda words: str(words[0])
+)
+def test_commands_that_look_into_nights_load_no_machinery(words: tuple[str, ...], tmp_path: Path) -> None:
+    night = write_night(tmp_path, {"a.parquet": [Row()]}).out
+    command, *options = words
+    places = {"show": [night], "compare": [night, night], "nights": [started_night(tmp_path / "nights/one").parent]}
+    names = loaded_by(command, *places[command], *options)
+    assert f"specter_jobs.inspect.{command}" in names
+    assert machinery(names) == set()
+    assert len(names) <= MOST_OF_LOOKING, sorted(names)

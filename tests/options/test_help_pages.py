@@ -15,6 +15,7 @@ from specter_batch.settings.declaration import DeclaredOption
 COMMANDS: dict[str, Any] = dict(typer.main.get_command(build_app()).commands)  # type: ignore[attr-defined]
 # Options that do something else in another command, by what they choose there.
 OTHER_MEANING = {
+    "--label",
     "--out",
     "--replace",
     "--papers",

@@ -15,29 +15,11 @@ from specter_batch.storage.files import file_sha256
 from specter_jobs.output.ledger_entry import LedgerEntry
 from specter_jobs.output.names import OutputFile
 from specter_jobs.output.plan_file import PlanFile
-from specter_jobs.output.schema import REJECT_SCHEMA
+from specter_jobs.output.schema import LABEL_SCHEMA, REJECT_SCHEMA
 from specter_jobs.plan.identity import NightIdentity
 from specter_jobs.plan.shards import InputFile, Shard
 
 LABELS = ("Astro", "Bio", "Chem")
-# The columns of the nights of older versions.
-FORMER_COLUMNS = ("paper_id", "label", "label_id", "score", "text_hash", "reused")
-_SCHEMA = pa.schema(
-    [
-        ("paper_id", pa.string()),
-        ("label", pa.string()),
-        ("label_id", pa.int32()),
-        ("score", pa.float64()),
-        ("text_hash", pa.string()),
-        ("reused", pa.bool_()),
-        ("file", pa.string()),
-        ("row", pa.int64()),
-        ("runner_up", pa.string()),
-        ("margin", pa.float64()),
-        ("true_label", pa.string()),
-        ("seen_in_training", pa.bool_()),
-    ]
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,7 +177,7 @@ def _write_shard(
         "true_label": [row.true_label for _, row in labelled],
         "seen_in_training": [False for _ in labelled],
     }
-    schema = pa.schema([field for field in _SCHEMA if columns is None or field.name in columns])
+    schema = pa.schema([field for field in LABEL_SCHEMA if columns is None or field.name in columns])
     labels = pa.table(
         [pa.array(values[name], kind) for name, kind in zip(schema.names, schema.types, strict=True)], schema=schema
     )

@@ -1,6 +1,6 @@
 """The command that compares two nights."""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
@@ -10,8 +10,10 @@ from specter_batch.storage.location import PathOrUrl
 from specter_batch.terminal import show, show_json, show_notice
 from specter_jobs.cli.row_output import PapersPlace, plain_rows, show_rows_as_csv, write_rows
 from specter_jobs.cli.tables import table_lines
-from specter_jobs.inspect.changes import CAUSES
-from specter_jobs.inspect.compare import CHANGED_SCHEMA, NEAR_TIE_MARGIN, ComparisonCounts, compared
+from specter_jobs.inspect.changes import CAUSES, CHANGED_SCHEMA, NEAR_TIE_MARGIN
+
+if TYPE_CHECKING:
+    from specter_jobs.inspect.compare import ComparisonCounts
 
 SHOWN_PAPERS = 10
 SHOWN_FINGERPRINT = 12
@@ -33,6 +35,8 @@ class NightsToCompare(PapersPlace):
 @command("specter-batch compare nights/2026-11-25 nights/2026-11-26")
 def compare(nights: NightsToCompare) -> None:
     """Compare two nights: which labels changed, and what changed each of them."""
+    from specter_jobs.inspect.compare import compared
+
     nights.check_format()
     with compared(nights.before, nights.now, papers=nights.papers, near_tie=nights.near_tie) as comparison:
         counts = comparison.counts()
@@ -50,7 +54,7 @@ def compare(nights: NightsToCompare) -> None:
             show_notice(f"note: {note}")
 
 
-def _lines(counts: ComparisonCounts, papers: list[dict[str, Any]]) -> list[str]:
+def _lines(counts: "ComparisonCounts", papers: list[dict[str, Any]]) -> list[str]:
     lines = [*_nights(counts), ""]
     every = counts.unchanged + counts.changed
     rows = [["same label", f"{counts.unchanged:,}", _share(counts.unchanged, every), "", ""]]
@@ -76,7 +80,7 @@ def _lines(counts: ComparisonCounts, papers: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
-def _nights(counts: ComparisonCounts) -> list[str]:
+def _nights(counts: "ComparisonCounts") -> list[str]:
     columns = ["", "night", "rows", "labelled", "bundle", "device"]
     rows = [
         [
@@ -92,7 +96,7 @@ def _nights(counts: ComparisonCounts) -> list[str]:
     return table_lines(columns, rows, numbers=("rows", "labelled"))
 
 
-def _transitions(counts: ComparisonCounts) -> list[str]:
+def _transitions(counts: "ComparisonCounts") -> list[str]:
     rows = [[one.before, one.now, f"{one.papers:,}"] for one in counts.transitions]
     return table_lines(["label before", "label now", "papers"], rows, numbers=("papers",))
 

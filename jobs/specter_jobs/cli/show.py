@@ -14,7 +14,7 @@ from specter_batch.terminal import show as show_lines
 from specter_batch.terminal import show_json, show_notice
 from specter_jobs.cli.row_output import PapersPlace, plain_rows, show_rows_as_csv, write_rows
 from specter_jobs.cli.tables import table_lines
-from specter_jobs.inspect.show import USUAL, Ask, NightView, Question
+from specter_jobs.inspect.question import USUAL, Ask, Question
 
 QUESTIONS = "Which papers (give one of these)"
 
@@ -76,6 +76,8 @@ class Amount(Settings):
 )
 def show(night: NightToShow, choice: Choice, amount: Amount) -> None:
     """Show papers of a night: the least certain ones, errors, a sample of a label, an id, or rejected rows."""
+    from specter_jobs.inspect.show import NightView
+
     night.check_format()
     question = _question(choice, amount)
     view = NightView(night.out, night.papers)
@@ -146,15 +148,15 @@ def _lines(question: Question, rows: list[dict[str, Any]], total: int) -> list[s
             for row in rows
         ]
         lines = table_lines(columns, cells, below=titles, numbers=("score", "margin"))
-    which = "a random sample of " if question.at_random else "the first of " if len(rows) < total else ""
-    return [*lines, f"{len(rows):,} papers, {which}{total:,}: {_what(question)}"]
+    number = f"{len(rows):,} of {total:,} papers" if len(rows) < total else f"{total:,} papers"
+    return [*lines, f"{number}{', chosen at random' if question.at_random else ''}: {_what(question)}"]
 
 
 def _what(question: Question) -> str:
     """Say in words which papers are shown."""
     match question.ask:
         case "least_certain":
-            return "papers with a label, the least certain first"
+            return "the least certain labels first"
         case "confused":
             return f"the true label is {question.values[0]} and the label is {question.values[1]}"
         case "label":

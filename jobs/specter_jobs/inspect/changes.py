@@ -9,6 +9,8 @@ import pyarrow as pa
 
 from specter_jobs.database import opened_database
 
+# The margin below which a label is nearly a tie: its two best labels have almost the same probability.
+NEAR_TIE_MARGIN = 0.1
 UNCHANGED, WITHOUT_LABEL = "unchanged", "without_label"
 # What can have changed a paper's label. Each changed paper has exactly one cause: the first one that applies.
 CAUSES: Mapping[str, str] = {
@@ -39,6 +41,16 @@ COMPARED = {
 SIDES = ("before", "now")
 _ARROW = {"VARCHAR": pa.string(), "DOUBLE": pa.float64(), "INTEGER": pa.int32(), "BIGINT": pa.int64()}
 _KINDS = {"near_tie": pa.bool_(), **{name: _ARROW[kind] for name, kind in COMPARED.items()}}
+# The columns of the changed papers.
+CHANGED_SCHEMA = pa.schema(
+    [
+        ("paper_id", pa.string()),
+        ("title", pa.string()),
+        ("cause", pa.string()),
+        ("is_near_tie", pa.bool_()),
+        *((f"{side}_{name}", pa.string() if name == "file" else _KINDS[name]) for name in COMPARED for side in SIDES),
+    ]
+)
 # Rows that are read from the database, or written to it, at once.
 _ROWS_AT_ONCE = 50_000
 

@@ -12,7 +12,17 @@ from pydantic import BaseModel, ConfigDict
 
 from specter_batch.errors import ConfigError, ShardError, UsageError
 from specter_batch.storage.location import Location, located
-from specter_jobs.inspect.changes import CAUSES, COMPARED, SIDES, UNCHANGED, WITHOUT_LABEL, Changes, paired_rows
+from specter_jobs.inspect.changes import (
+    CAUSES,
+    CHANGED_SCHEMA,
+    COMPARED,
+    NEAR_TIE_MARGIN,
+    SIDES,
+    UNCHANGED,
+    WITHOUT_LABEL,
+    Changes,
+    paired_rows,
+)
 from specter_jobs.inspect.frames import Kind, check_kind, frame
 from specter_jobs.inspect.night_folder import NightFolder, open_night
 from specter_jobs.inspect.night_papers import NightPapers, template_of
@@ -20,25 +30,8 @@ from specter_jobs.inspect.night_rows import NightRows
 from specter_jobs.inspect.row_schema import FAILED
 from specter_jobs.output.folder import temporary_folder
 
-# The margin below which a label is nearly a tie: its two best labels have almost the same probability.
-NEAR_TIE_MARGIN = 0.1
 # How many of the most frequent changes from one label to another are listed.
 MOST_TRANSITIONS = 10
-
-_KINDS: Mapping[str, pa.DataType] = {
-    "score": pa.float64(),
-    "margin": pa.float64(),
-    "row": pa.int64(),
-}
-CHANGED_SCHEMA = pa.schema(
-    [
-        ("paper_id", pa.string()),
-        ("title", pa.string()),
-        ("cause", pa.string()),
-        ("is_near_tie", pa.bool_()),
-        *((f"{side}_{name}", _KINDS.get(name, pa.string())) for name in COMPARED for side in SIDES),
-    ]
-)
 
 
 class _Part(BaseModel):

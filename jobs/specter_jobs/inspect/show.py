@@ -3,8 +3,7 @@
 import difflib
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 import pyarrow as pa
@@ -16,30 +15,10 @@ from specter_batch.storage.location import Location
 from specter_jobs.inspect.night_folder import NightFolder, ShardRows, open_night
 from specter_jobs.inspect.night_papers import NightPapers
 from specter_jobs.inspect.night_rows import NightRows
-from specter_jobs.inspect.row_schema import in_order
+from specter_jobs.inspect.question import Ask, Question
+from specter_jobs.inspect.row_schema import FAILED, in_order
 
-Ask = Literal["least_certain", "confused", "label", "id", "rejected"]
-# How many papers are shown if nobody says how many.
-USUAL = 20
 _KEY = "_order"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Question:
-    """Which papers of a night are asked for.
-
-    Attributes:
-        ask: The kind of question.
-        values: The true and the predicted label, the label, the id or the reason.
-        papers: The number of papers to return; None for all.
-        at_random: Take papers at random, and the same ones each time. Otherwise the first ones are taken, in the order
-            of `ask`: the least certain first, the most confident errors first, or in the order of the input.
-    """
-
-    ask: Ask
-    values: tuple[str, ...] = ()
-    papers: int | None = USUAL
-    at_random: bool = False
 
 
 class NightView:
@@ -119,7 +98,7 @@ class NightView:
         needs_truth = ask == "confused" and "true_label" not in self._rows.held
         seen, near, found = _Seen(), "", 0
         for table in self._rows.tables(self._columns, wanted=may_match):
-            has_failed = ask == "id" and table["paper_id"].null_count
+            has_failed = ask == "id" and FAILED in table["status"].cast(pa.string()).unique().to_pylist()
             rows = self._papers.with_papers(table) if needs_truth or has_failed else table
             seen.add(rows, ask)
             matching = rows.filter(matches(rows, values))

@@ -10,9 +10,10 @@ from typer.testing import CliRunner
 
 from specter_batch.cli import build_app
 from specter_batch.errors import ConfigError, ShardError, UsageError
-from specter_batch.papers.parquet_file import read_table
+from specter_batch.papers.parquet import read_table
 from specter_jobs import compare_nights
 from specter_jobs.inspect.changes import CAUSES
+from support.other_bundle import other_bundle
 from support.papers_on_disk import RunNight, paper, write_dump
 from support.written_nights import LABELS, Row, WrittenNight, expected_rows, write_night
 
@@ -75,7 +76,7 @@ def cause(before: Row | None, now: Row | None, *, bundles: bool, models: bool) -
     return "graph_changed" if models else "unexplained"
 
 
-@settings(max_examples=40)
+@settings(max_examples=25, deadline=None)
 @given(before=inputs, now=inputs, other=st.sampled_from(["nothing", "graph", "bundle"]))
 def test_every_row_has_exactly_one_cause(before: list[list[Row]], now: list[list[Row]], other: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -145,7 +146,7 @@ def test_the_changed_papers_come_with_both_answers_and_their_title(nights: tuple
     assert (wider["near_tie"].papers, wider["graph_changed"].papers) == (2, 0)
 
 
-def test_a_real_night_with_another_bundle_and_other_papers(night: RunNight, tmp_path: Path, other_bundle: Path) -> None:
+def test_a_real_night_with_another_bundle_and_other_papers(night: RunNight, tiny_bundle: Path, tmp_path: Path) -> None:
     papers = [paper(number) for number in range(8)]
     dump = write_dump(tmp_path / "in/a.parquet", papers)
     night(dump, out=tmp_path / "a")

@@ -17,8 +17,9 @@ from specter_batch.errors import BusyError, ConfigError, ShardError, UsageError
 from specter_jobs import read_night
 from specter_jobs.inspect.read import NightWarning
 from specter_jobs.output.folder import output_folder
+from specter_jobs.output.schema import FORMER_LABEL_SCHEMA
 from support.papers_on_disk import GERMAN, RunNight, paper, write_dump
-from support.written_nights import FORMER_COLUMNS, LABELS, Row, WrittenNight, expected_rows, write_night
+from support.written_nights import LABELS, Row, WrittenNight, expected_rows, write_night
 
 ids = st.sampled_from([None, "", "a", "b", "c"])
 texts = st.sampled_from(["A title", "題名", "عنوان", "x" * 300])
@@ -54,7 +55,7 @@ def written(tmp_path: Path) -> WrittenNight:
     return write_night(tmp_path, {"a.parquet": first, "sub/b.parquet": [Row(paper_id="d", title="Sixth")]})
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(
     files=st.lists(row_lists, min_size=1, max_size=3),
     shard_rows=st.integers(1, 5),
@@ -70,7 +71,7 @@ def test_each_row_of_the_input_comes_once_and_with_its_own_label(
             {f"{number}.parquet": rows for number, rows in enumerate(files)},
             shard_rows=shard_rows,
             row_group_size=row_group_size,
-            columns=FORMER_COLUMNS if former else None,
+            columns=FORMER_LABEL_SCHEMA.names if former else None,
         )
         with warnings.catch_warnings():
             warnings.simplefilter("error")
