@@ -169,7 +169,7 @@ def asked_for(
     record = {"paper_id": "p1", "title": "A title", "abstract": "An abstract of a paper in English."}
     today = datetime.now(UTC).date()
     return {
-        "papers": sample_paths.night, "night": night, "nights/2026-11-25": night, "nights/2026-11-26": night,
+        "papers": sample_paths.night, "night": night, "night-before": night,
         "run": tiny_run.path, "bundle": tiny_bundle, "encoder": tiny_encoder,
         "train.parquet": sample_paths.train, "val.parquet": sample_paths.val, "test.parquet": sample_paths.val,
         "papers.csv": csv, "papers.jsonl": json.dumps(record) + "\n",

@@ -18,7 +18,7 @@ PACKAGES = {"specter_batch": ROOT / "specter_batch", "specter_jobs": ROOT / "job
 MAY_ASK = ("specter_batch/storage/", "jobs/specter_jobs/output/")
 MOST_LEVELS = 7
 # Modules of the project that a command loads, packages included.
-MOST_OF_STATUS, MOST_OF_INGEST, MOST_OF_LOOKING = 40, 46, 70
+MOST_OF_STATUS, MOST_OF_INGEST, MOST_OF_LOOKING = 40, 46, 75
 # The folders that are machinery: none of the commands below loads a module of them.
 MACHINERY = ("specter_jobs.label", "specter_jobs.screen", "specter_jobs.night", "specter_jobs.estimate")
 

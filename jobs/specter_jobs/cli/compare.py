@@ -32,7 +32,7 @@ class NightsToCompare(PapersPlace):
     )
 
 
-@command("specter-batch compare nights/2026-11-25 nights/2026-11-26")
+@command("specter-batch compare night-before night")
 def compare(nights: NightsToCompare) -> None:
     """Compare two nights: which labels changed, and what changed each of them."""
     from specter_jobs.inspect.compare import compared
