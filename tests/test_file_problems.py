@@ -79,6 +79,8 @@ def test_no_word_of_the_validation_library_reaches_a_message(kind: type[BaseMode
         (Progress, "{", "it is not valid JSON: EOF while parsing an object at line 1 column 1"),
         (Progress, "[]", "expected an object in braces, got []"),
         (Progress, "{}", "process is missing"),
+        (Progress, "null", "expected an object in braces, got null"),
+        (Progress, '{"process": true}', "process: expected a text in quotes, got true"),
     ],
 )
 def test_a_problem_is_one_plain_sentence(kind: type[BaseModel], content: str, problem: str) -> None:

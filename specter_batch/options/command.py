@@ -109,6 +109,8 @@ def _parameters(declared: DeclaredOption, source: _Source) -> list[inspect.Param
     kind = tuple[str, str] if declared.is_pair else kind
     must_be_given = declared.field.is_required() and not source.settings.may_be_in_a_file
     about: dict[str, Any] = {"help": declared.help, "show_default": False, "metavar": declared.metavar or None}
+    if declared.value_type in (int, float):
+        about["parser"] = _reader_of(declared.value_type)
     if declared.option.argument:
         info: Any = typer.Argument(**about | {"metavar": declared.option.argument})
     else:
@@ -126,6 +128,19 @@ def _parameters(declared: DeclaredOption, source: _Source) -> list[inspect.Param
         )
         for name, info, default in hints
     ]
+
+
+def _reader_of(kind: type[int] | type[float]) -> Callable[[str], float | str]:
+    """Return a function that reads a number; other text stays text, and the settings class says what is wrong."""
+
+    def read(text: str) -> float | str:
+        try:
+            return kind(text)
+        except ValueError:
+            return text
+
+    read.__name__ = kind.__name__
+    return read
 
 
 def _spellings(declared: DeclaredOption) -> tuple[str, ...]:

@@ -187,6 +187,8 @@ def _any_of(allowed: list[str]) -> str:
 
 
 def _shown(value: object) -> str:
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]  # as TOML and JSON write it
     try:
         text = repr(value) if isinstance(value, str) else f"{value}"
     except (ValueError, RecursionError):  # Python does not print numbers with thousands of digits

@@ -5,6 +5,7 @@ No other command writes or deletes in a marked folder. The kernel releases the l
 
 import fcntl
 import os
+import shlex
 import socket
 import time
 from collections.abc import Iterable, Iterator
@@ -171,8 +172,9 @@ def folder_locked(folder: Path) -> Iterator[None]:
     """Hold the lock of an existing folder while the block runs.
 
     Raises:
-        ConfigError: Another process, named in the message, holds the lock.
+        ConfigError: Another process, named in the message, holds the lock, or the name of the lock is no file.
     """
+    _check_lock(folder / LOCK_FILE)
     with (folder / LOCK_FILE).open("a+") as stream:
         give_up = time.monotonic() + PATIENCE_SECONDS
         while not _taken(stream, fcntl.LOCK_EX):
@@ -189,12 +191,26 @@ def folder_locked(folder: Path) -> Iterator[None]:
 
 
 def folder_holder(folder: Path) -> str | None:
-    """Return the name of the process that holds the lock of a folder; None if no process does."""
+    """Return the name of the process that holds the lock of a folder; None if no process does.
+
+    Raises:
+        ConfigError: The name of the lock is no file.
+    """
+    _check_lock(folder / LOCK_FILE)
     try:
         with (folder / LOCK_FILE).open() as stream:
             return None if _taken(stream, fcntl.LOCK_SH) else _name(stream)
     except FileNotFoundError:
         return None
+
+
+def _check_lock(path: Path) -> None:
+    """Raise an error if a lock is a folder, a device or a pipe: it could not be locked, or opening it would hang."""
+    if path.exists() and not path.is_file():
+        remedy = f"mv {shlex.quote(str(path))} {shlex.quote(f'{path}.old')}"
+        raise ConfigError(
+            f"{path}: is a folder, device or pipe, or a link to one, and cannot be a lock; move it away: {remedy}"
+        )
 
 
 def _taken(stream: TextIO, kind: int) -> bool:

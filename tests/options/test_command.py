@@ -100,6 +100,12 @@ def test_a_field_is_checked_wherever_its_value_comes_from(tmp_path: Path) -> Non
         run(WithOneMore, "in", "--config", str(file))
     with pytest.raises(UsageError, match=r"^--batch-size: expected at least 1, got 0$"):
         run(WithOneMore, "in", "--batch-size", "0")
+    with pytest.raises(UsageError, match=r"^--batch-size: expected a whole number, got '1e1'$"):
+        run(WithOneMore, "in", "--batch-size", "1e1")
+    with pytest.raises(UsageError, match=r"^--batch-size: the number is too large"):
+        run(WithOneMore, "in", "--batch-size", "9" * 30)
+    with pytest.raises(UsageError, match=r"^--most: expected a number, got 'half'$"):
+        run(WithOneMore, "in", "--most", "half")
     with pytest.raises(UsageError, match=r"^SOURCE: the path is empty; give a path, or \. for the current folder$"):
         run(WithOneMore, "")
 

@@ -1,8 +1,10 @@
 """Which command an output folder belongs to: the marker, and the folders of versions that wrote none."""
 
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 
@@ -10,7 +12,14 @@ import pytest
 
 from specter_batch.errors import ConfigError
 from specter_batch.storage.location import Location
-from specter_batch.storage.output_claim import MARKER_FILE, mark_output, output_command
+from specter_batch.storage.output_claim import (
+    LOCK_FILE,
+    MARKER_FILE,
+    folder_holder,
+    folder_locked,
+    mark_output,
+    output_command,
+)
 from specter_batch.storage.url_path import UrlPath
 
 _folders = count(1)
@@ -118,6 +127,16 @@ def test_a_damaged_marker_is_rewritten_where_it_is_alone_and_named_where_it_is_n
     lay(tmp_path, "notes.txt")
     with pytest.raises(ConfigError, match=f"{MARKER_FILE}: is damaged"):
         mark_output(tmp_path, "classify")
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to(os.devnull)])
+def test_a_lock_that_is_no_file_is_named_with_what_to_do(make: Callable[[Path], None], tmp_path: Path) -> None:
+    make(tmp_path / LOCK_FILE)
+    said = r"_lock: is a folder, device or pipe, .* move it away: mv .*_lock .*_lock\.old"
+    with pytest.raises(ConfigError, match=said), folder_locked(tmp_path):
+        pass
+    with pytest.raises(ConfigError, match="cannot be a lock"):
+        folder_holder(tmp_path)
 
 
 KILLED = """

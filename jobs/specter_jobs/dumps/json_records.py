@@ -75,7 +75,13 @@ def is_long_value(head: bytes, holders: Holders) -> bool:
 def continues(line: bytes, following: bytes, holders: Holders) -> bool:
     """Return whether a value that begins on a line continues on the next line, as in the output of `jq`.
 
-    A record that was cut off does not continue, because its next line is another record.
+    A record that was cut off does not continue, because its next line is another record. A list does not continue if
+    two records follow it without a comma between them.
+
+    Args:
+        line: The line.
+        following: The next two lines that are not blank.
+        holders: Names of the members of an API response that hold records.
     """
     text = line.decode("utf-8-sig", errors="surrogateescape").strip()
     if text[:1] not in ("[", "{"):
@@ -91,8 +97,11 @@ def continues(line: bytes, following: bytes, holders: Holders) -> bool:
     begin = following.lstrip()[:1].decode("latin-1")
     if not begin or begin not in expected:
         return False
+    next_line, _, after = following.lstrip().partition(b"\n")
+    if text[0] == "[" and after.lstrip().startswith(b"{") and _is_record(next_line):
+        return False
     names = "|".join(map(re.escape, holders))
-    return text[0] == "[" or re.search(rf'"(?:{names})"\s*:\s*\[\Z', text) is not None or not _is_record(following)
+    return text[0] == "[" or re.search(rf'"(?:{names})"\s*:\s*\[\Z', text) is not None or not _is_record(next_line)
 
 
 def several_values(line: bytes) -> list[Any]:
@@ -232,7 +241,7 @@ def _values(stream: BinaryIO, holders: Holders, most_bytes: int) -> Iterator[tup
         try:
             value = loads(line)
         except FieldError as error:
-            following = lines.peek()
+            following = lines.peek(2)
             # A list or an API response that is cut off is read up to the cut, so that its complete records are kept.
             if continues(line, following, holders) or is_long_value(line, holders):
                 rest = scanned_records(stream, line + following, holders)
@@ -269,9 +278,9 @@ class _Lines:
                 return line
         return None
 
-    def peek(self) -> bytes:
-        """Return the line that `next` would return, with the blank lines before it; empty at the end."""
-        while not self._ahead or self._ahead[-1].isspace():
+    def peek(self, lines: int) -> bytes:
+        """Return the lines that `next` would return, with the blank lines before them; empty at the end."""
+        while sum(not line.isspace() for line in self._ahead) < lines:
             line = self._read()
             if line is None:
                 break

@@ -19,7 +19,7 @@ from specter_jobs.inspect.status import failed_gate_lines
 from specter_jobs.output.folder import OutputFolder, output_folder
 from specter_jobs.output.ledger import read_entries
 from specter_jobs.output.ledger_entry import LedgerEntry
-from specter_jobs.output.names import REPORT_FILE, SUCCESS_FILE, OutputFile
+from specter_jobs.output.names import MANIFEST_FILE, REPORT_FILE, REPORT_HTML, REPORT_MARKDOWN, SUCCESS_FILE, OutputFile
 from specter_jobs.output.plan_file import PlanFile, listed_files, read_plan
 from specter_jobs.output.report_model.report import NightReport
 from specter_jobs.output.schema import FORMER_LABEL_SCHEMA, REJECT_SCHEMA, missing_columns
@@ -189,8 +189,12 @@ def _check_report(out: OutputFolder, plan: PlanFile, entries: Sequence[LedgerEnt
             yield f"{REPORT_FILE}: {what}: {reported} in the report, {counted_now} found"
     for name, reason in report.failed_shards.items():
         yield f"{name}: failed ({reason}); run the night again"
+    names = out.names()
+    if report.schema_version > 1:  # older versions did not write all of them
+        missing = [name for name in (REPORT_MARKDOWN, REPORT_HTML, MANIFEST_FILE) if name not in names]
+        yield from (f"{name}: is missing; run the night again, which writes it from its labels" for name in missing)
     kept = report.succeeded
-    if kept != (SUCCESS_FILE in out.names()):
+    if kept != (SUCCESS_FILE in names):
         yield (
             f"{SUCCESS_FILE}: is missing, though nothing failed"
             if kept

@@ -43,6 +43,17 @@ def test_what_is_no_json_is_malformed(line: bytes) -> None:
     assert isinstance(read(line)[0][1], MalformedRecord)
 
 
+@pytest.mark.parametrize("line", [b"[[[[", b"["])
+def test_a_list_that_two_records_follow_without_a_comma_costs_itself_only(line: bytes) -> None:
+    records = b'{"a": 1}\n{"a": 2}\n'
+    found = read(b'{"a": 0}\n' + line + b"\n" + records)
+    assert [position for position, _ in found] == [1, 2, 3, 4]
+    assert isinstance(found[1][1], MalformedRecord)
+    assert [value for _, value in found[2:]] == [{"a": 1}, {"a": 2}]
+    assert read(line + b"\n" + records.replace(b"}\n", b"},\n", 1) + b"]" * len(line))[-1][1] == {"a": 2}
+    assert read(line + b"\n" + records.replace(b"\n{", b"\n,{") + b"]" * len(line))[-1][1] == {"a": 2}
+
+
 def test_the_nan_of_pythons_own_writer_is_null() -> None:
     assert read(b'{"a": NaN, "b": 1}') == [(1, {"a": None, "b": 1})]
 

@@ -143,6 +143,12 @@ def test_a_night_that_was_cut_off_before_its_report_is_found(out: Path) -> None:
     assert only_difference(out) == "report.json: is missing; the night did not come to its end, run it again"
 
 
+@pytest.mark.parametrize("name", ["report.html", "report.md", "manifest.json"])
+def test_a_missing_page_or_manifest_is_found(out: Path, name: str) -> None:
+    (out / name).unlink()
+    assert only_difference(out) == f"{name}: is missing; run the night again, which writes it from its labels"
+
+
 def test_the_success_marker_must_agree_with_the_report(out: Path) -> None:
     (out / "_SUCCESS").unlink()
     assert only_difference(out) == "_SUCCESS: is missing, though nothing failed"
