@@ -49,6 +49,8 @@ _PACKED: Mapping[str, str] = {
     "sz": "Snappy", "lzo": "LZO", "zip": "zip archive", "7z": "7-Zip archive", "rar": "RAR archive",
     "tar": "tar archive", "tgz": "tar archive", "tbz": "tar archive", "tbz2": "tar archive", "txz": "tar archive",
 }  # fmt: skip
+# Kind of file -> the format of `ingest` and `classify --format` that reads it.
+_INGESTED: Mapping[str, str] = {"CSV": "csv", "TSV": "csv", "JSON Lines": "jsonl"}
 # First bytes -> the format that begins with them.
 _SIGNATURES: Mapping[bytes, str] = {
     b"PAR1": "Parquet", b"PARE": "Parquet", b"ARROW1": "Arrow", b"FEA1": "Feather", b"ORC": "ORC",
@@ -151,6 +153,17 @@ def looks_like_data(name: str, kind: InputKind) -> bool:
     return by_name(name, kind)[0] == "read" or by_head(name, b"", kind)[0] == "failed"
 
 
+def how_to_convert(name: str) -> str | None:
+    """Return which command converts a file to parquet, judged by its name; None if no command does."""
+    endings = [_without_suffix(piece) for piece in name.lower().split(".")[1:]]
+    return next((_conversion(_NAMED[ending]) for ending in endings if _NAMED.get(ending) in _INGESTED), None)
+
+
+def _conversion(what: str) -> str:
+    name = _INGESTED[what]
+    return f"convert it with `specter-batch ingest {name} INPUT OUT`, or add --format {name} to classify"
+
+
 def _is_document(endings: Sequence[str]) -> bool:
     """Return whether a file with these endings is a document, which may be compressed, such as `README.md.gz`."""
     before, last = ["", "", *endings][-2:]
@@ -166,9 +179,11 @@ def _other_data(what: str, kind: InputKind) -> str:
     article = "an" if what.startswith(("A", "E", "O", "HDF", "LZ", "RAR", "RIS", "R ", "S", "X", "xz")) else "a"
     if what == kind.signature:
         return f"has a name of {what} files and other content; write the file again, or move it away"
+    can_be_converted = kind is PARQUET and what in _INGESTED
+    advice = _conversion(what) if can_be_converted else "unpack or convert it, rename it, or move it away"
     return (
         f"looks like {article} {what if 'archive' in what else what + ' file'}, "
-        f"and only {kind.what} are read here ({kind.looked_for}); unpack or convert it, rename it, or move it away"
+        f"and only {kind.what} are read here ({kind.looked_for}); {advice}"
     )
 
 

@@ -34,7 +34,7 @@ class Device:
 
         Raises:
             ConfigError: The name is not one of `auto`, `cpu`, `cuda` and `cuda:N`.
-            ProviderError: CUDA was asked for and cannot run here.
+            ProviderError: The name is a CUDA device, and it cannot be used here.
         """
         if name == "auto":
             return cls(kind="cpu") if cuda_problem(0) else cls(kind="cuda")
@@ -46,7 +46,7 @@ class Device:
         device = cls(kind="cuda", index=int(index or 0))
         problem = cuda_problem(device.index)
         if problem:
-            raise ProviderError(f"{device} was asked for: {problem}; or run with --device cpu")
+            raise ProviderError(f"{device} cannot be used: {problem}; or run with --device cpu")
         return device
 
 
@@ -55,7 +55,7 @@ def devices(name: str) -> list[Device]:
 
     Raises:
         ConfigError: The name is unknown.
-        ProviderError: CUDA was asked for and cannot run here.
+        ProviderError: The name is a CUDA device, and it cannot be used here.
     """
     if name != "cuda:all":
         return [Device.parse(name)]

@@ -164,9 +164,9 @@ class OnnxClassifier:
             papers, seq_len = batch.input_ids.shape
             if papers == 1:
                 raise ProviderError(
-                    f"the memory of {self.device} does not hold one paper of {seq_len} tokens (the bundle's max_length "
-                    f"is {self._max_length}): {error}; see nvidia-smi for what else is on the card, use a bundle of a "
-                    "smaller max_length, or run with --device cpu"
+                    f"{self.device} has too little free memory for one paper of {seq_len} tokens (the bundle's "
+                    f"max_length is {self._max_length}): {error}. Run nvidia-smi to see which programs use the card; "
+                    "use a bundle with a smaller max_length, or run with --device cpu"
                 ) from error
             self.max_batch_tokens = papers * seq_len // 2  # half of the batch, which may be smaller than the budget
             figures = {"device": str(self.device), "papers": papers, "max_batch_tokens": self.max_batch_tokens}

@@ -65,8 +65,8 @@ class Graph:
         self.provider = str(self._session.get_providers()[0])
         if self.provider != PROVIDERS[device.kind]:
             raise ProviderError(
-                f"{device} was asked for and ONNX Runtime took {self.provider}: its CUDA and cuDNN libraries were not "
-                "found; pip install 'specter-batch[cuda]', or run with --device cpu"
+                f"{device} cannot be used: ONNX Runtime did not find its CUDA and cuDNN libraries and would run on "
+                f"{self.provider}; pip install 'specter-batch[cuda]', or run with --device cpu"
             )
         if device.kind == "cuda":
             check_placement(self._session, file)  # so that operators never run on the CPU unnoticed

@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from specter_batch.errors import PaperSchemaError, StorageError
+from specter_batch.inputs.kinds import how_to_convert
 from specter_batch.papers.columns import NO_PARTITIONS, PAPER_SCHEMA
 from specter_batch.storage.location import Location, is_remote, size_of
 
@@ -106,13 +107,14 @@ def open_parquet(path: Location) -> pq.ParquetFile:
         # Dictionaries are read undecoded, so that bytes that are not UTF-8 only affect their rows, not the whole file.
         return pq.ParquetFile(source, buffer_size=buffer, read_dictionary=dictionaries) if dictionaries else file
     except FileNotFoundError:
-        raise PaperSchemaError(f"{path}: the file is gone; was it moved while the job ran?") from None
+        raise PaperSchemaError(f"{path}: the file is gone; it was moved or deleted while the job ran") from None
     except StorageError as error:
         raise PaperSchemaError(str(error)) from error
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         size = size_of(path)
         what = "the file is empty" if size == 0 else f"not a readable parquet file ({_first_line(error)})"
-        raise PaperSchemaError(f"{path}: {what}; write it again or move it away") from error
+        advice = how_to_convert(path.name) or "write the file again, or remove it from the input"
+        raise PaperSchemaError(f"{path}: {what}; {advice}") from error
 
 
 def is_from_embed(schema: pa.Schema) -> bool:

@@ -43,12 +43,14 @@ def located(place: str | Path | UrlPath) -> Location:
         ConfigError: The protocol is unknown, its package is not installed, or the URL is not valid.
     """
     if isinstance(place, Path) and place.parts[:1] in [(f"{scheme}:",) for scheme in EXTRAS]:
-        raise ConfigError(f"{place}: a URL is not taken here, or lost a slash as a path; give it as text")
+        raise ConfigError(
+            f"{place}: is not a local path. If it is a URL, give it as text, because a Path object loses a slash"
+        )
     if not isinstance(place, str):
         return place
     shown = without_credentials(place)
     if "::" in place and "://" in place:
-        raise ConfigError(f"{shown}: chained URLs (a::b) are not taken; give the store's own")
+        raise ConfigError(f"{shown}: chained URLs (a::b) are not supported; give the URL of the store")
     match = URL.fullmatch(place)
     if match is None:
         if is_url(place) or has_credentials(place):
@@ -66,7 +68,7 @@ def located(place: str | Path | UrlPath) -> Location:
     _check_protocol(scheme, shown)
     if scheme in EXTRAS and ":" in host:
         raise ConfigError(
-            f"{shown}: {scheme} takes no user and password in a URL; credentials come from the environment, the "
+            f"{shown}: {scheme} URLs must not contain a user and password; credentials come from the environment, the "
             "store's own configuration files or the machine's role"
         )
     if scheme in EXTRAS and not host:

@@ -123,7 +123,7 @@ class UrlPath:
     def open(self, mode: str = "rb") -> "_Stream":
         """Open the file for reading at any position. Only the parts that are read are downloaded."""
         if mode != "rb":
-            raise ValueError(f"a file in a store is put whole, not opened with {mode!r}")
+            raise ValueError(f"a file in a store can only be written completely, not opened with mode {mode!r}")
         with self._told():
             self._files.invalidate_cache()
             cached = {"cache_type": "readahead", "block_size": READ_AHEAD_BYTES}

@@ -172,7 +172,7 @@ def test_names_in_html_are_escaped(classifier: Classifier, monkeypatch: pytest.M
         ({"threads": 0}, ConfigError, "threads: .*1"),
         ({"graph": "fp8"}, ConfigError, "graph: .*'fp8'"),
         ({"device": "tpu"}, ConfigError, "unknown device 'tpu'"),
-        ({"device": "cuda:99"}, ProviderError, "cuda:99 was asked for"),
+        ({"device": "cuda:99"}, ProviderError, "cuda:99 cannot be used"),
     ],
 )
 def test_a_wrong_argument_is_refused(settings: dict[str, Any], error: type[Exception], message: str) -> None:

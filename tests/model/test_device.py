@@ -45,13 +45,13 @@ def test_cuda_asked_for_without_cuda_says_what_is_missing_and_what_to_do(name: s
     with pytest.raises(ProviderError) as caught:
         Device.parse(name)
     message = str(caught.value)
-    assert message.startswith(f"cuda:{name[5:] or 0} was asked for: {cuda_problem(0)}")
+    assert message.startswith(f"cuda:{name[5:] or 0} cannot be used: {cuda_problem(0)}")
     assert any(thing in message for thing in ("onnxruntime-gpu", "driver", "CUDA card"))
     assert message.endswith("or run with --device cpu")
 
 
 def test_a_card_beyond_the_last_is_refused() -> None:
-    with pytest.raises(ProviderError, match="cuda:999 was asked for"):
+    with pytest.raises(ProviderError, match="cuda:999 cannot be used"):
         Device.parse("cuda:999")
 
 

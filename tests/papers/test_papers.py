@@ -266,6 +266,14 @@ def test_a_text_file_is_refused(tmp_path: Path) -> None:
         open_parquet(file)
 
 
+@pytest.mark.parametrize(("name", "format_"), [("a.csv", "csv"), ("a.tsv.gz", "csv"), ("a.JSONL", "jsonl")])
+def test_a_file_that_ingest_can_convert_is_refused_with_the_command(tmp_path: Path, name: str, format_: str) -> None:
+    file = tmp_path / name
+    file.write_text("paper_id,title,abstract\n1,a,b\n")
+    with pytest.raises(PaperSchemaError, match=f"convert it with `specter-batch ingest {format_} INPUT OUT`"):
+        open_parquet(file)
+
+
 @pytest.mark.parametrize("kept", [0.1, 0.5, 0.99])
 def test_a_truncated_file_is_refused(tmp_path: Path, kept: float) -> None:
     file = tmp_path / "a.parquet"

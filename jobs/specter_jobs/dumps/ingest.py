@@ -189,7 +189,8 @@ def _claim(out: Path) -> Path:
             held = (out / kind).iterdir() if (out / kind).is_dir() else (out / kind,)
             if (other := next((path for path in held if path.exists()), None)) is not None:
                 raise ConfigError(
-                    f"{out}: is no output of ingest, and {other} is in it; give another folder, nothing was changed"
+                    f"{out}: is not the output of an ingest, and {other} is in it; give another folder, nothing was "
+                    "changed"
                 )
     output_folder(out).prepare(INGEST, (PAPERS, REJECTS, INDEX))
     return out

@@ -112,7 +112,7 @@ def read_pace(plan: Plan, rules: LabelRules, bundle: ModelBundle) -> Pace:
         pace = _pace_of(stretch, rules, bundle)
         if pace is not None:
             return pace
-    raise PaperSchemaError("the first rows of no file can be read; write the files again")
+    raise PaperSchemaError("the first rows cannot be read in any file; write the files again")
 
 
 def _pace_of(stretch: Shard, rules: LabelRules, bundle: ModelBundle) -> Pace | None:

@@ -41,8 +41,8 @@ def night_input(config: NightConfig, out: OutputFolder, *, console: Console) -> 
         return NightInput(dump=config.dump, columns=config.section(InputColumns).columns, failed={}, ignored={})
     if is_remote(out.place) or is_remote(config.out) or is_remote(config.dump):
         raise ConfigError(
-            f"--format {config.format}: a dump is made into parquet on a local disk; ingest it into a local folder, "
-            "copy that to the store and classify it there"
+            f"--format {config.format}: a dump can only be converted on a local disk. Run ingest into a local folder, "
+            "copy its papers to the store, and classify them there without --format"
         )
     ingested = out.place / INGESTED
     columns = TableColumns(papers=config.section(InputColumns).columns, year=None)

@@ -115,7 +115,7 @@ def _refuse_failed(night: Location) -> None:
     command = output_command(night)
     if command not in (None, CLASSIFY):
         raise ConfigError(
-            f"--previous {night}: holds the output of `specter-batch {command}`, and no night; give the OUT folder of "
+            f"--previous {night}: holds the output of `specter-batch {command}`, not a night; give the OUT folder of "
             "an earlier night"
         )
     if read_previous(night) is not None:

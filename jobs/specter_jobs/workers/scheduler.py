@@ -115,7 +115,7 @@ class Scheduler(ABC, Generic[TaskT, OutcomeT]):
 
         Raises:
             SpecterBatchError: A worker cannot start for one of the `fatal` reasons.
-            ProviderError: No worker stays alive.
+            ProviderError: Every worker process has died.
         """
         self._fresh, self._left = iter(tasks), n_tasks
         while self._left:
@@ -187,6 +187,7 @@ class Scheduler(ABC, Generic[TaskT, OutcomeT]):
             self._engine.start(event.worker)
         elif all(self._deaths[worker] >= MAX_TRIES for worker in range(self._engine.n_workers)):
             raise ProviderError(
-                f"no worker stays alive, the last one because {event.why}; if memory ran out, use fewer --workers"
+                f"every worker process has died, the last one because {event.why}; if memory ran out, use fewer "
+                "--workers"
             )
         return given_up

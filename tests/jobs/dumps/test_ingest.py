@@ -289,11 +289,11 @@ def test_a_folder_of_something_else_is_left_alone(dump: Path, tmp_path: Path) ->
 
 def test_papers_that_an_ingest_did_not_write_are_left_alone(dump: Path, tmp_path: Path) -> None:
     mine = write_lines(tmp_path / "out" / "papers" / "mine.parquet", [b"not yours"])
-    with pytest.raises(ConfigError, match=r"is no output of ingest, and .*mine\.parquet is in it"):
+    with pytest.raises(ConfigError, match=r"is not the output of an ingest, and .*mine\.parquet is in it"):
         run("arxiv", dump, tmp_path / "out")
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "papers").write_text("my notes")
-    with pytest.raises(ConfigError, match=r"is no output of ingest, and .*papers is in it"):
+    with pytest.raises(ConfigError, match=r"is not the output of an ingest, and .*papers is in it"):
         run("arxiv", dump, tmp_path / "other")
     assert mine.exists()
     assert len(list(tmp_path.glob("o*/*"))) == 2

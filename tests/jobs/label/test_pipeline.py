@@ -126,7 +126,7 @@ def test_a_card_short_of_memory_costs_smaller_batches_or_a_clear_failure(
     result = night(dump, out=tmp_path / "card", graph="fp32", shard_rows=15)
     if tokens == 5:
         assert (result.exit_code, result.report.rows.failed) == (3, 30)
-        assert "does not hold one paper of" in next(iter(result.report.failed_shards.values()))
+        assert "has too little free memory for one paper of" in next(iter(result.report.failed_shards.values()))
         return
     assert result.exit_code == 0
     assert 0 < result.manifest.device.max_batch_tokens <= 200

@@ -192,7 +192,7 @@ def test_buckets_that_are_missing_are_told_before_the_model_is_asked(night: RunN
 
 def test_a_dump_of_another_format_is_ingested_on_disk(night: RunNight, s3: S3Server, dump: str, tmp_path: Path) -> None:
     for places in ({"dump": dump}, {"dump": str(tmp_path), "out": s3.path("out")}):
-        with pytest.raises(ConfigError, match="--format jsonl: a dump is made into parquet on a local disk"):
+        with pytest.raises(ConfigError, match="--format jsonl: a dump can only be converted on a local disk"):
             night(**places, format="jsonl")
 
 

@@ -35,7 +35,7 @@ def open_engine(
     if cluster.engine == "ray":
         return RayEngine(cluster, model, rules, bundle)
     if cluster.ray_address is not None:
-        raise ConfigError("--ray-address: is for --engine ray")
+        raise ConfigError("--ray-address needs --engine ray; add it, or leave --ray-address out")
     chosen = devices(model.device)
     if chosen[0].kind == "cpu":
         chosen *= cluster.workers or 1

@@ -154,20 +154,28 @@ class RayEngine:
         cards = int(sum(node.get("GPU", 0) for node in nodes))
         if model.device.startswith("cuda") or (model.device == "auto" and cards):
             if model.device not in ("auto", "cuda", "cuda:all"):
-                raise ConfigError(f"--device {model.device}: on Ray the cards are handed out by Ray; give cuda")
+                raise ConfigError(f"--device {model.device}: Ray chooses the card of each worker; give --device cuda")
             if not cards:
-                raise ProviderError("cuda was asked for and no machine of the Ray cluster has a card; see ray status")
+                raise ProviderError(
+                    f"--device {model.device}: no machine of the Ray cluster has a card; `ray status` lists what it has"
+                )
             if (cluster.workers or 1) > cards:
-                raise ConfigError(f"the Ray cluster has {cards} cards, one for each worker, not {cluster.workers}")
+                raise ConfigError(
+                    f"--workers {cluster.workers}: the Ray cluster has {cards} cards, one for each worker; "
+                    f"give --workers {cards}"
+                )
             return Device(kind="cuda"), 1, cluster.workers or cards
         Device.parse(model.device)  # for its error
         cores = [int(node.get("CPU", 0)) for node in nodes if node.get("CPU", 0) >= 1]
         threads = model.threads or max(min(cores, default=1) // (1 if cluster.ray_address else cluster.workers or 1), 1)
         room = sum(core // threads for core in cores)
         if not room:
-            raise ConfigError(f"no machine of the Ray cluster has {threads} cores; give fewer --threads")
+            raise ConfigError(f"--threads {threads}: no machine of the Ray cluster has so many cores; give fewer")
         if (cluster.workers or 1) > room:
-            raise ConfigError(f"the Ray cluster has room for {room} workers of {threads} cores, not {cluster.workers}")
+            raise ConfigError(
+                f"--workers {cluster.workers}: the Ray cluster has cores for {room} workers with {threads} threads; "
+                f"give --workers {room}, or fewer --threads"
+            )
         return Device(kind="cpu"), threads, cluster.workers or room
 
 

@@ -42,4 +42,4 @@ class Scheduler(scheduler.Scheduler[ShardTask, ShardAnswer | ShardError]):
     def given_up(self, task: ShardTask, why: str) -> ShardError:
         """Return the error that names the shard."""
         tries = scheduler.MAX_TRIES
-        return ShardError(f"{task.name}: {tries} workers died with it, the last because {why}; given up")
+        return ShardError(f"{task.name}: {tries} workers died while they labelled it, the last one because {why}")

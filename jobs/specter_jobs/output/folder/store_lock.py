@@ -93,7 +93,7 @@ def lock_object_held(lock: UrlPath, *, holder: str, pace: Pace = PACE) -> Iterat
     except KeyboardInterrupt:
         if heart.taken_by is None:
             raise
-        raise StorageError(f"{lock.parent}: {heart.taken_by} has taken it over; this job stops") from None
+        raise StorageError(f"{lock.parent}: {heart.taken_by} has taken over the lock; this job stops") from None
     finally:
         heart.stop()
         try:

@@ -182,7 +182,7 @@ def test_a_paper_that_is_fatal_to_its_worker_costs_its_shard_alone(
     assert result.exit_code == 3
     ((name, error),) = result.report.failed_shards.items()
     assert "0000000006-000002" in name
-    assert "3 workers died with it, the last because it was killed by signal 9" in error
+    assert "3 workers died while they labelled it, the last one because it was killed by signal 9" in error
     labelled = [row["paper_id"] for row in read_all(tmp_path / "out/labels")]
     assert labelled == [f"p{i}" for i in range(20) if i not in (6, 7)]
     assert not workers_of(os.getpid(), "spawn_main")
@@ -269,7 +269,7 @@ def test_a_cluster_that_does_not_start_is_a_clear_error(
 
 
 def test_an_address_without_ray_is_refused(tiny_bundle: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="is for --engine ray"):
+    with pytest.raises(ConfigError, match="--ray-address needs --engine ray"):
         opened(config_of(tmp_path, ray_address="auto"), ModelBundle.open(tiny_bundle))
 
 

@@ -112,8 +112,8 @@ def test_a_shard_that_kills_its_workers_is_given_up_and_costs_no_other(
     with caplog.at_level(logging.WARNING):
         found = numbers(Scheduler(engine), 12)
     assert {number: error for number, error in found.items() if "answer" not in error} == {
-        4: f"a-d479f1e5545a-0000000004-000001: {MAX_TRIES} workers died with it, the last because it was killed by "
-        "signal 9; given up"
+        4: f"a-d479f1e5545a-0000000004-000001: {MAX_TRIES} workers died while they labelled it, the last one "
+        "because it was killed by signal 9"
     }
     assert len(found) == 12
     assert len(engine.starts) == n_workers + MAX_TRIES
@@ -123,7 +123,7 @@ def test_a_shard_that_kills_its_workers_is_given_up_and_costs_no_other(
 def test_two_shards_that_kill_their_workers_do_not_hide_behind_each_other() -> None:
     engine = ListedEngine(2, fatal=lambda number, _: number in (3, 4))
     found = numbers(Scheduler(engine), 10)
-    assert [number for number, error in sorted(found.items()) if "given up" in error] == [3, 4]
+    assert [number for number, error in sorted(found.items()) if "workers died" in error] == [3, 4]
 
 
 def test_a_suspect_runs_with_no_other_beside_it() -> None:
@@ -137,7 +137,7 @@ def test_a_suspect_runs_with_no_other_beside_it() -> None:
 
     engine = ListedEngine(2, fatal=once)
     found = numbers(Scheduler(engine), 20)
-    assert len(found) == 20 and not any("given up" in error for error in found.values())
+    assert len(found) == 20 and not any("workers died" in error for error in found.values())
     assert len(died_with) == SHARDS_AT_ONCE
     for suspect in died_with:
         assert [running for _, running in engine.asked if suspect in running][-1] == [suspect]
@@ -166,7 +166,7 @@ def test_a_worker_that_does_not_come_up_is_given_up_and_the_others_go_on() -> No
     assert len(numbers(Scheduler(engine), 5)) == 5
     assert engine.starts == [0, 1, 0, 0]
     alone = OneDead(1)
-    with pytest.raises(ProviderError, match="no worker stays alive, the last one because x"):
+    with pytest.raises(ProviderError, match="every worker process has died, the last one because x"):
         Scheduler(alone).await_worker()
 
 

@@ -109,7 +109,7 @@ def test_of_two_that_take_over_at_once_one_stops(out: UrlPath) -> None:
 def test_a_job_whose_lock_was_taken_over_stops_and_leaves_it_alone(out: UrlPath, inherited: signal.Handlers) -> None:
     before = signal.signal(signal.SIGINT, inherited)  # a job in the background inherits that it is ignored
     try:
-        with pytest.raises(StorageError, match=f"out: {OTHER} has taken it over; this job stops"), held(out):
+        with pytest.raises(StorageError, match=f"out: {OTHER} has taken over the lock; this job stops"), held(out):
             write_text(out / LOCK_FILE, claim(silent=0).model_dump_json())
             for _ in range(200):
                 time.sleep(0.05)
