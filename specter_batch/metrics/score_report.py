@@ -4,6 +4,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 # Fifteen bins of equal width, as for the calibration error in Guo et al. 2017 (https://arxiv.org/abs/1706.04599).
 N_SCORE_BINS = 15
+# What a reader of an estimate has to know.
+CAVEAT = (
+    "This is an estimate from the calibrated probabilities, not a measurement. It holds for papers like the validation "
+    "papers. For papers of another kind it can be far off"
+)
 
 
 class LabelF1(BaseModel):
@@ -84,3 +89,36 @@ class ScoreReport(BaseModel):
     confusion: tuple[tuple[int, ...], ...] = ()
     reliability: tuple[ReliabilityBin, ...] = ()
     labels: tuple[str, ...]
+
+
+class EstimatedScores(BaseModel):
+    """Accuracy and macro F1, estimated without true labels.
+
+    Attributes:
+        papers: Number of papers that the estimate is made from.
+        accuracy: Estimated share of the papers whose label is right.
+        accuracy_low: Lower end of the 95 % interval of the accuracy.
+        accuracy_high: Upper end of the 95 % interval of the accuracy.
+        macro_f1: Estimated macro F1.
+        macro_f1_low: Lower end of the 95 % interval of the macro F1.
+        macro_f1_high: Upper end of the 95 % interval of the macro F1.
+        f1: Estimated F1 of each label, in the model's order; null for a label that hardly occurs.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+    papers: int = Field(ge=1)
+    accuracy: float
+    accuracy_low: float
+    accuracy_high: float
+    macro_f1: float
+    macro_f1_low: float
+    macro_f1_high: float
+    f1: tuple[float | None, ...]
+
+    def __str__(self) -> str:
+        return (
+            f"estimated without true labels: accuracy {self.accuracy:.4f} ({self.accuracy_low:.4f} to "
+            f"{self.accuracy_high:.4f}), macro F1 {self.macro_f1:.4f} ({self.macro_f1_low:.4f} to "
+            f"{self.macro_f1_high:.4f})"
+        )

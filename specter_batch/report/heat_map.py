@@ -108,19 +108,32 @@ class _Grid:
         side = len(self.labels) * self.cell
         frame = Markup('<rect class="frame" x="{:.1f}" y="{:.1f}" width="{}" height="{}"/>')
         parts = [frame.format(self.left, self.top, side, side)]
+        plain: dict[tuple[str, str], list[str]] = {}
         for i, row in enumerate(confusion):
             papers = sum(row)
-            parts += [
-                linked(self._square(i, j, count, papers), self.link(i, j)) for j, count in enumerate(row) if count
-            ]
-        return parts
+            for j, count in enumerate(row):
+                if not count:
+                    continue
+                target = self.link(i, j)
+                if target is None and not self._is_titled(count / papers):
+                    x, y = self.left + j * self.cell, self.top + i * self.cell
+                    kind = ("hit" if i == j else "miss", f"{_strength(count / papers):.1f}")
+                    plain.setdefault(kind, []).append(f"M{x:.0f} {y:.0f}h{self.cell}v{self.cell}h-{self.cell}z")
+                else:
+                    parts.append(linked(self._square(i, j, count, papers), target))
+        # One path for all cells of a colour: a rectangle for each of 10,000 cells would make the page large.
+        path = Markup('<path class="{}" fill-opacity="{}" d="{}"/>')
+        return [*parts, *(path.format(kind, strength, "".join(cells)) for (kind, strength), cells in plain.items())]
+
+    def _is_titled(self, share: float) -> bool:
+        return len(self.labels) <= MAX_NAMED_LABELS or share >= TITLED_SHARE
 
     def _square(self, i: int, j: int, count: int, papers: int) -> Markup:
         labels, share = self.labels, count / papers
-        strength = 0.08 + 0.92 * share**0.7  # so that a share of a few percent is visible
+        strength = _strength(share)
         x, y, gap = self.left + j * self.cell, self.top + i * self.cell, 1 if self.cell > 8 else 0
         about = Markup("")
-        if len(labels) <= MAX_NAMED_LABELS or share >= TITLED_SHARE:
+        if self._is_titled(share):
             about = Markup("<title>{} → {}: {:,} of {:,} ({:.0%})</title>").format(
                 labels[i], labels[j], count, papers, share
             )
@@ -132,3 +145,8 @@ class _Grid:
         shown = f"{count}" if count < (1_000 if self.cell < 32 else 10_000) else f"{count / 1000:.0f}k"
         kind = "count strong" if strength > 0.55 else "count"
         return square + text(x + (self.cell - gap) / 2, y + self.cell / 2 + 4, shown, anchor="middle", kind=kind)
+
+
+def _strength(share: float) -> float:
+    """Return the opacity of a cell from its share of the row, so that a share of a few percent is visible."""
+    return float(0.08 + 0.92 * share**0.7)

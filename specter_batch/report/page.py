@@ -36,6 +36,8 @@ def page_environment(
     )
     environment.filters |= {
         "count": lambda value: f"{value:,}",
+        "dash": lambda value: "–" if value is None else value,
+        "three": lambda value: "–" if value is None else f"{value:.3f}",
         "four": lambda value: "–" if value is None else f"{value:.4f}",
         "signed": lambda value: "–" if value is None else f"{value:+.4f}",
         "percent": lambda value: "–" if value is None else f"{value:.1%}",
@@ -57,10 +59,12 @@ class LabelRow:
     """A row of the table of F1 by label.
 
     Attributes:
+        number: Position of the label in the model's order.
         scores: Scores of the label.
         f1_bar: F1 of the label, drawn as a bar.
     """
 
+    number: int
     scores: LabelF1
     f1_bar: Markup
 
@@ -84,17 +88,21 @@ class Confusion:
         predicted: Label that the model gave.
         papers: Number of papers.
         share: Share of the papers that truly have the label.
+        cell: Positions of both labels in the model's order.
     """
 
     true: str
     predicted: str
     papers: int
     share: float
+    cell: tuple[int, int]
 
 
 def label_rows(report: ScoreReport) -> list[LabelRow]:
     """Return the rows of the table of F1 by label, in the order of the labels."""
-    return [LabelRow(scores=scores, f1_bar=f1_bar(scores)) for scores in report.per_label]
+    return [
+        LabelRow(number=number, scores=scores, f1_bar=f1_bar(scores)) for number, scores in enumerate(report.per_label)
+    ]
 
 
 def f1_bar(scores: LabelF1) -> Markup:
@@ -106,7 +114,7 @@ def top_confusions(report: ScoreReport) -> list[Confusion]:
     """Return the pairs of labels that are confused most often, the most frequent pair first."""
     labels = report.labels
     pairs = [
-        Confusion(true=labels[i], predicted=labels[j], papers=count, share=count / sum(row))
+        Confusion(true=labels[i], predicted=labels[j], papers=count, share=count / sum(row), cell=(i, j))
         for i, row in enumerate(report.confusion)
         for j, count in enumerate(row)
         if count and i != j

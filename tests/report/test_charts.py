@@ -69,8 +69,9 @@ def test_rare_confusions_of_many_labels_are_drawn_without_words() -> None:
     confusion = [[99 if i == j else 0 for j in range(n)] for i in range(n)]
     confusion[0][1] = 1
     svg = heat_map(confusion, [f"label {i}" for i in range(n)])
-    (rare,) = elements(svg, "rect", "miss")
+    (rare,) = elements(svg, "path", "miss")
     assert len(rare) == 0
+    assert rare.get("d", "").count("z") == 1
     assert svg.count("<title>") == n
 
 

@@ -21,8 +21,8 @@ REPORT = ScoreReport(
 
 def test_confusions_stand_with_the_most_frequent_first() -> None:
     assert top_confusions(REPORT) == [
-        Confusion(true="art", predicted="law", papers=3, share=0.3),
-        Confusion(true="art", predicted="music", papers=2, share=0.2),
+        Confusion(true="art", predicted="law", papers=3, share=0.3, cell=(0, 1)),
+        Confusion(true="art", predicted="music", papers=2, share=0.2, cell=(0, 2)),
     ]
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from specter_batch.metrics.expected_sums import ExpectedSums
 from specter_batch.model.ranking import Predictions, Ranking
-from specter_jobs.output.expected_sums import ExpectedSums
 from specter_jobs.output.schema import LOGITS, PROBABILITIES
 from specter_jobs.plan.shards import Mask
 

@@ -17,6 +17,7 @@ from specter_jobs.plan.config import NightConfig
 from specter_jobs.report.html import night_html
 from specter_jobs.report.markdown import night_markdown
 from specter_jobs.report.night_report import Comparison, night_report, night_totals
+from specter_jobs.report.papers_behind import NightFiles, night_papers
 
 EXIT_SHARDS_FAILED = 3
 EXIT_GATES_FAILED = 4
@@ -80,6 +81,13 @@ def report_night(
     out = planned.out
     write_json(out / REPORT_FILE, report.model_dump(mode="json"))
     write_text(out / REPORT_MARKDOWN, night_markdown(report))
-    write_text(out / REPORT_HTML, night_html(report, manifest, labelled.entries))
+    files = NightFiles(
+        out=out.place,
+        entries=labelled.entries,
+        rejects=planned.dump.rejects if planned.dump else (),
+        inputs=planned.plan.files,
+    )
+    papers = night_papers(report, files)
+    write_text(out / REPORT_HTML, night_html(report, manifest, labelled.entries, papers))
     write_json(out / MANIFEST_FILE, manifest.model_dump(mode="json"))
     return NightResult(report=report, manifest=manifest, exit_code=exit_code, out=out.place)

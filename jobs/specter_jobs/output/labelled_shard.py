@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from specter_batch.metrics.expected_sums import ExpectedSums
 from specter_batch.metrics.scores import Scores
-from specter_jobs.output.expected_sums import ExpectedSums
 from specter_jobs.output.title_only import TitleOnlySums
 
 

@@ -4,9 +4,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from specter_batch.metrics.expected_sums import ExpectedSums
 from specter_batch.metrics.score_report import N_SCORE_BINS
 from specter_batch.metrics.scores import Scores
-from specter_jobs.output.expected_sums import ExpectedSums
 from specter_jobs.output.names import OutputFile
 from specter_jobs.output.title_only import TitleOnlySums
 

@@ -2,14 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 from jinja2 import Template
 from markupsafe import Markup
 
+from specter_batch.metrics.score_report import CAVEAT
 from specter_batch.report import charts
 from specter_batch.report.heat_map import heat_maps
 from specter_batch.report.page import LabelRow, f1_bar, page_environment, top_confusions
+from specter_batch.report.paper_groups import PaperGroups
 from specter_jobs.output.ledger_entry import LedgerEntry
 from specter_jobs.output.report_model.manifest import NightManifest
 from specter_jobs.output.report_model.parts import PSI_LARGE, PSI_NOTABLE, SIDE_TITLES, number
@@ -22,24 +24,29 @@ N_SLOWEST = 10
 MAX_SPANS = 300
 
 
-def night_html(report: NightReport, manifest: NightManifest, entries: Sequence[LedgerEntry]) -> str:
+def night_html(
+    report: NightReport, manifest: NightManifest, entries: Sequence[LedgerEntry], papers: PaperGroups
+) -> str:
     """Render `report.html`.
 
     Args:
         report: Report of the night.
         manifest: Manifest of the night.
         entries: Ledger entries of the finished shards, in the plan's order.
+        papers: The papers behind the figures.
     """
     scored, spans, labels = report.scored_papers > 0, _spans(entries), _label_rows(report)
     return _template().render(
         report=report,
         manifest=manifest,
+        papers=papers,
+        caveat=CAVEAT,
         sides=report.drift.sides,
         verdict=_verdict(report),
         labels=labels,
         changed_labels=sorted(labels, key=lambda row: -abs(row.change or 0.0)),
         confusions=top_confusions(report),
-        heat_map=heat_maps(report.confusion, report.labels) if scored else None,
+        heat_map=heat_maps(report.confusion, report.labels, link=partial(papers.link, "cell")) if scored else None,
         reliability=charts.reliability(report.reliability) if scored else None,
         histogram=_histogram(report),
         timeline=(timeline(spans), timeline(spans, narrow=True)) if spans else None,
@@ -102,13 +109,14 @@ def _label_rows(report: NightReport) -> list[NightLabelRow]:
     everything = [*report.label_shares.values(), *(share for side in sides.values() for share in side.values())]
     most = max(everything, default=0.0) or 1.0
     rows = []
-    for scores in report.per_label:
+    for i, scores in enumerate(report.per_label):
         name = scores.label
         share = report.label_shares[name]
         others = {side: shares.get(name) for side, shares in sides.items()}
         marks = {side: other / most for side, other in others.items() if other is not None}
         rows.append(
             NightLabelRow(
+                number=i,
                 scores=scores,
                 f1_bar=f1_bar(scores),
                 papers=report.label_papers[name],

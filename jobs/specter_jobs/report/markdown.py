@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from specter_batch.display import markdown_text
+from specter_batch.metrics.score_report import CAVEAT
 from specter_batch.metrics.scores import scores_markdown
 from specter_jobs.output.report_model.parts import TitleOnlyReport
 from specter_jobs.output.report_model.report import NightReport
@@ -41,6 +42,8 @@ def night_markdown(report: NightReport) -> str:
     lines += [f"{unknown}.", ""] if (unknown := report.unknown_labels_sentence) else []
     if report.labels_not_read:
         lines += [f"{markdown_text(str(report.labels_not_read))}.", ""]
+    if (estimated := report.estimated) is not None:
+        lines += [f"Over {estimated.papers:,} papers, {estimated}. {CAVEAT}.", ""]
     lines += ["## Labels", "", "| label | papers | share |", "|---|---:|---:|"]
     lines += [
         f"| {markdown_text(name)} | {papers:,} | {report.label_shares[name]:.2%} |"

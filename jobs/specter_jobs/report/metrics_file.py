@@ -84,6 +84,12 @@ def night_metrics(
     yield "model_wait_share", "Share of the labelling time in which the model was not at work.", waited
     yield "seconds", "Seconds from start to end.", [({}, manifest.seconds)]
     yield "macro_f1", "Macro F1 over labelled papers that were not trained on.", [({}, report.macro_f1)]
+    if (estimated := report.estimated) is not None:
+        about = "estimated without true labels, and the ends of its 95 % interval."
+        accuracy = _bounds(estimated.accuracy, estimated.accuracy_low, estimated.accuracy_high)
+        yield "estimated_accuracy", f"Accuracy, {about}", accuracy
+        macro_f1 = _bounds(estimated.macro_f1, estimated.macro_f1_low, estimated.macro_f1_high)
+        yield "estimated_macro_f1", f"Macro F1, {about}", macro_f1
     yield "mean_score", "Mean calibrated score of the labels.", [({}, report.mean_score)]
     yield "psi", "PSI of label shares.", [({"against": name}, side.psi) for name, side in sides.items()]
     distances: Samples = [({"against": name}, side.js_distance) for name, side in sides.items()]
@@ -98,6 +104,11 @@ def night_metrics(
     yield "info", "What labelled the night.", [(facts, 1)]
     yield "last_run_timestamp_seconds", "When the last night ended.", [({}, now)]
     yield "last_success_timestamp_seconds", "When the last night ended with exit code 0.", [({}, success)]
+
+
+def _bounds(estimate: float, low: float, high: float) -> Samples:
+    figures = {"estimate": estimate, "low": low, "high": high}
+    return [({"bound": name}, figure) for name, figure in figures.items()]
 
 
 def render(metrics: Iterable[Metric]) -> str:

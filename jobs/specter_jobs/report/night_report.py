@@ -11,7 +11,8 @@ from operator import add
 
 import numpy as np
 
-from specter_batch.metrics.score_report import N_SCORE_BINS
+from specter_batch.metrics.estimated import estimated_scores
+from specter_batch.metrics.score_report import N_SCORE_BINS, EstimatedScores
 from specter_batch.metrics.scores import Scores
 from specter_batch.model.bundle import ModelBundle
 from specter_batch.papers.labels import LabelSet
@@ -133,7 +134,17 @@ def night_totals(
         files=dump.files if dump else len(plan.files) + len(plan.failed),
         dump=_records(dump) if dump else None,
         bundle=bundle.fingerprint,
+        estimated=_estimated(entries, validation_papers=bundle.reference().papers),
     )
+
+
+def _estimated(entries: Sequence[LedgerEntry], *, validation_papers: int) -> EstimatedScores | None:
+    """Estimate the scores from the shards in which the probabilities of all papers are known."""
+    known = [(entry.expected, entry.label_papers) for entry in entries if entry.expected is not None]
+    if not known:
+        return None
+    predicted = np.sum([label_papers for _, label_papers in known], axis=0).tolist()
+    return estimated_scores(reduce(add, (sums for sums, _ in known)), predicted, validation_papers=validation_papers)
 
 
 def truth_problem(plan: Plan, *, unusable_labels: int = 0) -> LabelsNotRead | None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -94,12 +94,16 @@ class Evaluation:
     Attributes:
         report: The content of `report.json`.
         predictions: Table with one row per paper in file order, and the columns `paper_id`, `label`, `predicted`,
-            `score` and `seen`. `label` is the true label, unchanged if the model does not know it. `seen` is True if
-            the paper was trained on. `predicted` and `score` are null if the model gave NaN or infinity.
+            `score`, `seen`, `runner_up` and `margin`. `label` is the true label, unchanged if the model does not know
+            it. `seen` is True if the paper was trained on. `runner_up` is the label with the second highest
+            probability, and `margin` is the difference between the two probabilities. Columns about the prediction are
+            null if the model gave NaN or infinity.
+        titles: Titles of the papers, `(n_papers,)`.
     """
 
     report: EvaluationReport
     predictions: pa.Table
+    titles: pa.ChunkedArray
 
     def refuse_leaks(self) -> None:
         """Raise an error if a test paper was in the training data.
@@ -179,7 +183,7 @@ def evaluate(
         graph=ran["graph"],
         version=__version__,
     )
-    return Evaluation(report=report, predictions=answers.table(labelled))
+    return Evaluation(report=report, predictions=answers.table(labelled), titles=labelled.papers["title"])
 
 
 def model_sha256(model: Path) -> str | None:
@@ -245,6 +249,7 @@ class _Answers:
             temperature=self.model.temperature,
             labels=self.model.labels,
             settings=settings or EvaluationSettings(),
+            validation_papers=self._training.get("validation_papers"),
         )
         return ScoredPapers(
             **dict(scores),
@@ -255,6 +260,7 @@ class _Answers:
 
     def table(self, labelled: LabelledPapers) -> pa.Table:
         predictions = Predictions.from_logits(self.logits, temperature=self.model.temperature)
+        ranking = predictions.ranking()
         names = pa.array(self.model.labels.names)
         known = names.take(pa.array(self.true, mask=self.true < 0))
         return pa.table(
@@ -264,5 +270,12 @@ class _Answers:
                 "predicted": names.take(pa.array(predictions.label_id, mask=~predictions.is_finite)),
                 "score": pa.array(predictions.score, mask=~predictions.is_finite),
                 "seen": self.seen,
+                "runner_up": names.take(pa.array(ranking.runner_up, mask=~predictions.is_finite)),
+                "margin": pa.array(ranking.margin, mask=~predictions.is_finite),
             }
         )
+
+    @property
+    def _training(self) -> Mapping[str, Any]:
+        """What is recorded about the training of the model."""
+        return self.model.manifest.training if isinstance(self.model, ModelBundle) else self.model.record.training

@@ -7,7 +7,10 @@ import numpy as np
 import numpy.typing as npt
 
 from specter_batch.metrics.bootstrap import macro_f1_interval
+from specter_batch.metrics.estimated import estimated_scores
+from specter_batch.metrics.expected_sums import ExpectedSums
 from specter_batch.metrics.f1 import F1Report, Ints, Tally, macro_f1, top_k_accuracy
+from specter_batch.metrics.score_report import EstimatedScores
 from specter_batch.metrics.scores import Scores
 from specter_batch.metrics.selective import RiskCoverage
 from specter_batch.model.ranking import Predictions
@@ -43,6 +46,7 @@ def figures(
     temperature: float,
     labels: LabelSet,
     settings: EvaluationSettings,
+    validation_papers: int | None = None,
 ) -> Figures:
     """Return the figures of `report.json`.
 
@@ -55,6 +59,7 @@ def figures(
         temperature: Divisor of the model's logits.
         labels: The labels in the order of the logits.
         settings: Settings of the evaluation.
+        validation_papers: Number of papers that the model was calibrated on; no estimate without labels when None.
     """
     predictions = Predictions.from_logits(logits, temperature=temperature)
     scores = Scores.count(true, predictions.label_id, predictions.score, seen=seen, n_labels=len(labels))
@@ -78,7 +83,20 @@ def figures(
         ),
         temperature=temperature,
         uncalibrated=_uncalibrated(logits[is_unseen], unseen, labels),
+        estimated=(
+            _estimated(predictions, is_unseen, validation_papers=validation_papers) if validation_papers else None
+        ),
     )
+
+
+def _estimated(
+    predictions: Predictions, papers: npt.NDArray[np.bool_], *, validation_papers: int
+) -> EstimatedScores | None:
+    """Return the scores of some papers, `(n,)` bool, as they would be estimated without true labels."""
+    label_id, probabilities = predictions.label_id[papers], predictions.probabilities[papers]
+    sums = ExpectedSums.count(label_id, predictions.score[papers], probabilities)
+    predicted = np.bincount(label_id, minlength=probabilities.shape[1]).tolist()
+    return estimated_scores(sums, predicted, validation_papers=validation_papers)
 
 
 def _batch_mean(true: Ints, predicted: Ints, *, n_labels: int, size: int) -> BatchMean:

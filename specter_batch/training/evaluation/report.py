@@ -1,18 +1,21 @@
 """Writes an evaluation to files: the report as JSON, Markdown and HTML, and the label of each paper."""
 
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from jinja2 import Template
 
 from specter_batch.display import markdown_text
+from specter_batch.metrics.score_report import CAVEAT, EstimatedScores
 from specter_batch.metrics.scores import headline_markdown, label_tables_markdown
 from specter_batch.papers.parquet import write_table
 from specter_batch.report import charts
 from specter_batch.report.heat_map import heat_maps
 from specter_batch.report.page import label_rows, page_environment, top_confusions
+from specter_batch.report.paper_groups import PaperGroups
 from specter_batch.storage.files import write_json, write_text, written_whole
 from specter_batch.training.evaluation.evaluate import Evaluation, model_sha256
+from specter_batch.training.evaluation.papers_behind import papers_behind
 from specter_batch.training.evaluation.report_model import EvaluationReport, ScoredPapers
 from specter_batch.training.run.result_folder import claim_results
 
@@ -46,7 +49,7 @@ def write_evaluation(evaluation: Evaluation, out: Path) -> None:
         write_table(partial, evaluation.predictions, compression="snappy")
     write_json(out / "report.json", evaluation.report.model_dump(mode="json"))
     write_text(out / "report.md", evaluation_markdown(evaluation.report))
-    write_text(out / "report.html", evaluation_html(evaluation.report))
+    write_text(out / "report.html", evaluation_html(evaluation.report, papers_behind(evaluation)))
 
 
 def evaluation_markdown(report: EvaluationReport) -> str:
@@ -111,6 +114,7 @@ def _figures_markdown(report: EvaluationReport) -> str:
         f"| area under the risk-coverage curve | {curve.area:.4f} |",
         f"| macro F1 with papers seen in training | {report.macro_f1_with_seen:.4f} |",
         f"| accuracy with papers seen in training | {report.accuracy_with_seen:.4f} |",
+        *(_estimate_rows(report.estimated) if report.estimated else []),
         "",
         f"The interval is the percentile bootstrap over papers: {interval.resamples:,} resamples, seed "
         f"{interval.seed}.",
@@ -126,16 +130,32 @@ def _figures_markdown(report: EvaluationReport) -> str:
     return "\n".join(lines)
 
 
-def evaluation_html(report: EvaluationReport) -> str:
-    """Render `report.html`."""
+def _estimate_rows(estimated: EstimatedScores) -> list[str]:
+    return [
+        f"| accuracy, estimated without the true labels | {estimated.accuracy:.4f} "
+        f"({estimated.accuracy_low:.4f} to {estimated.accuracy_high:.4f}) |",
+        f"| macro F1, estimated without the true labels | {estimated.macro_f1:.4f} "
+        f"({estimated.macro_f1_low:.4f} to {estimated.macro_f1_high:.4f}) |",
+    ]
+
+
+def evaluation_html(report: EvaluationReport, papers: PaperGroups) -> str:
+    """Render `report.html`.
+
+    Args:
+        report: The report.
+        papers: The papers behind its figures.
+    """
     scored = report.scored_papers > 0
     curve, point = report.risk_coverage, report.operating_point
     return _template().render(
         report=report,
+        papers=papers,
+        caveat=CAVEAT,
         verdict=_verdict(report),
         labels=sorted(label_rows(report), key=lambda row: -row.scores.support),
         confusions=top_confusions(report),
-        heat_map=heat_maps(report.confusion, report.labels) if scored else None,
+        heat_map=heat_maps(report.confusion, report.labels, link=partial(papers.link, "cell")) if scored else None,
         before=charts.reliability(report.uncalibrated.reliability) if scored else None,
         after=charts.reliability(report.reliability) if scored else None,
         histogram=charts.histogram(_score_shares(report), {}) if scored else None,

@@ -1,9 +1,9 @@
 """The models of the reports of `evaluate` and `baseline`. They only declare fields."""
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from specter_batch.metrics.bootstrap import Interval
-from specter_batch.metrics.score_report import ReliabilityBin, ScoreReport
+from specter_batch.metrics.score_report import EstimatedScores, ReliabilityBin, ScoreReport
 from specter_batch.metrics.selective import CurvePoint, OperatingPoint
 
 
@@ -69,6 +69,8 @@ class Figures(ScoreReport, _Headline):
         batch_mean_macro_f1: Mean of the macro F1 of single batches.
         temperature: Divisor of the model's logits.
         uncalibrated: Calibration of the scores without the temperature.
+        estimated: Accuracy and macro F1 as they would be estimated without the true labels, to compare with; absent if
+            it is not known how many papers the model was calibrated on.
     """
 
     top3_accuracy: float | None
@@ -77,6 +79,7 @@ class Figures(ScoreReport, _Headline):
     batch_mean_macro_f1: BatchMean | None
     temperature: float
     uncalibrated: Uncalibrated
+    estimated: EstimatedScores | None = Field(default=None, exclude_if=lambda estimated: estimated is None)
 
 
 class ScoredPapers(Figures):

@@ -12,6 +12,7 @@ from specter_batch.metrics.score_report import ScoreReport
 from specter_batch.report import charts
 from specter_batch.report.heat_map import heat_maps
 from specter_batch.report.page import label_rows, page_environment, top_confusions
+from specter_batch.report.paper_groups import PaperGroups
 from specter_batch.storage.files import write_text
 from specter_batch.training.evaluation.report_model import RiskCoverageCurve
 from specter_batch.training.fit.curves import training_curves
@@ -52,6 +53,7 @@ def _run_html(record: RunRecord, curves: tuple[Markup, Markup | None] | None, *,
             confusions=top_confusions(scores) if scores else None,
             heat_map=heat_maps(scores.confusion, scores.labels) if scores else None,
             reliability=charts.reliability(scores.reliability) if scores else None,
+            papers=PaperGroups(),
             risk_coverage=_risk_coverage(validation),
         )
     )

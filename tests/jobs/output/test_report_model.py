@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from specter_batch.errors import ConfigError
 from specter_batch.metrics.score_report import N_SCORE_BINS, LabelF1, ReliabilityBin
+from specter_batch.report.paper_groups import PaperGroups
 from specter_batch.storage.files import write_json
 from specter_jobs.inspect.status import night_status, status_lines
 from specter_jobs.inspect.verify import verify_night
@@ -197,7 +198,7 @@ def text_of_page(page: str) -> str:
 def test_pages_tables_and_metrics_show_every_part_that_there_is() -> None:
     report = whole()
     markdown = night_markdown(report).replace("\\", "")
-    page = text_of_page(night_html(report, manifest_of(report), [entry_of(0)]))
+    page = text_of_page(night_html(report, manifest_of(report), [entry_of(0)], PaperGroups()))
     for part in PARTS:
         assert part in markdown, part
         assert part in page, part
@@ -210,7 +211,7 @@ def test_pages_tables_and_metrics_show_every_part_that_there_is() -> None:
 def test_pages_tables_and_metrics_do_without_every_optional_part() -> None:
     report = bare()
     markdown = night_markdown(report)
-    page = text_of_page(night_html(report, manifest_of(report), []))
+    page = text_of_page(night_html(report, manifest_of(report), [], PaperGroups()))
     for part in PARTS:
         assert part not in markdown
         assert part not in page

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from specter_batch.report.paper_groups import PaperGroups
 from specter_batch.training.demo.sample import SamplePaths
 from specter_jobs.output.ledger_entry import LedgerEntry
 from specter_jobs.output.report_model.parts import TitleOnlyReport
@@ -19,7 +20,9 @@ MANY = tuple(f"Class number {i}" for i in range(162))
 
 def html_of(entries: list[LedgerEntry] | None = None, **of: Any) -> str:
     report = report_of(**of)
-    return night_html(report, manifest_of(report), [entry_of(0), entry_of(1)] if entries is None else entries)
+    return night_html(
+        report, manifest_of(report), [entry_of(0), entry_of(1)] if entries is None else entries, PaperGroups()
+    )
 
 
 @pytest.mark.parametrize(
@@ -170,7 +173,7 @@ def test_papers_without_abstract_stand_beside_all_papers() -> None:
         seen_in_training=0,
     )
     report = changed(report, title_only=part)
-    text = text_of(night_html(report, manifest_of(report), [entry_of(0)]))
+    text = text_of(night_html(report, manifest_of(report), [entry_of(0)], PaperGroups()))
     assert f"mean score 0.4321 (all papers {report.mean_score:.4f}), macro F1 0.6543 over 2" in text
     assert f"{EVIL} 1 25.0% {report.label_shares[EVIL]:.1%}" in text
 

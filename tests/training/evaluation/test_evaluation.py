@@ -139,7 +139,7 @@ def test_every_paper_has_its_row_of_predictions_in_file_order(
 ) -> None:
     evaluation = evaluate(tiny_run.path, leaky)
     found, papers = evaluation.predictions, read_labelled(leaky).papers
-    assert found.column_names == ["paper_id", "label", "predicted", "score", "seen"]
+    assert found.column_names == ["paper_id", "label", "predicted", "score", "seen", "runner_up", "margin"]
     assert found["paper_id"].to_pylist() == papers["paper_id"].to_pylist()
     assert found["label"].to_pylist() == papers["label"].to_pylist()
     assert found["seen"].to_pylist() == [False] * sample_paths.n_val + [True] * 7

@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -8,14 +9,18 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
 from specter_batch.errors import ConfigError
 from specter_batch.papers.labels import LabelSet
+from specter_batch.report.paper_choice import MAX_IN_GROUP
+from specter_batch.report.paper_groups import PaperGroups
 from specter_batch.training.demo.sample import SamplePaths
 from specter_batch.training.evaluation.evaluate import Evaluation, evaluate
 from specter_batch.training.evaluation.figures import BATCH_MEAN_NOTE, EvaluationSettings, figures
+from specter_batch.training.evaluation.papers_behind import papers_behind
 from specter_batch.training.evaluation.report import (
     VALIDATION_WARNING,
     claim_folder,
@@ -58,6 +63,10 @@ def report_of(
     return EvaluationReport.model_validate(dict(found) | others | more)
 
 
+def page_of(report: EvaluationReport) -> str:
+    return evaluation_html(report, PaperGroups())
+
+
 MANY = tuple(f"Class number {i}" for i in range(60))
 
 
@@ -75,7 +84,7 @@ MANY = tuple(f"Class number {i}" for i in range(60))
     ids=["plain", "threshold and leaks", "validation", "all seen", "60 labels", "hostile names", "one paper"],
 )
 def test_the_page_is_whole_and_asks_for_nothing(report: EvaluationReport) -> None:
-    page = evaluation_html(report)
+    page = page_of(report)
     assert_asks_for_nothing(page)
     assert_readable_in_dark_and_light(page)
     assert "<script" not in page
@@ -85,7 +94,7 @@ def test_page_and_markdown_lead_with_the_macro_f1_and_its_interval() -> None:
     report = report_of()
     found, interval = report.macro_f1, report.macro_f1_interval
     ends = f"interval {interval.low:.4f} to {interval.high:.4f}"
-    assert f"{found:.4f} macro F1, 95 % {ends}" in text_of(evaluation_html(report))
+    assert f"{found:.4f} macro F1, 95 % {ends}" in text_of(page_of(report))
     assert f"**Macro F1 {found:.4f}** (95 % bootstrap {ends})" in evaluation_markdown(report).splitlines()[2]
 
 
@@ -105,13 +114,13 @@ def test_page_and_markdown_tell_every_figure() -> None:
         BATCH_MEAN_NOTE,
         *report.labels,
     ]
-    for view in (text_of(evaluation_html(report)), evaluation_markdown(report)):
+    for view in (text_of(page_of(report)), evaluation_markdown(report)):
         assert [word for word in words if word not in view] == []
 
 
 def test_the_verdict_says_whether_the_figures_may_be_believed() -> None:
     def verdict(**of: Any) -> str:
-        return text_of(evaluation_html(report_of(**of))).partition("model.safetensors ")[2]
+        return text_of(page_of(report_of(**of))).partition("model.safetensors ")[2]
 
     assert verdict().startswith("None of the 300 papers was in the training data")
     assert verdict(seen=20).startswith("20 of 300 papers were in the training data")
@@ -126,17 +135,17 @@ def test_papers_with_an_unknown_label_are_counted_next_to_the_f1() -> None:
         "'tax': 2)."
     )
     assert sentence in evaluation_markdown(report).splitlines()[4]
-    assert sentence in text_of(evaluation_html(report))
-    assert "7 papers with a label that the model does not know" in text_of(evaluation_html(report))
+    assert sentence in text_of(page_of(report))
+    assert "7 papers with a label that the model does not know" in text_of(page_of(report))
     many = report_of(unknown_labels=30, unknown_label_papers={repr(str(i)): 1 for i in range(30)})
     assert "'9': 1, 20 more labels)." in evaluation_markdown(many)
     unseen = report_of(seen=300, unknown_labels=7, unknown_label_papers={"'tax'": 7})
     assert "7 of 307 papers are not scored" in evaluation_markdown(unseen)
-    assert "7 of 307 papers are not scored" in text_of(evaluation_html(unseen))
+    assert "7 of 307 papers are not scored" in text_of(page_of(unseen))
 
 
 def test_papers_that_were_all_seen_leave_no_pictures() -> None:
-    page = evaluation_html(report_of(seen=300))
+    page = page_of(report_of(seen=300))
     assert [name for name in ("Confusion matrix", "Reliability diagram", "Risk-coverage curve") if name in page] == []
     assert "No unseen paper had a label" in evaluation_markdown(report_of(seen=300))
 
@@ -145,17 +154,28 @@ def test_an_unreachable_precision_is_told_and_marks_no_threshold() -> None:
     report = report_of(precision=0.9)
     assert report.operating_point is not None
     point = replace(report.operating_point, threshold=None, coverage=0.0, told="No threshold reaches it.")
-    page = evaluation_html(report.model_copy(update={"operating_point": point}))
+    page = page_of(report.model_copy(update={"operating_point": point}))
     assert "No threshold reaches it." in page
     assert 'class="chosen"' not in page
 
 
 def test_an_evaluation_is_written_as_four_files(tmp_path: Path) -> None:
-    predictions = pa.table({"paper_id": ["a"], "label": ["art"], "predicted": ["law"], "score": [0.5], "seen": [False]})
+    predictions = pa.table(
+        {
+            "paper_id": ["a"],
+            "label": ["art"],
+            "predicted": ["law"],
+            "score": [0.5],
+            "seen": [False],
+            "runner_up": ["art"],
+            "margin": [0.1],
+        }
+    )
     report, out = report_of(), tmp_path / "deep" / "out"
     for _ in range(2):  # an earlier evaluation of the same model on the same papers is replaced
         claim_folder(out, model=Path("runs/one"), papers=Path("test.parquet"))
-        write_evaluation(Evaluation(report=report, predictions=predictions), out)
+        evaluation = Evaluation(report=report, predictions=predictions, titles=pa.chunked_array([["A title"]]))
+        write_evaluation(evaluation, out)
     assert sorted(file.name for file in out.iterdir()) == [
         "_specter_batch.json",
         "predictions.parquet",
@@ -165,7 +185,8 @@ def test_an_evaluation_is_written_as_four_files(tmp_path: Path) -> None:
     ]
     assert EvaluationReport.model_validate_json((out / "report.json").read_text()) == report
     assert (out / "report.md").read_text() == evaluation_markdown(report)
-    assert (out / "report.html").read_text() == evaluation_html(report)
+    assert (out / "report.html").read_text() == evaluation_html(report, papers_behind(evaluation))
+    assert "A title" in text_of((out / "report.html").read_text())
     assert pq.read_table(out / "predictions.parquet") == predictions
 
 
@@ -219,3 +240,36 @@ def test_strict_leaks_fails_after_everything_is_written(
     assert f"got {sample_paths.n_train:,} of {sample_paths.n_train:,}" in done.stderr
     assert json.loads(done.stdout) == json.loads((tmp_path / "out/report.json").read_text())
     assert len(list((tmp_path / "out").glob("[!_]*"))) == 4
+
+
+def test_the_page_links_errors_to_the_papers_behind_them(
+    tiny_run: TrainingRun, sample_paths: SamplePaths, tmp_path: Path
+) -> None:
+    evaluation = evaluate(tiny_run.path, sample_paths.val)
+    page = evaluation_html(evaluation.report, papers_behind(evaluation))
+    assert_asks_for_nothing(page)
+    labels, cells = evaluation.report.labels, np.array(evaluation.report.confusion)
+    for i, j in zip(*np.nonzero(cells), strict=True):
+        papers = evaluation.predictions.filter(
+            (pc.field("label") == labels[i]) & (pc.field("predicted") == labels[j]) & ~pc.field("seen")
+        )
+        group = re.search(rf'<div class="papers" id="cell-{i}-{j}">.*?</table>', page, flags=re.DOTALL)
+        assert group is not None
+        assert group.group().count("<tr><td>") == min(len(papers), MAX_IN_GROUP)
+        assert [one for one in papers["paper_id"].to_pylist()[:1] if one not in page] == []
+        assert f'href="#cell-{i}-{j}"' in page
+    assert page.count('href="#f1-') >= 1
+    assert page.count('href="#label-') >= 1
+
+
+def test_the_estimate_stands_next_to_what_was_measured(tiny_run: TrainingRun, sample_paths: SamplePaths) -> None:
+    report = evaluate(tiny_run.path, sample_paths.val).report
+    estimated = report.estimated
+    assert estimated is not None
+    assert estimated.accuracy_low <= report.accuracy <= estimated.accuracy_high
+    interval = f"{estimated.accuracy_low:.4f} to {estimated.accuracy_high:.4f}"
+    assert f"accuracy {estimated.accuracy:.4f} {interval} {report.accuracy:.4f}" in text_of(page_of(report))
+    assert f"| accuracy, estimated without the true labels | {estimated.accuracy:.4f} ({interval}) |" in (
+        evaluation_markdown(report)
+    )
+    assert report_of().estimated is None

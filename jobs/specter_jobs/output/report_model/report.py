@@ -12,7 +12,7 @@ from pydantic import Field, field_validator, model_validator
 from specter_batch.display import StorableText
 from specter_batch.errors import ConfigError
 from specter_batch.file_problems import read_json_model
-from specter_batch.metrics.score_report import N_SCORE_BINS, ScoreReport
+from specter_batch.metrics.score_report import N_SCORE_BINS, EstimatedScores, ScoreReport
 from specter_batch.storage.location import Location
 from specter_jobs.output.names import REPORT_FILE
 from specter_jobs.output.report_model.parts import (
@@ -75,6 +75,8 @@ class NightTotals(ScoreReport, SchemaVersion):
         files: Number of input files.
         dump: Records of the dump; only with `--format`.
         bundle: Fingerprint of the bundle.
+        estimated: Accuracy and macro F1, estimated without true labels; absent if the probabilities of all labels are
+            known of no paper.
     """
 
     unknown_labels: Count = 0
@@ -92,6 +94,7 @@ class NightTotals(ScoreReport, SchemaVersion):
     files: Count
     dump: DumpRecords | None = Field(default=None, exclude_if=lambda dump: dump is None)
     bundle: str
+    estimated: EstimatedScores | None = Field(default=None, exclude_if=lambda estimated: estimated is None)
 
     @model_validator(mode="after")
     def _check_labels(self) -> Self:

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from specter_batch.metrics.expected_sums import ExpectedSums
 from specter_batch.model.ranking import Predictions
-from specter_jobs.output.expected_sums import ExpectedSums
 
 
 def sums_of(found: Predictions, rows: slice) -> ExpectedSums:
