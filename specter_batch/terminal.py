@@ -178,9 +178,9 @@ def progress_bars(console: "Console", *columns: "ProgressColumn | str", shown: b
     """Return progress bars.
 
     Args:
-        console: Where they appear.
+        console: Console that the bars are printed to.
         columns: The parts of a bar.
-        shown: Whether they appear; on a terminal only when None.
+        shown: True to print the bars; None to print them only on a terminal.
     """
     from rich.progress import Progress
 

@@ -36,10 +36,10 @@ class LabelledRows:
     """The results for some rows.
 
     Attributes:
-        screening: Which rows have no label, and why. `usable` is True for rows with a label.
+        screening: Rows without a label, with the reasons. `usable` is True for rows with a label.
         rows: Rows that the model has seen, `(n_papers,)` int64.
         predictions: The model's predictions for these rows.
-        embeddings: Their embeddings, `(n_papers, hidden_size)` float32; None if they were not asked for.
+        embeddings: Embeddings of these rows, `(n_papers, hidden_size)` float32; None if they are not computed.
     """
 
     screening: Screening
@@ -62,7 +62,7 @@ class PaperLabeller:
     Args:
         bundle: The opened bundle.
         model: The session that runs the bundle.
-        rules: Which papers are labelled.
+        rules: Settings that decide which papers are labelled.
     """
 
     def __init__(self, bundle: ModelBundle, model: OnnxClassifier, rules: ScreeningRules) -> None:

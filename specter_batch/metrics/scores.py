@@ -104,7 +104,7 @@ class Scores:
         return all(tally.adds_up for tally in tallies) and sum(int(t.confusion.sum()) for t in tallies) <= papers
 
     def as_report(self, labels: LabelSet) -> ScoreReport:
-        """Return the scores part of a report. If no unseen paper has a label, `macro_f1` is None."""
+        """Return the scores part of a report. `macro_f1` is None if no unseen paper has a label."""
         unseen = F1Report.from_tally(self.unseen, labels)
         everything = F1Report.from_tally(self.unseen + self.seen, labels)
         scored = unseen.papers > 0

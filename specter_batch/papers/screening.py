@@ -56,7 +56,7 @@ def screen_columns(papers: PaperBatch, rules: ScreeningRules, *, ids_needed: boo
 
     Args:
         papers: The papers.
-        rules: Which papers can be labelled.
+        rules: Settings that decide which papers can be labelled.
         ids_needed: False if a paper without an id can be labelled.
     """
     screening = Screening(usable=np.ones(len(papers), dtype=np.bool_))

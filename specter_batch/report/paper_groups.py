@@ -163,7 +163,7 @@ def fitting(groups: Sequence[PaperGroup], *, most: int = MAX_BYTES) -> list[Pape
 
 
 def left_out_sentences(limits: GroupLimits) -> list[str]:
-    """Name the cells of the confusion matrix for whose papers the page has no room; no sentence if there are none."""
+    """Return a sentence about cells of the confusion matrix whose papers do not fit on the page, if there are any."""
     cells = limits.cells_left_out
     if not cells:
         return []

@@ -27,7 +27,7 @@ class RowOutput(JsonOutput):
     )
 
     def check_format(self) -> None:
-        """Check that at most one format is asked for.
+        """Check that at most one format is given.
 
         Raises:
             UsageError: There are several.

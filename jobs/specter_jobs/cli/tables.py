@@ -15,7 +15,7 @@ _LEAST_CELL = 5
 
 
 def terminal_width() -> int:
-    """Return the number of characters in a line of the terminal, or `USUAL_WIDTH` if there is none."""
+    """Return the number of characters in a line of the terminal, or `USUAL_WIDTH` without a terminal."""
     return max(shutil.get_terminal_size((USUAL_WIDTH, 24)).columns, LEAST_WIDTH)
 
 

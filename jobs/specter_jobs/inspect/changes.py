@@ -154,9 +154,10 @@ def paired_rows(
         before: Rows of the earlier night: `paper_id` and the columns `COMPARED`, with the number of the file.
         now: Rows of the later night.
         near_tie: Margin below which a label is nearly a tie.
-        compares_texts: Whether the hashes of texts can be compared; not if the nights made texts in different ways.
-        other_bundle: Whether another bundle labelled the later night.
-        other_model: Whether another bundle, graph or device labelled it.
+        compares_texts: False if the two nights joined title and abstract in different ways, so that hashes of texts
+            cannot be compared.
+        other_bundle: True if another bundle labelled the later night.
+        other_model: True if another bundle, graph or device labelled the later night.
     """
     with opened_database(scratch) as database:
         for side, tables in zip(SIDES, (before, now), strict=True):

@@ -148,14 +148,14 @@ def compare_nights(
     Args:
         before: Output folder of the earlier night, or its URL.
         now: Output folder of the later night, or its URL.
-        papers: Where the papers of the nights are now, for their titles. By default they are looked for where they were
-            when the nights ran.
+        papers: Present place of the papers of the nights, for their titles. The default is the place from which each
+            night read them.
         near_tie: Margin below which a label is nearly a tie: top probability minus second.
         as_: The kind of table for the changed papers: `pandas`, `polars` or `arrow`.
 
     Raises:
         ConfigError: A folder holds no night.
-        BusyError: A job is at work on a night.
+        BusyError: A job is still writing a night.
         ShardError: A file of a night is missing or damaged.
         UsageError: The package for `as_` is not installed.
     """
@@ -243,7 +243,7 @@ class Comparison:
 def compared(
     before: Location, now: Location, *, papers: Location | None = None, near_tie: float = NEAR_TIE_MARGIN
 ) -> Iterator[Comparison]:
-    """Join two nights; see `compare_nights`. The join takes room in TMPDIR if it does not fit into memory."""
+    """Join two nights; see `compare_nights`. The join uses TMPDIR if it does not fit into memory."""
     earlier, later = _Side(before, papers), _Side(now, papers)
     sides = (earlier, later)
     templates = {side.template for side in sides} - {None}

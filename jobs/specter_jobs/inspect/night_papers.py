@@ -45,7 +45,7 @@ class NightPapers:
 
     Args:
         night: The opened night.
-        place: Where the papers are now: a folder, a glob, or the only file of the night; None for the place in
+        place: Present place of the papers: a folder, a glob, or the only file of the night; None for the place in
             `plan.json`.
         kept: Names of more columns of the papers to return.
         metadata: Metadata of the night's label files.

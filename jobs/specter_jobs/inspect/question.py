@@ -10,7 +10,7 @@ USUAL = 20
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """Which papers of a night are asked for.
+    """A choice of papers of a night.
 
     Attributes:
         ask: The kind of question.

@@ -42,11 +42,11 @@ def read_night(
 
     Args:
         night: Output folder of a night, or its URL.
-        papers: Where the papers are now: a folder, a glob or a file, local or a URL. By default they are looked for
-            where they were when the night ran. False reads no papers, which is faster.
-        as_: What to return: a DataFrame of `pandas` or `polars`, a pyarrow Table (`arrow`), or a pyarrow
-            RecordBatchReader (`batches`), which reads a shard at a time and needs little memory for nights of any size.
-        columns: The columns to return, in this order. By default all columns except `logits` and `embedding`.
+        papers: Present place of the papers: a folder, a glob or a file, as path or URL. The default is the place from
+            which the night read them. False reads no papers, which is faster.
+        as_: Kind of the result: a DataFrame of `pandas` or `polars`, a pyarrow Table (`arrow`), or a pyarrow
+            RecordBatchReader (`batches`). A reader reads one shard at a time and needs little memory.
+        columns: Columns to return, in this order. The default is all columns except `logits` and `embedding`.
         paper_columns: More columns of the papers to return, such as `year`. A column named like one of the night's is
             returned as `input_NAME`.
 

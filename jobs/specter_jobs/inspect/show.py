@@ -26,11 +26,11 @@ class NightView:
 
     Args:
         place: Output folder of the night.
-        papers: Where the papers are now; None for the place where they were.
+        papers: Present place of the papers; None for the place from which the night read them.
 
     Raises:
         ConfigError: The folder holds no night, or the papers are not there.
-        BusyError: A job is at work on the night.
+        BusyError: A job is still writing the night.
     """
 
     def __init__(self, place: Location, papers: Location | None = None) -> None:
@@ -148,7 +148,7 @@ class _Seen:
 
 
 class _Best:
-    """The first papers of a stream by one key, of which no more are kept than are asked for."""
+    """Keeps the first papers of a stream by one key, up to the number that is wanted."""
 
     def __init__(self, question: Question, certainty: str) -> None:
         self._question = question
@@ -200,7 +200,7 @@ _MATCHES: dict[Ask, Callable[[pa.Table, Sequence[str]], pa.ChunkedArray]] = {
 
 
 def _near_id(rows: pa.Table, wanted: str) -> str:
-    """Return an id that differs only in case or in white space around it; empty if there is none."""
+    """Return an id that differs only in case or in white space around it, or an empty text."""
     folded = pc.utf8_lower(pc.utf8_trim_whitespace(rows["paper_id"]))
     near = rows["paper_id"].filter(pc.fill_null(pc.equal(folded, wanted.strip().lower()), False))
     return str(near[0]) if len(near) else ""

@@ -1,4 +1,4 @@
-"""Whether an output folder is what its night says it is: counts, schemas, hashes, nothing missing, nothing extra."""
+"""Check an output folder against the records of its night: counts, schemas, hashes, missing files, extra files."""
 
 import hashlib
 import json
@@ -24,17 +24,17 @@ from specter_jobs.output.plan_file import PlanFile, listed_files, read_plan
 from specter_jobs.output.report_model.report import NightReport
 from specter_jobs.output.schema import FORMER_LABEL_SCHEMA, REJECT_SCHEMA, missing_columns
 
-# In place of an input file's rows: the file is gone, or nobody can say, because its store or disk is not there.
+# Values in place of a row count: the file is gone, or its store or disk cannot be reached.
 GONE, AWAY = -1, -2
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verification:
-    """What was looked at, and what differs from what the night says.
+    """The checked files, and the differences from the records of the night.
 
     Attributes:
-        notes: What could not be compared, and is no difference.
-        failed_gates: Gates that failed, which is why the night has no `_SUCCESS`; the files can still be right.
+        notes: Sentences about things that could not be compared. They are not differences.
+        failed_gates: Gates that failed, so the night has no `_SUCCESS`. The files can still be right.
     """
 
     shards: int
@@ -89,7 +89,7 @@ def _missing(plan: PlanFile, entries: Mapping[str, LedgerEntry]) -> list[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class _ShardCheck:
-    """What differs of one shard, and the columns of its label file, if it can be read."""
+    """The differences of one shard, and the columns of its label file if it can be read."""
 
     differences: Sequence[str]
     schema: pa.Schema | None
@@ -117,7 +117,7 @@ def _check_counts(entry: LedgerEntry, plan: PlanFile) -> Iterator[str]:
 
 
 def _check_file(out: OutputFolder, file: OutputFile, columns: pa.Schema) -> tuple[pa.Schema | None, list[str]]:
-    """Read a file once, whole, and return its columns, if it can be read, and what differs."""
+    """Read a complete file once. Return its columns, if it can be read, and its differences."""
     try:
         content = (out / file.name).read_bytes()
     except (FileNotFoundError, IsADirectoryError):
@@ -139,7 +139,7 @@ def _check_file(out: OutputFolder, file: OutputFile, columns: pa.Schema) -> tupl
 
 
 def _check_schemas_agree(entries: Sequence[LedgerEntry], schemas: Sequence[pa.Schema | None]) -> Iterator[str]:
-    """A reader of the folder takes one file's schema for all."""
+    """Check that all label files have the same columns, because readers use the columns of one file for all."""
     first: tuple[str, pa.Schema] | None = None
     for entry, schema in zip(entries, schemas, strict=True):
         if schema is None:
@@ -205,18 +205,18 @@ def _check_report(out: OutputFolder, plan: PlanFile, entries: Sequence[LedgerEnt
 def _label_papers(report: NightReport, entries: Sequence[LedgerEntry]) -> list[int]:
     if not entries:
         return [0] * len(report.labels)
-    # An entry of another number of labels does not add up, which is a difference of its own.
+    # An entry with another number of labels is reported as a separate difference.
     return [sum(counts) for counts in zip_longest(*(entry.label_papers for entry in entries), fillvalue=0)]
 
 
 def _check_input(plan: PlanFile) -> tuple[list[str], list[str]]:
-    """Compare the input's footers, where the input is still there."""
+    """Compare the footers of the input files that still exist."""
     away: list[str] = []
 
     def rows_now(name: str) -> int | None:
         path = plan.input_path(name)
         if away and is_remote(path):
-            return AWAY  # a store that is not reached takes minutes to say so, for each file
+            return AWAY  # for each file it takes minutes to find out that a store cannot be reached
         try:
             if not path.is_file():
                 return GONE

@@ -76,7 +76,7 @@ class Answers:
 
         Args:
             rows: Papers `(n_known,)`.
-            labelled: Their rows of label files. What the logits give replaces all other columns.
+            labelled: Rows of label files for these papers. Values computed from the logits replace all other columns.
             temperature: The bundle's temperature.
         """
         self.label_id[rows] = labelled["label_id"].to_numpy()

@@ -1,4 +1,4 @@
-"""The night's report as one page that needs no network, no script and no file beside it."""
+"""The night's report as one page that needs no network, no script and no other file."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -69,7 +69,7 @@ def _points(change: float | None) -> str:
 
 
 def _verdict(report: NightReport) -> dict[str, str]:
-    """Return in one line how the night ended."""
+    """Return the result of the night as one line."""
     failed, gates = report.shards.failed, [gate.name for gate in report.failed_gates]
     problems = [f"Shards or files that failed: {failed:,} (a rerun does only these)"] if failed else []
     problems += [f"Gates that failed: {', '.join(gates)}"] if gates else []
@@ -82,11 +82,11 @@ def _verdict(report: NightReport) -> dict[str, str]:
 
 @dataclass(frozen=True, kw_only=True)
 class NightLabelRow(LabelRow):
-    """What is known of a label: its scores, and its share of the papers here and in what the night is compared with.
+    """A row about one label: its scores, and its share of papers in this night and in the nights and data to compare.
 
     Attributes:
         papers: Number of papers that were given the label.
-        share: Their share of all papers with a label.
+        share: Share of all labelled papers that were given the label.
         others: `reference` or `previous` -> the label's share there; None where the label is not known.
         share_bar: The shares as a bar.
     """
@@ -104,7 +104,7 @@ class NightLabelRow(LabelRow):
 
 
 def _label_rows(report: NightReport) -> list[NightLabelRow]:
-    """Gather what is known of each label, the most frequent first; bars are drawn against the largest share."""
+    """Return a row for each label, the most frequent first. Bars are drawn relative to the largest share."""
     sides = {name: side.label_shares for name, side in report.drift.sides.items()}
     everything = [*report.label_shares.values(), *(share for side in sides.values() for share in side.values())]
     most = max(everything, default=0.0) or 1.0

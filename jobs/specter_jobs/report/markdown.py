@@ -67,7 +67,7 @@ def night_markdown(report: NightReport) -> str:
 
 
 def ignored_markdown(ignored: Mapping[str, str]) -> list[str]:
-    """Return the lines that list what was found in the input and is not read."""
+    """Return lines that list the entries of the input that are not read."""
     if not ignored:
         return []
     lines = ["", "## Input that was ignored", ""]
@@ -79,7 +79,7 @@ def ignored_markdown(ignored: Mapping[str, str]) -> list[str]:
 
 
 def title_only_markdown(part: TitleOnlyReport, all_shares: Mapping[str, float]) -> str:
-    """Render what is known of the papers that were labelled by their title alone, next to the shares of all papers."""
+    """Render the figures of papers that were labelled by their title alone, next to the shares of all papers."""
     lines = [f"{part.papers:,} papers were labelled by their title alone: mean score {part.mean_score:.4f}."]
     if part.macro_f1 is not None:
         lines[0] += f" **Macro F1 {part.macro_f1:.4f}**, accuracy {part.accuracy:.4f}, over "

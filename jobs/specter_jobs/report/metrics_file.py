@@ -120,7 +120,7 @@ def render(metrics: Iterable[Metric]) -> str:
 
 @dataclass(frozen=True)
 class _Collector:
-    """What `prometheus_client` collects metrics from."""
+    """The collector from which `prometheus_client` gets the metrics."""
 
     metrics: Iterable[Metric]
 
