@@ -142,11 +142,14 @@ def _lines(question: Question, rows: list[dict[str, Any]], total: int) -> list[s
                 row["label"],
                 f"{row['score']:.3f}",
                 _text(row["runner_up"]),
-                "-" if row["margin"] is None else f"{row['margin']:.3f}",
+                "-" if row["margin"] is None else f"{row['margin']:.4f}",
                 _text(row["true_label"]),
             ]
             for row in rows
         ]
+        # Nights of older versions have no runner-up and no margin, and many papers have no true label.
+        shown = [at for at in range(len(columns)) if any(row[at] != "-" for row in cells)]
+        columns, cells = [columns[at] for at in shown], [[row[at] for at in shown] for row in cells]
         lines = table_lines(columns, cells, below=titles, numbers=("score", "margin"))
     number = f"{len(rows):,} of {total:,} papers" if len(rows) < total else f"{total:,} papers"
     return [*lines, f"{number}{', chosen at random' if question.at_random else ''}: {_what(question)}"]

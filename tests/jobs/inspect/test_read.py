@@ -18,7 +18,9 @@ from specter_jobs import read_night
 from specter_jobs.inspect.read import NightWarning
 from specter_jobs.output.folder import output_folder
 from specter_jobs.output.schema import FORMER_LABEL_SCHEMA
+from support.former_night import make_former
 from support.papers_on_disk import GERMAN, RunNight, paper, write_dump
+from support.s3_server import S3Server
 from support.written_nights import LABELS, Row, WrittenNight, expected_rows, write_night
 
 ids = st.sampled_from([None, "", "a", "b", "c"])
@@ -38,7 +40,7 @@ row_lists = st.lists(
 )
 
 
-def rows_of(night: Path, **options: Any) -> list[dict[str, Any]]:
+def rows_of(night: Path | str, **options: Any) -> list[dict[str, Any]]:
     return read_night(night, as_="arrow", **options).to_pylist()  # type: ignore[no-any-return]
 
 
@@ -115,6 +117,23 @@ def test_a_real_night_adds_up_to_its_report(real_night: Path) -> None:
     assert found["title"].notna().sum() == 7  # the rejected paper of row 1 has none
     assert (found[found["status"] == "failed"]["reject_detail"].str.len() > 0).all()
     assert found["label_id"].dtype == "Int32"
+
+
+def test_a_night_of_an_older_version_has_the_same_rows(night: RunNight, tmp_path: Path) -> None:
+    papers = [paper(1), paper(2, title=None), paper(1), paper(3), paper(4, abstract=GERMAN), paper(5)]
+    night(write_dump(tmp_path / "in/a.parquet", papers), shard_rows=4)
+    before = rows_of(tmp_path / "out")
+    assert before[0]["margin"] is not None
+    make_former(tmp_path / "out")
+    unknown = {"runner_up": None, "margin": None, "seen_in_training": None}
+    assert rows_of(tmp_path / "out") == [row | unknown for row in before]
+
+
+def test_a_night_in_a_store_is_read_as_one_on_a_disk(written: WrittenNight, s3: S3Server) -> None:
+    place = s3.upload(written.out, "night")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", NightWarning)
+        assert rows_of(str(place)) == rows_of(written.out)
 
 
 def test_a_night_of_a_dump_has_its_papers_and_the_records_that_were_rejected(night: RunNight, tmp_path: Path) -> None:
