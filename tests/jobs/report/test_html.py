@@ -2,14 +2,18 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from specter_batch.report.paper_groups import PaperGroups
+from specter_batch.metrics.score_report import CAVEAT, EstimatedScores
+from specter_batch.report.paper_choice import GroupLimits
+from specter_batch.report.paper_groups import PaperGroup, PaperGroups, ShownPaper, fitting, left_out_sentences
 from specter_batch.training.demo.sample import SamplePaths
 from specter_jobs.output.ledger_entry import LedgerEntry
 from specter_jobs.output.report_model.parts import TitleOnlyReport
 from specter_jobs.plan.limits import GateLimits
 from specter_jobs.report.html import MAX_SPANS, N_SLOWEST, night_html
+from specter_jobs.report.markdown import night_markdown
 from support.drawings import assert_asks_for_nothing, assert_readable_in_dark_and_light, text_of
 from support.night_reports import changed, entry_of, manifest_of, report_of
 from support.papers_on_disk import RunNight
@@ -202,3 +206,49 @@ def test_ignored_input_is_listed_with_its_reason_and_cut_where_there_is_much() -
     assert "49.crc" in page
     assert "50.crc" not in page
     assert "All 60 are listed in report.json" in page
+
+
+def test_a_page_of_162_labels_with_papers_is_under_two_megabytes() -> None:
+    report = report_of(MANY, papers=20_000, scored=15_000, previous=report_of(MANY, papers=20_000, seed=3))
+    cells = np.array(report.confusion)
+    limits = GroupLimits(cells=cells, labels=np.array(list(report.label_papers.values())))
+    shown = ShownPaper(paper_id="2611.01234", title="x" * 160, true=MANY[7], predicted=MANY[8], runner_up=MANY[9])
+    sizes = {"cell": limits.shown_cells, "label": limits.shown_bars[: len(MANY)], "f1": limits.shown_bars[len(MANY) :]}
+    groups = [
+        PaperGroup(
+            anchor=f"{kind}-{i // len(MANY)}-{i % len(MANY)}" if kind == "cell" else f"{kind}-{i}",
+            heading=f"{MANY[i % len(MANY)]}, labelled {MANY[0]}",
+            order="the most confident errors first",
+            back="f1",
+            papers=int(size),
+            shown=[shown] * int(size),
+        )
+        for kind, limit in sizes.items()
+        for i, size in enumerate(limit)
+        if size
+    ]
+    papers = PaperGroups(groups=fitting(groups), notes=left_out_sentences(limits))
+    page = night_html(report, manifest_of(report), [entry_of(0)], papers)
+    assert_asks_for_nothing(page)
+    assert 1_000_000 < len(page.encode()) < 2_000_000
+    assert "cells with few papers have no list" in page
+
+
+def test_a_night_without_true_labels_shows_the_estimate_in_their_place() -> None:
+    estimated = EstimatedScores(
+        papers=200,
+        accuracy=0.75,
+        accuracy_low=0.7,
+        accuracy_high=0.8,
+        macro_f1=0.6,
+        macro_f1_low=0.5,
+        macro_f1_high=0.7,
+        f1=(0.5, 0.7, None),
+    )
+    report = changed(report_of(scored=0), estimated=estimated)
+    text = text_of(night_html(report, manifest_of(report), [entry_of(0)], PaperGroups()))
+    assert "0.7500 accuracy, estimated without labels: 0.7000 to 0.8000" in text
+    assert "macro F1 0.6000 0.5000 to 0.7000 –" in text
+    assert CAVEAT in text
+    assert f"Over 200 papers, {estimated}. {CAVEAT}." in night_markdown(report)
+    assert "estimated without labels" not in text_of(html_of())

@@ -5,6 +5,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from specter_batch.errors import ConfigError
+from specter_batch.metrics.score_report import EstimatedScores
 from specter_jobs.output.report_model.report import NightReport
 from specter_jobs.plan.limits import GateLimits
 from specter_jobs.report.metrics_file import night_metrics, render, write_metrics
@@ -51,6 +52,27 @@ def test_speed_scores_drift_and_gates_are_told() -> None:
     assert found['specter_batch_gate_passed{gate="min_rows"}'] == 1
     assert found['specter_batch_gate_passed{gate="max_reject_rate"}'] == 0
     assert found["specter_batch_exit_code"] == 4
+
+
+def test_the_estimate_is_told_with_its_bounds_and_left_out_where_there_is_none() -> None:
+    estimated = EstimatedScores(
+        papers=200,
+        accuracy=0.75,
+        accuracy_low=0.7,
+        accuracy_high=0.8,
+        macro_f1=0.6,
+        macro_f1_low=0.5,
+        macro_f1_high=0.65,
+        f1=(0.5, 0.7, None),
+    )
+    found = told(changed(report_of(), estimated=estimated))
+    names = ("accuracy", "accuracy_low", "accuracy_high", "macro_f1", "macro_f1_low", "macro_f1_high")
+    for name in names:
+        figure, _, bound = name.replace("macro_f1", "macro-f1").partition("_")
+        figure = figure.replace("-", "_")
+        key = f'specter_batch_estimated_{figure}{{bound="{bound or "estimate"}"}}'
+        assert found[key] == getattr(estimated, name)
+    assert [name for name in told(report_of()) if "estimated" in name] == []
 
 
 def test_what_a_night_does_not_have_is_left_out() -> None:
