@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from specter_batch import Classifier
@@ -251,6 +251,7 @@ VALUES = st.one_of(TEXTS, st.none(), st.floats(), st.integers(), st.binary(max_s
 ROWS = st.lists(st.tuples(VALUES, VALUES, st.integers(0, 3)), max_size=12)
 
 
+@settings(deadline=None, max_examples=60)
 @given(rows=ROWS, kind=st.sampled_from(["pandas", "polars"]))
 def test_any_mixture_of_rows_keeps_order_index_and_columns(classifier: Classifier, rows: Any, kind: str) -> None:
     columns = {"title": [row[0] for row in rows], "abstract": [row[1] for row in rows]}
