@@ -15,6 +15,7 @@ from specter_batch.classifier.labelling import PaperLabeller
 from specter_batch.classifier.result_columns import ResultColumns
 from specter_batch.classifier.settings import ClassifierSettings
 from specter_batch.classifier.text_columns import PaperRows
+from specter_batch.display import without_credentials
 from specter_batch.errors import ConfigError
 from specter_batch.graph_names import Precision
 from specter_batch.model.bundle import ModelBundle
@@ -54,8 +55,9 @@ class Classifier:
         bundle: The opened bundle.
     """
 
-    def __init__(self, bundle: ModelBundle, model: OnnxClassifier, settings: ClassifierSettings) -> None:
+    def __init__(self, bundle: ModelBundle, model: OnnxClassifier, settings: ClassifierSettings, *, place: str) -> None:
         self.bundle = bundle
+        self._place = place
         self.labels = bundle.labels.names
         self._model = model
         self._labeller = PaperLabeller(bundle, model, settings)
@@ -105,7 +107,7 @@ class Classifier:
         model = OnnxClassifier(
             opened, device=Device.parse(settings.device), precision=settings.graph, threads=settings.threads
         )
-        return cls(opened, model, settings)
+        return cls(opened, model, settings, place=without_credentials(str(bundle)))
 
     @overload
     def predict(
@@ -236,7 +238,7 @@ class Classifier:
     def _described(self) -> dict[str, str]:
         shown = ", ".join(self.labels[:SHOWN_LABELS]) + (", …" if len(self.labels) > SHOWN_LABELS else "")
         return {
-            "bundle": str(self.bundle.path),
+            "bundle": self._place,
             "encoder": self.bundle.manifest.encoder,
             "labels": f"{len(self.labels)} ({shown})",
             "device": str(self._model.device),

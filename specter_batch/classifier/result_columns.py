@@ -47,8 +47,8 @@ class ResultColumns:
             values = pa.list_(pa.float32(), len(self.labels))
             fields.append(pa.field("probabilities", values, metadata={LABEL_NAMES: names}))
         if self.top_k:
-            fields.append(pa.field("top_labels", pa.list_(pa.string(), self.top_k)))
-            fields.append(pa.field("top_scores", pa.list_(pa.float64(), self.top_k)))
+            fields.append(pa.field("top_labels", pa.list_(pa.string())))
+            fields.append(pa.field("top_scores", pa.list_(pa.float64())))
         if self.embedding_size:
             fields.append(pa.field("embedding", pa.list_(pa.float16(), self.embedding_size)))
         fields += [pa.field("reject_reason", pa.string()), pa.field("reject_detail", pa.string())]
@@ -85,8 +85,9 @@ class ResultColumns:
             columns["probabilities"] = lists(pa.array(values.ravel()), len(self.labels))
         if self.top_k:
             top, scores = ranking.label_id[:, : self.top_k].ravel(), ranking.score[:, : self.top_k].ravel()
-            columns["top_labels"] = lists(names.take(pa.array(top)), self.top_k)
-            columns["top_scores"] = lists(pa.array(scores, pa.float64()), self.top_k)
+            ends = pa.array(np.arange(0, len(top) + 1, self.top_k), pa.int32())
+            columns["top_labels"] = pa.ListArray.from_arrays(ends, names.take(pa.array(top)))
+            columns["top_scores"] = pa.ListArray.from_arrays(ends, pa.array(scores, pa.float64()))
         if results.embeddings is not None:
             vectors = pa.array(results.embeddings.astype(np.float16).ravel(), pa.float16())
             columns["embedding"] = lists(vectors, self.embedding_size)

@@ -10,6 +10,7 @@ import pytest
 from specter_batch.training.demo.sample import SamplePaths
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+GOLDEN_BUNDLE = Path(__file__).parents[1] / "golden/bundle_v1"
 reads_proc = pytest.mark.skipif(sys.platform != "linux", reason="peak memory of a stage is read from Linux's /proc")
 
 
@@ -34,6 +35,13 @@ def test_ceiling_times_every_stage(tiny_bundle: Path, sample_paths: SamplePaths)
 
 def test_language_tells_speed_and_every_difference(sample_paths: SamplePaths) -> None:
     assert f"{sample_paths.n_val} of {sample_paths.n_val} on English or not" in printed("language.py", sample_paths.val)
+
+
+def test_dataframe_times_each_way_and_the_memory_of_a_stream(sample_paths: SamplePaths) -> None:
+    words = ("--papers", "20", "--rounds", "2", "--stream", "100", "--threads", "1")
+    page = printed("dataframe.py", GOLDEN_BUNDLE, sample_paths.val, *words)
+    assert list(table_rows(page)) == ["session", "tokenizer and session", "predict, any language", "predict"]
+    assert "100 rows: peak" in page
 
 
 @reads_proc

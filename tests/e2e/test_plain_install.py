@@ -16,7 +16,7 @@ sys.argv = ["specter-batch", "classify", *sys.argv[1:]]
 try:
     main()
 finally:
-    heavy = {"torch", "transformers", "optimum", "datasets", "accelerate", "sklearn", "onnx"}
+    heavy = {"torch", "transformers", "optimum", "datasets", "accelerate", "sklearn", "onnx", "narwhals"}
     print("HEAVY", sorted(heavy & set(sys.modules)))
 """
 
