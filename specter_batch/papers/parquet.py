@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,8 @@ from specter_batch.storage.location import Location, is_remote, size_of
 EMBEDDING = "embedding"
 EMBED_METADATA = {b"encoder", b"pooling", b"text_template"}
 WRITTEN_BY_EMBED = "embeddings that `specter-batch embed` wrote"
+
+NO_COLUMNS = pa.schema([])
 
 # Number of bytes of each column to hold at once, for a file in a store.
 STREAMED_BYTES = 4 << 20
@@ -129,13 +131,39 @@ class PaperBatch:
     Attributes:
         table: Table with the schema `PAPER_SCHEMA`; bytes that are not UTF-8 are replaced by U+FFFD.
         invalid_unicode: True for papers whose id, title or abstract had such bytes, `(n_papers,)` bool.
+        kept: More columns of the input, for the label files; None if there are none.
     """
 
     table: pa.Table
     invalid_unicode: npt.NDArray[np.bool_]
+    kept: pa.Table | None = None
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the papers take in memory."""
+        return int(self.table.nbytes) + (0 if self.kept is None else int(self.kept.nbytes))
+
+    def slice(self, start: int, length: int | None = None) -> "PaperBatch":
+        """Return some neighbouring papers, up to the last one if no length is given; nothing is copied."""
+        stop = None if length is None else start + length
+        return PaperBatch(
+            table=self.table.slice(start, length),
+            invalid_unicode=self.invalid_unicode[start:stop],
+            kept=None if self.kept is None else self.kept.slice(start, length),
+        )
+
+    @classmethod
+    def joined(cls, batches: "Sequence[PaperBatch]") -> "PaperBatch":
+        """Return the papers of several batches, at least one, as one batch."""
+        kept = [batch.kept for batch in batches if batch.kept is not None]
+        return cls(
+            table=pa.concat_tables([batch.table for batch in batches]),
+            invalid_unicode=np.concatenate([batch.invalid_unicode for batch in batches]),
+            kept=pa.concat_tables(kept) if kept else None,
+        )
 
 
 def read_papers(
@@ -146,6 +174,7 @@ def read_papers(
     batch_rows: int,
     row_groups: list[int] | None = None,
     partitions: Mapping[str, str | None] = NO_PARTITIONS,
+    kept: pa.Schema = NO_COLUMNS,
 ) -> Iterator[PaperBatch]:
     """Stream a file's papers, reading only the needed columns.
 
@@ -156,16 +185,18 @@ def read_papers(
         batch_rows: Largest number of papers in a batch.
         row_groups: Numbers of the row groups to read; all when None.
         partitions: Partition column -> value, as given to `PaperColumns.resolve`.
+        kept: More columns to read, with the types that they are converted to; null if the file does not have them.
 
     Raises:
         PaperSchemaError: A row group cannot be decoded.
     """
-    wanted = [name for name in columns.values() if name in file.schema_arrow.names]
+    wanted = [name for name in {*columns.values(), *kept.names} if name in file.schema_arrow.names]
     # Row groups are read one at a time; otherwise the reader would hold the pages of several in memory.
     for group in range(file.num_row_groups) if row_groups is None else row_groups:
         try:
             for batch in file.iter_batches(batch_rows, row_groups=[group], columns=wanted):
-                yield canonical_papers(batch, columns, partitions)
+                papers = canonical_papers(batch, columns, partitions)
+                yield replace(papers, kept=_kept_columns(batch, kept)) if kept.names else papers
         except (pa.ArrowException, OSError) as error:
             what = f"row group {group} cannot be decoded ({_first_line(error)})"
             raise PaperSchemaError(f"{where}: {what}; write the file again") from error
@@ -190,6 +221,22 @@ def canonical_papers(
             text = text if name == "paper_id" else _without_missing(text)
         arrays.append(text)
     return PaperBatch(table=pa.table(arrays, schema=PAPER_SCHEMA), invalid_unicode=invalid)
+
+
+def _kept_columns(batch: pa.RecordBatch, kept: pa.Schema) -> pa.Table:
+    """Return columns of a batch as they are, with the types of `kept`; text that is not UTF-8 is replaced by U+FFFD."""
+    arrays: list[pa.Array] = []
+    for field in kept:
+        if field.name not in batch.schema.names:
+            arrays.append(pa.nulls(batch.num_rows, field.type))
+            continue
+        values = batch.column(field.name)
+        if pa.types.is_dictionary(values.type):
+            values = values.dictionary_decode()
+        if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+            values = _as_text(values)[0]
+        arrays.append(values.cast(field.type))
+    return pa.table(arrays, schema=kept)
 
 
 def _without_missing(texts: pa.Array) -> pa.Array:

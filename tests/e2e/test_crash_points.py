@@ -116,6 +116,22 @@ def test_classify(server: CrashServer, tiny_bundle: Path, tmp_path: Path) -> Non
     Trials(server, tmp_path / "start", argv, verified).run(tmp_path)
 
 
+def test_classify_with_other_columns(server: CrashServer, tiny_bundle: Path, tmp_path: Path) -> None:
+    start, papers = tmp_path / "start", write_night(tmp_path / "papers")
+    start.mkdir()
+    options = ["--bundle", tiny_bundle, "--device", "cpu", "--shard-rows", "11"]
+    assert server.run(["classify", papers, start / "out", *options], root=start).status == 0
+
+    def argv(root: Path) -> list[str | Path]:
+        return ["classify", papers, root / "out", *options, "--probabilities", "--top-k", "3"]
+
+    def without_the_model(root: Path) -> Outcome:
+        this_run = json.loads((root / "out/manifest.json").read_text())["this_run"]
+        return night_outcome(root / "out") | {"papers labelled": this_run["papers"]}
+
+    Trials(server, start, argv, without_the_model).run(tmp_path)
+
+
 def test_classify_of_a_dump_in_another_format(server: CrashServer, tiny_bundle: Path, tmp_path: Path) -> None:
     write_jsonl(tmp_path / "start" / "dump")
 

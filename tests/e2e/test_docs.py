@@ -154,7 +154,7 @@ def test_the_page_of_settings_has_every_key_of_every_file(site: Path) -> None:
         for option in declared_options(settings):
             assert re.search(rf"^{option.name}$", words, flags=re.MULTILINE), option.name
             assert option.field.description.replace("`", "") in words, option.name
-    assert "invalidates finished labels: language, missing_abstract, min_characters, probabilities, paper" in words
+    assert "invalidates finished labels: language, missing_abstract, min_characters, paper" in words
 
 
 def test_the_site_fetches_nothing_from_elsewhere(site: Path) -> None:

@@ -105,6 +105,7 @@ def taken_for_granted(
         "docs/capacity.md": {"dumps/openalex/papers": papers, "nights/2026-11-22": night, **bundles},
         "docs/evaluation.md": {**scidocs, **bundles},
         "docs/failed-night.md": {"data/nights/2026-11-22": night},
+        "docs/files.md": {"papers": papers, **bundles},
         "docs/gpu.md": {"papers": papers, **bundles},
         "docs/look-into-a-night.md": {
             "demo/papers/night": papers,

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from specter_batch.model.predictions import OnnxClassifier
 from specter_jobs.night.reporting import NightResult
 from specter_jobs.night.run import run_night
 from specter_jobs.plan.config import NightConfig
@@ -22,3 +23,17 @@ def night(tiny_bundle: Path, tmp_path: Path) -> RunNight:
         return run_night(NightConfig.load(None, values), console=Console(file=StringIO()))
 
     return run
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list that grows by the number of papers whenever the model is asked."""
+    numbers: list[int] = []
+    ask = OnnxClassifier.predict
+
+    def count(self: OnnxClassifier, token_ids: Any) -> Any:
+        numbers.append(len(token_ids))
+        return ask(self, token_ids)
+
+    monkeypatch.setattr(OnnxClassifier, "predict", count)
+    return numbers

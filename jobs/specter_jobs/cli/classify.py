@@ -45,6 +45,12 @@ def _summary(result: "NightResult") -> list[str]:
         f"{run.papers:,} papers in this run, {run.papers_per_second or 0:,} papers/s"
         + ("" if run.model_wait_share is None else f", the model waited {run.model_wait_share:.0%} of the time"),
     ]
+    if run.rewritten:
+        lines.append(f"{run.rewritten:,} finished labels were written again with other columns, without the model")
+    if report.without_margin:
+        lines.append(
+            f"{report.without_margin:,} labels have no runner-up and margin: they come from a night without logits"
+        )
     lines += report.reuse.sentences() if report.reuse else []
     if report.macro_f1 is not None:
         lines.append(f"macro F1 {report.macro_f1:.4f} over {report.scored_papers:,} papers")

@@ -11,7 +11,7 @@ from specter_batch.options.command import Sections, command, interruptible
 from specter_batch.settings.declaration import Option
 from specter_batch.terminal import show, show_json
 from specter_jobs.plan.config import NightConfig
-from specter_jobs.plan.sections import LabelRules, Model, Papers, ReusedNights
+from specter_jobs.plan.sections import LabelColumns, LabelRules, Model, Papers, ReusedNights
 
 if TYPE_CHECKING:
     from specter_jobs.estimate.ranges import Range
@@ -45,7 +45,9 @@ class Measurement(JsonOutput):
 
 
 # The night's own options that matter to an estimate. OUT is never written to.
-Planned = Annotated[NightConfig, Sections(Papers, InputColumns, Model, LabelRules, ReusedNights, given={"out": Path()})]
+Planned = Annotated[
+    NightConfig, Sections(Papers, InputColumns, Model, LabelRules, LabelColumns, ReusedNights, given={"out": Path()})
+]
 
 
 @command(

@@ -57,7 +57,12 @@ def estimate_night(
     bundle, rules = ModelBundle.open(config.bundle), config.section(LabelRules)
     device = devices(config.device)[0]
     graph = bundle.graph_for(device.kind, config.graph)
-    plan = plan_shards(parquet_inventory(config.dump), columns=config.columns, shard_rows=config.shard_rows)
+    plan = plan_shards(
+        parquet_inventory(config.dump),
+        columns=config.columns,
+        shard_rows=config.shard_rows,
+        keep=config.keep_columns,
+    )
     if not plan.rows:
         raise PaperSchemaError(f"{config.dump}: {len(plan.files)} parquet files and no row; is the dump complete?")
     sample = read_sample(sample_shards(plan, rows=sample_rows, seed=seed), rules, bundle)
@@ -182,7 +187,7 @@ def _lent(
         precisions={graph.sha256: graph.precision for graph in bundle.manifest.graphs},
         root=None,
     )
-    lent = reusable_labels(config.reuse, tonight=tonight.model, probabilities=config.probabilities)
+    lent = reusable_labels(config.reuse, tonight=tonight.model, needs_probabilities=config.needs_probabilities)
     files = lent.files
     known: set[str] = set()
     if files:

@@ -4,6 +4,7 @@ import resource
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +19,10 @@ from specter_jobs.label.engines.messages import SHARDS_AT_ONCE
 from specter_jobs.output.folder import output_folder
 from specter_jobs.output.label_form import LabelForm
 from specter_jobs.output.names import LABELS, REJECTS
-from specter_jobs.output.schema import LOGITS, PROBABILITIES
+from specter_jobs.output.schema import LOGITS, PROBABILITIES, STAMPED_BUNDLE, STAMPED_NIGHT, TOP_LABELS, TOP_SCORES
 from specter_jobs.output.writer import write_output
 from specter_jobs.plan.config import NightConfig
+from specter_jobs.plan.sections import LabelColumns
 from specter_jobs.plan.shards import Plan
 
 # Bytes of a shard in the ledger, which is in memory until the report is written (benchmarks/many_shards.py). Each label
@@ -42,7 +44,15 @@ def output_of(
     The model did not label all papers of the sample. How well a column compresses depends on repeated values. So scores
     are drawn from the distribution of the timed papers' scores (uniformly if none were timed), and labels at random.
     """
-    form = LabelForm.of(config, bundle)
+    form = LabelForm(
+        labels=bundle.labels,
+        temperature=bundle.temperature,
+        bundle=bundle.fingerprint,
+        night=config.date,
+        columns=config.section(LabelColumns),
+        kept=plan.kept,
+        partitions=plan.partitions,
+    )
     table = _drawn_labels(form, sample, scores)
     rejects = pa.concat_tables(sample.rejects)
     with tempfile.TemporaryDirectory() as folder:
@@ -68,7 +78,7 @@ def _drawn_labels(form: LabelForm, sample: Sample, scores: npt.NDArray[np.float6
     n, n_labels = len(sample.hashes), len(form.labels)
     names = pa.array(form.labels.names, pa.string())
     label_id, score = rng.integers(0, n_labels, n), rng.random(n)
-    columns = {
+    columns: dict[str, Any] = {
         "paper_id": sample.paper_ids,
         "label": names.take(pa.array(label_id)),
         "label_id": label_id,
@@ -83,8 +93,15 @@ def _drawn_labels(form: LabelForm, sample: Sample, scores: npt.NDArray[np.float6
         "seen_in_training": pa.nulls(n, pa.bool_()),
         PROBABILITIES: _lists(rng.dirichlet(np.ones(n_labels), n)),
         LOGITS: _lists(rng.normal(size=(n, n_labels))),
+        TOP_LABELS: [list(form.labels.names[: form.columns.top_k])] * n,
+        TOP_SCORES: rng.random((n, form.columns.top_k)).tolist(),
+        STAMPED_BUNDLE: [form.bundle] * n,
+        STAMPED_NIGHT: [form.night] * n,
     }
-    schema = form.schema()
+    kept = pa.concat_tables(sample.kept) if sample.kept else None
+    for name, written in form.input_names.items():
+        columns[written] = ["2026"] * n if kept is None or name not in kept.column_names else kept[name]
+    schema = form.schema
     return pa.table([columns[name] for name in schema.names], schema=schema)
 
 

@@ -36,6 +36,7 @@ class Sample:
         rows: Number of rows that could be read.
         paper_ids: Ids of the usable papers.
         hashes: Text hashes of the usable papers.
+        kept: Kept columns of the usable papers; empty if there are none.
         token_ids: Token ids `(seq_len,)` of each usable paper that is not a copy of another one.
         rejects: Table with `REJECT_SCHEMA`.
         held_bytes: Memory that the job needs for these papers while it labels them.
@@ -45,6 +46,7 @@ class Sample:
     rows: int = 0
     paper_ids: list[str] = field(default_factory=list)
     hashes: list[str] = field(default_factory=list)
+    kept: list[pa.Table] = field(default_factory=list)
     token_ids: list[TokenIds] = field(default_factory=list)
     rejects: list[pa.Table] = field(default_factory=list)
     held_bytes: int = 0
@@ -165,6 +167,7 @@ def _prepare(sample: Sample, deduplication: Deduplication, preparer: ShardPrepar
         sample.paper_ids += screened.paper_ids.to_pylist()
         sample.rejects.append(screened.rejects)
         sample.hashes += screened.hashes
+        sample.kept += [] if screened.kept is None else [screened.kept]
         sample.token_ids += token_ids
         # The text is in memory twice: in the table that it was read into, and while it is tokenized.
         sample.held_bytes += 2 * sum(len(text.encode()) for text in texts) + sum(ids.nbytes for ids in token_ids)

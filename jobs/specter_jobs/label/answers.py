@@ -1,4 +1,4 @@
-"""The model's answers for all papers of a shard, gathered from the model and from labels that are known already."""
+"""The model's answers for all papers of a shard, from the model and from known labels, and the label file of them."""
 
 from dataclasses import dataclass
 
@@ -8,8 +8,9 @@ import pyarrow as pa
 
 from specter_batch.metrics.expected_sums import ExpectedSums
 from specter_batch.model.ranking import Predictions, Ranking
-from specter_jobs.output.schema import LOGITS, PROBABILITIES
-from specter_jobs.plan.shards import Mask
+from specter_jobs.output.label_form import LabelForm
+from specter_jobs.output.schema import LOGITS, PROBABILITIES, STAMPED_BUNDLE, STAMPED_NIGHT, TOP_LABELS, TOP_SCORES
+from specter_jobs.plan.shards import Mask, Shard
 
 Rows = npt.NDArray[np.int64] | list[int]
 
@@ -102,3 +103,61 @@ def _lists(column: pa.ChunkedArray) -> tuple[Mask, npt.NDArray[np.float32]]:
     there = column.is_valid().to_numpy()
     values = column.filter(pa.array(there)).combine_chunks().flatten().to_numpy()
     return there, values.reshape(-1, column.type.list_size)
+
+
+def answer_columns(form: LabelForm, shard: Shard, rows: npt.NDArray[np.int64], answers: Answers) -> dict[str, pa.Array]:
+    """Return the columns of a label file that follow from the answers, and from where the papers are.
+
+    Args:
+        form: Which columns the files of the night have.
+        shard: The shard.
+        rows: Rows of the papers within the shard, `(n_papers,)`.
+        answers: The labels of these papers.
+    """
+    n = len(rows)
+    names = pa.array(form.labels.names, pa.string())
+    known = answers.has_probabilities
+    ranking = answers.ranking(k=max(form.columns.top_k, 2))
+    partitions = shard.file.partitions
+    return {
+        "label": names.take(pa.array(answers.label_id)),
+        "label_id": pa.array(answers.label_id, pa.int32()),
+        "score": pa.array(answers.score, pa.float64()),
+        "file": _same(shard.file.name, n),
+        "row": pa.array(shard.start + rows, pa.int64()),
+        "runner_up": names.take(pa.array(ranking.runner_up, mask=~known)),
+        "margin": pa.array(ranking.margin, pa.float64(), mask=~known),
+        STAMPED_BUNDLE: _same(form.bundle, n),
+        STAMPED_NIGHT: pa.repeat(pa.scalar(form.night, pa.date32()), n),
+        **{form.input_names[name]: _same(partitions.get(name), n) for name in form.partitions},
+        **_asked_for(form, answers, ranking),
+    }
+
+
+def _asked_for(form: LabelForm, answers: Answers, ranking: Ranking) -> dict[str, pa.Array]:
+    """Return the columns with several values for each paper that the night is asked for."""
+    known, k = answers.has_probabilities, form.columns.top_k
+    columns: dict[str, pa.Array] = {}
+    if form.columns.probabilities:
+        columns[PROBABILITIES] = _list_column(answers.probabilities, known)
+    if k:
+        names = pa.array(form.labels.names, pa.string())
+        ends, unknown = pa.array(np.arange(len(known) + 1, dtype=np.int32) * k), pa.array(~known)
+        top = names.take(pa.array(ranking.label_id[:, :k].ravel()))
+        columns[TOP_LABELS] = pa.ListArray.from_arrays(ends, top, mask=unknown)
+        scores = pa.array(ranking.score[:, :k].ravel())
+        columns[TOP_SCORES] = pa.ListArray.from_arrays(ends, scores, mask=unknown)
+    if form.columns.logits:
+        columns[LOGITS] = _list_column(answers.logits, answers.has_logits)
+    return columns
+
+
+def _same(value: str | None, n: int) -> pa.Array:
+    """Return a text column of `n` equal values."""
+    return pa.nulls(n, pa.string()) if value is None else pa.repeat(pa.scalar(value, pa.string()), n)
+
+
+def _list_column(values: npt.NDArray[np.floating], known: Mask) -> pa.FixedSizeListArray:
+    """Return values `(n, size)` as a column of lists, null where they are not known."""
+    flat = pa.array(values.astype(np.float32).ravel())
+    return pa.FixedSizeListArray.from_arrays(flat, values.shape[1], mask=None if known.all() else pa.array(~known))

@@ -1,7 +1,7 @@
 """The driver's side of labelling: workers' answers and known labels become the files of shards."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -17,14 +17,13 @@ from specter_batch.metrics.score_report import N_SCORE_BINS
 from specter_batch.metrics.scores import Scores
 from specter_batch.papers.screening import NOT_FINITE_DETAIL
 from specter_batch.storage.location import Location
-from specter_jobs.label.answers import Answers, expected_sums
+from specter_jobs.label.answers import Answers, answer_columns, expected_sums
 from specter_jobs.label.engines.messages import ShardAnswer, ShardTask
 from specter_jobs.label.fresh import FinishedShard
 from specter_jobs.label.screened_shard import ScreenedShard
 from specter_jobs.output.label_form import LabelForm
 from specter_jobs.output.labelled_shard import LabelledShard, ShardSums
 from specter_jobs.output.ledger import Ledger
-from specter_jobs.output.schema import LOGITS, PROBABILITIES
 from specter_jobs.output.title_only import TitleOnlySums
 from specter_jobs.output.writer import write_shard
 from specter_jobs.plan.decisions import DeduplicatedShard
@@ -132,10 +131,18 @@ class ShardPipeline:
         reused[screened.known["row"].to_numpy()] = True
         reused[list(screened.copies)] = True
         title_only = screened.title_only & kept
-        labelled = label_table(self._form, task.deduplicated.shard, screened, answers, reused)
+        columns = {
+            "paper_id": screened.paper_ids,
+            "text_hash": pa.array(screened.hashes, pa.string()),
+            "reused": pa.array(reused),
+            "true_label": screened.truth.names,
+            "seen_in_training": screened.truth.seen_in_training,
+        }
+        labelled = label_table(self._form, task.deduplicated.shard, screened.rows, answers, columns, screened.kept)
         rejects = _with_not_finite(screened, kept, task.deduplicated.shard)
         sums = ShardSums(
             reused=int((reused & kept).sum()),
+            without_margin=int((kept & ~answers.has_probabilities).sum()),
             rejects_by_reason=dict(sorted(Counter(rejects["reason"].to_pylist()).items())),
             scores=_scores(screened, answers, kept),
             unknown_labels=int((screened.truth.unknown & kept).sum()),
@@ -229,44 +236,26 @@ def _title_only_sums(answers: Answers, papers: Mask, scores: Scores) -> TitleOnl
     )
 
 
-def label_table(form: LabelForm, shard: Shard, screened: ScreenedShard, answers: Answers, reused: Mask) -> pa.Table:
+def label_table(
+    form: LabelForm,
+    shard: Shard,
+    rows: npt.NDArray[np.int64],
+    answers: Answers,
+    columns: Mapping[str, pa.Array | pa.ChunkedArray],
+    kept: pa.Table | None,
+) -> pa.Table:
     """Return the label file of a shard as a table: the papers that have a label, in the order of the input.
 
     Args:
         form: Which columns the files of the night have.
         shard: The shard.
-        screened: Its usable papers.
+        rows: Rows of its usable papers within the shard, `(n_papers,)`.
         answers: The labels of these papers.
-        reused: Papers whose label was copied, `(n_papers,)` bool.
+        columns: The columns of the label file that do not follow from the answers, for these papers.
+        kept: The columns of the input that the files keep, for these papers; None if there are none.
     """
-    names = pa.array(form.labels.names, pa.string())
-    known = answers.has_probabilities
-    ranking = answers.ranking()
-    truth = screened.truth
-    seen = np.zeros(len(known), np.bool_)
-    seen[truth.scored] = truth.seen
-    columns = {
-        "paper_id": screened.paper_ids,
-        "label": names.take(pa.array(answers.label_id)),
-        "label_id": pa.array(answers.label_id, pa.int32()),
-        "score": pa.array(answers.score, pa.float64()),
-        "text_hash": pa.array(screened.hashes, pa.string()),
-        "reused": pa.array(reused),
-        "file": pa.DictionaryArray.from_arrays(np.zeros(len(known), np.int32), [shard.file.name]).cast(pa.string()),
-        "row": pa.array(shard.start + screened.rows, pa.int64()),
-        "runner_up": names.take(pa.array(ranking.runner_up, mask=~known)),
-        "margin": pa.array(ranking.margin, pa.float64(), mask=~known),
-        "true_label": truth.names,
-        "seen_in_training": pa.array(seen, mask=~truth.scored),
-        PROBABILITIES: _lists(answers.probabilities, known),
-        LOGITS: _lists(answers.logits, answers.has_logits),
-    }
-    schema = form.schema()
-    table = pa.table([columns[name] for name in schema.names], schema=schema)
+    every = {**columns, **answer_columns(form, shard, rows, answers)}
+    if kept is not None:
+        every |= {form.input_names[name]: kept[name] for name in form.kept.names}
+    table = pa.table([every[name] for name in form.schema.names], schema=form.schema)
     return table if answers.is_finite.all() else table.filter(pa.array(answers.is_finite))
-
-
-def _lists(values: npt.NDArray[np.floating], known: Mask) -> pa.FixedSizeListArray:
-    """Return values `(n, size)` as a column of lists, null where they are not known."""
-    flat = pa.array(values.astype(np.float32).ravel())
-    return pa.FixedSizeListArray.from_arrays(flat, values.shape[1], mask=None if known.all() else pa.array(~known))

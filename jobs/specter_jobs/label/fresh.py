@@ -10,6 +10,7 @@ class Fresh:
     """What this run labelled itself, as against what it found done.
 
     Attributes:
+        rewritten: Labels that were written again with other columns, without the model.
         seconds: Time of the labelling, without the deduplication.
         model_seconds: Time in which a model ran, added up over the workers.
         max_batch_tokens: The smallest budget of a CUDA worker at its last shard; None on a CPU.
@@ -20,6 +21,7 @@ class Fresh:
     seconds: float
     model_seconds: float
     max_batch_tokens: int | None
+    rewritten: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -45,10 +45,15 @@ def label_shards(
     failed: dict[str, str] = {}
     pending: list[DeduplicatedShard] = []
     for shard in shards:
-        done = finished(shard)
         if shard.error is not None:
             failed[shard.shard.name] = shard.error
-        elif done is not None:
+            continue
+        try:
+            done = finished(shard)
+        except ShardError as error:
+            failed[shard.shard.name] = str(error)
+            continue
+        if done is not None:
             entries[shard.shard.name] = done
         else:
             pending.append(shard)

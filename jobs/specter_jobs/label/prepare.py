@@ -19,7 +19,7 @@ from specter_jobs.label.screened_shard import ScreenedShard, Truth
 from specter_jobs.plan.decisions import Decisions, DeduplicatedShard
 from specter_jobs.plan.sections import LabelRules
 from specter_jobs.screen.rejects import rejected_rows
-from specter_jobs.screen.shard_reader import ShardReader, content_hash
+from specter_jobs.screen.shard_reader import ShardReader, content_hash, kept_hash
 
 # A shard of 5,000 ordinary papers holds 7 MB of text. Giving back the memory of a larger one is worth the time.
 LARGE_BYTES = 16 << 20
@@ -90,6 +90,7 @@ class ShardPreparer:
             rejects=rejected_rows(screening, shard, papers.table["paper_id"]),
             rows=rows,
             paper_ids=usable["paper_id"],
+            kept=None if papers.kept is None else papers.kept.filter(pa.array(screening.usable)),
             title_only=missing_values(papers.table["abstract"])[screening.usable],
             hashes=hashes,
             truth=true_labels(
@@ -100,14 +101,14 @@ class ShardPreparer:
             copies=copies,
             fresh=fresh,
         )
-        if papers.table.nbytes > LARGE_BYTES:
+        if papers.nbytes > LARGE_BYTES:
             del papers
             pa.default_memory_pool().release_unused()  # before the tokenizer needs memory of its own
         return screened, [texts[at] for at in fresh]
 
     def _read(self, deduplicated: DeduplicatedShard) -> PaperBatch:
         papers = self._reader.read(deduplicated.shard)
-        if content_hash(papers) != deduplicated.rows_hash:
+        if (content_hash(papers), kept_hash(papers)) != (deduplicated.rows_hash, deduplicated.kept_hash):
             raise ShardError(f"{deduplicated.shard.file.path}: changed while the job ran; leave it alone and rerun")
         return papers
 

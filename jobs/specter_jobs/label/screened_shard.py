@@ -28,6 +28,13 @@ class Truth:
     seen: Mask
     unknown: Mask
 
+    @property
+    def seen_in_training(self) -> pa.Array:
+        """`(n_papers,)` whether the model was trained on the paper; null for papers that are not scored."""
+        seen = np.zeros(len(self.scored), np.bool_)
+        seen[self.scored] = self.seen
+        return pa.array(seen, mask=~self.scored)
+
 
 @dataclass(frozen=True, kw_only=True)
 class ScreenedShard:
@@ -37,6 +44,7 @@ class ScreenedShard:
         rejects: `REJECT_SCHEMA`.
         rows: `(n_papers,)` int64: rows of the usable papers within the shard.
         paper_ids: Of the usable papers, in input order; the other fields go with them by position.
+        kept: The kept columns of the usable papers; None if there are none.
         title_only: `(n_papers,)` bool: the paper has no abstract.
         hashes: Of the texts.
         known: Labels of papers that an earlier night labelled, with the columns of `Decisions.known`; `row` is a
@@ -49,6 +57,7 @@ class ScreenedShard:
     rejects: pa.Table
     rows: npt.NDArray[np.int64]
     paper_ids: pa.ChunkedArray
+    kept: pa.Table | None
     title_only: Mask
     hashes: list[str]
     truth: Truth

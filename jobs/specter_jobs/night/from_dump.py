@@ -80,7 +80,7 @@ def plan_input(config: NightConfig, out: OutputFolder, *, console: Console) -> P
     read = {file.file for file in inputs}
     labelled = {file.file for file in inputs if file.papers} | (before & source.failed.keys())
     inventory = parquet_inventory(source.dump, out=config.out)
-    plan = plan_shards(inventory, columns=source.columns, shard_rows=config.shard_rows)
+    plan = plan_shards(inventory, columns=source.columns, shard_rows=config.shard_rows, keep=config.keep_columns)
     if len(plan.failed) > config.max_failed_shards:
         first = plan.failed[0].error
         files = len(plan.files) + len(plan.failed)

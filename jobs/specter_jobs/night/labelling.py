@@ -1,8 +1,9 @@
 """The labelling of a planned night: deduplicate the papers, label what is not done yet, and check every file."""
 
+import logging
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 from rich.console import Console
@@ -15,8 +16,8 @@ from specter_batch.terminal import print_above, progress_bars
 from specter_jobs.label.assemble import ShardPipeline
 from specter_jobs.label.engines.scheduler import Scheduler
 from specter_jobs.label.loop import label_shards
+from specter_jobs.label.rewrite import LabelRewriter
 from specter_jobs.night.stages import LabelledNight, PlannedNight
-from specter_jobs.output.label_form import LabelForm
 from specter_jobs.output.ledger import Ledger
 from specter_jobs.output.plan_file import listed_files
 from specter_jobs.plan.sections import LabelRules
@@ -47,7 +48,6 @@ def label_night(
     scheduler: Scheduler,
     rules: LabelRules,
     limits: LabelLimits,
-    form: LabelForm,
     *,
     console: Console,
 ) -> LabelledNight:
@@ -59,22 +59,25 @@ def label_night(
         scheduler: Scheduler of the workers, which load while the papers are deduplicated.
         rules: Settings that decide which papers are labelled.
         limits: Earlier nights to reuse, and limits that stop the night.
-        form: Columns of the label files.
         console: Console for progress.
 
     Raises:
         GateError: The model would have to label more papers than `limits.max_fresh`. Nothing was labelled.
     """
     out, plan = planned.out, planned.plan
-    ledger = Ledger(out, binding=planned.binding, model=planned.model.hash)
-    lent = reusable_labels(limits.reuse, tonight=planned.model, probabilities=rules.probabilities)
+    form = planned.form
+    ledger = Ledger(out, binding=planned.binding, bindings=planned.bindings, model=planned.model.hash, form=form)
+    lent = reusable_labels(limits.reuse, tonight=planned.model, needs_probabilities=form.columns.needs_probabilities)
     with _progress(console) as progress, _deduplicated(planned, rules, bundle, lent.files, progress, scheduler) as rows:
         scheduler.await_worker()
         workload = rows.workload(lent.unusable)
         if limits.reuse:
             _announce(workload, console)
 
+        rewriter = LabelRewriter(out, ledger, form, bundle, rows)
+
         def check(pending: Collection[int]) -> None:
+            _announce_rewriting(rewriter)
             workload.check(limits.max_fresh, pending=pending)
 
         pipeline = ShardPipeline(
@@ -87,12 +90,13 @@ def label_night(
         entries, failed, fresh = label_shards(
             rows.shards,
             pipeline.run,
-            finished=ledger.finished,
+            finished=rewriter.finished,
             check=check,
             max_failed_shards=limits.max_failed_shards,
             progress=progress,
             watch=planned.watch,
         )
+    fresh = replace(fresh, rewritten=rewriter.papers)
     damaged = ledger.damaged(list(entries.values()))
     failed = {**planned.unreadable, **failed, **damaged}
     ordered = [entries[shard.name] for shard in plan.shards if shard.name in entries and shard.name not in damaged]
@@ -124,7 +128,7 @@ def _deduplicated(
             known_labels=KnownLabels(
                 files=local_copies(known, scratch),
                 n_labels=len(bundle.labels),
-                needs_probabilities=rules.probabilities,
+                needs_probabilities=planned.form.columns.needs_probabilities,
             ),
             scratch=scratch,
             advance=advance,
@@ -134,6 +138,18 @@ def _deduplicated(
             yield deduplication
         finally:
             deduplication.close()
+
+
+def _announce_rewriting(rewriter: LabelRewriter) -> None:
+    """Report which labels got other columns without the model, and which the model has to give again."""
+    if rewriter.files:
+        log("labels rewritten with other columns", labels=rewriter.papers, files=rewriter.files)
+    if rewriter.lost:
+        log(
+            "labels are computed again, because the new columns need logits that were not stored",
+            level=logging.WARNING,
+            labels=rewriter.lost,
+        )
 
 
 def _announce(workload: Workload, console: Console) -> None:

@@ -58,6 +58,7 @@ def night_manifest(
         this_run=ThisRun(
             shards=fresh.shards,
             papers=fresh.papers,
+            rewritten=fresh.rewritten,
             seconds=round(fresh.seconds, 3),
             papers_per_second=round(fresh.papers / fresh.seconds, 2) if fresh.papers else None,
             model_wait_share=None if at_work is None else round(max(1 - at_work, 0.0), 4),

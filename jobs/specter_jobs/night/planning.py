@@ -12,11 +12,13 @@ from specter_jobs.night.audit import take_over_rejects
 from specter_jobs.night.stages import PlannedInput, PlannedNight
 from specter_jobs.output.folder import OutputFolder
 from specter_jobs.output.held import HeldNight, check_no_file_is_gone, held_in
+from specter_jobs.output.label_form import LabelForm
 from specter_jobs.output.names import CLASSIFY, LABELS, REJECTS, SUCCESS_FILE
-from specter_jobs.output.plan_file import write_plan
+from specter_jobs.output.plan_file import night_in, write_plan
 from specter_jobs.output.progress import NightWatch
 from specter_jobs.plan.config import NightConfig
 from specter_jobs.plan.identity import NightIdentity
+from specter_jobs.plan.sections import LabelColumns
 from specter_jobs.report.night_report import truth_problem
 
 
@@ -52,6 +54,18 @@ def plan_night(
     )
     out, papers = _folder_and_papers(config, out, night, papers, ingested)
     source, plan = papers.source, papers.plan
+    held = night_in(out)
+    if held is not None and "date" not in config.model_fields_set and not night.differences(held):
+        night = night.model_copy(update={"date": held.date})  # a run after midnight resumes the night of the day before
+    form = LabelForm(
+        labels=bundle.labels,
+        temperature=bundle.temperature,
+        bundle=bundle.fingerprint,
+        night=night.date,
+        columns=config.section(LabelColumns),
+        kept=plan.kept,
+        partitions=plan.partitions,
+    )
     out.prepare(CLASSIFY, (LABELS, REJECTS))
     out.remove_files([SUCCESS_FILE])
     dump = take_over_rejects(out, *source.ingested, labelled_files=papers.labelled_files) if source.ingested else None
@@ -69,6 +83,8 @@ def plan_night(
         plan=plan,
         model=night.model,
         binding=night.binding,
+        bindings=night.bindings,
+        form=form,
         unreadable=unreadable,
         ignored=ignored,
         dump=dump,
@@ -136,6 +152,6 @@ def _differences(night: NightIdentity, held: HeldNight) -> list[str]:
     elif held.root is None and not held.is_empty:
         differences = ["DUMP may be another one, because plan.json is gone or damaged"]
     bindings = {entry.binding for entry in held.entries} | ({held.binding} if held.binding else set())
-    if not differences and bindings - {night.binding}:
+    if not differences and bindings - night.bindings:
         differences = ["the labels were made with another bundle, device, setting or version of specter-batch"]
     return differences

@@ -23,7 +23,6 @@ from specter_jobs.night.replacement import finish_swap, swap_in
 from specter_jobs.night.reporting import NightResult, report_night
 from specter_jobs.night.stages import LabelledNight, PlannedInput, PlannedNight
 from specter_jobs.output.folder import output_folder
-from specter_jobs.output.label_form import LabelForm
 from specter_jobs.output.names import CLASSIFY, SUCCESS_FILE
 from specter_jobs.plan.config import NightConfig
 from specter_jobs.plan.sections import Cluster, LabelRules, Model
@@ -100,8 +99,7 @@ class Night:
         config = self._config
         limits = LabelLimits(reuse=config.reuse, max_fresh=config.max_fresh, max_failed_shards=config.max_failed_shards)
         rules = config.section(LabelRules)
-        form = LabelForm.of(config, self._bundle)
-        return label_night(planned, self._bundle, Scheduler(self._engine), rules, limits, form, console=self._console)
+        return label_night(planned, self._bundle, Scheduler(self._engine), rules, limits, console=self._console)
 
     def report(self, planned: PlannedNight, labelled: LabelledNight, previous: PreviousNight | None) -> NightResult:
         """Account for every row, check the gates, and write the report and the manifest."""

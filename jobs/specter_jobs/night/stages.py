@@ -11,6 +11,7 @@ from specter_jobs.dumps.account_model import IngestAccount
 from specter_jobs.label.engines.scheduler import Scheduler
 from specter_jobs.label.fresh import Fresh
 from specter_jobs.output.folder import OutputFolder
+from specter_jobs.output.label_form import LabelForm
 from specter_jobs.output.ledger_entry import LedgerEntry
 from specter_jobs.output.plan_file import DumpAccount
 from specter_jobs.output.progress import NightWatch
@@ -68,7 +69,9 @@ class PlannedNight:
         out: The folder to label in: OUT, or the folder of a replacement.
         plan: The files and shards.
         model: The model that labels.
-        binding: Hash of everything that can change an output, except for the rows themselves.
+        binding: Hash of everything that can change a label, except for the rows themselves.
+        bindings: The bindings that say the same (`NightIdentity.bindings`).
+        form: Which columns the label files have.
         unreadable: Input files that cannot be read -> error.
         ignored: Other entries of the input -> reason why they are not read.
         dump: Account of the dump that was ingested first; None for parquet.
@@ -80,6 +83,8 @@ class PlannedNight:
     plan: Plan
     model: ModelIdentity
     binding: str
+    bindings: frozenset[str]
+    form: LabelForm
     unreadable: Mapping[str, str]
     ignored: Mapping[str, str]
     dump: DumpAccount | None

@@ -2,14 +2,26 @@
 
 import datetime
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import pyarrow as pa
 
-from specter_batch.model.bundle import ModelBundle
+from specter_batch.errors import ConfigError
 from specter_batch.papers.labels import LabelSet
-from specter_jobs.output.schema import LABEL_SCHEMA, LOGITS, PROBABILITIES
-from specter_jobs.plan.config import NightConfig
+from specter_batch.storage.files import json_hash
+from specter_jobs.output.schema import (
+    LABEL_SCHEMA,
+    LOGITS,
+    OWN_NAMES,
+    PROBABILITIES,
+    STAMPED_BUNDLE,
+    STAMPED_NIGHT,
+    TOP_LABELS,
+    TOP_SCORES,
+)
+from specter_jobs.plan.sections import LabelColumns
 
 # Keys of the metadata of label files, and of the fields that have a value for each label.
 BUNDLE, NIGHT, LABEL_NAMES, TEMPERATURE = b"bundle", b"night", b"labels", b"temperature"
@@ -24,34 +36,66 @@ class LabelForm:
         temperature: The bundle's temperature, by which logits become probabilities.
         bundle: Fingerprint of the bundle.
         night: Date of the night.
-        probabilities: True if the files have the probabilities of all labels.
+        columns: The settings that say which columns the files have.
+        kept: Columns of the input that the files keep, with their types.
+        partitions: Columns from the names of folders that the files keep.
+
+    Raises:
+        ConfigError: More labels for each paper are asked for than the model has.
     """
 
     labels: LabelSet
     temperature: float
     bundle: str
     night: datetime.date
-    probabilities: bool
+    columns: LabelColumns
+    kept: pa.Schema
+    partitions: tuple[str, ...]
 
-    @classmethod
-    def of(cls, config: NightConfig, bundle: ModelBundle) -> "LabelForm":
-        """Return the form of the label files that a night is going to write."""
-        return cls(
-            labels=bundle.labels,
-            temperature=bundle.temperature,
-            bundle=bundle.fingerprint,
-            night=config.date,
-            probabilities=config.probabilities,
-        )
+    def __post_init__(self) -> None:
+        if self.columns.top_k > len(self.labels):
+            raise ConfigError(
+                f"--top-k {self.columns.top_k}: the bundle has only {len(self.labels)} labels; give --top-k "
+                f"{len(self.labels)} or less"
+            )
 
+    @cached_property
+    def input_names(self) -> Mapping[str, str]:
+        """Name of each kept column and partition -> its name in the label files, `input_NAME` if NAME is taken."""
+        names: dict[str, str] = {}
+        for name in (*self.kept.names, *self.partitions):
+            written = name
+            while written in OWN_NAMES or written in names.values():
+                written = f"input_{written}"
+            names[name] = written
+        return names
+
+    def hash(self, kept: str) -> str:
+        """Return a hash of all that decides about the columns of a shard's label file, beside its labels.
+
+        Args:
+            kept: Hash of the values of the shard's kept columns.
+        """
+        inputs = {name: str(self.schema.field(written).type) for name, written in self.input_names.items()}
+        settings = self.columns.model_dump(mode="json") | {"night": self.night.isoformat()}
+        return json_hash({**settings, "version": FORM_VERSION, "inputs": list(inputs.items()), "kept": kept})
+
+    @cached_property
     def schema(self) -> pa.Schema:
-        """Return the columns of a label file, with what the file says about its night as metadata."""
+        """The columns of a label file, with what the file says about its night as metadata."""
         names = json.dumps(list(self.labels), ensure_ascii=False).encode()
         values = pa.list_(pa.float32(), len(self.labels))
         fields = list(LABEL_SCHEMA)
-        if self.probabilities:
+        if self.columns.probabilities:
             fields.append(pa.field(PROBABILITIES, values, metadata={LABEL_NAMES: names}))
-        fields.append(pa.field(LOGITS, values, metadata={LABEL_NAMES: names}))
+        if self.columns.top_k:
+            fields += [pa.field(TOP_LABELS, pa.list_(pa.string())), pa.field(TOP_SCORES, pa.list_(pa.float64()))]
+        fields += [self.kept.field(name).with_name(self.input_names[name]) for name in self.kept.names]
+        fields += [pa.field(self.input_names[name], pa.string()) for name in self.partitions]
+        if self.columns.stamp:
+            fields += [pa.field(STAMPED_BUNDLE, pa.string()), pa.field(STAMPED_NIGHT, pa.date32())]
+        if self.columns.logits:
+            fields.append(pa.field(LOGITS, values, metadata={LABEL_NAMES: names}))
         metadata = {
             BUNDLE: self.bundle.encode(),
             NIGHT: self.night.isoformat().encode(),
@@ -59,3 +103,7 @@ class LabelForm:
             TEMPERATURE: repr(self.temperature).encode(),
         }
         return pa.schema(fields, metadata=metadata)
+
+
+# Raised when the same settings give other columns, or other values in them, than an earlier version wrote.
+FORM_VERSION = 1

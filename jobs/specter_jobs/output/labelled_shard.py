@@ -18,6 +18,7 @@ class ShardSums:
 
     Attributes:
         reused: Papers that took the label of an equal text.
+        without_margin: Papers whose runner-up and margin are not known.
         rejects_by_reason: Rejected rows by reason, in the order of the reasons' names.
         scores: Scores of the papers whose true label came with the input.
         unknown_labels: Labelled papers whose true label is not one of the model's; they are not scored.
@@ -33,6 +34,7 @@ class ShardSums:
     """
 
     reused: int
+    without_margin: int
     rejects_by_reason: Mapping[str, int]
     scores: Scores
     unknown_labels: int

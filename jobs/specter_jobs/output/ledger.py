@@ -1,9 +1,11 @@
 """The ledger lists the shards that are done, with their content, bundle and settings. Entries are written last."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
+from specter_batch.metrics.expected_sums import ExpectedSums
 from specter_batch.storage.location import Location, in_parallel
 from specter_jobs.output.folder import OutputFolder
+from specter_jobs.output.label_form import LabelForm
 from specter_jobs.output.labelled_shard import ShardSums
 from specter_jobs.output.ledger_entry import LedgerEntry
 from specter_jobs.output.names import LEDGER_FILE, LEDGER_FOLDER, OutputFile
@@ -15,20 +17,34 @@ class Ledger:
 
     Args:
         out: The output folder.
-        binding: Hash of model and settings; entries of another binding, or whose sums do not add up, do not count.
+        binding: Hash of model and settings, for new entries.
+        bindings: Entries of other bindings than these do not count, and neither do entries whose sums do not add up.
         model: Hash of bundle, device kind and graph. A later night can reuse these labels if its hash is the same.
+        form: Which columns the label files have.
     """
 
-    def __init__(self, out: OutputFolder, *, binding: str, model: str) -> None:
+    def __init__(
+        self, out: OutputFolder, *, binding: str, bindings: Collection[str], model: str, form: LabelForm
+    ) -> None:
         self._out = out
         self._model = model
         self._binding = binding
-        ours = (entry for entry in read_entries(out) if entry.binding == binding)
+        self._form = form
+        ours = (entry for entry in read_entries(out) if entry.binding in bindings)
         self._entries = {entry.shard: entry for entry in ours if entry.adds_up}
         self._intact = self._checked(self._entries.values())
 
     def finished(self, deduplicated: DeduplicatedShard) -> LedgerEntry | None:
-        """Return the entry of a shard if it was labelled with this content and its files exist, else None."""
+        """Return the shard's entry if it was done for this content and its files are there, else None."""
+        entry = self._done(deduplicated)
+        return entry if entry is not None and entry.form == self._form.hash(deduplicated.kept_hash) else None
+
+    def outdated(self, deduplicated: DeduplicatedShard) -> LedgerEntry | None:
+        """Return the shard's entry if only the columns of its label file differ from those of this night, else None."""
+        entry = self._done(deduplicated)
+        return entry if entry is not None and entry.form != self._form.hash(deduplicated.kept_hash) else None
+
+    def _done(self, deduplicated: DeduplicatedShard) -> LedgerEntry | None:
         entry = self._entries.get(deduplicated.shard.name)
         if entry is None or entry.content != deduplicated.content:
             return None
@@ -46,8 +62,10 @@ class Ledger:
             rows=shard.rows,
             content=deduplicated.content,
             binding=self._binding,
+            form=self._form.hash(deduplicated.kept_hash),
             model=self._model,
             reused=sums.reused,
+            without_margin=sums.without_margin,
             labels=labels,
             rejects=rejects,
             rejects_by_reason=dict(sums.rejects_by_reason),
@@ -62,10 +80,34 @@ class Ledger:
             seconds=round(sums.seconds, 3),
             model_seconds=round(sums.model_seconds, 3),
         )
-        self._out.add_entry(LEDGER_FILE, shard.name, entry)
+        self._add(entry)
+        return entry
+
+    def commit_rewritten(
+        self,
+        former: LedgerEntry,
+        deduplicated: DeduplicatedShard,
+        *,
+        labels: OutputFile,
+        expected: ExpectedSums | None,
+        without_margin: int,
+    ) -> LedgerEntry:
+        """Write the entry of a shard whose labels are in another file now, and remove the former file.
+
+        The new file has another name than the former one. Whenever the job is killed, the newest entry therefore
+        describes a file that is there.
+        """
+        form = self._form.hash(deduplicated.kept_hash)
+        sums = {"expected": expected, "without_margin": without_margin}
+        entry = former.model_copy(update={"labels": labels, "form": form, "binding": self._binding, **sums})
+        self._add(entry)
+        self._out.remove_files([former.labels.name])
+        return entry
+
+    def _add(self, entry: LedgerEntry) -> None:
+        self._out.add_entry(LEDGER_FILE, entry.shard, entry)
         self._entries[entry.shard] = entry
         self._intact |= {file.name for file in entry.files}
-        return entry
 
     def label_file(self, shard_name: str) -> Location | None:
         """Return the label file of a shard that is done under this binding, else None."""

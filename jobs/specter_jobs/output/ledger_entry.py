@@ -12,7 +12,12 @@ from specter_jobs.output.title_only import TitleOnlySums
 
 
 class LedgerEntry(BaseModel):
-    """A finished shard: what it was made of, what came out, and the sums for the report."""
+    """A finished shard: what it was made of, what came out, and the sums for the report.
+
+    Attributes:
+        form: Hash of what decides about the columns of the label file (`LabelForm.hash`); None for older versions.
+        without_margin: Number of papers whose runner-up and margin are not known.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -22,9 +27,11 @@ class LedgerEntry(BaseModel):
     rows: int
     content: str
     binding: str
+    form: str | None = None
     model: str
     labels: OutputFile
     reused: int
+    without_margin: int = 0
     rejects: OutputFile | None
     rejects_by_reason: dict[str, int]
     scores: dict[str, Any]
@@ -66,6 +73,7 @@ class LedgerEntry(BaseModel):
             labelled + self.rejected == self.rows
             and self.rejected == (self.rejects.rows if self.rejects else 0)
             and 0 <= self.reused <= labelled
+            and 0 <= self.without_margin <= labelled
             and 0 <= self.unknown_labels <= labelled
             and sum(self.bin_papers) == labelled
             and len(self.bin_papers) == N_SCORE_BINS

@@ -25,8 +25,19 @@ LABEL_SCHEMA = pa.schema(
         ("seen_in_training", pa.bool_()),
     ]
 )
+# The columns that a night can be asked for. `EMBEDDING` is reserved for the vectors of the papers.
 PROBABILITIES = "probabilities"
+TOP_LABELS, TOP_SCORES = "top_labels", "top_scores"
+EMBEDDING = "embedding"
+STAMPED_BUNDLE, STAMPED_NIGHT = "bundle", "night"
 LOGITS = "logits"
+# Columns of the input with one of these names get another name in label files.
+OWN_NAMES = frozenset(
+    {
+        *LABEL_SCHEMA.names,
+        *(PROBABILITIES, TOP_LABELS, TOP_SCORES, EMBEDDING, STAMPED_BUNDLE, STAMPED_NIGHT, LOGITS),
+    }
+)
 
 # One row for each rejected row of the input. `row` counts from the beginning of the input file.
 REJECT_SCHEMA = pa.schema(

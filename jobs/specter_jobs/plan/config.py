@@ -19,6 +19,7 @@ from specter_jobs.plan.limits import PREVIOUS_DAYS, Gates, ReuseLimit
 from specter_jobs.plan.sections import (
     Cluster,
     DumpFormat,
+    LabelColumns,
     LabelRules,
     Model,
     NightDate,
@@ -41,6 +42,7 @@ class NightConfig(
     Gates,
     ReuseLimit,
     ReusedNights,
+    LabelColumns,
     LabelRules,
     Model,
     Reading,

@@ -16,6 +16,7 @@ class DeduplicatedShard:
         number: Its position in the plan.
         rows_hash: Hash of its rows.
         content: Hash of its rows and of the decisions about them. It is equal only if the work is the same.
+        kept_hash: Hash of the values of the kept columns; empty if there are none.
         error: Reason why the shard cannot be read.
     """
 
@@ -23,6 +24,7 @@ class DeduplicatedShard:
     number: int
     rows_hash: str
     content: str
+    kept_hash: str = ""
     error: str | None = None
 
 

@@ -18,6 +18,8 @@ from specter_jobs.plan.sections import LabelRules, Reading
 OUTPUT_VERSION = 1
 # Increased when other rows are labelled than in an earlier version. Labels of earlier nights can still be reused.
 SCREENING_VERSION = 2
+# A setting that version 0.1.0 counted among the settings that change labels. It only adds a column.
+FORMER_RULE = "probabilities"
 # Number of characters of a fingerprint that are shown.
 SHOWN_FINGERPRINT = 12
 
@@ -123,8 +125,18 @@ class NightIdentity(BaseModel):
 
     @property
     def binding(self) -> str:
-        """Hash of everything that can change an output, except for the rows themselves."""
-        return json_hash({"model": self.model.hash, "screening_version": self.screening_version, **self.settings})
+        """Hash of all that can change a label but the rows themselves."""
+        return self._binding(probabilities=False)
+
+    @property
+    def bindings(self) -> frozenset[str]:
+        """The bindings that say the same: `binding`, and the one that version 0.1.0 gave a night with probabilities."""
+        return frozenset({self.binding, self._binding(probabilities=True)})
+
+    def _binding(self, *, probabilities: bool) -> str:
+        rules = {name: value for name, value in self.settings.items() if name != FORMER_RULE}
+        shared = {"model": self.model.hash, "screening_version": self.screening_version}
+        return json_hash({**shared, **rules, FORMER_RULE: probabilities})
 
     def differences(self, held: "NightIdentity") -> list[str]:
         """List how this night differs from the night in a folder. The list is empty if they are the same night."""
@@ -135,7 +147,8 @@ class NightIdentity(BaseModel):
             differences.append(f"the bundle is {bundle_text(self)} instead of {bundle_text(held)}")
         elif (self.device, self.graph) != (held.device, held.graph):
             differences.append(self._other_model(held))
-        pairs = [(name, self.settings.get(name), held.settings.get(name)) for name in self.settings | held.settings]
+        rules = [name for name in self.settings | held.settings if name != FORMER_RULE]
+        pairs = [(name, self.settings.get(name), held.settings.get(name)) for name in rules]
         pairs += [(name, self.reading.get(name), before) for name, before in held.reading.items()]
         for name, now, before in pairs:
             if now != before:

@@ -1,6 +1,10 @@
 """Cut the input of a night into shards. The same input always gives the same shards."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
+import pyarrow as pa
 
 from specter_batch.display import storable
 from specter_batch.errors import PaperSchemaError
@@ -8,18 +12,26 @@ from specter_batch.inputs import InputInventory, InputPath
 from specter_batch.papers.columns import PaperColumns
 from specter_batch.papers.parquet import WRITTEN_BY_EMBED, is_from_embed, open_parquet
 from specter_batch.storage.location import in_parallel
+from specter_jobs.plan.kept_columns import kept_columns
 from specter_jobs.plan.shards import FailedInput, InputFile, Plan, Shard
 
 
-def plan_shards(inventory: InputInventory, *, columns: PaperColumns, shard_rows: int) -> Plan:
+def plan_shards(inventory: InputInventory, *, columns: PaperColumns, shard_rows: int, keep: Sequence[str] = ()) -> Plan:
     """Read the footers and cut every file into shards.
 
     A file that cannot be read as papers is recorded with its error, and the others are used. A night without any row
     gets one shard without rows, so that its labels are a file with all columns and not an empty folder.
 
+    Args:
+        inventory: The files of the input.
+        columns: The names of the columns that hold papers.
+        shard_rows: Number of rows in a shard.
+        keep: More columns, which the label files keep.
+
     Raises:
-        PaperSchemaError: No file can be read. The message is about the first file.
+        PaperSchemaError: No file can be read, and the message is about the first one; or no file has a column to keep.
     """
+    schemas: dict[str, pa.Schema] = {}
 
     def look_at(file: InputPath) -> InputFile | FailedInput | None:
         where = storable(str(file.path))
@@ -30,17 +42,18 @@ def plan_shards(inventory: InputInventory, *, columns: PaperColumns, shard_rows:
                 resolved, label_problem = columns.resolve_without_need_of_labels(
                     parquet.schema_arrow, where=where, partitions=file.partitions
                 )
+                if keep:
+                    schemas[file.name] = parquet.schema_arrow
                 sizes = [parquet.metadata.row_group(i).num_rows for i in range(parquet.num_row_groups)]
         except PaperSchemaError as error:
             return FailedInput(name=file.name, error=storable(str(error)))
         starts = tuple(int(start) for start in np.cumsum([0, *sizes]))
-        used = {name: value for name, value in file.partitions.items() if name in resolved.values()}
         return InputFile(
             path=file.path,
             name=file.name,
             columns=resolved,
             group_starts=starts,
-            partitions=used,
+            partitions=file.partitions,
             label_problem=label_problem,
         )
 
@@ -53,6 +66,9 @@ def plan_shards(inventory: InputInventory, *, columns: PaperColumns, shard_rows:
         raise PaperSchemaError(f"{inventory.root}: holds only {WRITTEN_BY_EMBED}; give a folder or file of papers")
     if not files:
         raise PaperSchemaError(failed[0].error)
+    kept = kept_columns(keep, schemas, partitions={name for file in files for name in file.partitions})
+    if keep:
+        files = [replace(file, kept=kept) for file in files]
     shards = tuple(
         Shard(file=file, start=start, rows=min(shard_rows, file.rows - start))
         for file in files
@@ -63,5 +79,6 @@ def plan_shards(inventory: InputInventory, *, columns: PaperColumns, shard_rows:
         files=tuple(files),
         failed=tuple(failed),
         shards=shards,
+        kept=kept,
         ignored={**inventory.ignored, **dict.fromkeys(embeddings, WRITTEN_BY_EMBED)},
     )

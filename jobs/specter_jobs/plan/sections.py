@@ -8,14 +8,14 @@ refused without `--replace`. With `--replace` it labels all papers again:
 * `LabelRules`: a part of the hash that binds each shard to its night.
 * `Reading`: a part of the identity of a night. The hash of a shard's rows shows whether the rows have changed.
 
-A change of any other setting leaves finished labels as they are. The bundle, the device and the graph count by their
-hashes (`specter_jobs.plan.identity.model_hash`).
+A change of any other setting leaves finished labels as they are. A change of `LabelColumns` writes their files again.
+The bundle, the device and the graph count by their hashes (`specter_jobs.plan.identity.model_hash`).
 """
 
 import datetime
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from specter_batch.options import MAX_WORKERS, FormatName, TextColumns, TextFiles
 from specter_batch.options.model import Graph
@@ -103,10 +103,52 @@ class LabelRules(ScreeningRules):
 
     panel: ClassVar[str] = LABELS
 
+
+class LabelColumns(Settings):
+    """What the label files hold. A change of these settings changes no label.
+
+    A run that changes one in the same OUT writes the label files again from the logits in them. It asks the model only
+    for papers whose logits are not stored, if the new columns need them.
+    """
+
+    panel: ClassVar[str] = LABELS
+
     probabilities: bool = Field(
         default=False,
         description="Write the probabilities of all labels, not only the score of the best one. Files get larger.",
     )
+    top_k: Annotated[int, Option(unit="labels", default="not written")] = Field(
+        default=0,
+        ge=0,
+        description="Write this number of labels for each paper, the most likely first, and their scores.",
+    )
+    keep_columns: Annotated[tuple[str, ...], Option(metavar="NAME,NAME", default="none")] = Field(
+        default=(),
+        description="Columns of the input to copy into the label files. Columns from folder names are always copied.",
+    )
+    stamp: bool = Field(
+        default=False,
+        description="Write the bundle's fingerprint and the night's date as columns, not only as parquet metadata.",
+    )
+    logits: bool = Field(
+        default=True,
+        description="Store the logits, from which later runs compute other columns without the model. Without them "
+        "files are smaller.",
+    )
+
+    @field_validator("keep_columns", mode="before")
+    @classmethod
+    def _split_names(cls, value: Any) -> Any:
+        """Take several names in one text, with commas between them, as several names."""
+        values = [value] if isinstance(value, str) else value
+        if not isinstance(values, (list, tuple)) or not all(isinstance(one, str) for one in values):
+            return value
+        return tuple(name.strip() for one in values for name in one.split(",") if name.strip())
+
+    @property
+    def needs_probabilities(self) -> bool:
+        """Whether the columns cannot be written for papers of which only label and score are known."""
+        return self.probabilities or self.top_k > 0
 
 
 class ReusedNights(Settings):

@@ -10,7 +10,9 @@ from pathlib import PurePosixPath
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
+from specter_batch.papers.parquet import NO_COLUMNS
 from specter_batch.storage.location import Location
 
 # One boolean for each row, or for each usable row, of a shard.
@@ -27,6 +29,7 @@ class InputFile:
         columns: Canonical column name -> name in the file, or name of a partition.
         partitions: Columns whose values come from folder names or from the log of a table.
         group_starts: First row of each row group, followed by the number of rows.
+        kept: Columns that the label files keep, with the types that they have there.
         label_problem: Reason why the label column is not read; None if it is read or does not exist.
     """
 
@@ -35,6 +38,7 @@ class InputFile:
     columns: Mapping[str, str]
     group_starts: tuple[int, ...]
     partitions: Mapping[str, str | None] = field(default_factory=dict)
+    kept: pa.Schema = NO_COLUMNS
     label_problem: str | None = None
 
     @property
@@ -77,12 +81,19 @@ class Plan:
 
     Attributes:
         ignored: Entries that are not read, by name -> reason.
+        kept: Columns of the input that the label files keep, with their types.
     """
 
     files: tuple[InputFile, ...]
     failed: tuple[FailedInput, ...]
     shards: tuple[Shard, ...]
     ignored: Mapping[str, str] = field(default_factory=dict)
+    kept: pa.Schema = NO_COLUMNS
+
+    @property
+    def partitions(self) -> tuple[str, ...]:
+        """Columns that the names of folders give to any file, and that no file keeps itself, in alphabetical order."""
+        return tuple(sorted({name for file in self.files for name in file.partitions} - set(self.kept.names)))
 
     @property
     def rows(self) -> int:

@@ -22,7 +22,7 @@ from specter_jobs.plan.sections import LabelRules
 from specter_jobs.plan.shards import Mask, Shard
 from specter_jobs.plan.workload import Workload
 from specter_jobs.screen.known_labels import KnownLabels
-from specter_jobs.screen.shard_reader import ShardReader, content_hash
+from specter_jobs.screen.shard_reader import ShardReader, content_hash, kept_hash
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +131,7 @@ class Deduplication:
         )
         self._neighbours = _neighbours(shards, statement)
         self._fetched: tuple[range, dict[str, _Decided]] = range(0), {}
-        hashes, errors = self._read(rules, template, advance)
+        hashes, kept, errors = self._read(rules, template, advance)
         known_labels.load(self._database)
         self._database.execute(DECIDE)
         self.shards = [
@@ -140,6 +140,7 @@ class Deduplication:
                 number=number,
                 rows_hash=hashes[number],
                 content=self._content(hashes[number], number),
+                kept_hash=kept[number],
                 error=errors.get(number),
             )
             for number, shard in enumerate(shards)
@@ -193,9 +194,10 @@ class Deduplication:
 
     def _read(
         self, rules: LabelRules, template: str, advance: Callable[[int], None]
-    ) -> tuple[list[str], dict[int, str]]:
+    ) -> tuple[list[str], list[str], dict[int, str]]:
         reader = ShardReader()
         hashes: list[str] = []
+        kept: list[str] = []
         errors: dict[int, str] = {}
         for numbers in self._neighbours:
             tables: list[pa.Table] = []
@@ -206,19 +208,21 @@ class Deduplication:
                 except ShardError as error:
                     errors[number] = str(error)
                     hashes.append("")
+                    kept.append("")
                 else:
                     hashes.append(content_hash(papers))
+                    kept.append(kept_hash(papers))
                     usable = screen_columns(papers, rules).usable
                     tables.append(_row_table(papers, usable, template, number))
                     self._keep(number, papers)
                 advance(shard.rows)
             if tables:
                 self._database.from_arrow(pa.concat_tables(tables)).insert_into("rows")
-        return hashes, errors
+        return hashes, kept, errors
 
     def _keep(self, number: int, papers: PaperBatch) -> None:
-        if papers.table.nbytes <= self._room:
-            self._room -= papers.table.nbytes
+        if papers.nbytes <= self._room:
+            self._room -= papers.nbytes
             self._kept[number] = papers
 
     def _content(self, rows: str, number: int) -> str:

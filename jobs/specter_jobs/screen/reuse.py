@@ -34,18 +34,18 @@ class ReusableLabels:
     unusable: Sequence[UnusableLabels]
 
 
-def reusable_labels(nights: Sequence[Location], *, tonight: ModelIdentity, probabilities: bool) -> ReusableLabels:
+def reusable_labels(nights: Sequence[Location], *, tonight: ModelIdentity, needs_probabilities: bool) -> ReusableLabels:
     """Find the label files that the same model wrote in earlier nights.
 
     A file counts only if the ledger of its night says that this model (bundle, device and graph) wrote it, and its
     SHA-256 is the one in the ledger. Files with neither logits nor
-    probabilities are of no use to a night that writes probabilities. If an
+    probabilities are of no use to a night whose columns need them. If an
     earlier night is missing, only a warning is logged, and its papers are labelled afresh.
 
     Args:
         nights: Output folders of the earlier nights.
         tonight: The model of the night that would take the labels.
-        probabilities: Tonight writes the probabilities of all labels.
+        needs_probabilities: Whether tonight's columns need probabilities, or logits that they follow from.
 
     Raises:
         ConfigError: A folder is something else.
@@ -68,14 +68,14 @@ def reusable_labels(nights: Sequence[Location], *, tonight: ModelIdentity, proba
         ours = [entry for entry in newest.values() if entry.model == tonight.hash]
         others = [entry for entry in newest.values() if entry.model != tonight.hash]
         intact = _intact(folder, ours)
-        lent = _with_probabilities(folder, intact) if probabilities else intact
+        lent = _with_probabilities(folder, intact) if needs_probabilities else intact
         files += [night / entry.labels.name for entry in lent]
         without = [entry for entry in intact if entry not in lent]
         lost: Counter[str] = Counter()
         for reason, entries in (
             (_why_another_model(folder, tonight) if others else "", others),
             ("their files are missing or damaged", [entry for entry in ours if entry not in intact]),
-            ("they were written without logits, which --probabilities needs", without),
+            ("they were written without logits, which --probabilities and --top-k need", without),
         ):
             lost[reason] += sum(entry.labels.rows for entry in entries)
         unusable += [
@@ -100,10 +100,10 @@ def _why_another_model(night: OutputFolder, tonight: ModelIdentity) -> str:
 
 
 def _with_probabilities(night: OutputFolder, entries: Sequence[LedgerEntry]) -> list[LedgerEntry]:
-    """Return the entries whose label file holds logits or probabilities: one file of each binding tells it of all."""
-    firsts = {entry.binding: night / entry.labels.name for entry in reversed(entries)}
-    hold = {binding: not {LOGITS, PROBABILITIES}.isdisjoint(_columns(path)) for binding, path in firsts.items()}
-    return [entry for entry in entries if hold[entry.binding]]
+    """Return the entries whose label file holds logits or probabilities: one file of each form shows it for all."""
+    firsts = {(entry.binding, entry.form): night / entry.labels.name for entry in reversed(entries)}
+    hold = {form: not {LOGITS, PROBABILITIES}.isdisjoint(_columns(path)) for form, path in firsts.items()}
+    return [entry for entry in entries if hold[entry.binding, entry.form]]
 
 
 def _intact(night: OutputFolder, entries: Sequence[LedgerEntry]) -> list[LedgerEntry]:

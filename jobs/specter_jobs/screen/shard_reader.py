@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from specter_batch.errors import PaperSchemaError, ShardError, StorageError
 from specter_batch.papers.columns import PAPER_SCHEMA
@@ -57,17 +58,17 @@ class ShardReader:
                 batch_rows=READ_ROWS,
                 row_groups=groups,
                 partitions=shard.file.partitions,
+                kept=shard.file.kept,
             )
             self._file, self._rest, self._position = shard.file, None, shard.file.group_starts[group]
         self._take(shard.start - self._position)
-        papers = self._take(shard.rows)
+        papers = PaperBatch.joined(self._take(shard.rows) or [_no_papers(shard.file.kept)])
         if self._position == shard.file.rows:  # the decoder would hold the last row group's text once more
             self._file, self._batches, self._rest = None, iter(()), None
         return papers
 
-    def _take(self, rows: int) -> PaperBatch:
-        tables: list[pa.Table] = []
-        invalid: list[np.ndarray[tuple[int], np.dtype[np.bool_]]] = []
+    def _take(self, rows: int) -> list[PaperBatch]:
+        batches: list[PaperBatch] = []
         self._position += rows
         while rows:
             batch = self._rest or next(self._batches, None)
@@ -75,14 +76,18 @@ class ShardReader:
             if batch is None:
                 raise PaperSchemaError("the file ends before its footer says; write the file again")
             if len(batch) > rows:
-                self._rest = PaperBatch(table=batch.table.slice(rows), invalid_unicode=batch.invalid_unicode[rows:])
-                batch = PaperBatch(table=batch.table.slice(0, rows), invalid_unicode=batch.invalid_unicode[:rows])
-            tables.append(batch.table)
-            invalid.append(batch.invalid_unicode)
+                self._rest, batch = batch.slice(rows), batch.slice(0, rows)
+            batches.append(batch)
             rows -= len(batch)
-        if not tables:
-            return PaperBatch(table=PAPER_SCHEMA.empty_table(), invalid_unicode=np.zeros(0, dtype=np.bool_))
-        return PaperBatch(table=pa.concat_tables(tables), invalid_unicode=np.concatenate(invalid))
+        return batches
+
+
+def _no_papers(kept: pa.Schema) -> PaperBatch:
+    return PaperBatch(
+        table=PAPER_SCHEMA.empty_table(),
+        invalid_unicode=np.zeros(0, dtype=np.bool_),
+        kept=kept.empty_table() if kept.names else None,
+    )
 
 
 def content_hash(papers: PaperBatch) -> str:
@@ -95,6 +100,18 @@ def content_hash(papers: PaperBatch) -> str:
             digest.update(_joined(chunk))
     digest.update(papers.invalid_unicode.tobytes())
     return digest.hexdigest()
+
+
+def kept_hash(papers: PaperBatch) -> str:
+    """Hash the values of the kept columns; empty if there are none.
+
+    Parquet stores only the values and no padding, so the same values give the same bytes.
+    """
+    if papers.kept is None:
+        return ""
+    sink = pa.BufferOutputStream()
+    pq.write_table(papers.kept.combine_chunks(), sink, compression="none", write_statistics=False)
+    return hashlib.blake2b(sink.getvalue(), digest_size=16).hexdigest()
 
 
 def _joined(texts: pa.StringArray) -> memoryview:

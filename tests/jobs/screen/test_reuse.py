@@ -4,27 +4,12 @@ from typing import Any
 import pytest
 
 from specter_batch.errors import ConfigError, ShardError
-from specter_batch.model.predictions import OnnxClassifier
 from specter_batch.storage.output_claim import mark_output
 from specter_jobs.label.prepare import ShardPreparer
 from specter_jobs.output.report_model.parts import RowCounts
 from specter_jobs.plan.decisions import DeduplicatedShard
 from support.former_night import make_former
 from support.papers_on_disk import RunNight, label_bytes, paper, read_all, write_dump
-
-
-@pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Return a list that grows by the number of papers whenever the model is asked."""
-    numbers: list[int] = []
-    ask = OnnxClassifier.predict
-
-    def count(self: OnnxClassifier, token_ids: Any) -> Any:
-        numbers.append(len(token_ids))
-        return ask(self, token_ids)
-
-    monkeypatch.setattr(OnnxClassifier, "predict", count)
-    return numbers
 
 
 def without_mark(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:

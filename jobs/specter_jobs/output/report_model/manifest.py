@@ -58,6 +58,7 @@ class ThisRun(ManifestPart):
     Attributes:
         shards: Number of shards.
         papers: Number of papers that the model labelled.
+        rewritten: Number of finished labels that were written again with other columns, without the model.
         seconds: Time of labelling, without reading the input before.
         papers_per_second: Papers per second; None if there are no papers.
         model_wait_share: Share of the time in which the model was idle; None if there are no papers.
@@ -65,6 +66,7 @@ class ThisRun(ManifestPart):
 
     shards: int
     papers: int
+    rewritten: int = 0
     seconds: float
     papers_per_second: float | None
     model_wait_share: float | None

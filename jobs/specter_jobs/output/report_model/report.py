@@ -60,6 +60,7 @@ class NightTotals(ScoreReport, SchemaVersion):
     """Sums over the finished shards. The scores of `ScoreReport` come first.
 
     Attributes:
+        without_margin: Number of labels without runner-up and margin, because they come from a night without logits.
         unknown_labels: Number of papers whose true label the model does not know; they are not scored.
         language_undecided: Number of papers that are too short to tell their language, and were kept.
         rows: Rows of the input by outcome.
@@ -80,6 +81,7 @@ class NightTotals(ScoreReport, SchemaVersion):
     """
 
     unknown_labels: Count = 0
+    without_margin: Count = 0
     language_undecided: Count = 0
     rows: RowCounts
     rejects_by_reason: Mapping[str, Count]

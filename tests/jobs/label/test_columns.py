@@ -1,0 +1,162 @@
+"""The columns of label files: what a night can be asked for, and how it gets other columns without the model."""
+
+import logging
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from specter_batch.errors import ConfigError, PaperSchemaError
+from specter_batch.model.bundle import ModelBundle
+from specter_batch.papers.parquet import read_table
+from specter_jobs.inspect.verify import verify_night
+from support.former_night import make_former
+from support.papers_on_disk import GERMAN, RunNight, label_bytes, paper, read_all, write_dump
+
+EVERYTHING = {"probabilities": True, "top_k": 3, "keep_columns": ["doi"], "stamp": True}
+
+
+def dirty_dump(path: Path, *, doi: str = "10.1/") -> Path:
+    """Write papers with a copied text, a duplicate id, a reject of each stage, and true labels."""
+    papers = [paper(number, doi=f"{doi}{number}", label=str(number % 3)) for number in range(9)]
+    papers[4] |= {"title": papers[1]["title"], "abstract": papers[1]["abstract"]}
+    papers[5] |= {"paper_id": "p1"}
+    papers[6] |= {"abstract": None, "label": None}
+    papers[7] |= {"abstract": GERMAN}
+    return write_dump(path, papers)
+
+
+def rows_of(out: Path) -> dict[tuple[str, int], dict[str, Any]]:
+    return {(row["file"], row["row"]): row for row in read_all(out / "labels")}
+
+
+def test_other_columns_in_the_same_folder_ask_the_model_for_nothing(
+    night: RunNight, tmp_path: Path, asked: list[int]
+) -> None:
+    dump, out = dirty_dump(tmp_path / "in/a.parquet"), tmp_path / "out"
+    settings = {"shard_rows": 3, "date": "2026-11-25"}
+    night(dump, out=tmp_path / "cold", **settings, **EVERYTHING)
+    night(dump, **settings)
+    plain, asked[:] = label_bytes(out), []
+    for columns, expected in (
+        (EVERYTHING, tmp_path / "cold"),
+        ({"stamp": True}, None),
+        (EVERYTHING, tmp_path / "cold"),
+    ):
+        result = night(dump, **settings, **columns)
+        assert result.manifest.this_run.rewritten == 6
+        assert verify_night(out).differences == []
+        assert expected is None or rows_of(out) == rows_of(expected)
+    assert night(dump, **settings, **EVERYTHING).manifest.this_run.rewritten == 0
+    night(dump, **settings)
+    assert label_bytes(out) == plain
+    assert sum(asked) == 0
+
+
+def test_the_columns_that_are_asked_for_hold_what_they_should(
+    night: RunNight, tmp_path: Path, tiny_bundle: Path
+) -> None:
+    night(dirty_dump(tmp_path / "in/a.parquet"), date="2026-11-25", **EVERYTHING)
+    bundle = ModelBundle.open(tiny_bundle)
+    for row in read_all(tmp_path / "out/labels"):
+        best = sorted(range(len(bundle.labels)), key=lambda label: -row["logits"][label])
+        assert row["top_labels"] == [bundle.labels.names[label] for label in best[:3]]
+        assert row["top_labels"][:2] == [row["label"], row["runner_up"]]
+        assert row["top_scores"] == pytest.approx([row["probabilities"][label] for label in best[:3]], abs=1e-6)
+        assert row["margin"] == row["top_scores"][0] - row["top_scores"][1]
+        assert row["top_scores"][0] == row["score"]
+        assert (row["doi"], row["bundle"], row["night"]) == (
+            f"10.1/{row['row']}",
+            bundle.fingerprint,
+            date(2026, 11, 25),
+        )
+        assert row["file"] == "a.parquet"
+        assert (row["true_label"] is None) == (row["seen_in_training"] is None)
+
+
+def test_a_former_night_gets_the_new_columns_in_place(
+    night: RunNight, tmp_path: Path, asked: list[int], caplog: pytest.LogCaptureFixture
+) -> None:
+    dump, out = dirty_dump(tmp_path / "in/a.parquet"), tmp_path / "out"
+    night(dump, shard_rows=5)
+    before = rows_of(out)
+    make_former(out)
+    assert verify_night(out).differences == []
+    asked.clear()
+    result = night(dump, shard_rows=5, keep_columns="doi")
+    unknown = {"runner_up": None, "margin": None, "logits": None}
+    assert rows_of(out) == {key: row | unknown | {"doi": f"10.1/{row['row']}"} for key, row in before.items()}
+    assert (sum(asked), result.manifest.this_run.rewritten, result.report.without_margin) == (0, 6, 6)
+    assert verify_night(out).differences == []
+    with caplog.at_level(logging.WARNING):
+        result = night(dump, shard_rows=5, top_k=2)
+    assert any("logits that were not stored" in message for message in caplog.messages)
+    assert (sum(asked), result.report.without_margin) == (5, 0)
+    assert all(len(row["top_labels"]) == 2 for row in read_all(out / "labels"))
+
+
+def test_changed_values_of_kept_columns_are_copied_again(night: RunNight, tmp_path: Path, asked: list[int]) -> None:
+    dump = dirty_dump(tmp_path / "in/a.parquet")
+    night(dump, keep_columns="doi")
+    dirty_dump(dump, doi="10.2/")
+    asked.clear()
+    result = night(dump, keep_columns="doi")
+    assert (sum(asked), result.manifest.this_run.rewritten) == (0, 6)
+    assert all(row["doi"].startswith("10.2/") for row in read_all(tmp_path / "out/labels"))
+
+
+def test_a_run_after_midnight_keeps_the_date_of_the_night(night: RunNight, tmp_path: Path) -> None:
+    dump = write_dump(tmp_path / "in/a.parquet", [paper(1)])
+    night(dump, date="2026-11-25", stamp=True)
+    for settings, day, rewritten in (({}, 25, 0), ({"date": "2026-11-26"}, 26, 1)):
+        result = night(dump, stamp=True, **settings)
+        assert [row["night"] for row in read_all(tmp_path / "out/labels")] == [date(2026, 11, day)]
+        assert result.manifest.this_run.rewritten == rewritten
+
+
+def test_kept_columns_and_partitions_have_one_type_in_all_files(night: RunNight, tmp_path: Path) -> None:
+    lake = tmp_path / "in"
+    for folder, year, kind in (
+        ("area=cs/score=high", 2020, pa.int16()),
+        ("area=__HIVE_DEFAULT_PARTITION__", 2**40, pa.int64()),
+    ):
+        (lake / folder).mkdir(parents=True)
+        columns = {name: pa.array([value], pa.string()) for name, value in paper(year).items()}
+        columns |= {"year": pa.array([year], kind), "logits": pa.array([[0.5]])}
+        columns["venue"] = pa.array(["Nature \U0001f52c"]).dictionary_encode()
+        pq.write_table(pa.table(columns), lake / folder / "a.parquet")
+    (lake / "area=bio").mkdir()
+    write_dump(lake / "area=bio/a.parquet", [paper(7)])
+    night(lake, keep_columns=["year,title", "logits", "venue", "area"], shard_rows=1)
+    assert verify_night(tmp_path / "out").differences == []
+    table = pa.concat_tables([read_table(path) for path in sorted((tmp_path / "out/labels").iterdir())])
+    assert table.schema.field("year").type == pa.int64() and table.schema.field("venue").type == pa.string()
+    rows = {row["paper_id"]: row for row in table.to_pylist()}
+    assert (rows["p2020"]["area"], rows["p2020"]["input_score"], rows["p2020"]["input_logits"]) == ("cs", "high", [0.5])
+    assert (rows["p7"]["area"], rows["p7"]["year"], rows["p7"]["venue"]) == ("bio", None, None)
+    assert (rows[f"p{2**40}"]["area"], rows[f"p{2**40}"]["year"]) == (None, 2**40)
+    assert rows["p7"]["title"] == paper(7)["title"]
+
+
+def test_columns_that_cannot_be_kept_are_refused_with_advice(night: RunNight, tmp_path: Path) -> None:
+    dump = write_dump(tmp_path / "in/a.parquet", [paper(1, journal="x")])
+    with pytest.raises(PaperSchemaError, match=r"--keep-columns journals: .*did you mean journal\?.*paper_id, title"):
+        night(dump, keep_columns="journals")
+    pq.write_table(
+        pa.table({name: [value] for name, value in paper(2).items()} | {"journal": [{"name": "x"}]}),
+        tmp_path / "in/b.parquet",
+    )
+    with pytest.raises(PaperSchemaError, match=r"string in a\.parquet and struct<.*> in b\.parquet"):
+        night(tmp_path / "in", keep_columns="journal")
+    with pytest.raises(ConfigError, match=r"--top-k 99: the bundle has only \d+ labels"):
+        night(dump, top_k=99)
+    assert not (tmp_path / "out/labels").exists() or not list((tmp_path / "out/labels").iterdir())
+
+
+def test_very_large_kept_values_are_copied(night: RunNight, tmp_path: Path) -> None:
+    papers = [paper(number, body="x" * (3 << 20) + str(number)) for number in range(4)]
+    night(write_dump(tmp_path / "in/a.parquet", papers), keep_columns="body", shard_rows=2)
+    assert [row["body"][-1] for row in read_all(tmp_path / "out/labels")] == ["0", "1", "2", "3"]
