@@ -21,10 +21,10 @@ CAUSES: Mapping[str, str] = {
     "failed_now": "its shard failed in the later night",
     "failed_before": "its shard failed in the earlier night",
     "text_changed": "title or abstract changed",
-    "model_changed": "another bundle labelled the same text",
-    "near_tie": "same bundle; both labels were almost equally likely in both nights",
-    "graph_changed": "same bundle, but another graph or device; no near tie",
-    "unexplained": "same text and same model",
+    "model_changed": "same text, another bundle",
+    "near_tie": "both labels were almost as likely",
+    "graph_changed": "same bundle, another graph or device",
+    "unexplained": "same text and model; run verify",
 }
 # What is compared of a row, and its type in the database. A file is stored as its number, which takes less room.
 COMPARED = {

@@ -94,12 +94,17 @@ class NightPapers:
         Rows of failed shards get the id of the paper. Rows without a true label get the one of the paper.
 
         Args:
-            rows: Rows of the night with the columns `NEEDS`, and perhaps `true_label`. Rows of one file should be next
-                to each other and in order; otherwise reading is slow.
+            rows: Rows of the night in any order, with the columns `NEEDS` and perhaps `true_label`.
         """
-        files = rows["file"].cast(pa.string()).to_pylist()
-        if not files:
+        if not len(rows):
             return self._added(rows, null_papers(0, self._kept))
+        places = pa.table({"file": rows["file"].cast(pa.string()), "row": rows["row"]})
+        order = pc.sort_indices(places, [("file", "ascending"), ("row", "ascending")]).to_numpy()
+        joined = self._in_order(rows.take(order), places["file"].take(order).to_pylist())
+        return joined.take(np.argsort(order))
+
+    def _in_order(self, rows: pa.Table, files: Sequence[str]) -> pa.Table:
+        """Return rows that are in the order of file and row with the columns of their papers added."""
         starts = [at for at in range(len(files)) if not at or files[at] != files[at - 1]]
         ends = [*starts[1:], len(files)]
         return pa.concat_tables(

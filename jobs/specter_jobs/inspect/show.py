@@ -75,10 +75,7 @@ class NightView:
         found = best.table
         if found is None:
             return self.schema.empty_table(), total
-        # The papers are read in the order of the input, and put back into the order that is asked for.
-        names = pa.table({"file": found["file"].cast(pa.string()), "row": found["row"]})
-        places = pc.sort_indices(names, [("file", "ascending"), ("row", "ascending")]).to_numpy()
-        joined = self._joined(found.take(places)).take(np.argsort(places))
+        joined = self._joined(found)
         self.notes += self._papers.notes()
         return joined.select(self.schema.names).cast(self.schema), total
 
