@@ -1,4 +1,4 @@
-"""The model's answers for all papers of a shard, from the model and from known labels, and the label file of them."""
+"""Labels of all papers of a shard, from the model and from known labels, and the columns of the label file."""
 
 from dataclasses import dataclass
 
@@ -55,12 +55,12 @@ class Answers:
         return np.asarray(~np.isnan(self.probabilities).any(axis=1))
 
     def ranking(self, *, k: int = 2) -> Ranking:
-        """Return the `k` most likely labels of each paper; only meaningful where `has_probabilities`."""
+        """Return the `k` most likely labels of each paper. They are only valid for papers with `has_probabilities`."""
         ordered_by = np.where(self.has_logits[:, None], self.logits, self.probabilities)
         return Ranking.of(self.label_id, ordered_by, self.probabilities, k=k)
 
     def fill(self, rows: Rows, found: Predictions) -> None:
-        """Take predictions, in their order, as the answers of the papers `rows`."""
+        """Use predictions, in their order, as the answers of the papers `rows`."""
         self.label_id[rows] = found.label_id
         self.score[rows] = found.score
         self.logits[rows] = found.logits
@@ -73,7 +73,7 @@ class Answers:
             column[row] = column[source]
 
     def fill_known(self, rows: npt.NDArray[np.int64], labelled: pa.Table, *, temperature: float) -> None:
-        """Take labels that are known already as the answers of the papers `rows`.
+        """Use known labels as the answers of the papers `rows`.
 
         Args:
             rows: Papers `(n_known,)`.
@@ -91,7 +91,7 @@ class Answers:
 
 
 def expected_sums(answers: Answers) -> ExpectedSums | None:
-    """Add up the probabilities of the papers that have a label; None if those of any of them are not known."""
+    """Add up the probabilities of the papers that have a label; None if probabilities of a paper are not known."""
     kept = answers.is_finite
     if not answers.has_probabilities[kept].all():
         return None
@@ -99,17 +99,17 @@ def expected_sums(answers: Answers) -> ExpectedSums | None:
 
 
 def _lists(column: pa.ChunkedArray) -> tuple[Mask, npt.NDArray[np.float32]]:
-    """Return which lists of a column are there, `(n,)` bool, and the values of these lists, `(n_there, size)`."""
+    """Return which lists of a column are not null, `(n,)` bool, and the values of these lists, `(n_there, size)`."""
     there = column.is_valid().to_numpy()
     values = column.filter(pa.array(there)).combine_chunks().flatten().to_numpy()
     return there, values.reshape(-1, column.type.list_size)
 
 
 def answer_columns(form: LabelForm, shard: Shard, rows: npt.NDArray[np.int64], answers: Answers) -> dict[str, pa.Array]:
-    """Return the columns of a label file that follow from the answers, and from where the papers are.
+    """Return the columns of a label file that are computed from the answers and from the places of the papers.
 
     Args:
-        form: Which columns the files of the night have.
+        form: Columns of the night's label files.
         shard: The shard.
         rows: Rows of the papers within the shard, `(n_papers,)`.
         answers: The labels of these papers.
@@ -135,7 +135,7 @@ def answer_columns(form: LabelForm, shard: Shard, rows: npt.NDArray[np.int64], a
 
 
 def _asked_for(form: LabelForm, answers: Answers, ranking: Ranking) -> dict[str, pa.Array]:
-    """Return the columns with several values for each paper that the night is asked for."""
+    """Return the optional columns with several values for each paper."""
     known, k = answers.has_probabilities, form.columns.top_k
     columns: dict[str, pa.Array] = {}
     if form.columns.probabilities:

@@ -1,4 +1,4 @@
-"""The driver's side of labelling: workers' answers and known labels become the files of shards."""
+"""The driver's part of labelling: turn answers of workers and known labels into the files of shards."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -37,11 +37,11 @@ class ShardPipeline:
     """Labels shards with the workers of a scheduler.
 
     Args:
-        scheduler: Hands shards to the workers.
+        scheduler: Scheduler that gives shards to the workers.
         deduplication: Decisions about each shard.
-        ledger: Gets an entry for each shard whose files are written.
+        ledger: Ledger that gets an entry for each shard whose files are written.
         out: The output folder.
-        form: Which columns the label files have.
+        form: Columns of the label files.
     """
 
     def __init__(
@@ -60,9 +60,9 @@ class ShardPipeline:
     def run(
         self, shards: Sequence[DeduplicatedShard]
     ) -> Iterator[tuple[DeduplicatedShard, FinishedShard | ShardError]]:
-        """Label shards and write their files; yield each one when it is finished or has failed.
+        """Label shards and write their files. Yield each shard when it is finished or has failed.
 
-        A shard that copies labels of another one comes after it.
+        A shard that copies labels of another shard comes after that shard.
         """
         tasks = map(self._task, shards)
         unsettled = {shard.shard.name for shard in shards}
@@ -76,7 +76,8 @@ class ShardPipeline:
                 for level, message, fields in outcome.logs:
                     log(message, level=level, **fields)
                 waiting[task.number] = replace(task, papers=None), outcome
-            # Shards only wait for earlier ones, so one pass in the plan's order settles all that can be.
+            # Shards only wait for earlier ones, so one pass in the plan's order finishes all shards that can be
+            # finished.
             for number in sorted(waiting):
                 held, answer = waiting[number]
                 if unsettled.isdisjoint(set(answer.screened.copies.values()) - {held.deduplicated.shard.name}):
@@ -163,11 +164,11 @@ class ShardPipeline:
         return LabelledShard(labels=labelled, rejects=rejects, sums=sums)
 
     def _answers(self, task: ShardTask, answer: ShardAnswer) -> tuple[Answers, frozenset[str]]:
-        """Gather every paper's prediction: from earlier nights, from the model, and from equal texts of tonight.
+        """Gather the predictions of all papers: from earlier nights, from the model, and from equal texts.
 
         Returns:
-            The predictions, and the hashes of texts that have none: those that another shard should have labelled
-            and did not.
+            The predictions, and the hashes of texts without a prediction, because another shard should have labelled
+            them and did not.
         """
         screened, hashes = answer.screened, answer.screened.hashes
         temperature = self._form.temperature
@@ -247,7 +248,7 @@ def label_table(
     """Return the label file of a shard as a table: the papers that have a label, in the order of the input.
 
     Args:
-        form: Which columns the files of the night have.
+        form: Columns of the night's label files.
         shard: The shard.
         rows: Rows of its usable papers within the shard, `(n_papers,)`.
         answers: The labels of these papers.

@@ -1,4 +1,4 @@
-"""What a run labelled itself: shard by shard, and in all."""
+"""Figures of the papers that a run labelled itself, for each shard and in total."""
 
 from dataclasses import dataclass
 
@@ -7,13 +7,13 @@ from specter_jobs.output.ledger_entry import LedgerEntry
 
 @dataclass(frozen=True, kw_only=True)
 class Fresh:
-    """What this run labelled itself, as against what it found done.
+    """Figures of this run, without shards that earlier runs had finished.
 
     Attributes:
         rewritten: Labels that were written again with other columns, without the model.
         seconds: Time of the labelling, without the deduplication.
         model_seconds: Time in which a model ran, added up over the workers.
-        max_batch_tokens: The smallest budget of a CUDA worker at its last shard; None on a CPU.
+        max_batch_tokens: The smallest batch limit of all CUDA workers at their last shard; None on a CPU.
     """
 
     shards: int
@@ -31,7 +31,7 @@ class FinishedShard:
     Attributes:
         entry: The ledger entry.
         model_seconds: Time in which the model ran.
-        max_batch_tokens: The worker's budget, as in `ShardAnswer`.
+        max_batch_tokens: The worker's batch limit, as in `ShardAnswer`.
     """
 
     entry: LedgerEntry

@@ -1,4 +1,4 @@
-"""The loop of a night over its shards: what is done already, what the workers answer, and what failed."""
+"""The loop of a night over its shards: skip finished shards, collect answers of workers, and record failures."""
 
 import logging
 import time
@@ -28,18 +28,19 @@ def label_shards(
 
     Args:
         shards: The shards of the night, in the plan's order.
-        run: Labels shards, and yields each one when it is finished or has failed.
-        finished: Returns the ledger entry of a shard that is done already.
-        check: Stops a night that would label too many papers; it gets the numbers of the shards that are not done.
-        max_failed_shards: Stop when more shards than this have failed.
-        progress: Gets a bar.
-        watch: Reports on the night.
+        run: Function that labels shards, and yields each one when it is finished or has failed.
+        finished: Function that returns the ledger entry of a shard that is done already.
+        check: Function that stops a night with too many papers. It receives the numbers of the shards that are not
+            done.
+        max_failed_shards: The night stops if more shards than this have failed.
+        progress: Progress display that gets a bar.
+        watch: Object that reports the progress of the night.
 
     Returns:
-        The finished shards by name, the errors of the failed ones, and what this run itself labelled.
+        The finished shards by name, the errors of the failed ones, and figures of this run.
 
     Raises:
-        GateError: By `check`; nothing was labelled.
+        GateError: `check` stopped the night. Nothing was labelled.
     """
     entries: dict[str, LedgerEntry] = {}
     failed: dict[str, str] = {}

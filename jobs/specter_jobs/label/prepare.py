@@ -1,4 +1,4 @@
-"""What is done with a shard before the model runs: it is read, screened and tokenized, and known labels are put in."""
+"""Prepare a shard for the model: read, screen and tokenize it, and look up known labels."""
 
 from collections.abc import Collection, Sequence
 
@@ -21,16 +21,16 @@ from specter_jobs.plan.sections import LabelRules
 from specter_jobs.screen.rejects import rejected_rows
 from specter_jobs.screen.shard_reader import ShardReader, content_hash, kept_hash
 
-# A shard of 5,000 ordinary papers holds 7 MB of text. Giving back the memory of a larger one is worth the time.
+# A shard of 5,000 ordinary papers has 7 MB of text. Returning the memory of a larger one is worth the time.
 LARGE_BYTES = 16 << 20
 
 
 class ShardPreparer:
-    """Prepares shards, best in order, for one bundle.
+    """Prepares shards for one bundle. It is fastest if shards come in order.
 
     Args:
         bundle: The opened bundle.
-        rules: Which papers are labelled.
+        rules: Settings that decide which papers are labelled.
     """
 
     def __init__(self, bundle: ModelBundle, rules: LabelRules) -> None:
@@ -54,15 +54,15 @@ class ShardPreparer:
 
         Args:
             deduplicated: The shard.
-            decisions: What the deduplication decided about it.
-            papers: The papers of the shard; they are read from the input when None.
+            decisions: Decisions of the deduplication about the shard.
+            papers: The papers of the shard; None to read them from the input.
             unanswered: Hashes of copied texts that the model labels here, because the first copy has no label.
 
         Returns:
             The screened shard, and the texts of its `fresh` papers, or shorter texts with the same token ids.
 
         Raises:
-            ShardError: It cannot be read, or it has changed since the deduplication.
+            ShardError: The shard cannot be read, or has changed since the deduplication.
         """
         shard = deduplicated.shard
         papers = self._read(deduplicated) if papers is None else papers
@@ -77,9 +77,9 @@ class ShardPreparer:
         hashes: list[str] = []
         for text in paper_texts(papers.table, self._template, rows=rows):
             hashes.append(text_hash(text))
-            texts.append(self._encoder.shortened(text))  # of a long text only the part that the model reads is kept
+            texts.append(self._encoder.shortened(text))  # keep only the part of a long text that the model reads
 
-        # From rows of the shard to positions among the usable ones; what is not English is nobody's copy either.
+        # Convert rows of the shard to positions among the usable papers. Papers that are not English are not copied.
         position = np.cumsum(screening.usable) - 1
         known = decisions.known.filter(pa.array(screening.usable[decisions.known["row"].to_numpy()]))
         known_at = position[known["row"].to_numpy()]
@@ -103,7 +103,7 @@ class ShardPreparer:
         )
         if papers.nbytes > LARGE_BYTES:
             del papers
-            pa.default_memory_pool().release_unused()  # before the tokenizer needs memory of its own
+            pa.default_memory_pool().release_unused()  # before the tokenizer needs memory
         return screened, [texts[at] for at in fresh]
 
     def _read(self, deduplicated: DeduplicatedShard) -> PaperBatch:

@@ -1,4 +1,4 @@
-"""Writes the label files of finished shards again, with other columns and without the model."""
+"""Write the label files of finished shards again with other columns, without the model."""
 
 import numpy as np
 import numpy.typing as npt
@@ -21,28 +21,29 @@ from specter_jobs.plan.decisions import DeduplicatedShard
 from specter_jobs.screen.deduplicate import Deduplication
 from specter_jobs.screen.shard_reader import ShardReader
 
-# The file name of a shard's labels is given in turn with and without this, so that a file never replaces the one that
-# the ledger describes.
+# The name of a shard's label file alternates between having this suffix and not having it. A new file therefore never
+# replaces the file that the ledger describes.
 OTHER_NAME = "-rewritten"
 
 
 class LabelRewriter:
-    """Gives finished shards the columns that this night asks for.
+    """Gives the label files of finished shards the columns of this night.
 
-    Everything in the new file follows from the former file and the input: labels and scores from the logits, kept
-    columns and, for files of older versions, true labels from the input. Duplicates, rejects and copies stay.
+    The new file is made from the former file and the input. Labels and scores are computed from the logits. Kept
+    columns come from the input, and so do the true labels of files of older versions. Duplicates, rejects and copies
+    stay.
 
     Args:
         out: The output folder.
-        ledger: Knows the finished shards.
-        form: Which columns the label files have.
+        ledger: Ledger with the finished shards.
+        form: Columns of the label files.
         bundle: The model.
-        deduplication: May hold the papers of a shard.
+        deduplication: Deduplication, which may have the papers of a shard in memory.
 
     Attributes:
         papers: Number of labels that were written again.
         files: Number of files that were written again.
-        lost: Number of labels that the model has to give again, because their logits were not stored.
+        lost: Number of papers that the model has to label again, because their logits were not stored.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class LabelRewriter:
         self.papers, self.files, self.lost = 0, 0, 0
 
     def finished(self, deduplicated: DeduplicatedShard) -> LedgerEntry | None:
-        """Return the entry of a shard that is done, after its label file was written again if it has other columns.
+        """Return the entry of a finished shard. If its label file has other columns, the file is written again first.
 
         Returns:
             The entry; None if the shard is not done, or if the columns need logits or probabilities that its file does
@@ -89,7 +90,7 @@ class LabelRewriter:
         return entry
 
     def _rows(self, former: LedgerEntry, held: pa.Table) -> npt.NDArray[np.int64]:
-        """Return the rows of the labelled papers within the shard; in older files all without reject."""
+        """Return the rows of the labelled papers within the shard. In older files these are all rows without reject."""
         if "row" in held.column_names:
             return np.asarray(held["row"].to_numpy() - former.start, dtype=np.int64)
         labelled = np.ones(former.rows, np.bool_)
@@ -101,7 +102,7 @@ class LabelRewriter:
     def _table(
         self, deduplicated: DeduplicatedShard, held: pa.Table, rows: npt.NDArray[np.int64]
     ) -> tuple[pa.Table, Answers]:
-        """Return the label file with this night's columns, and the answers in it.
+        """Return the label file with the columns of this night, and the answers in it.
 
         Args:
             deduplicated: The shard.
@@ -127,7 +128,7 @@ class LabelRewriter:
 
 
 def _has_probabilities(held: pa.Table) -> bool:
-    """Return whether the probabilities of all papers of a label file are stored, or follow from their logits."""
+    """Return whether the probabilities of all papers of a label file are stored, or can be computed from logits."""
     known = np.zeros(held.num_rows, np.bool_)
     for name in {LOGITS, PROBABILITIES}.intersection(held.column_names):
         known |= held[name].is_valid().to_numpy()

@@ -1,4 +1,4 @@
-"""What is known of a shard before the model is asked, as it goes from a worker to the driver."""
+"""The result of screening a shard, before the model runs. Workers send it to the driver."""
 
 from dataclasses import dataclass
 
@@ -14,12 +14,12 @@ class Truth:
     """The true labels that came with a shard's usable papers.
 
     Attributes:
-        names: `(n_papers,)` the true label; null if there is none. A label that the model knows has the model's
+        names: True labels `(n_papers,)`, null for papers without one. A label that the model knows has the model's
             spelling.
-        scored: `(n_papers,)` bool: the paper has a true label that the model knows.
-        label_id: `(n_scored,)` int64: that label.
-        seen: `(n_scored,)` bool: the model was trained on the paper.
-        unknown: `(n_papers,)` bool: the paper has a true label that the model does not know; it is not scored.
+        scored: True for papers with a true label that the model knows, `(n_papers,)` bool.
+        label_id: True label ids of the scored papers, `(n_scored,)` int64.
+        seen: True for scored papers that the model was trained on, `(n_scored,)` bool.
+        unknown: True for papers whose true label the model does not know, `(n_papers,)` bool. They are not scored.
     """
 
     names: pa.Array
@@ -30,7 +30,7 @@ class Truth:
 
     @property
     def seen_in_training(self) -> pa.Array:
-        """`(n_papers,)` whether the model was trained on the paper; null for papers that are not scored."""
+        """True for papers that the model was trained on, `(n_papers,)`; null for papers that are not scored."""
         seen = np.zeros(len(self.scored), np.bool_)
         seen[self.scored] = self.seen
         return pa.array(seen, mask=~self.scored)
@@ -38,19 +38,19 @@ class Truth:
 
 @dataclass(frozen=True, kw_only=True)
 class ScreenedShard:
-    """What is known of a shard before the model is asked.
+    """A screened shard: its rejects and its usable papers. The fields of usable papers are in input order.
 
     Attributes:
-        rejects: `REJECT_SCHEMA`.
-        rows: `(n_papers,)` int64: rows of the usable papers within the shard.
-        paper_ids: Of the usable papers, in input order; the other fields go with them by position.
-        kept: The kept columns of the usable papers; None if there are none.
-        title_only: `(n_papers,)` bool: the paper has no abstract.
-        hashes: Of the texts.
-        known: Labels of papers that an earlier night labelled, with the columns of `Decisions.known`; `row` is a
-            position.
-        undecided: Papers that are kept although too few words do not say whether they are in English.
-        copies: Position -> name of the shard in which the same text stands earlier tonight.
+        rejects: Rejected rows with the columns of `REJECT_SCHEMA`.
+        rows: Rows of the usable papers within the shard, `(n_papers,)` int64.
+        paper_ids: Ids of the usable papers.
+        kept: Input columns of the usable papers that are kept in the label files; None without such columns.
+        title_only: True for papers without abstract, `(n_papers,)` bool.
+        hashes: Text hashes of the usable papers.
+        known: Labels of papers that an earlier night labelled, with the columns of `Decisions.known`. `row` is the
+            position among the usable papers.
+        undecided: Papers that are kept although they have too few words to detect their language.
+        copies: Position -> name of the shard in which the same text occurs earlier in this night.
         fresh: Positions of the papers that the model labels.
     """
 

@@ -71,7 +71,7 @@ class PlannedNight:
         model: The model that labels.
         binding: Hash of everything that can change a label, except for the rows themselves.
         bindings: The bindings that say the same (`NightIdentity.bindings`).
-        form: Which columns the label files have.
+        form: Columns of the label files.
         unreadable: Input files that cannot be read -> error.
         ignored: Other entries of the input -> reason why they are not read.
         dump: Account of the dump that was ingested first; None for parquet.

@@ -1,4 +1,4 @@
-"""Which columns the label files of a night have, and what the files say about their night."""
+"""The columns of a night's label files, and the metadata about the night in these files."""
 
 import datetime
 import json
@@ -36,12 +36,12 @@ class LabelForm:
         temperature: The bundle's temperature, by which logits become probabilities.
         bundle: Fingerprint of the bundle.
         night: Date of the night.
-        columns: The settings that say which columns the files have.
+        columns: The settings that choose the columns.
         kept: Columns of the input that the files keep, with their types.
         partitions: Columns from the names of folders that the files keep.
 
     Raises:
-        ConfigError: More labels for each paper are asked for than the model has.
+        ConfigError: `top_k` is larger than the number of labels of the model.
     """
 
     labels: LabelSet

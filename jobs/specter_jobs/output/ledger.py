@@ -20,7 +20,7 @@ class Ledger:
         binding: Hash of model and settings, for new entries.
         bindings: Entries of other bindings than these do not count, and neither do entries whose sums do not add up.
         model: Hash of bundle, device kind and graph. A later night can reuse these labels if its hash is the same.
-        form: Which columns the label files have.
+        form: Columns of the label files.
     """
 
     def __init__(

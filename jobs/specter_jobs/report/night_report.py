@@ -1,6 +1,6 @@
 """The report of a night: the sums of its shards, its drift and its gates.
 
-It holds nothing of clocks, so a rerun gives the same bytes.
+The report has no times, so a rerun gives the same bytes.
 """
 
 from collections import Counter
@@ -37,13 +37,13 @@ from specter_jobs.report.gates import judge
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """What a night is compared with, apart from the bundle's validation data.
+    """Limits and earlier night that a night is compared with.
 
     Attributes:
         limits: Limits of the gates.
-        require_previous: Fail the gates that compare with an earlier night when there is none.
-        named: What `--previous` led to; None without `--previous`.
-        previous: Report of the earlier night; None if there is none.
+        require_previous: True to fail the gates that compare with an earlier night if there is no earlier night.
+        named: Nights that were found for `--previous`; None without `--previous`.
+        previous: Report of the earlier night; None without an earlier night.
     """
 
     limits: GateLimits
@@ -97,8 +97,8 @@ def night_totals(
         entries: Ledger entries of the finished shards, in the plan's order.
         failed_shards: Shard or file name -> error.
         bundle: The bundle that labelled them.
-        ignored: What was found in the input and is not read -> why.
-        dump: What the ingest made of the dump, whose rejects are the night's; None for parquet.
+        ignored: Entries of the input that are not read -> reason.
+        dump: Account of the ingest, whose rejects are rejects of the night; None for parquet.
     """
     labels = bundle.labels
     scores = reduce(add, (entry.tallies() for entry in entries), Scores.empty(len(labels))).as_report(labels)
@@ -149,7 +149,7 @@ def _estimated(entries: Sequence[LedgerEntry], *, validation_papers: int) -> Est
 
 
 def truth_problem(plan: Plan, *, unusable_labels: int = 0) -> LabelsNotRead | None:
-    """Describe the true labels that came with the input and cannot be used; None when there are none.
+    """Describe true labels of the input that cannot be used; None if all can be used.
 
     Args:
         plan: The night's input.

@@ -1,4 +1,4 @@
-"""Which rows need no label of their own: repeated ids, repeated texts, and texts that an earlier night labelled."""
+"""Find rows that the model need not label: repeated ids, repeated texts, and texts that an earlier night labelled."""
 
 import hashlib
 from bisect import bisect_right
@@ -27,9 +27,10 @@ from specter_jobs.screen.shard_reader import ShardReader, content_hash, kept_has
 
 @dataclass(frozen=True, kw_only=True)
 class StatementSize:
-    """How many shards go to duckdb and come back together; the defaults take some 20 MB.
+    """The number of shards in one SQL statement. The defaults need about 20 MB.
 
-    A statement costs the same for one row as for thousands: a night of small shards would be nothing but statements.
+    A statement takes the same time for one row as for thousands. A night of small shards would otherwise spend most of
+    its time on statements.
     """
 
     rows: int = 100_000
@@ -38,11 +39,11 @@ class StatementSize:
 
 STATEMENT_SIZE = StatementSize()
 
-# Papers that stay in memory from the first pass until they are labelled: those of 30,000 short abstracts. The others
-# are read from the input again, which takes less than a hundredth of the time of their labelling.
+# Bytes of papers that stay in memory until they are labelled, about 30,000 short abstracts. The others are read again
+# from the input, which takes less than a hundredth of the time of labelling them.
 KEPT_BYTES = 16 << 20
 
-# A row's place in the night: its shard's number times this, and its row there.
+# The place of a row in the night is the number of its shard times this factor, plus its row in the shard.
 PLACES = 1 << 32
 
 DECIDE = """
@@ -66,31 +67,31 @@ FRESH = """
     ANTI JOIN duplicates USING (place) ANTI JOIN known USING (place) ANTI JOIN copies USING (place) GROUP BY shard
 """
 
-# Of neighbouring shards: the first and the last.
+# The first and the last of neighbouring shards.
 DECIDED = "SELECT * FROM {table} WHERE shard BETWEEN ? AND ? ORDER BY place"
 
 
 class _Decided:
-    """A table of decisions, of neighbouring shards: `shard, row, place` and more."""
+    """A table of decisions about neighbouring shards, with the columns `shard`, `row`, `place` and more."""
 
     def __init__(self, table: pa.Table) -> None:
         self._table = table.combine_chunks()
         self._shard = table["shard"].to_numpy()
 
     def of(self, number: int) -> pa.Table:
-        """Return a shard's rows."""
+        """Return the rows of a shard."""
         start, stop = np.searchsorted(self._shard, [number, number + 1])
-        # Taken, not sliced: a slice on its way to another process would take all its neighbours' rows along.
+        # The rows are copied, because a slice that is sent to another process would include the rows of all shards.
         return self._table.take(pa.array(np.arange(start, stop))).drop_columns(["shard", "place"])
 
     def firsts_of(self, number: int) -> Iterator[tuple[int, int]]:
-        """Return a shard's rows, each with the place of the first that is the same."""
+        """Return the rows of a shard, each with the place of the first equal row."""
         table = self.of(number)
         return zip(table["row"].to_pylist(), table["first"].to_pylist(), strict=True)
 
 
 class Deduplication:
-    """Reads every shard once, in order, and holds in duckdb what is decided about its rows.
+    """Reads every shard once, in order, and keeps decisions about its rows in duckdb.
 
     - If several rows have the same id, the first usable one (it has id, title and abstract) is labelled.
     - A text that an earlier night labelled with the same model takes its label from there.
@@ -100,13 +101,13 @@ class Deduplication:
 
     Args:
         shards: The shards of the plan, in its order.
-        rules: Which papers can be labelled, and what is written of them.
-        template: How a paper becomes its text.
+        rules: Settings that decide which papers can be labelled.
+        template: Template that joins title and abstract to one text.
         known_labels: Labels of earlier nights.
-        scratch: Folder for the tables; the caller removes it.
-        advance: Called with the number of rows of each shard that was read.
-        statement: The size of a statement.
-        kept_bytes: Most bytes of papers that stay in memory for `take_papers`.
+        scratch: Folder for the tables. The caller removes it.
+        advance: Callback that receives the number of rows of each shard that was read.
+        statement: Number of shards in one statement.
+        kept_bytes: Maximum bytes of papers that stay in memory for `take_papers`.
     """
 
     def __init__(
@@ -147,7 +148,7 @@ class Deduplication:
         ]
 
     def decisions(self, number: int) -> Decisions:
-        """Return what was decided of the shard with this number."""
+        """Return the decisions about the shard with this number."""
         numbers, decided = self._fetched
         if number not in numbers:
             numbers = self._neighbours[bisect_right(self._neighbours, number, key=lambda numbers: numbers.start) - 1]
@@ -164,23 +165,23 @@ class Deduplication:
         return self._kept.pop(number, None)
 
     def workload(self, unusable: Sequence[UnusableLabels]) -> Workload:
-        """Count where the labels of the night's papers come from.
+        """Count the night's papers by the source of their label.
 
         Args:
-            unusable: Labels of earlier nights that cannot be taken.
+            unusable: Labels of earlier nights that cannot be copied.
         """
         ((reusable, copies),) = self._database.execute(COUNTS).fetchall()
         fresh = dict(self._database.execute(FRESH).fetchall())
         return Workload(reusable=reusable, copies=copies, fresh=fresh, unusable=unusable)
 
     def close(self) -> None:
-        """Close the tables, and forget the papers."""
+        """Close the tables, and release the papers."""
         self._kept.clear()
         self._open.close()
 
     def _fetch(self, numbers: range) -> dict[str, _Decided]:
         limits = [numbers[0], numbers[-1]]
-        cursor = self._database.cursor()  # of its own: shards are prepared on another thread
+        cursor = self._database.cursor()  # a separate cursor, because shards are prepared in another thread
         tables = {
             name: cursor.sql(DECIDED.format(table=name), params=limits).to_arrow_table()
             for name in ("duplicates", "known", "copies")
@@ -235,7 +236,7 @@ class Deduplication:
 
 
 def _neighbours(shards: Sequence[Shard], statement: StatementSize) -> list[range]:
-    """Cut the plan into runs of shards, by number, that one statement serves."""
+    """Group neighbouring shards, by number, for one statement each."""
     starts, rows = [0], 0
     for number, shard in enumerate(shards):
         rows += shard.rows

@@ -1,4 +1,4 @@
-"""Labels of earlier nights that tonight can take, and why others cannot be taken."""
+"""Find labels of earlier nights that can be reused, and reasons why others cannot."""
 
 import logging
 from collections import Counter
@@ -23,11 +23,11 @@ from specter_jobs.plan.reuse_report import UnusableLabels
 
 @dataclass(frozen=True, kw_only=True)
 class ReusableLabels:
-    """What earlier nights have for tonight.
+    """Labels of earlier nights.
 
     Attributes:
-        files: Label files that tonight's model wrote.
-        unusable: The other labels.
+        files: Label files that the model of this night wrote.
+        unusable: The other labels, with the reasons why they cannot be reused.
     """
 
     files: Sequence[Location]
@@ -37,18 +37,17 @@ class ReusableLabels:
 def reusable_labels(nights: Sequence[Location], *, tonight: ModelIdentity, needs_probabilities: bool) -> ReusableLabels:
     """Find the label files that the same model wrote in earlier nights.
 
-    A file counts only if the ledger of its night says that this model (bundle, device and graph) wrote it, and its
-    SHA-256 is the one in the ledger. Files with neither logits nor
-    probabilities are of no use to a night whose columns need them. If an
-    earlier night is missing, only a warning is logged, and its papers are labelled afresh.
+    A file counts only if this model (bundle, device and graph) wrote it according to the ledger of its night, and if
+    its SHA-256 is the one in the ledger. Files without logits and probabilities cannot be used by a night whose columns
+    need them. If an earlier night is missing, only a warning is logged, and its papers are labelled again.
 
     Args:
         nights: Output folders of the earlier nights.
-        tonight: The model of the night that would take the labels.
-        needs_probabilities: Whether tonight's columns need probabilities, or logits that they follow from.
+        tonight: The model of the night that reuses the labels.
+        needs_probabilities: True if the columns of the night need probabilities, or logits to compute them from.
 
     Raises:
-        ConfigError: A folder is something else.
+        ConfigError: A folder is not the output of a night.
     """
     files: list[Location] = []
     unusable: list[UnusableLabels] = []
@@ -85,7 +84,7 @@ def reusable_labels(nights: Sequence[Location], *, tonight: ModelIdentity, needs
 
 
 def _why_another_model(night: OutputFolder, tonight: ModelIdentity) -> str:
-    """Say how the model that labelled an earlier night differs from tonight's."""
+    """Describe how the model that labelled an earlier night differs from the model of this night."""
     earlier = night_in(night)
     if earlier is None:
         return "another bundle, device or version of specter-batch made them"
@@ -107,7 +106,7 @@ def _with_probabilities(night: OutputFolder, entries: Sequence[LedgerEntry]) -> 
 
 
 def _intact(night: OutputFolder, entries: Sequence[LedgerEntry]) -> list[LedgerEntry]:
-    """Return the entries whose label file is the one that was written; the others are named in a warning."""
+    """Return the entries whose label file is unchanged. A warning names the others."""
     good = list(in_parallel(lambda entry: night.is_intact(entry.labels), entries))
     damaged = [entry.labels.name for entry, intact in zip(entries, good, strict=True) if not intact]
     if damaged:
@@ -127,7 +126,7 @@ def _columns(path: Location) -> list[str]:
 
 
 def local_copies(files: Sequence[Location], scratch: Path) -> list[Path]:
-    """Return label files as local files; those in a store are fetched, because duckdb reads them more than once."""
+    """Return label files as local files. Files in a store are downloaded, because duckdb reads them more than once."""
     folder = scratch / "earlier"
     folder.mkdir(exist_ok=True)
 

@@ -1,4 +1,4 @@
-"""Reads shards of papers, in order and without decoding a row group twice, and hashes their rows."""
+"""Read shards of papers in order, without decoding a row group twice, and hash their rows."""
 
 import hashlib
 from collections.abc import Iterator
@@ -13,15 +13,15 @@ from specter_batch.papers.columns import PAPER_SCHEMA
 from specter_batch.papers.parquet import PaperBatch, open_parquet, read_papers
 from specter_jobs.plan.shards import InputFile, Shard
 
-# Rows decoded at once while a shard is gathered.
+# Number of rows that are decoded at once.
 READ_ROWS = 2048
 
 
 class ShardReader:
-    """Reads shards; the next shard of the same file goes on where the last one ended.
+    """Reads shards. The next shard of the same file continues where the last one ended.
 
-    A parquet row group can only be decoded from its beginning, so a row group larger than a shard is streamed once
-    over its shards instead of being decoded again for each.
+    A parquet row group can only be decoded from its beginning. A row group that is larger than a shard is therefore
+    decoded once for all of its shards.
     """
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class ShardReader:
         """Return the shard's papers.
 
         Raises:
-            ShardError: The file is gone, changed its size, or cannot be decoded here.
+            ShardError: The file is gone, has changed its size, or cannot be decoded.
         """
         try:
             return self._read(shard)
@@ -45,7 +45,7 @@ class ShardReader:
 
     def _read(self, shard: Shard) -> PaperBatch:
         group = shard.file.group_of(shard.start)
-        # By value: a shard that came from another process brings its own copy of the file.
+        # Compared by value, because a shard from another process has its own copy of the file object.
         if self._file != shard.file or not shard.file.group_starts[group] <= self._position <= shard.start:
             parquet = open_parquet(shard.file.path)
             if parquet.metadata.num_rows != shard.file.rows:
@@ -63,7 +63,7 @@ class ShardReader:
             self._file, self._rest, self._position = shard.file, None, shard.file.group_starts[group]
         self._take(shard.start - self._position)
         papers = PaperBatch.joined(self._take(shard.rows) or [_no_papers(shard.file.kept)])
-        if self._position == shard.file.rows:  # the decoder would hold the last row group's text once more
+        if self._position == shard.file.rows:  # the decoder would keep the text of the last row group in memory
             self._file, self._batches, self._rest = None, iter(()), None
         return papers
 
@@ -91,7 +91,7 @@ def _no_papers(kept: pa.Schema) -> PaperBatch:
 
 
 def content_hash(papers: PaperBatch) -> str:
-    """Hash the canonical rows: the same for the same papers, whatever the file's compression or column types."""
+    """Hash the canonical rows. Equal papers have the same hash, whatever the file's compression or column types."""
     digest = hashlib.blake2b(digest_size=16)
     for column in papers.table.columns:
         lengths = pc.fill_null(pc.utf8_length(column), -1).to_numpy()
@@ -115,7 +115,7 @@ def kept_hash(papers: PaperBatch) -> str:
 
 
 def _joined(texts: pa.StringArray) -> memoryview:
-    """Return the bytes of all values, one after another; nothing is copied unless a null hides bytes."""
+    """Return the bytes of all values, one after another. They are only copied if a null value hides bytes."""
     _, offsets, data = texts.buffers()
     if data is None or not len(texts):
         return memoryview(b"")
