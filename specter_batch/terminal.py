@@ -174,17 +174,18 @@ def print_above(console: "Console", message: object, *, style: str = "") -> None
     console.print(Text(terminal_text(message), style=style), soft_wrap=True, highlight=False)
 
 
-def progress_bars(console: "Console", *columns: "ProgressColumn | str", shown: bool | None = None) -> "Progress":
+def progress_bars(console: "Console | None", *columns: "ProgressColumn | str", shown: bool | None = None) -> "Progress":
     """Return progress bars.
 
     Args:
-        console: Console that the bars are printed to.
+        console: Console that the bars are printed to; without one they are printed nowhere.
         columns: The parts of a bar.
         shown: True to print the bars; None to print them only on a terminal.
     """
     from rich.progress import Progress
 
-    return Progress(*columns, console=console, disable=not (console.is_terminal if shown is None else shown))
+    visible = console is not None and (console.is_terminal if shown is None else shown)
+    return Progress(*columns, console=console, disable=not visible)
 
 
 def _write_result(text: str, *, in_files_too: bool) -> None:

@@ -29,7 +29,7 @@ class TrainingProgress(TrainerCallback):
 
     def __init__(self, console: Console | None, *, papers: int) -> None:
         self._bars = progress_bars(
-            console or Console(quiet=True),
+            console,
             TextColumn("{task.description}"),
             BarColumn(bar_width=20),
             TaskProgressColumn(),
