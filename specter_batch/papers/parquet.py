@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -88,9 +89,25 @@ def write_table(path: Path, table: pa.Table, *, compression: str = "zstd") -> No
 
 
 @contextmanager
-def table_writer(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
-    """Yield a writer that appends row groups to a new local parquet file."""
-    with pa.OSFile(os.fsencode(path), "wb") as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
+def table_writer(path: Path, schema: pa.Schema, *, vectors: Sequence[str] = ()) -> Iterator[pq.ParquetWriter]:
+    """Yield a writer that appends row groups to a new local parquet file.
+
+    Args:
+        path: Path of the file.
+        schema: Its columns.
+        vectors: Columns of float32 lists with values that hardly repeat. Their bytes are stored by significance, which
+            makes them a third smaller than a dictionary does.
+    """
+    encodings: dict[str, Any] = {}
+    if vectors:
+        leaves = [f"{name}.list.element" for name in vectors]
+        others = [field.name for field in schema if field.name not in vectors]
+        others += [f"{name}.list.element" for name in others]
+        encodings = {"use_dictionary": others, "column_encoding": dict.fromkeys(leaves, "BYTE_STREAM_SPLIT")}
+    with (
+        pa.OSFile(os.fsencode(path), "wb") as file,
+        pq.ParquetWriter(file, schema, compression="zstd", **encodings) as writer,
+    ):
         yield writer
 
 

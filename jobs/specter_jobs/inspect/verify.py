@@ -17,12 +17,13 @@ from specter_batch.papers.parquet import open_parquet
 from specter_batch.storage.location import Location, in_parallel, is_remote
 from specter_jobs.inspect.status import failed_gate_lines
 from specter_jobs.output.folder import OutputFolder, output_folder
+from specter_jobs.output.label_check import CHECKED, check_rows
 from specter_jobs.output.ledger import read_entries
 from specter_jobs.output.ledger_entry import LedgerEntry
 from specter_jobs.output.names import MANIFEST_FILE, REPORT_FILE, REPORT_HTML, REPORT_MARKDOWN, SUCCESS_FILE, OutputFile
 from specter_jobs.output.plan_file import PlanFile, listed_files, read_plan
 from specter_jobs.output.report_model.report import NightReport
-from specter_jobs.output.schema import FORMER_LABEL_SCHEMA, REJECT_SCHEMA, missing_columns
+from specter_jobs.output.schema import FORMER_LABEL_SCHEMA, LABEL_SCHEMA, REJECT_SCHEMA, missing_columns
 
 # Values in place of a row count: the file is gone, or its store or disk cannot be reached.
 GONE, AWAY = -1, -2
@@ -96,14 +97,18 @@ class _ShardCheck:
 
 
 def _check_shard(out: OutputFolder, entry: LedgerEntry, plan: PlanFile) -> _ShardCheck:
-    schema, differences = _check_file(out, entry.labels, FORMER_LABEL_SCHEMA)
-    if entry.rejects:
-        differences += _check_rejects(out, entry.rejects)
-    return _ShardCheck(differences=[*_check_counts(entry, plan), *differences], schema=schema)
+    is_former = entry.form is None
+    schema = FORMER_LABEL_SCHEMA if is_former else LABEL_SCHEMA
+    labels = _check_file(out, entry.labels, schema, read=() if is_former else CHECKED)
+    rejects = _check_file(out, entry.rejects, REJECT_SCHEMA, read=("file", "row")) if entry.rejects else None
+    differences = [*_check_counts(entry, plan), *labels.differences, *(rejects.differences if rejects else ())]
+    if not differences and not is_former and labels.table is not None:
+        differences += check_rows(entry, labels.table, rejects.table if rejects else None)
+    return _ShardCheck(differences=differences, schema=labels.schema)
 
 
-def _check_rejects(out: OutputFolder, file: OutputFile) -> list[str]:
-    return _check_file(out, file, REJECT_SCHEMA)[1]
+def _check_rejects(out: OutputFolder, file: OutputFile) -> Sequence[str]:
+    return _check_file(out, file, REJECT_SCHEMA).differences
 
 
 def _check_counts(entry: LedgerEntry, plan: PlanFile) -> Iterator[str]:
@@ -116,12 +121,21 @@ def _check_counts(entry: LedgerEntry, plan: PlanFile) -> Iterator[str]:
         yield f"{entry.shard}: the sums of its ledger entry do not add up; run the night again"
 
 
-def _check_file(out: OutputFolder, file: OutputFile, columns: pa.Schema) -> tuple[pa.Schema | None, list[str]]:
-    """Read a complete file once. Return its columns, if it can be read, and its differences."""
+@dataclass(frozen=True, kw_only=True)
+class _FileCheck:
+    """The differences of one file, and its columns and some of its values if it can be read."""
+
+    differences: Sequence[str]
+    schema: pa.Schema | None = None
+    table: pa.Table | None = None
+
+
+def _check_file(out: OutputFolder, file: OutputFile, columns: pa.Schema, *, read: Sequence[str] = ()) -> _FileCheck:
+    """Read a complete file once, and the values of the columns `read` that it has."""
     try:
         content = (out / file.name).read_bytes()
     except (FileNotFoundError, IsADirectoryError):
-        return None, [f"{file.name}: is missing"]
+        return _FileCheck(differences=[f"{file.name}: is missing"])
     differences = []
     sha256 = hashlib.sha256(content).hexdigest()
     if sha256 != file.sha256:
@@ -129,13 +143,19 @@ def _check_file(out: OutputFolder, file: OutputFile, columns: pa.Schema) -> tupl
     try:
         parquet = pq.ParquetFile(pa.BufferReader(content))
     except (pa.ArrowException, OSError):
-        return None, [*differences, f"{file.name}: is no readable parquet file"]
+        return _FileCheck(differences=[*differences, f"{file.name}: is no readable parquet file"])
     if parquet.metadata.num_rows != file.rows:
         differences.append(f"{file.name}: holds {parquet.metadata.num_rows} rows, {file.rows} by the ledger")
     schema = parquet.schema_arrow
     for field, held in missing_columns(schema, columns):
         differences.append(f"{file.name}: column {field.name} should be {field.type}, got {held or 'none'}")
-    return schema, differences
+    table = None
+    if not differences and read:
+        try:
+            table = parquet.read(columns=[name for name in read if name in schema.names])
+        except (pa.ArrowException, OSError) as error:
+            differences.append(f"{file.name}: cannot be read ({error})")
+    return _FileCheck(differences=differences, schema=schema, table=table)
 
 
 def _check_schemas_agree(entries: Sequence[LedgerEntry], schemas: Sequence[pa.Schema | None]) -> Iterator[str]:

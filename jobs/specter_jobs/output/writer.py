@@ -7,6 +7,7 @@ from specter_batch.storage.files import file_sha256, written_whole
 from specter_batch.storage.location import Location
 from specter_jobs.output.labelled_shard import LabelledShard
 from specter_jobs.output.names import LABELS, REJECTS, OutputFile, parquet_name
+from specter_jobs.output.schema import LOGITS, PROBABILITIES
 
 
 def write_output(out: Location, kind: str, stem: str, table: pa.Table) -> OutputFile:
@@ -18,9 +19,10 @@ def write_output(out: Location, kind: str, stem: str, table: pa.Table) -> Output
         stem: Name of the shard, or of another part of the night.
         table: The rows.
     """
+    vectors = [name for name in (PROBABILITIES, LOGITS) if name in table.column_names]
     name = f"{kind}/{parquet_name(stem)}"
     with written_whole(out / name) as partial:
-        with table_writer(partial, table.schema) as file:
+        with table_writer(partial, table.schema, vectors=vectors) as file:
             file.write_table(table)
         size, sha256 = partial.stat().st_size, file_sha256(partial)
     return OutputFile(name=name, rows=table.num_rows, size=size, sha256=sha256)

@@ -1,6 +1,9 @@
 """The columns of label files: what a night can be asked for, and how it gets other columns without the model."""
 
+import hashlib
+import json
 import logging
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -11,7 +14,7 @@ import pytest
 
 from specter_batch.errors import ConfigError, PaperSchemaError
 from specter_batch.model.bundle import ModelBundle
-from specter_batch.papers.parquet import read_table
+from specter_batch.papers.parquet import read_table, write_table
 from specter_jobs.inspect.verify import verify_night
 from support.former_night import make_former
 from support.papers_on_disk import GERMAN, RunNight, label_bytes, paper, read_all, write_dump
@@ -160,3 +163,31 @@ def test_very_large_kept_values_are_copied(night: RunNight, tmp_path: Path) -> N
     papers = [paper(number, body="x" * (3 << 20) + str(number)) for number in range(4)]
     night(write_dump(tmp_path / "in/a.parquet", papers), keep_columns="body", shard_rows=2)
     assert [row["body"][-1] for row in read_all(tmp_path / "out/labels")] == ["0", "1", "2", "3"]
+
+
+@pytest.mark.parametrize(
+    ("column", "change", "message"),
+    [
+        ("row", lambda rows: [rows[1], *rows[1:]], "not every row of the input is there once"),
+        ("file", lambda files: ["b.parquet", *files[1:]], "column file should be a.parquet"),
+        ("margin", lambda margins: [margins[0] / 2, *margins[1:]], "does not follow from the logits: column margin"),
+        ("runner_up", lambda names: [None, *names[1:]], "not null in the same rows"),
+        ("label_id", lambda ids: [(ids[0] + 1) % 3, *ids[1:]], "does not follow from the logits: column label_id"),
+    ],
+    ids=["row", "file", "margin", "runner_up", "label_id"],
+)
+def test_verify_finds_labels_that_cannot_be_right(
+    night: RunNight, tmp_path: Path, column: str, change: Callable[[list[Any]], list[Any]], message: str
+) -> None:
+    night(dirty_dump(tmp_path / "in/a.parquet"))
+    (file,) = (tmp_path / "out/labels").iterdir()
+    table = read_table(file)
+    place = table.column_names.index(column)
+    changed = pa.array(change(table[column].to_pylist()), table.schema.field(column).type)
+    write_table(file, table.set_column(place, table.schema.field(column), changed))
+    ledger = tmp_path / "out/ledger.jsonl"
+    entry = json.loads(ledger.read_text())
+    content = file.read_bytes()
+    entry["labels"] |= {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    ledger.write_text(json.dumps(entry) + "\n")
+    assert any(message in difference for difference in verify_night(tmp_path / "out").differences)
