@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 import duckdb
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from specter_batch.errors import ShardError, SpecterBatchError
@@ -22,7 +24,10 @@ if TYPE_CHECKING:
 
 # duckdb writes tables to disk beyond this size. The ids of all of PubMed fit.
 MEMORY = "1GB"
+FLOAT16_BYTES = 2
 READ_ROWS = 100_000
+# Rows that are read at once if they have vectors, which take a hundred times as much as all else.
+READ_VECTORS = 10_000
 NO_COLUMNS = pa.schema([])
 
 # In other paths duckdb reads a meaning of its own: it takes `\` for `/`, and refuses bytes that are not UTF-8.
@@ -96,7 +101,8 @@ def register_parquet(
         view: The view's name.
         files: At least one file. All of them are read with the column types of the first.
         columns: The columns of the view that all files have.
-        optional: More columns of the view. They are null for files that do not have them with this type.
+        optional: More columns of the view. They are null for files that do not have them with this type. Vectors of
+            float16 become bytes, because duckdb has no such type; `vectors_in` reads them.
 
     Raises:
         ShardError: A file cannot be read, or has not these columns.
@@ -109,7 +115,8 @@ def register_parquet(
             try:
                 with parquet_file(path) as parquet:
                     there = [field.name for field in optional if _has(parquet.schema_arrow, field)]
-                    for batch in parquet.iter_batches(READ_ROWS, columns=[*names, *there]):
+                    rows = READ_VECTORS if any(_is_vector(field.type) for field in optional) else READ_ROWS
+                    for batch in parquet.iter_batches(rows, columns=[*names, *there]):
                         yield pa.record_batch([_column(batch, field) for field in schema], schema=schema)
             except (pa.ArrowException, OSError, KeyError) as error:
                 failed.append(_unreadable(path, error))
@@ -127,6 +134,37 @@ def register_parquet(
         database.unregister(view)
 
 
+def database_schema(schema: pa.Schema) -> pa.Schema:
+    """Return a schema as duckdb takes it: vectors of float16 are bytes."""
+    return pa.schema(
+        [
+            field.with_type(pa.binary(field.type.list_size * FLOAT16_BYTES)) if _is_vector(field.type) else field
+            for field in schema
+        ]
+    )
+
+
+def vectors_in(column: pa.ChunkedArray) -> npt.NDArray[np.float16]:
+    """Return the numbers of a column of vectors, one vector after another, from a label file or from duckdb."""
+    if _is_vector(column.type):
+        return np.asarray(column.combine_chunks().flatten().to_numpy(), dtype=np.float16)
+    return np.frombuffer(b"".join(column.to_pylist()), dtype=np.float16)
+
+
+def _is_vector(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_fixed_size_list(kind) and kind.value_type == pa.float16())
+
+
+def _as_bytes(column: pa.FixedSizeListArray) -> pa.Array:
+    """Return vectors of float16 as bytes; null ones stay null."""
+    there = column.is_valid()
+    content = column.filter(there).flatten().to_numpy().tobytes()
+    kind = pa.binary(column.type.list_size * FLOAT16_BYTES)
+    vectors = pa.Array.from_buffers(kind, there.true_count, [None, pa.py_buffer(content)])
+    mask = there.to_numpy(zero_copy_only=False)
+    return vectors.take(pa.array(np.cumsum(mask) - 1, mask=~mask))
+
+
 def _has(schema: pa.Schema, field: pa.Field) -> bool:
     return field.name in schema.names and schema.field(field.name).type == field.type
 
@@ -135,13 +173,14 @@ def _column(batch: pa.RecordBatch, field: pa.Field) -> pa.Array:
     """Return a column of a batch with a field's type; null if the batch has no such column."""
     if field.name not in batch.schema.names:
         return pa.nulls(batch.num_rows, field.type)
-    return batch.column(field.name).cast(field.type)
+    column = batch.column(field.name)
+    return _as_bytes(column) if _is_vector(column.type) else column.cast(field.type)
 
 
 def _schema(path: Path, names: list[str], optional: pa.Schema) -> pa.Schema:
     try:
         schema = parquet_file(path).schema_arrow
-        return pa.schema([*(schema.field(name) for name in names), *optional])
+        return database_schema(pa.schema([*(schema.field(name) for name in names), *optional]))
     except (pa.ArrowException, OSError, KeyError) as error:
         raise _unreadable(path, error) from error
 

@@ -59,6 +59,13 @@ def test_many_papers_decides_with_and_without_an_earlier_night(tmp_path: Path) -
     assert [line.split(" | ")[1] for line in page.splitlines()[2:]] == ["first", "99 % known"]
 
 
+def test_embeddings_compares_both_ways(tiny_bundle: Path, sample_paths: SamplePaths, tmp_path: Path) -> None:
+    page = printed("embeddings.py", tiny_bundle, sample_paths.val, tmp_path, "--papers", "8", "--rounds", "1")
+    rows = table_rows(page)
+    assert float(rows["with"][2]) > float(rows["without"][2]) > 0
+    assert "CPU time with vectors / without" in page
+
+
 def test_json_streams_reads_every_paper_and_names_what_damages_cost(tmp_path: Path) -> None:
     papers, works = tmp_path / "papers.json", tmp_path / "works.json"
     papers.write_text(json.dumps({"a": {"title": "One"}, "b": {"title": "Two"}}))

@@ -31,9 +31,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     numbers: list[int] = []
     ask = OnnxClassifier.predict
 
-    def count(self: OnnxClassifier, token_ids: Any) -> Any:
+    def count(self: OnnxClassifier, token_ids: Any, **wanted: Any) -> Any:
         numbers.append(len(token_ids))
-        return ask(self, token_ids)
+        return ask(self, token_ids, **wanted)
 
     monkeypatch.setattr(OnnxClassifier, "predict", count)
     return numbers

@@ -187,7 +187,12 @@ def _lent(
         precisions={graph.sha256: graph.precision for graph in bundle.manifest.graphs},
         root=None,
     )
-    lent = reusable_labels(config.reuse, tonight=tonight.model, needs_probabilities=config.needs_probabilities)
+    lent = reusable_labels(
+        config.reuse,
+        tonight=tonight.model,
+        needs_probabilities=config.needs_probabilities,
+        needs_embeddings=config.embeddings,
+    )
     files = lent.files
     known: set[str] = set()
     if files:

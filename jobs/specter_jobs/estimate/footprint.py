@@ -19,7 +19,15 @@ from specter_jobs.label.engines.messages import SHARDS_AT_ONCE
 from specter_jobs.output.folder import output_folder
 from specter_jobs.output.label_form import LabelForm
 from specter_jobs.output.names import LABELS, REJECTS
-from specter_jobs.output.schema import LOGITS, PROBABILITIES, STAMPED_BUNDLE, STAMPED_NIGHT, TOP_LABELS, TOP_SCORES
+from specter_jobs.output.schema import (
+    EMBEDDING,
+    LOGITS,
+    PROBABILITIES,
+    STAMPED_BUNDLE,
+    STAMPED_NIGHT,
+    TOP_LABELS,
+    TOP_SCORES,
+)
 from specter_jobs.output.writer import write_output
 from specter_jobs.plan.config import NightConfig
 from specter_jobs.plan.sections import LabelColumns
@@ -52,6 +60,7 @@ def output_of(
         columns=config.section(LabelColumns),
         kept=plan.kept,
         partitions=plan.partitions,
+        embedding_size=bundle.embedding_size if config.embeddings else None,
     )
     table = _drawn_labels(form, sample, scores)
     rejects = pa.concat_tables(sample.rejects)
@@ -95,6 +104,7 @@ def _drawn_labels(form: LabelForm, sample: Sample, scores: npt.NDArray[np.float6
         LOGITS: _lists(rng.normal(size=(n, n_labels))),
         TOP_LABELS: [list(form.labels.names[: form.columns.top_k])] * n,
         TOP_SCORES: rng.random((n, form.columns.top_k)).tolist(),
+        EMBEDDING: _vectors(rng.normal(size=(n, form.embedding_size or 1))),
         STAMPED_BUNDLE: [form.bundle] * n,
         STAMPED_NIGHT: [form.night] * n,
     }
@@ -107,6 +117,10 @@ def _drawn_labels(form: LabelForm, sample: Sample, scores: npt.NDArray[np.float6
 
 def _lists(values: npt.NDArray[np.float64]) -> pa.FixedSizeListArray:
     return pa.FixedSizeListArray.from_arrays(pa.array(values.astype(np.float32).ravel()), values.shape[1])
+
+
+def _vectors(values: npt.NDArray[np.float64]) -> pa.FixedSizeListArray:
+    return pa.FixedSizeListArray.from_arrays(pa.array(values.astype(np.float16).ravel()), values.shape[1])
 
 
 def memory_of(

@@ -8,8 +8,17 @@ import pyarrow as pa
 
 from specter_batch.metrics.expected_sums import ExpectedSums
 from specter_batch.model.ranking import Predictions, Ranking
+from specter_jobs.database import vectors_in
 from specter_jobs.output.label_form import LabelForm
-from specter_jobs.output.schema import LOGITS, PROBABILITIES, STAMPED_BUNDLE, STAMPED_NIGHT, TOP_LABELS, TOP_SCORES
+from specter_jobs.output.schema import (
+    EMBEDDING,
+    LOGITS,
+    PROBABILITIES,
+    STAMPED_BUNDLE,
+    STAMPED_NIGHT,
+    TOP_LABELS,
+    TOP_SCORES,
+)
 from specter_jobs.plan.shards import Mask, Shard
 
 Rows = npt.NDArray[np.int64] | list[int]
@@ -25,6 +34,7 @@ class Answers:
         logits: Logits `(n_papers, n_labels)` float32; NaN in rows whose logits are not known.
         probabilities: Calibrated probabilities of all labels, `(n_papers, n_labels)` float64; NaN if not known.
         is_finite: False for papers for which the model gave NaN or infinity, `(n_papers,)` bool. They have no label.
+        embeddings: Vectors `(n_papers, hidden_size)` float16; None if the label files have none.
     """
 
     label_id: npt.NDArray[np.int64]
@@ -32,16 +42,18 @@ class Answers:
     logits: npt.NDArray[np.float32]
     probabilities: npt.NDArray[np.float64]
     is_finite: Mask
+    embeddings: npt.NDArray[np.float16] | None = None
 
     @classmethod
-    def empty(cls, n_papers: int, n_labels: int) -> "Answers":
-        """Return answers to be filled in."""
+    def empty(cls, n_papers: int, n_labels: int, *, embedding_size: int | None = None) -> "Answers":
+        """Return answers to be filled in; without `embedding_size` they have no vectors."""
         return cls(
             label_id=np.zeros(n_papers, np.int64),
             score=np.zeros(n_papers),
             logits=np.full((n_papers, n_labels), np.nan, np.float32),
             probabilities=np.full((n_papers, n_labels), np.nan),
             is_finite=np.ones(n_papers, np.bool_),
+            embeddings=None if embedding_size is None else np.zeros((n_papers, embedding_size), np.float16),
         )
 
     @property
@@ -66,11 +78,16 @@ class Answers:
         self.logits[rows] = found.logits
         self.probabilities[rows] = found.probabilities
         self.is_finite[rows] = found.is_finite
+        if self.embeddings is not None and found.embeddings is not None:
+            with np.errstate(over="ignore"):  # numbers beyond the range of float16 become infinite
+                self.embeddings[rows] = found.embeddings
 
     def copy(self, row: int, source: int) -> None:
         """Give a paper the answer of another paper."""
         for column in (self.label_id, self.score, self.logits, self.probabilities, self.is_finite):
             column[row] = column[source]
+        if self.embeddings is not None:
+            self.embeddings[row] = self.embeddings[source]
 
     def fill_known(self, rows: npt.NDArray[np.int64], labelled: pa.Table, *, temperature: float) -> None:
         """Use known labels as the answers of the papers `rows`.
@@ -88,6 +105,8 @@ class Answers:
         if LOGITS in labelled.column_names:
             known, values = _lists(labelled[LOGITS])
             self.fill(rows[known], Predictions.from_logits(values, temperature=temperature))
+        if self.embeddings is not None and EMBEDDING in labelled.column_names:
+            self.embeddings[rows] = vectors_in(labelled[EMBEDDING]).reshape(len(rows), self.embeddings.shape[1])
 
 
 def expected_sums(answers: Answers) -> ExpectedSums | None:
@@ -147,6 +166,9 @@ def _asked_for(form: LabelForm, answers: Answers, ranking: Ranking) -> dict[str,
         columns[TOP_LABELS] = pa.ListArray.from_arrays(ends, top, mask=unknown)
         scores = pa.array(ranking.score[:, :k].ravel())
         columns[TOP_SCORES] = pa.ListArray.from_arrays(ends, scores, mask=unknown)
+    if answers.embeddings is not None:
+        flat = pa.array(answers.embeddings.ravel())
+        columns[EMBEDDING] = pa.FixedSizeListArray.from_arrays(flat, answers.embeddings.shape[1])
     if form.columns.logits:
         columns[LOGITS] = _list_column(answers.logits, answers.has_logits)
     return columns

@@ -94,6 +94,7 @@ class ShardPipeline:
             deduplicated=shard,
             decisions=self._deduplication.decisions(shard.number),
             papers=self._deduplication.take_papers(shard.number),
+            embeddings=self._form.embedding_size is not None,
         )
 
     def _settled(self, task: ShardTask, answer: ShardAnswer) -> FinishedShard | ShardError | None:
@@ -172,7 +173,7 @@ class ShardPipeline:
         """
         screened, hashes = answer.screened, answer.screened.hashes
         temperature = self._form.temperature
-        answers = Answers.empty(len(hashes), len(self._form.labels))
+        answers = Answers.empty(len(hashes), len(self._form.labels), embedding_size=self._form.embedding_size)
         answers.fill_known(screened.known["row"].to_numpy(), screened.known, temperature=temperature)
         fresh = screened.fresh
         answers.fill(fresh, answer.predictions)

@@ -15,7 +15,7 @@ from specter_jobs.output.label_form import LabelForm
 from specter_jobs.output.ledger import Ledger
 from specter_jobs.output.ledger_entry import LedgerEntry
 from specter_jobs.output.names import LABELS, parquet_name
-from specter_jobs.output.schema import LABEL_SCHEMA, LOGITS, PROBABILITIES, missing_columns
+from specter_jobs.output.schema import EMBEDDING, LABEL_SCHEMA, LOGITS, PROBABILITIES, missing_columns
 from specter_jobs.output.writer import write_output
 from specter_jobs.plan.decisions import DeduplicatedShard
 from specter_jobs.screen.deduplicate import Deduplication
@@ -43,7 +43,7 @@ class LabelRewriter:
     Attributes:
         papers: Number of labels that were written again.
         files: Number of files that were written again.
-        lost: Number of papers that the model has to label again, because their logits were not stored.
+        lost: Number of papers that the model has to label again, because their logits or vectors were not stored.
     """
 
     def __init__(
@@ -59,8 +59,8 @@ class LabelRewriter:
         """Return the entry of a finished shard. If its label file has other columns, the file is written again first.
 
         Returns:
-            The entry; None if the shard is not done, or if the columns need logits or probabilities that its file does
-            not have.
+            The entry; None if the shard is not done, or if the columns need logits, probabilities or vectors that its
+            file does not have.
 
         Raises:
             ShardError: The input cannot be read, or the new file cannot be written. The former file stays.
@@ -71,7 +71,7 @@ class LabelRewriter:
         try:
             content = (self._out / former.labels.name).read_bytes()
             held = pq.read_table(pa.BufferReader(content))
-            if self._form.columns.needs_probabilities and not _has_probabilities(held):
+            if not self._has_all_that_is_needed(held):
                 self.lost += held.num_rows
                 return None
             table, answers = self._table(deduplicated, held, self._rows(former, held))
@@ -88,6 +88,12 @@ class LabelRewriter:
         self.papers += table.num_rows
         self.files += 1
         return entry
+
+    def _has_all_that_is_needed(self, held: pa.Table) -> bool:
+        """Return whether this night's columns follow from those of a label file."""
+        if self._form.embedding_size is not None and EMBEDDING not in held.column_names:
+            return False
+        return not self._form.columns.needs_probabilities or _has_probabilities(held)
 
     def _rows(self, former: LedgerEntry, held: pa.Table) -> npt.NDArray[np.int64]:
         """Return the rows of the labelled papers within the shard. In older files these are all rows without reject."""
@@ -111,7 +117,7 @@ class LabelRewriter:
         """
         shard = deduplicated.shard
         papers = self._deduplication.take_papers(deduplicated.number) or self._reader.read(shard)
-        answers = Answers.empty(held.num_rows, len(self._form.labels))
+        answers = Answers.empty(held.num_rows, len(self._form.labels), embedding_size=self._form.embedding_size)
         answers.fill_known(np.arange(held.num_rows), held, temperature=self._form.temperature)
         if missing_columns(held.schema, LABEL_SCHEMA):
             values = papers.table["label"].take(pa.array(rows)).to_pylist()

@@ -67,7 +67,12 @@ def label_night(
     out, plan = planned.out, planned.plan
     form = planned.form
     ledger = Ledger(out, binding=planned.binding, bindings=planned.bindings, model=planned.model.hash, form=form)
-    lent = reusable_labels(limits.reuse, tonight=planned.model, needs_probabilities=form.columns.needs_probabilities)
+    lent = reusable_labels(
+        limits.reuse,
+        tonight=planned.model,
+        needs_probabilities=form.columns.needs_probabilities,
+        needs_embeddings=form.columns.embeddings,
+    )
     with _progress(console) as progress, _deduplicated(planned, rules, bundle, lent.files, progress, scheduler) as rows:
         scheduler.await_worker()
         workload = rows.workload(lent.unusable)
@@ -129,6 +134,7 @@ def _deduplicated(
                 files=local_copies(known, scratch),
                 n_labels=len(bundle.labels),
                 needs_probabilities=planned.form.columns.needs_probabilities,
+                embedding_size=planned.form.embedding_size,
             ),
             scratch=scratch,
             advance=advance,
@@ -146,7 +152,7 @@ def _announce_rewriting(rewriter: LabelRewriter) -> None:
         log("labels rewritten with other columns", labels=rewriter.papers, files=rewriter.files)
     if rewriter.lost:
         log(
-            "labels are computed again, because the new columns need logits that were not stored",
+            "labels are computed again, because the new columns need logits or vectors that were not stored",
             level=logging.WARNING,
             labels=rewriter.lost,
         )

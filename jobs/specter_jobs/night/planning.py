@@ -65,6 +65,7 @@ def plan_night(
         columns=config.section(LabelColumns),
         kept=plan.kept,
         partitions=plan.partitions,
+        embedding_size=bundle.embedding_size if config.embeddings else None,
     )
     out.prepare(CLASSIFY, (LABELS, REJECTS))
     out.remove_files([SUCCESS_FILE])

@@ -74,6 +74,8 @@ class Night:
     def run(self) -> NightResult:
         """Run all stages of the night. Wrong settings are reported before OUT is created."""
         config = self._config
+        if config.embeddings:
+            self._bundle.embedding_size  # noqa: B018 - an error if the bundle gives no vectors, before hours of ingest
         # A dump of another format is ingested later, while the lock of OUT is held.
         papers = plan_input(config, self._out, console=self._console) if config.format is None else None
         previous = find_previous(config.previous, config.previous_nights(), out=config.out, limits=config.gates)

@@ -12,6 +12,7 @@ from specter_batch.errors import ConfigError
 from specter_batch.papers.labels import LabelSet
 from specter_batch.storage.files import json_hash
 from specter_jobs.output.schema import (
+    EMBEDDING,
     LABEL_SCHEMA,
     LOGITS,
     OWN_NAMES,
@@ -20,6 +21,7 @@ from specter_jobs.output.schema import (
     STAMPED_NIGHT,
     TOP_LABELS,
     TOP_SCORES,
+    vector_type,
 )
 from specter_jobs.plan.sections import LabelColumns
 
@@ -39,6 +41,7 @@ class LabelForm:
         columns: The settings that choose the columns.
         kept: Columns of the input that the files keep, with their types.
         partitions: Columns from the names of folders that the files keep.
+        embedding_size: Length of the vectors in the files; None if they have none.
 
     Raises:
         ConfigError: `top_k` is larger than the number of labels of the model.
@@ -51,6 +54,7 @@ class LabelForm:
     columns: LabelColumns
     kept: pa.Schema
     partitions: tuple[str, ...]
+    embedding_size: int | None = None
 
     def __post_init__(self) -> None:
         if self.columns.top_k > len(self.labels):
@@ -90,6 +94,8 @@ class LabelForm:
             fields.append(pa.field(PROBABILITIES, values, metadata={LABEL_NAMES: names}))
         if self.columns.top_k:
             fields += [pa.field(TOP_LABELS, pa.list_(pa.string())), pa.field(TOP_SCORES, pa.list_(pa.float64()))]
+        if self.embedding_size is not None:
+            fields.append(pa.field(EMBEDDING, vector_type(self.embedding_size)))
         fields += [self.kept.field(name).with_name(self.input_names[name]) for name in self.kept.names]
         fields += [pa.field(self.input_names[name], pa.string()) for name in self.partitions]
         if self.columns.stamp:

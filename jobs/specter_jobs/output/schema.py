@@ -25,7 +25,7 @@ LABEL_SCHEMA = pa.schema(
         ("seen_in_training", pa.bool_()),
     ]
 )
-# The columns that a night can be asked for. `EMBEDDING` is reserved for the vectors of the papers.
+# The columns that a night can be asked for.
 PROBABILITIES = "probabilities"
 TOP_LABELS, TOP_SCORES = "top_labels", "top_scores"
 EMBEDDING = "embedding"
@@ -50,6 +50,11 @@ REJECT_SCHEMA = pa.schema(
         ("detail", pa.string()),
     ]
 )
+
+
+def vector_type(size: int) -> pa.DataType:
+    """Return the type of the column of vectors: half as large as float32, and exact to three digits."""
+    return pa.list_(pa.float16(), size)
 
 
 def missing_columns(held: pa.Schema, wanted: pa.Schema) -> list[tuple[pa.Field, pa.DataType | None]]:

@@ -122,6 +122,11 @@ class LabelColumns(Settings):
         ge=0,
         description="Write this number of labels for each paper, the most likely first, and their scores.",
     )
+    embeddings: bool = Field(
+        default=False,
+        description="Write the vector of each paper as the column `embedding`, for search and clustering. It comes "
+        "from the pass that labels the paper. 768 numbers of float16 take about 1,500 bytes.",
+    )
     keep_columns: Annotated[tuple[str, ...], Option(metavar="NAME,NAME", default="none")] = Field(
         default=(),
         description="Columns of the input to copy into the label files. Columns from folder names are always copied.",

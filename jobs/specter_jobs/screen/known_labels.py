@@ -10,18 +10,14 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from specter_jobs.database import register_parquet
-from specter_jobs.output.schema import LOGITS, PROBABILITIES
+from specter_jobs.database import database_schema, register_parquet
+from specter_jobs.output.schema import EMBEDDING, LOGITS, PROBABILITIES, vector_type
 
 if TYPE_CHECKING:
     from specter_jobs.database import Database
 
-# Texts of this night that an earlier night labelled. Version 0.1.0 wrote papers for which the model gave NaN as
-# labelled, with a NaN score. The model labels these papers again.
-LENT = """
-    CREATE TABLE lent AS SELECT * FROM labelled SEMI JOIN rows USING (text_hash)
-    WHERE isfinite(score) AND (NOT {needs_probabilities} OR logits IS NOT NULL OR probabilities IS NOT NULL)
-"""
+# Texts of this night that an earlier night labelled.
+LENT = "CREATE TABLE lent AS SELECT * FROM labelled SEMI JOIN rows USING (text_hash) WHERE {condition}"
 # A text with several labels takes one with logits if there is one. Only row numbers are grouped, because lists in a
 # GROUP BY have to fit in memory.
 EARLIER = """
@@ -42,28 +38,43 @@ class KnownLabels:
         files: Local label files that the same model wrote.
         n_labels: The number of labels of the model.
         needs_probabilities: True if labels without logits and probabilities cannot be used in this night.
+        embedding_size: Length of the vectors that this night writes; labels without vectors can then not be used. None
+            if this night writes no vectors.
     """
 
     files: Sequence[Path]
     n_labels: int
     needs_probabilities: bool = False
+    embedding_size: int | None = None
 
     @property
     def _lists(self) -> pa.Schema:
         values = pa.list_(pa.float32(), self.n_labels)
-        return pa.schema([(LOGITS, values), (PROBABILITIES, values)])
+        vectors = [] if self.embedding_size is None else [(EMBEDDING, vector_type(self.embedding_size))]
+        return pa.schema([(LOGITS, values), (PROBABILITIES, values), *vectors])
+
+    @property
+    def _condition(self) -> str:
+        """The rows that are of use. Version 0.1.0 wrote papers as labelled although their score is NaN."""
+        conditions = ["isfinite(score)"]
+        if self.needs_probabilities:
+            conditions.append("(logits IS NOT NULL OR probabilities IS NOT NULL)")
+        if self.embedding_size is not None:
+            conditions.append("embedding IS NOT NULL")
+        return " AND ".join(conditions)
 
     def load(self, database: Database) -> None:
         """Make the table `earlier`: a label for each text of the table `rows` that an earlier night labelled.
 
-        Its columns are `text_hash, label_id, score, logits, probabilities`; the last two are null if not known.
+        Its columns are `text_hash, label_id, score, logits, probabilities`, and `embedding` if tonight writes vectors.
+        Logits and probabilities are null if they are not known.
         """
         columns = ["text_hash", "label_id", "score"]
         if self.files:
             with register_parquet(database, "labelled", self.files, columns, optional=self._lists):
-                database.execute(LENT.format(needs_probabilities=str(self.needs_probabilities).lower()))
+                database.execute(LENT.format(condition=self._condition))
             database.execute(EARLIER)
             database.execute("DROP TABLE lent")
         else:
             types = pa.schema([("text_hash", pa.string()), ("label_id", pa.int32()), ("score", pa.float64())])
-            database.from_arrow(pa.schema([*types, *self._lists]).empty_table()).create("earlier")
+            database.from_arrow(database_schema(pa.schema([*types, *self._lists])).empty_table()).create("earlier")

@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from specter_jobs.output.ledger import has_ledger, read_entries
 from specter_jobs.output.ledger_entry import LedgerEntry
 from specter_jobs.output.names import CLASSIFY, LEDGER_FILE, parquet_name
 from specter_jobs.output.plan_file import night_in
-from specter_jobs.output.schema import LOGITS, PROBABILITIES
+from specter_jobs.output.schema import EMBEDDING, LOGITS, PROBABILITIES
 from specter_jobs.plan.identity import SHOWN_FINGERPRINT, ModelIdentity
 from specter_jobs.plan.reuse_report import UnusableLabels
 
@@ -34,7 +34,9 @@ class ReusableLabels:
     unusable: Sequence[UnusableLabels]
 
 
-def reusable_labels(nights: Sequence[Location], *, tonight: ModelIdentity, needs_probabilities: bool) -> ReusableLabels:
+def reusable_labels(
+    nights: Sequence[Location], *, tonight: ModelIdentity, needs_probabilities: bool, needs_embeddings: bool = False
+) -> ReusableLabels:
     """Find the label files that the same model wrote in earlier nights.
 
     A file counts only if this model (bundle, device and graph) wrote it according to the ledger of its night, and if
@@ -45,6 +47,7 @@ def reusable_labels(nights: Sequence[Location], *, tonight: ModelIdentity, needs
         nights: Output folders of the earlier nights.
         tonight: The model of the night that reuses the labels.
         needs_probabilities: True if the columns of the night need probabilities, or logits to compute them from.
+        needs_embeddings: True if the columns of the night need the vectors of the papers.
 
     Raises:
         ConfigError: A folder is not the output of a night.
@@ -67,14 +70,18 @@ def reusable_labels(nights: Sequence[Location], *, tonight: ModelIdentity, needs
         ours = [entry for entry in newest.values() if entry.model == tonight.hash]
         others = [entry for entry in newest.values() if entry.model != tonight.hash]
         intact = _intact(folder, ours)
-        lent = _with_probabilities(folder, intact) if needs_probabilities else intact
+        scored = _with_columns(folder, intact, {LOGITS, PROBABILITIES}) if needs_probabilities else intact
+        lent = _with_columns(folder, scored, {EMBEDDING}) if needs_embeddings else scored
         files += [night / entry.labels.name for entry in lent]
-        without = [entry for entry in intact if entry not in lent]
         lost: Counter[str] = Counter()
         for reason, entries in (
             (_why_another_model(folder, tonight) if others else "", others),
             ("their files are missing or damaged", [entry for entry in ours if entry not in intact]),
-            ("they were written without logits, which --probabilities and --top-k need", without),
+            (
+                "they were written without logits, which --probabilities and --top-k need",
+                [one for one in intact if one not in scored],
+            ),
+            ("they were written without vectors, which --embeddings needs", [one for one in scored if one not in lent]),
         ):
             lost[reason] += sum(entry.labels.rows for entry in entries)
         unusable += [
@@ -98,10 +105,10 @@ def _why_another_model(night: OutputFolder, tonight: ModelIdentity) -> str:
     return "another version of specter-batch made them"
 
 
-def _with_probabilities(night: OutputFolder, entries: Sequence[LedgerEntry]) -> list[LedgerEntry]:
-    """Return the entries whose label file holds logits or probabilities: one file of each form shows it for all."""
+def _with_columns(night: OutputFolder, entries: Sequence[LedgerEntry], columns: Collection[str]) -> list[LedgerEntry]:
+    """Return the entries whose label file holds one of the columns: one file of each form shows it for all."""
     firsts = {(entry.binding, entry.form): night / entry.labels.name for entry in reversed(entries)}
-    hold = {form: not {LOGITS, PROBABILITIES}.isdisjoint(_columns(path)) for form, path in firsts.items()}
+    hold = {form: not set(columns).isdisjoint(_columns(path)) for form, path in firsts.items()}
     return [entry for entry in entries if hold[entry.binding, entry.form]]
 
 

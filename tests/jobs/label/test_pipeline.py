@@ -39,9 +39,9 @@ def test_the_model_waits_for_papers_that_are_slow_to_prepare(
 def test_a_slow_model_waits_for_nothing(night: RunNight, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     predict = OnnxClassifier.predict
 
-    def slowly(self: OnnxClassifier, token_ids: Any) -> Any:
+    def slowly(self: OnnxClassifier, token_ids: Any, **wanted: Any) -> Any:
         time.sleep(0.5)
-        return predict(self, token_ids)
+        return predict(self, token_ids, **wanted)
 
     monkeypatch.setattr(OnnxClassifier, "predict", slowly)
     dump = write_dump(tmp_path / "in/a.parquet", [paper(i) for i in range(8)])

@@ -51,6 +51,7 @@ class ShardTask:
         papers: Papers of the shard if they are in memory. If None, the worker reads them.
         unanswered: Hashes of texts that the model labels here although they occur in an earlier shard, because that
             shard has no label for them.
+        embeddings: Whether the vectors of the papers are wanted too.
     """
 
     number: int
@@ -59,6 +60,7 @@ class ShardTask:
     decisions: Decisions
     papers: PaperBatch | None = None
     unanswered: frozenset[str] = frozenset()
+    embeddings: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -70,7 +70,7 @@ class ShardWorker:
         try:
             screened, token_ids = coming.result()
             model_began = time.monotonic()
-            predictions = self._classifier.predict(token_ids)
+            predictions = self._classifier.predict(token_ids, embeddings=task.embeddings)
         except ShardError as error:
             return error
         except BaseException as error:  # panics of Rust libraries are not subclasses of Exception
