@@ -206,7 +206,11 @@ def _remedy(package: str, *, command: str) -> str:
 
 def _wrong_usage(error: Any) -> NoReturn:
     """Print what is wrong with the command line and which `--help` to read, and exit with code 2."""
-    message = error.format_message().replace("Value error, ", "")
+    message = error.format_message()
+    if type(error.__cause__).__name__ == "ValidationError":  # pydantic's, with which Typer converts values
+        from specter_batch.settings.problems import option_problem
+
+        message = f"{max(error.param.opts, key=len)}: {option_problem(error.__cause__)}"
     if typed := getattr(error, "option_name", None) if hasattr(error, "possibilities") else None:
         from specter_batch.options.command import option_meant
 

@@ -10,7 +10,15 @@ from specter_batch.inputs.kinds import PARQUET, InputKind, table_around
 from specter_batch.inputs.path_names import GlobPattern, partitions_above, partitions_in
 from specter_batch.inputs.tree import LocalTree, StoreTree
 from specter_batch.inputs.walk import InputWalk, WalkedFile
-from specter_batch.storage.location import Location, is_remote, located, names_above, parted_at_wildcard, real_path
+from specter_batch.storage.location import (
+    Location,
+    is_remote,
+    located,
+    name_meant,
+    names_above,
+    parted_at_wildcard,
+    real_path,
+)
 from specter_batch.storage.url_path import WILDCARD
 
 
@@ -150,7 +158,7 @@ def _absence(place: Location) -> str:
         return f"is a link to {storable(str(place.readlink()))}, which does not exist; check that its disk is mounted"
     if place.exists():
         return "is neither a file nor a folder; give a file of papers, a folder or a glob"
-    return "no such file or folder"
+    return f"no such file or folder{name_meant(place) or '; check the path'}"
 
 
 def _outright(place: Location) -> InputInventory:

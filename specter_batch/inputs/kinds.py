@@ -62,6 +62,8 @@ _TEXTS: Mapping[str, re.Pattern[bytes]] = {
     "JSON": re.compile(rb'(?:\xef\xbb\xbf)?\s*(?:\[\s*)?\{\s*"'),
     "XML": re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:\?xml|!DOCTYPE [A-Z]|PubmedArticleSet)"),
 }
+# A text in which a title is one of several columns.
+_CSV_HEADER = re.compile(rb"[^\0\n]*(title[^\0\n]*[,;\t]|[,;\t][^\0\n]*title)", flags=re.IGNORECASE)
 
 Verdict = Literal["read", "ignored", "failed", "sniff"]
 
@@ -153,10 +155,15 @@ def looks_like_data(name: str, kind: InputKind) -> bool:
     return by_name(name, kind)[0] == "read" or by_head(name, b"", kind)[0] == "failed"
 
 
-def how_to_convert(name: str) -> str | None:
-    """Return which command converts a file to parquet, judged by its name; None if no command does."""
+def how_to_convert(name: str, head: bytes = b"") -> str | None:
+    """Return which command converts a file to parquet, by its name or its first bytes; None if no command does."""
     endings = [_without_suffix(piece) for piece in name.lower().split(".")[1:]]
-    return next((_conversion(_NAMED[ending]) for ending in endings if _NAMED.get(ending) in _INGESTED), None)
+    what = next((_NAMED[ending] for ending in endings if _NAMED.get(ending) in _INGESTED), None)
+    if what is not None:
+        return _conversion(what)
+    if _TEXTS["JSON"].match(head):
+        return f"it looks like JSON Lines; {_conversion('JSON Lines')}"
+    return f"it looks like CSV; {_conversion('CSV')}" if _CSV_HEADER.match(head) else None
 
 
 def _conversion(what: str) -> str:

@@ -3,11 +3,12 @@
 import ctypes
 import itertools
 import platform
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from specter_batch.errors import ConfigError, ProviderError
+from specter_batch.errors import ProviderError, UsageError
 from specter_batch.graph_names import DeviceKind
 
 # https://docs.nvidia.com/cuda/cuda-driver-api, enum CUresult.
@@ -33,7 +34,7 @@ class Device:
         """Read `auto`, `cpu`, `cuda` or `cuda:N`; `auto` is the first CUDA card that works, else the CPU.
 
         Raises:
-            ConfigError: The name is not one of `auto`, `cpu`, `cuda` and `cuda:N`.
+            UsageError: The name is not one of `auto`, `cpu`, `cuda` and `cuda:N`.
             ProviderError: The name is a CUDA device, and it cannot be used here.
         """
         if name == "auto":
@@ -42,7 +43,10 @@ class Device:
             return cls(kind="cpu")
         kind, _, index = name.partition(":")
         if kind != "cuda" or (index and not index.isdecimal()) or name.endswith(":"):
-            raise ConfigError(f"unknown device {name!r}; expected auto, cpu, cuda or cuda:N")
+            meant = (
+                "; did you mean cuda?" if {"gpu", "cuda", "nvidia"} & set(re.findall("[a-z]+", name.lower())) else ""
+            )
+            raise UsageError(f"unknown device {name!r}; expected auto, cpu, cuda or cuda:N{meant}")
         device = cls(kind="cuda", index=int(index or 0))
         problem = cuda_problem(device.index)
         if problem:

@@ -21,6 +21,8 @@ from specter_batch.graph_names import DeviceKind, Precision
 from specter_batch.model.bundle_files import external_hashes, unreadable
 from specter_batch.model.card import ModelCard
 from specter_batch.storage.folder_swap import set_aside
+from specter_batch.storage.location import name_meant
+from specter_batch.storage.output_claim import output_command
 
 # Version 2: graphs may give embeddings. Bundles of version 1 are read, too.
 FORMAT_VERSION = 2
@@ -152,7 +154,7 @@ def read_manifest(folder: Path) -> BundleManifest:
     try:
         content = file.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
-        raise BundleError(f"{folder}: not a model bundle, {MANIFEST_FILE} is missing{_hint(folder)}") from None
+        raise BundleError(f"{folder}: {_no_bundle(folder)}") from None
     except OSError as error:
         raise unreadable(file, error) from error
     try:
@@ -169,10 +171,19 @@ def read_manifest(folder: Path) -> BundleManifest:
         raise BundleError(f"{file}: not valid JSON ({error}); export the bundle again") from error
 
 
-def _hint(folder: Path) -> str:
-    """Return the likely cause of a missing manifest, judged by the files in the folder, and what to do."""
+def _no_bundle(folder: Path) -> str:
+    """Return what is in the place of a bundle, and what to do."""
+    missing = f"not a model bundle, {MANIFEST_FILE} is missing"
     if not folder.exists() and set_aside(folder).is_dir():
-        return f"; an export was killed at its last step, the older bundle is {set_aside(folder)}: export again"
+        return (
+            f"{missing}; an export was killed at its last step, the older bundle is {set_aside(folder)}: export again"
+        )
+    if not folder.exists():
+        return f"there is no such folder{name_meant(folder)}; make a bundle with `specter-batch export RUN {folder}`"
+    if not folder.is_dir():
+        return "is a file; give the folder that `specter-batch export` made"
     if (folder / PARITY_FILE).is_file():
-        return f" ({PARITY_FILE} there tells why its export failed); make one with export"
-    return "; make one with export"
+        return f"{missing} ({PARITY_FILE} there shows why its export failed); make one with `specter-batch export`"
+    if output_command(folder) == "train":
+        return f"is a training run, not a bundle; run `specter-batch export {folder} BUNDLE`, and give BUNDLE"
+    return f"{missing}; make one with `specter-batch export RUN BUNDLE`"

@@ -1,7 +1,9 @@
 """The columns of papers: the canonical schema, finding and checking the columns of a file, and the form of labels."""
 
+import difflib
+import shlex
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
 
@@ -124,9 +126,16 @@ class PaperColumns:
                 raise PaperSchemaError(
                     f"{where}: no column for {field.name}: expected {' or '.join(candidates)}, "
                     f"got {', '.join(schema.names) or 'no columns'}{shown_partitions(partitions)}; "
-                    f"name it with {option}"
+                    f"name it with {option}{_column_meant(candidates, schema.names, option)}"
                 )
         return resolved
+
+
+def _column_meant(candidates: Sequence[str], names: Sequence[str], option: str) -> str:
+    """Return a question that suggests the column with the most similar name, or an empty text."""
+    folded = {name.casefold(): name for name in names}
+    near = [one for name in candidates for one in difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.7)]
+    return f"; did you mean {option} {shlex.quote(folded[near[0]])}?" if near else ""
 
 
 def is_text(kind: pa.DataType) -> bool:

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from specter_batch.errors import PaperSchemaError, StorageError
-from specter_batch.inputs.kinds import how_to_convert
+from specter_batch.inputs.kinds import HEAD_BYTES, how_to_convert
 from specter_batch.papers.columns import NO_PARTITIONS, PAPER_SCHEMA
 from specter_batch.storage.location import Location, is_remote, size_of
 
@@ -132,8 +132,19 @@ def open_parquet(path: Location) -> pq.ParquetFile:
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         size = size_of(path)
         what = "the file is empty" if size == 0 else f"not a readable parquet file ({_first_line(error)})"
-        advice = how_to_convert(path.name) or "write the file again, or remove it from the input"
+        advice = how_to_convert(path.name, _first_bytes(path)) or "write the file again, or remove it from the input"
         raise PaperSchemaError(f"{path}: {what}; {advice}") from error
+
+
+def _first_bytes(path: Location) -> bytes:
+    """Return the first bytes of a local file; nothing if it cannot be read or is in a store."""
+    if is_remote(path):
+        return b""
+    try:
+        with path.open("rb") as stream:
+            return stream.read(HEAD_BYTES)
+    except OSError:
+        return b""
 
 
 def is_from_embed(schema: pa.Schema) -> bool:

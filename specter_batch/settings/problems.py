@@ -21,7 +21,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from specter_batch.display import has_credentials, is_url
@@ -143,6 +143,16 @@ def _wrong_value(value: object, kinds: set[object]) -> str | None:
     if Path in kinds or UrlPath in kinds:
         return place_problem(value, takes_urls=UrlPath in kinds)
     return text_problem(str(value))
+
+
+def option_problem(error: ValidationError) -> str:
+    """Return a sentence about an option's value that Typer could not convert: what was expected and what was found."""
+    first = error.errors(include_url=False)[0]
+    allowed = re.findall(r"'([^']*)'", first["msg"].partition(" is not one of ")[2])
+    if not allowed:
+        return problem_of(first, BaseModel)
+    given = str(first["input"])
+    return f"expected {_any_of(allowed)}, got {_shown(given)}{_suggestion(given, allowed)}"
 
 
 def _unknown_key(key: str, settings: type[BaseModel], path: tuple[int | str, ...]) -> str:

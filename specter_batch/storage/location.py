@@ -4,6 +4,7 @@ A `UrlPath` has the method names of `pathlib.Path`, so most code works with eith
 are therefore uploaded in one step (`specter_batch.storage.files.written_whole`).
 """
 
+import difflib
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -34,6 +35,27 @@ Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 Location = Path | UrlPath
 Place = TypeVar("Place", str, Path, UrlPath, Location)
+
+
+def name_meant(place: Location) -> str:
+    """Return a question that suggests an existing path for one that does not exist, or an empty text.
+
+    Only local paths are compared: listing a store may take long.
+    """
+    if is_remote(place):
+        return ""
+    missing = Path(place)
+    while not missing.parent.exists():
+        missing = missing.parent
+    try:
+        names = names_in(missing.parent)
+    except OSError:
+        return ""
+    close = difflib.get_close_matches(missing.name, sorted(names), n=1, cutoff=0.7)
+    if not close:
+        return ""
+    meant = missing.parent / close[0] / Path(place).relative_to(missing)
+    return f"; did you mean {storable(str(meant))}?" if meant.exists() else ""
 
 
 def located(place: str | Path | UrlPath) -> Location:

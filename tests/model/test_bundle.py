@@ -144,7 +144,9 @@ def test_a_bundle_without_its_reference_graph_is_refused(copied: Path) -> None:
 
 
 def test_a_folder_without_a_manifest_is_no_bundle(tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match=r"not a model bundle, bundle\.json is missing; make one with export"):
+    with pytest.raises(
+        BundleError, match=r"not a model bundle, bundle\.json is missing; make one with `specter-batch export"
+    ):
         ModelBundle.open(tmp_path)
 
 

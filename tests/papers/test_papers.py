@@ -262,7 +262,9 @@ def test_an_empty_file_is_refused_by_name(tmp_path: Path) -> None:
 def test_a_text_file_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "a.parquet"
     file.write_text("paper_id,title,abstract\n1,a,b\n")
-    with pytest.raises(PaperSchemaError, match=r"a\.parquet: not a readable parquet file \("):
+    with pytest.raises(
+        PaperSchemaError, match=r"a\.parquet: not a readable parquet file \(.*it looks like CSV; convert it"
+    ):
         open_parquet(file)
 
 

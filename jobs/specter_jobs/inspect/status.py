@@ -8,7 +8,7 @@ from pydantic import Field, ValidationError
 from specter_batch.display import ignored_line
 from specter_batch.errors import ConfigError
 from specter_batch.file_problems import read_json_model
-from specter_batch.storage.location import Location
+from specter_batch.storage.location import Location, name_meant
 from specter_jobs.output.folder import OutputFolder, output_folder
 from specter_jobs.output.names import PROGRESS_FILE, SUCCESS_FILE
 from specter_jobs.output.progress_file import Progress, timestamp
@@ -215,4 +215,7 @@ def _read(out: OutputFolder) -> Progress:
             error=ConfigError,
         )
     except (FileNotFoundError, NotADirectoryError):
-        raise ConfigError(f"{out}: no night has started here, there is no {PROGRESS_FILE}") from None
+        raise ConfigError(
+            f"{out}: no night has started here, there is no {PROGRESS_FILE}{name_meant(out.place)}; give the OUT "
+            "folder of `specter-batch classify`"
+        ) from None

@@ -8,7 +8,7 @@ from specter_batch.display import original_name, stored_name
 from specter_batch.errors import ConfigError, ShardError
 from specter_batch.file_problems import read_json_model
 from specter_batch.storage.files import write_text
-from specter_batch.storage.location import Location, absolute, located
+from specter_batch.storage.location import Location, absolute, located, name_meant
 from specter_jobs.output.folder import OutputFolder
 from specter_jobs.output.names import PLAN_FILE, OutputFile
 from specter_jobs.plan.identity import NightIdentity
@@ -135,7 +135,10 @@ def read_plan(out: OutputFolder) -> PlanFile:
             out / PLAN_FILE, PlanFile, what="not the plan of a night", advice="; run the night again", error=ConfigError
         )
     except (FileNotFoundError, NotADirectoryError):
-        raise ConfigError(f"{out}: no night has begun to label here, there is no {PLAN_FILE}") from None
+        raise ConfigError(
+            f"{out}: no night has begun to label here, there is no {PLAN_FILE}{name_meant(out.place)}; give the OUT "
+            "folder of `specter-batch classify`"
+        ) from None
 
 
 def night_in(out: OutputFolder) -> NightIdentity | None:

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.utils import logging as hub_logging
 from transformers import AutoConfig, AutoTokenizer, BertConfig, BertModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from specter_batch.errors import ConfigError, SpecterBatchError
 from specter_batch.papers.labels import LabelSet
+from specter_batch.storage.location import name_meant
 from specter_batch.training.model.classifier import SpecterClassifierConfig, SpecterForSequenceClassification
 from specter_batch.training.model.encoder_checks import check_tokenizer, separator_template
 from specter_batch.training.model.encoder_folder import EncoderFolder
@@ -71,6 +73,8 @@ def load_encoder(config: ModelSettings, labels: LabelSet) -> LoadedEncoder:
 
 
 def _configuration(folder: EncoderFolder) -> BertConfig:
+    verbosity = hub_logging.get_verbosity()
+    hub_logging.set_verbosity_error()  # it prints a long line about each attempt to connect; the error below is enough
     try:
         base = AutoConfig.from_pretrained(folder.model)
     except Exception as error:  # transformers raises many kinds for a damaged config.json
@@ -81,13 +85,17 @@ def _configuration(folder: EncoderFolder) -> BertConfig:
             )
         elif not _HUB_NAME.fullmatch(folder.name):
             problem = "was not found: there is no such folder, and a model on the Hugging Face hub is named OWNER/NAME"
+            problem += name_meant(Path(folder.name))
         else:
             problem = (
                 "was not found. It is not a folder on this machine, and it could not be downloaded from the Hugging "
                 f"Face hub ({_reason(error)}). Check the spelling. For a machine without network, run `hf download "
                 f"{folder.name} --local-dir encoder` where there is one, copy the folder, and give --encoder encoder"
+                f"{name_meant(Path(folder.name))}"
             )
         raise ConfigError(f"--encoder {folder.name}: {problem}") from error
+    finally:
+        hub_logging.set_verbosity(verbosity)
     if not isinstance(base, BertConfig):
         raise ConfigError(
             f"--encoder {folder.name}: expected a BERT-type encoder, got {base.model_type}; give one whose config.json "

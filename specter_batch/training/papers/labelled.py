@@ -78,10 +78,14 @@ class LabelledPapers:
     def unknown_error(self, labels: LabelSet) -> LabelError:
         """Return the error that names the labels which are not in the set."""
         unknown = self.unknown_labels(labels)
-        shown = ", ".join(f"{labels.described(value)} ({unknown[value]} papers)" for value in list(unknown)[:5])
+        shown = ", ".join(
+            f"{labels.described(value)} in {unknown[value]} paper{'s' if unknown[value] > 1 else ''}"
+            for value in list(unknown)[:5]
+        )
+        are = "label is" if len(unknown) == 1 else "labels are"
         return LabelError(
-            f"{self.source}: {len(unknown)} label(s) are not among the model's: {shown}; "
-            f"expected {', '.join(labels)} or their ids"
+            f"{self.source}: {len(unknown)} {are} not among the model's: {shown}; correct or remove these papers; "
+            f"the model's labels are {', '.join(labels)}"
         )
 
     def seen_hashes(self) -> npt.NDArray[np.uint64]:

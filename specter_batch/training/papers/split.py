@@ -39,7 +39,7 @@ def check_split(
     in_val = np.bincount(val_papers.label_ids(labels), minlength=len(labels))
     missing = [name for name, fitted, chosen in zip(labels, in_train, in_val, strict=True) if chosen and not fitted]
     if missing:
-        raise LabelError(f"{val_papers.source}: no training paper has the label(s) {', '.join(missing)}")
+        raise LabelError(f"{val_papers.source}: no training paper has the label {' or '.join(missing)}")
     return (
         *_overlap(train_papers, val_papers, allowed=allow_overlap),
         *_seen_before(val_papers, inherited),

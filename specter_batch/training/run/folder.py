@@ -17,6 +17,8 @@ from specter_batch.model.encoding import TextEncoder
 from specter_batch.model.manifest import REFERENCE_FILE, SEEN_TEXTS_FILE, TOKENIZER_FILE
 from specter_batch.papers.labels import LabelSet
 from specter_batch.papers.parquet import read_table
+from specter_batch.storage.location import name_meant
+from specter_batch.storage.output_claim import output_command
 
 RUN_FILE = "run.json"
 CALIBRATION_FILE = "calibration.parquet"
@@ -49,7 +51,7 @@ class TrainingRun:
         folder = Path(path)
         file = folder / RUN_FILE
         if not file.is_file():
-            raise BundleError(f"{folder}: not a finished training run, {RUN_FILE} is missing; run train with --out")
+            raise BundleError(f"{folder}: {_no_run(folder)}")
         try:
             record = RunRecord.model_validate_json(file.read_bytes())
         except ValidationError as error:
@@ -86,3 +88,17 @@ class TrainingRun:
     def calibration_papers(self) -> pa.Table:
         """Return the training papers kept for export, in the canonical schema."""
         return read_table(self.path / CALIBRATION_FILE)
+
+
+def _no_run(folder: Path) -> str:
+    """Return what is in the place of a run, and what to do."""
+    train = f"`specter-batch train TRAIN --val VAL --out {folder}`"
+    if not folder.exists():
+        return f"there is no such folder{name_meant(folder)}; train a model with {train}"
+    made_by = output_command(folder) if folder.is_dir() else None
+    if made_by == "export":
+        return "is a bundle, not a training run; give the run that it was exported from"
+    missing = f"not a finished training run, {RUN_FILE} is missing"
+    if made_by == "train":
+        return f"{missing}; run the same `specter-batch train` command again to finish it"
+    return f"{missing}; train a model with {train}"

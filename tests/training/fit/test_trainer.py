@@ -193,7 +193,7 @@ def test_a_validation_label_that_training_lacks_is_a_label_error(
 def test_a_validation_label_of_the_table_that_training_lacks_is_a_label_error(
     short: TrainConfig, train_papers: LabelledPapers, val_papers: LabelledPapers, tmp_path: Path
 ) -> None:
-    with pytest.raises(LabelError, match=f"no training paper has the label.s. {MESH.names[4]}"):
+    with pytest.raises(LabelError, match=f"no training paper has the label {MESH.names[4]}"):
         train(
             short.model_copy(update={"labels": "mesh"}),
             train_papers=relabelled(train_papers, ["0", "1", "2"] * 4),

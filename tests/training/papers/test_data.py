@@ -70,7 +70,7 @@ def test_whole_numbers_are_ids_of_a_named_table(tmp_path: Path) -> None:
 
 def test_labels_that_the_model_does_not_know_are_counted(tmp_path: Path) -> None:
     papers = read_labelled(write(tmp_path / "a.parquet", ["gout", "gout", "asthma"]))
-    with pytest.raises(LabelError, match=r"1 label\(s\) are not among the model's: 'gout' \(2 papers\)"):
+    with pytest.raises(LabelError, match=r"1 label is not among the model's: 'gout' in 2 papers"):
         papers.label_ids(LabelSet(names=("asthma", "stroke")))
 
 
