@@ -47,11 +47,11 @@ def test_killed_and_run_again_in_a_store_it_gives_the_bytes_of_a_local_night(
     night(first, out=tmp_path / "one")
     settings = {"shard_rows": 12, "reuse": [tmp_path / "one"], "previous": tmp_path / "one"}
     undisturbed = night(sample_paths.night, out=tmp_path / "two", **settings)
-    s3.upload(sample_paths.night, "in/date=2026-11-23")
-    s3.path("in/date=2026-11-23/_SUCCESS").put_new(b"")
+    s3.upload(sample_paths.night, "in/2026-11-23")
+    s3.path("in/2026-11-23/_SUCCESS").put_new(b"")
     s3.path("in/_temporary/part.parquet").put_new(b"half")
     one, bundle, out = s3.upload(tmp_path / "one", "one"), s3.upload(tiny_bundle, "bundle"), s3.path("out")
-    arguments = ["classify", s3.path("in/date=2026-11-23"), out, "--bundle", bundle, "--reuse", one, "--previous", one]
+    arguments = ["classify", s3.path("in/2026-11-23"), out, "--bundle", bundle, "--reuse", one, "--previous", one]
     arguments += ["--shard-rows", 12, "--device", "cpu"]
     said = ""
     for kill in range(2):
