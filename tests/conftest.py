@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from support.postgres_server import running_postgres
-from support.s3_server import S3Server, running_s3_server
+from support.servers.postgres_server import running_postgres
+from support.servers.s3_server import S3Server, running_s3_server
 
 # Set before any test module imports transformers or tokenizers: both read them once, at import.
 os.environ["HF_HUB_OFFLINE"] = "1"

@@ -12,8 +12,8 @@ from specter_batch.metrics.f1 import Ints
 from specter_batch.model.encoding import TextEncoder
 from specter_batch.papers.columns import PaperColumns
 from specter_batch.papers.language import EnglishFilter
-from specter_batch.papers.parquet import missing_values, open_parquet, read_papers
-from specter_batch.papers.text import paper_texts
+from specter_batch.papers.parquet import open_parquet, read_papers
+from specter_batch.papers.text import missing_values, paper_texts
 
 READ_ROWS = 4096
 GOLDEN_RATIO = (5**0.5 - 1) / 2

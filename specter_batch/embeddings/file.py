@@ -23,12 +23,11 @@ from specter_batch.papers.parquet import (
     WRITTEN_BY_EMBED,
     PaperBatch,
     is_from_embed,
-    missing_values,
     open_parquet,
     read_papers,
     table_writer,
 )
-from specter_batch.papers.text import paper_texts
+from specter_batch.papers.text import missing_values, paper_texts
 from specter_batch.storage.files import written_whole
 from specter_batch.storage.location import Location
 

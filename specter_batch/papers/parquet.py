@@ -1,13 +1,9 @@
-"""Papers in parquet: files, batches in the canonical schema, and which values are missing.
+"""Papers in parquet: files, and batches in the canonical schema.
 
 Local files are read and written without reading any part of their path as a URL or a partition column.
-
-A title, an abstract or an id can be missing although its column has a value, such as "NaN". An id is only missing if it
-has no visible character, because `NaN` and `null` may be real ids.
 """
 
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -23,6 +19,7 @@ import pyarrow.parquet as pq
 from specter_batch.errors import PaperSchemaError, StorageError
 from specter_batch.inputs.kinds import HEAD_BYTES, how_to_convert
 from specter_batch.papers.columns import NO_PARTITIONS, PAPER_SCHEMA
+from specter_batch.papers.text import missing_values
 from specter_batch.storage.location import Location, is_remote, size_of
 
 # The column and the message by which files that `embed` wrote are recognised.
@@ -34,25 +31,6 @@ NO_COLUMNS = pa.schema([])
 
 # Number of bytes of each column to hold at once, for a file in a store.
 STREAMED_BYTES = 4 << 20
-
-# The exact spellings that pandas, R and SQL write for a missing value, and that pandas reads as missing. A paper titled
-# "Null" keeps its title, and one titled "NULL" has no title. NA is not in the list, because it is also a term of many
-# fields (nucleic acid, numerical aperture).
-SPELLINGS = ("nan", "NaN", "-nan", "-NaN", "None", "null", "NULL", "<NA>", "N/A", "n/a", "#N/A", "#NA", "NaT")
-
-# White space, control characters, zero-width and direction marks, soft hyphens, variation selectors and fillers.
-_INVISIBLE = (
-    (0x00, 0x20), (0x7F, 0xA0), (0xAD, 0xAD), (0x34F, 0x34F), (0x61C, 0x61C), (0x115F, 0x1160), (0x1680, 0x1680),
-    (0x17B4, 0x17B5), (0x180B, 0x180F), (0x2000, 0x200F), (0x2028, 0x202F), (0x205F, 0x206F), (0x2800, 0x2800),
-    (0x3000, 0x3000), (0x3164, 0x3164), (0xFE00, 0xFE0F), (0xFEFF, 0xFEFF), (0xFFA0, 0xFFA0), (0xFFF9, 0xFFFB),
-    (0x1BCA0, 0x1BCA3), (0x1D173, 0x1D17A), (0xE0000, 0xE0FFF),
-)  # fmt: skip
-_SPELLED = "|".join(map(re.escape, SPELLINGS))
-_PYTHON_CLASS = "".join(rf"\U{first:08x}-\U{last:08x}" for first, last in _INVISIBLE)
-_ARROW_CLASS = "".join(rf"\x{{{first:x}}}-\x{{{last:x}}}" for first, last in _INVISIBLE)
-_MISSING = re.compile(rf"[{_PYTHON_CLASS}]*(?:{_SPELLED})?[{_PYTHON_CLASS}]*")
-_ARROW_MISSING = rf"\A[{_ARROW_CLASS}]*(?:{_SPELLED})?[{_ARROW_CLASS}]*\z"
-_ARROW_INVISIBLE = rf"\A[{_ARROW_CLASS}]*\z"
 
 
 def local_source(path: Path) -> pa.OSFile:
@@ -273,26 +251,6 @@ def _without_missing(texts: pa.Array) -> pa.Array:
     if missing.any():
         missing &= np.asarray(pc.fill_null(pc.greater(pc.utf8_length(pc.utf8_trim_whitespace(texts)), 0), False))
     return pc.if_else(pa.array(missing), None, texts) if missing.any() else texts
-
-
-def is_missing(text: str | None) -> bool:
-    """Return whether a value is missing: null, without a visible character, or a word such as "NaN" (`SPELLINGS`)."""
-    return text is None or _MISSING.fullmatch(text) is not None
-
-
-def missing_values(column: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.bool_]:
-    """Return the result of `is_missing` for each value of a text column, `(n_values,)` bool."""
-    return _matching(column, _ARROW_MISSING)
-
-
-def missing_ids(column: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.bool_]:
-    """Return True for each id that is null or has no visible character, `(n_values,)` bool."""
-    return _matching(column, _ARROW_INVISIBLE)
-
-
-def _matching(column: pa.Array | pa.ChunkedArray, pattern: str) -> npt.NDArray[np.bool_]:
-    missing = pc.fill_null(pc.match_substring_regex(column, pattern), True)
-    return np.asarray(missing.to_numpy(zero_copy_only=False) if isinstance(missing, pa.Array) else missing.to_numpy())
 
 
 def _as_text(array: pa.Array) -> tuple[pa.Array, npt.NDArray[np.bool_]]:

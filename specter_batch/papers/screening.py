@@ -11,7 +11,8 @@ import pyarrow.compute as pc
 
 from specter_batch.options.screening import ScreeningRules
 from specter_batch.papers.language import ENGLISH, MAX_CHARACTERS, UNDECIDED, EnglishFilter
-from specter_batch.papers.parquet import PaperBatch, missing_ids, missing_values
+from specter_batch.papers.parquet import PaperBatch
+from specter_batch.papers.text import missing_ids, missing_values
 
 Reason = Literal[
     "invalid_unicode", "null_id", "missing_title", "missing_abstract", "too_short", "duplicate_id", "not_english",

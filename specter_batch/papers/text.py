@@ -1,4 +1,8 @@
-"""Makes the text of a paper from title and abstract, and hashes texts."""
+"""Makes the text of a paper from title and abstract, hashes texts, and says which values are missing.
+
+A title, an abstract or an id can be missing although its column has a value, such as "NaN". An id is only missing if it
+has no visible character, because `NaN` and `null` may be real ids.
+"""
 
 import hashlib
 import re
@@ -22,6 +26,25 @@ TEXT_TEMPLATE = "{title}[SEP]{abstract}"
 # Limits on the rows and bytes that are converted to Python strings at once.
 GROUP_ROWS = 256
 GROUP_BYTES = 1 << 20
+
+# The exact spellings that pandas, R and SQL write for a missing value, and that pandas reads as missing. A paper titled
+# "Null" keeps its title, and one titled "NULL" has no title. NA is not in the list, because it is also a term of many
+# fields (nucleic acid, numerical aperture).
+SPELLINGS = ("nan", "NaN", "-nan", "-NaN", "None", "null", "NULL", "<NA>", "N/A", "n/a", "#N/A", "#NA", "NaT")
+
+# White space, control characters, zero-width and direction marks, soft hyphens, variation selectors and fillers.
+_INVISIBLE = (
+    (0x00, 0x20), (0x7F, 0xA0), (0xAD, 0xAD), (0x34F, 0x34F), (0x61C, 0x61C), (0x115F, 0x1160), (0x1680, 0x1680),
+    (0x17B4, 0x17B5), (0x180B, 0x180F), (0x2000, 0x200F), (0x2028, 0x202F), (0x205F, 0x206F), (0x2800, 0x2800),
+    (0x3000, 0x3000), (0x3164, 0x3164), (0xFE00, 0xFE0F), (0xFEFF, 0xFEFF), (0xFFA0, 0xFFA0), (0xFFF9, 0xFFFB),
+    (0x1BCA0, 0x1BCA3), (0x1D173, 0x1D17A), (0xE0000, 0xE0FFF),
+)  # fmt: skip
+_SPELLED = "|".join(map(re.escape, SPELLINGS))
+_PYTHON_CLASS = "".join(rf"\U{first:08x}-\U{last:08x}" for first, last in _INVISIBLE)
+_ARROW_CLASS = "".join(rf"\x{{{first:x}}}-\x{{{last:x}}}" for first, last in _INVISIBLE)
+_MISSING = re.compile(rf"[{_PYTHON_CLASS}]*(?:{_SPELLED})?[{_PYTHON_CLASS}]*")
+_ARROW_MISSING = rf"\A[{_ARROW_CLASS}]*(?:{_SPELLED})?[{_ARROW_CLASS}]*\z"
+_ARROW_INVISIBLE = rf"\A[{_ARROW_CLASS}]*\z"
 
 
 def check_template(template: str) -> str:
@@ -118,3 +141,23 @@ def _groups(rows: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]) -> Iterat
         stop = start + max(int(within.sum()), 1)
         yield rows[start:stop]
         start = stop
+
+
+def is_missing(text: str | None) -> bool:
+    """Return whether a value is missing: null, without a visible character, or a word such as "NaN" (`SPELLINGS`)."""
+    return text is None or _MISSING.fullmatch(text) is not None
+
+
+def missing_values(column: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.bool_]:
+    """Return the result of `is_missing` for each value of a text column, `(n_values,)` bool."""
+    return _matching(column, _ARROW_MISSING)
+
+
+def missing_ids(column: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.bool_]:
+    """Return True for each id that is null or has no visible character, `(n_values,)` bool."""
+    return _matching(column, _ARROW_INVISIBLE)
+
+
+def _matching(column: pa.Array | pa.ChunkedArray, pattern: str) -> npt.NDArray[np.bool_]:
+    missing = pc.fill_null(pc.match_substring_regex(column, pattern), True)
+    return np.asarray(missing.to_numpy(zero_copy_only=False) if isinstance(missing, pa.Array) else missing.to_numpy())

@@ -15,7 +15,7 @@ from typer.main import get_command
 from specter_batch.cli import build_app
 from specter_batch.training.demo.sample import SamplePaths
 from specter_batch.training.run.folder import TrainingRun
-from support.dumps_shown import DUMPS, OPENALEX
+from support.dumps.shown import DUMPS, OPENALEX
 from support.pages import PAGES, ROOT, blocks, commands, run_in_new_process, run_ours, run_python, scripts
 from support.scidocs_on_disk import make_scidocs
 

@@ -11,7 +11,7 @@ import pytest
 from deltalake import DeltaTable
 
 from support.pages import ROOT, blocks
-from support.warehouses import NAMES, Warehouse, night_date, opened
+from support.servers.warehouses import NAMES, Warehouse, night_date, opened
 
 PAGE = "docs/backfill.md"
 # The statements of the page, each by words that only it has.

@@ -16,7 +16,7 @@ from rich.console import Console
 from specter_jobs.night.run import run_night
 from specter_jobs.plan.config import NightConfig
 from support.papers_on_disk import paper, read_all, write_dump
-from support.warehouses import NAMES, Warehouse, night_date, opened
+from support.servers.warehouses import NAMES, Warehouse, night_date, opened
 
 Open = Callable[[], Any]
 # A night's rows by paper id: the label, or None and a reason.

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from collections import Counter
 from functools import cache
 from pathlib import Path
 
@@ -17,13 +18,15 @@ PACKAGES = {"specter_batch": ROOT / "specter_batch", "specter_jobs": ROOT / "job
 # Where a local folder and a store are told apart; all others ask `specter_batch.storage.location` or an `OutputFolder`.
 MAY_ASK = ("specter_batch/storage/", "jobs/specter_jobs/output/")
 MOST_LEVELS = 7
+MOST_LINES, MOST_MODULES = 300, 14
 # Modules of the project that a command loads, packages included.
-MOST_OF_STATUS, MOST_OF_INGEST, MOST_OF_LOOKING = 40, 46, 75
+MOST_OF_STATUS, MOST_OF_INGEST, MOST_OF_LOOKING = 40, 50, 75
 # The folders that are machinery: none of the commands below loads a module of them.
 MACHINERY = ("specter_jobs.label", "specter_jobs.screen", "specter_jobs.night", "specter_jobs.estimate")
 
 COUNT = """
 import sys
+from collections import Counter
 from specter_batch.cli import main
 try:
     main(sys.argv[1:])
@@ -135,3 +138,12 @@ def test_commands_that_look_into_nights_load_no_machinery(words: tuple[str, ...]
     assert f"specter_jobs.inspect.{command}" in names
     assert machinery(names) == set()
     assert len(names) <= MOST_OF_LOOKING, sorted(names)
+
+
+@pytest.mark.parametrize("top", ["specter_batch", "export", "jobs", "benchmarks", "tests/support"])
+def test_modules_and_folders_stay_small(top: str) -> None:
+    lines = {path: path.read_text(encoding="utf-8").count("\n") for path in (ROOT / top).rglob("*.py")}
+    assert lines
+    assert {str(path): count for path, count in lines.items() if count > MOST_LINES} == {}
+    modules = Counter(path.parent for path in lines)
+    assert {str(folder): count for folder, count in modules.items() if count > MOST_MODULES} == {}

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from specter_batch.papers.parquet import SPELLINGS, canonical_papers, is_missing, missing_ids, missing_values
+from specter_batch.papers.parquet import canonical_papers
+from specter_batch.papers.text import SPELLINGS, is_missing, missing_ids, missing_values
 
 INVISIBLE = st.text(
     st.sampled_from(" \t\n\x00\x1f\x7f\u00a0\u00ad\u200b\u200d\u200e\u2028\u2060\u3000\u3164\ufe0f\ufeff")

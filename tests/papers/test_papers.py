@@ -10,14 +10,8 @@ from hypothesis import strategies as st
 
 from specter_batch.errors import PaperSchemaError
 from specter_batch.papers.columns import DETECTED_NAMES, PAPER_SCHEMA, PaperColumns
-from specter_batch.papers.parquet import (
-    PaperBatch,
-    canonical_papers,
-    is_missing,
-    missing_values,
-    open_parquet,
-    read_papers,
-)
+from specter_batch.papers.parquet import PaperBatch, canonical_papers, open_parquet, read_papers
+from specter_batch.papers.text import is_missing, missing_values
 
 COLUMNS = {"paper_id": "paper_id", "title": "title", "abstract": "abstract"}
 TEXT_TYPES = (

@@ -20,7 +20,7 @@ from specter_batch.storage.files import write_text, written_whole
 from specter_batch.storage.location import in_parallel, located, names_in, sizes_in
 from specter_batch.storage.url_path import UrlPath
 from support.papers_on_disk import paper, write_dump
-from support.s3_server import S3Server
+from support.servers.s3_server import S3Server
 
 _folders = count(1)
 

@@ -10,10 +10,10 @@ from specter_batch.storage.location import PathOrUrl
 from specter_batch.terminal import show, show_json, show_notice
 from specter_jobs.cli.row_output import PapersPlace, plain_rows, show_rows_as_csv, write_rows
 from specter_jobs.cli.tables import table_lines
-from specter_jobs.inspect.changes import CAUSES, CHANGED_SCHEMA, NEAR_TIE_MARGIN
+from specter_jobs.inspect.compare.changes import CAUSES, CHANGED_SCHEMA, NEAR_TIE_MARGIN
 
 if TYPE_CHECKING:
-    from specter_jobs.inspect.compare import ComparisonCounts
+    from specter_jobs.inspect.compare.counts import ComparisonCounts
 
 SHOWN_PAPERS = 10
 SHOWN_FINGERPRINT = 12

@@ -15,7 +15,8 @@ from pyarrow.parquet import ParquetWriter
 
 from specter_batch.errors import WrongFormatError
 from specter_batch.papers.columns import PAPER_SCHEMA, normalise_label
-from specter_batch.papers.parquet import is_missing, table_writer
+from specter_batch.papers.parquet import table_writer
+from specter_batch.papers.text import is_missing
 from specter_batch.storage.files import file_sha256, written_whole
 from specter_jobs.dumps.records import MalformedRecord, PaperRecord, ReadOptions
 from specter_jobs.output.names import INDEX, PAPERS, REJECTS, OutputFile, parquet_name

@@ -12,9 +12,9 @@ from specter_batch.model.bundle import ModelBundle
 from specter_batch.model.encoding import TokenIds
 from specter_batch.papers.columns import normalise_label
 from specter_batch.papers.language import EnglishFilter
-from specter_batch.papers.parquet import PaperBatch, missing_values
+from specter_batch.papers.parquet import PaperBatch
 from specter_batch.papers.screening import reject_foreign_languages, screen_columns
-from specter_batch.papers.text import paper_texts, text_hash
+from specter_batch.papers.text import missing_values, paper_texts, text_hash
 from specter_jobs.label.screened_shard import ScreenedShard, Truth
 from specter_jobs.plan.decisions import Decisions, DeduplicatedShard
 from specter_jobs.plan.sections import LabelRules

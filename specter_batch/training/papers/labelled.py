@@ -17,8 +17,8 @@ from specter_batch.metrics.scores import papers_seen
 from specter_batch.papers.columns import PAPER_SCHEMA, LabelColumnError, PaperColumns, normalise_labels
 from specter_batch.papers.complete_input import complete_inventory
 from specter_batch.papers.labels import LabelSet, respelled
-from specter_batch.papers.parquet import missing_values, open_parquet, read_papers
-from specter_batch.papers.text import TEXT_TEMPLATE, normalised_text_hash, paper_texts
+from specter_batch.papers.parquet import open_parquet, read_papers
+from specter_batch.papers.text import TEXT_TEMPLATE, missing_values, normalised_text_hash, paper_texts
 
 READ_ROWS = 8192
 

@@ -7,7 +7,7 @@ from typing import Any, BinaryIO, Literal
 
 from specter_batch.errors import PaperSchemaError
 from specter_batch.papers.language import EnglishFilter
-from specter_batch.papers.parquet import is_missing
+from specter_batch.papers.text import is_missing
 from specter_batch.storage.json_stream import JsonScanner, UnreadableValue
 
 METADATA_FILE = "paper_metadata_mag_mesh.json"

@@ -12,7 +12,7 @@ from rich.console import Console
 from specter_jobs.dumps.ingest import IngestRequest, ingest
 from specter_jobs.dumps.readers import Format
 from specter_jobs.dumps.readers.pubmed import PubmedReader
-from support.dumps_on_disk import rows
+from support.dumps.on_disk import rows
 
 
 def citation(pmid: int, title: str) -> str:

@@ -15,7 +15,7 @@ from specter_batch.papers.columns import PaperColumns
 from specter_jobs.dumps import ingest as ingest_module
 from specter_jobs.dumps.ledger import IngestLedger
 from specter_jobs.dumps.records import TableColumns, TableLayout
-from support.dumps_on_disk import output_bytes, rows, run, write_lines
+from support.dumps.on_disk import output_bytes, rows, run, write_lines
 
 
 def write(folder: Path, *names: str) -> Path:

@@ -21,7 +21,7 @@ from specter_jobs.dumps.readers import Format
 from specter_jobs.dumps.record_output import DUMP_SCHEMA, FILE_ROWS
 from specter_jobs.dumps.records import ReadOptions, TableColumns
 from specter_jobs.output.names import INDEX, PAPERS, REJECTS
-from support.dumps_on_disk import arxiv, output_bytes, rows, run, write_lines
+from support.dumps.on_disk import arxiv, output_bytes, rows, run, write_lines
 
 
 @pytest.fixture

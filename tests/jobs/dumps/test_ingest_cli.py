@@ -11,7 +11,7 @@ import pytest
 
 from specter_batch.errors import ConfigError
 from specter_jobs.cli.ingest import _years
-from support.dumps_on_disk import arxiv, output_bytes, rows, write_lines
+from support.dumps.on_disk import arxiv, output_bytes, rows, write_lines
 
 
 def command(*arguments: object) -> list[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from support.crash.stopped_disk import Disk, StoppedError
-from support.dumps_on_disk import output_bytes, run
+from support.dumps.on_disk import output_bytes, run
 
 
 def write_csv(folder: Path) -> None:

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from specter_jobs.dumps import newest
-from support.dumps_on_disk import output_bytes, rows, run
+from support.dumps.on_disk import output_bytes, rows, run
 
 
 def citation(pmid: int, title: str, *, version: int = 1, year: int = 2020) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from support.dumps_on_disk import arxiv, rows, run, write_lines
+from support.dumps.on_disk import arxiv, rows, run, write_lines
 
 
 def openalex(title: str, date: str | None) -> dict[str, Any]:

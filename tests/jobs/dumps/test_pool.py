@@ -18,7 +18,7 @@ from specter_jobs.dumps.pool import run_in_processes
 from specter_jobs.dumps.readers import Format
 from specter_jobs.dumps.records import ReadOptions
 from specter_jobs.output.names import INDEX, PAPERS, REJECTS
-from support.dumps_on_disk import arxiv, rows, write_lines
+from support.dumps.on_disk import arxiv, rows, write_lines
 
 Read = Callable[[list[IngestUnit]], tuple[dict[str, Outcome], list[str]]]
 

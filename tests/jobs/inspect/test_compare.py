@@ -12,7 +12,7 @@ from specter_batch.cli import build_app
 from specter_batch.errors import ConfigError, ShardError, UsageError
 from specter_batch.papers.parquet import read_table
 from specter_jobs import compare_nights
-from specter_jobs.inspect.changes import CAUSES
+from specter_jobs.inspect.compare.changes import CAUSES
 from support.other_bundle import other_bundle
 from support.papers_on_disk import RunNight, paper, write_dump
 from support.written_nights import LABELS, Row, WrittenNight, expected_rows, write_night

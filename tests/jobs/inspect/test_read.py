@@ -20,7 +20,7 @@ from specter_jobs.output.folder import output_folder
 from specter_jobs.output.schema import FORMER_LABEL_SCHEMA
 from support.former_night import make_former
 from support.papers_on_disk import GERMAN, RunNight, paper, write_dump
-from support.s3_server import S3Server
+from support.servers.s3_server import S3Server
 from support.written_nights import LABELS, Row, WrittenNight, expected_rows, write_night
 
 ids = st.sampled_from([None, "", "a", "b", "c"])

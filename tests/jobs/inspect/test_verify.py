@@ -15,7 +15,7 @@ from specter_jobs.cli.inspect import MAX_SHOWN
 from specter_jobs.inspect.verify import verify_night
 from specter_jobs.output.folder import output_folder
 from support.papers_on_disk import RunNight, paper, write_dump
-from support.s3_server import S3Server
+from support.servers.s3_server import S3Server
 
 
 @pytest.fixture

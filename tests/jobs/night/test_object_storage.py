@@ -25,7 +25,7 @@ from specter_jobs.inspect.verify import verify_night
 from specter_jobs.output.folder import output_folder
 from specter_jobs.output.ledger import read_entries
 from support.papers_on_disk import RunNight, label_bytes, paper, write_dump
-from support.s3_server import ACCESS_KEY, SECRET_KEY, S3Server
+from support.servers.s3_server import ACCESS_KEY, SECRET_KEY, S3Server
 
 
 def outputs(files: dict[str, bytes]) -> dict[str, bytes]:

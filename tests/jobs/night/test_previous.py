@@ -180,5 +180,5 @@ def test_a_drift_does_not_become_the_measure_of_the_night_after(night: RunNight,
 
 def test_the_output_of_another_command_is_no_earlier_night(night: RunNight, tiny_bundle: Path, tmp_path: Path) -> None:
     dump = write_dump(tmp_path / "in/a.parquet", [paper(1)])
-    with pytest.raises(ConfigError, match="holds the output of `specter-batch export`, and no night"):
+    with pytest.raises(ConfigError, match="holds the output of `specter-batch export`, not a night"):
         night(dump, previous=tiny_bundle)

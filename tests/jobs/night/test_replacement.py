@@ -24,7 +24,7 @@ from specter_jobs.output.names import PLAN_FILE, STAGING
 from specter_jobs.output.report_model.parts import RowCounts
 from support.other_bundle import other_bundle
 from support.papers_on_disk import RunNight, label_bytes, paper, read_all, write_dump
-from support.s3_server import S3Server
+from support.servers.s3_server import S3Server
 
 
 def content(folder: Path) -> dict[str, bytes]:

@@ -6,7 +6,7 @@ import pytest
 
 from specter_jobs.dumps.readers.arxiv import ArxivReader
 from specter_jobs.dumps.records import MalformedRecord, PaperRecord, ReadOptions
-from support.dumps_on_disk import arxiv
+from support.dumps.on_disk import arxiv
 
 
 def read(*records: dict[str, Any], label: str | None = None) -> list[PaperRecord | MalformedRecord]:

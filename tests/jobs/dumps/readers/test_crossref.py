@@ -10,7 +10,7 @@ from specter_batch.errors import PaperSchemaError
 from specter_jobs.dumps.json_records import HEAD_BYTES
 from specter_jobs.dumps.readers.crossref import CrossrefReader
 from specter_jobs.dumps.records import MalformedRecord, PaperRecord, ReadOptions
-from support.dumps_on_disk import StreamOfParts
+from support.dumps.on_disk import StreamOfParts
 
 
 def work(number: int = 1, **values: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from specter_batch.papers.labels import MESH
 from specter_jobs.dumps.readers.mesh_headings import MeshHeading, classes_of, mesh_class
 from specter_jobs.dumps.readers.pubmed import PubmedReader
 from specter_jobs.dumps.records import MalformedRecord, PaperRecord, ReadOptions
-from support.dumps_on_disk import StreamOfParts
+from support.dumps.on_disk import StreamOfParts
 
 HEAD = (
     '<?xml version="1.0" encoding="utf-8"?>\n<!DOCTYPE PubmedArticleSet PUBLIC "-//NLM//DTD PubMedArticle, 1st January '

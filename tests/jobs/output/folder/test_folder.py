@@ -10,7 +10,7 @@ from specter_batch.storage.files import write_text
 from specter_batch.storage.output_claim import MARKER_FILE, output_command, this_process
 from specter_jobs.output.folder import OutputFolder, output_folder
 from specter_jobs.output.names import CLASSIFY, INGEST, LABELS, LEDGER_FILE, NIGHT_NAMES, REJECTS, SWAP_FILE, OutputFile
-from support.s3_server import S3Server
+from support.servers.s3_server import S3Server
 
 
 class Line(BaseModel):

@@ -14,7 +14,7 @@ from specter_batch.storage.output_claim import LOCK_FILE, this_process
 from specter_batch.storage.url_path import UrlPath
 from specter_jobs.output.folder import output_folder, store_lock
 from specter_jobs.output.folder.store_lock import STALE_SECONDS, Claim, Pace, lock_object_held, read_claim
-from support.s3_server import S3Server
+from support.servers.s3_server import S3Server
 
 OTHER = "process 7 on far-away"
 

@@ -1,0 +1,1 @@
+"""Dumps for the tests."""
