@@ -6,10 +6,11 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from specter_batch.errors import ConfigError, SpecterBatchError
+from specter_batch.file_problems import read_json_model
 from specter_batch.storage.location import Location, in_parallel, names_in
 from specter_batch.storage.output_claim import output_command
-from specter_jobs.inspect.status import night_status
-from specter_jobs.output.names import CLASSIFY, INGEST, MANIFEST_FILE, REPORT_FILE
+from specter_jobs.inspect.status import NightStatus, night_status
+from specter_jobs.output.names import CLASSIFY, INGEST, MANIFEST_FILE, REPORT_FILE, SUCCESS_FILE
 from specter_jobs.output.report_model.manifest import NightManifest
 from specter_jobs.output.report_model.report import NightReport, read_report
 
@@ -22,7 +23,7 @@ class NightLine(BaseModel):
     Attributes:
         name: Name of its folder.
         date: Date of the night; None if the folder does not say.
-        state: `done` with `_SUCCESS`, what failed, `running`, `stopped` before its end, or `unreadable`.
+        state: `done` with `_SUCCESS`, what failed, `running`, `stopped` before `_SUCCESS`, or `unreadable`.
         rows: Rows of the input; None if unknown, as the fields below.
         labelled: Rows that the model labelled.
         reused: Rows whose label was copied.
@@ -100,7 +101,7 @@ def _night(place: Location, name: str, names: set[str]) -> NightLine:
     return NightLine(
         name=name,
         date=date or status.started[:10],
-        state=_state(report),
+        state=_state(report, status),
         rows=report.rows.rows_in,
         labelled=report.rows.labelled,
         reused=report.rows.reused,
@@ -110,19 +111,31 @@ def _night(place: Location, name: str, names: set[str]) -> NightLine:
         seconds=manifest.seconds if manifest else None,
         bundle=report.bundle,
         bundle_place=manifest.bundle.path if manifest else None,
-        problem="; ".join(_problems(report)) or None,
+        problem="; ".join(_problems(report, status)) or None,
     )
 
 
-def _state(report: NightReport) -> State:
-    return "shards failed" if report.failed_shards else "gates failed" if report.failed_gates else "done"
+def _state(report: NightReport, status: NightStatus) -> State:
+    if report.failed_shards:
+        return "shards failed"
+    if report.failed_gates:
+        return "gates failed"
+    return "done" if status.success else "stopped" if status.holder is None else "running"
 
 
-def _problems(report: NightReport) -> Iterator[str]:
+def _problems(report: NightReport, status: NightStatus) -> Iterator[str]:
     if report.failed_shards:
         yield f"{len(report.failed_shards):,} shards or files failed (first: {next(iter(report.failed_shards))})"
     yield from map(str, report.failed_gates)
+    if _state(report, status) == "stopped":
+        yield f"there is no {SUCCESS_FILE}, though nothing failed; run the same command again"
 
 
 def _manifest(place: Location) -> NightManifest:
-    return NightManifest.model_validate_json((place / MANIFEST_FILE).read_bytes())
+    return read_json_model(
+        place / MANIFEST_FILE,
+        NightManifest,
+        what="not the manifest of a night",
+        advice="; run the night again",
+        error=ConfigError,
+    )

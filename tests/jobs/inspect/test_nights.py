@@ -42,6 +42,27 @@ def test_each_night_has_a_line_also_unfinished_and_unreadable_ones(folder: Path)
         assert list_nights(folder)[-1].state == "running"
 
 
+def test_a_damaged_manifest_makes_one_line_unreadable(folder: Path) -> None:
+    manifest = folder / "2026-11-25/manifest.json"
+    for content in ('{"started": 3}', "{", "[]"):
+        manifest.write_text(content)
+        lines = list_nights(folder)
+        assert [line.state for line in lines] == ["unreadable", "gates failed", "stopped"]
+        assert f"{manifest}: not the manifest of a night" in str(lines[0].problem)
+
+
+def test_a_night_without_success_is_not_done(folder: Path) -> None:
+    assert list_nights(folder)[0].state == "done"
+    (folder / "2026-11-25/_SUCCESS").unlink()
+    first, second, _ = list_nights(folder)
+    assert (first.state, second.state) == ("stopped", "gates failed")
+    assert first.problem == "there is no _SUCCESS, though nothing failed; run the same command again"
+    assert first.rows == 3
+    with output_folder(folder / "2026-11-25").locked():
+        running = list_nights(folder)[0]
+    assert (running.state, running.problem) == ("running", None)
+
+
 def test_the_command_prints_a_table_csv_json_and_parquet(folder: Path, tmp_path: Path) -> None:
     runner, app = CliRunner(), build_app()
     lines = runner.invoke(app, ["nights", str(folder)]).stdout.splitlines()
