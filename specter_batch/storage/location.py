@@ -40,9 +40,9 @@ Place = TypeVar("Place", str, Path, UrlPath, Location)
 def name_meant(place: Location) -> str:
     """Return a question that suggests an existing path for one that does not exist, or an empty text.
 
-    Only local paths are compared: listing a store may take long.
+    Only local paths are compared: listing a store may take long. For a path that exists nothing is suggested.
     """
-    if is_remote(place):
+    if is_remote(place) or Path(place).exists():
         return ""
     missing = Path(place)
     while not missing.parent.exists():
@@ -51,7 +51,7 @@ def name_meant(place: Location) -> str:
         names = names_in(missing.parent)
     except OSError:
         return ""
-    close = difflib.get_close_matches(missing.name, sorted(names), n=1, cutoff=0.7)
+    close = difflib.get_close_matches(missing.name, sorted(names - {missing.name}), n=1, cutoff=0.7)
     if not close:
         return ""
     meant = missing.parent / close[0] / Path(place).relative_to(missing)
@@ -111,6 +111,18 @@ def real_path(place: Location) -> str:
 def names_above(folder: Location) -> Sequence[str]:
     """Return the names of a folder and of all folders above it."""
     return folder.whole_path.split("/")[2:] if isinstance(folder, UrlPath) else folder.absolute().parts
+
+
+def folders_above(place: Location) -> Sequence[Location]:
+    """Return the folders that a file or folder is in, the nearest first. Links in a local path are resolved."""
+    if not isinstance(place, UrlPath):
+        folder = Path(os.path.realpath(place.parent))
+        return (folder, *folder.parents)
+    found, folder_in_store = [], place.parent
+    while folder_in_store.whole_path.count("/") >= 2 and not folder_in_store.whole_path.endswith("/"):
+        found.append(folder_in_store)
+        folder_in_store = folder_in_store.parent
+    return found
 
 
 def parted_at_wildcard(place: Location) -> tuple[Location, Sequence[str]]:

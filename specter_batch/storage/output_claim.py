@@ -15,9 +15,9 @@ from typing import TextIO
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from specter_batch.errors import ConfigError
+from specter_batch.errors import ConfigError, StorageRefusedError
 from specter_batch.storage.files import write_text
-from specter_batch.storage.location import Location, names_in
+from specter_batch.storage.location import Location, folders_above, names_in
 from specter_batch.storage.url_path import UrlPath
 
 MARKER_FILE = "_specter_batch.json"
@@ -155,6 +155,28 @@ def output_command(folder: Location, *, names: Iterable[str] | None = None) -> s
             f"{folder / MARKER_FILE}: is damaged, so it is unknown which command made the folder; remove this file "
             "if the folder may be overwritten"
         ) from None
+
+
+def check_outside_outputs(file: Location, what: str) -> None:
+    """Check that a file to write is not inside the output folder of a command, where it could replace a file.
+
+    Args:
+        file: The file; it need not exist.
+        what: The option that names the file, for the message.
+
+    Raises:
+        ConfigError: It is inside such a folder.
+    """
+    for folder in folders_above(file):
+        try:
+            made_by = output_command(folder)
+        except (PermissionError, StorageRefusedError):  # the folders above are not ours to see
+            return
+        if made_by is not None:
+            raise ConfigError(
+                f"{what} {file}: is inside {folder}, which holds the output of `specter-batch {made_by}`; give a file "
+                "in another folder, nothing was changed"
+            )
 
 
 def foreign_names(names: Iterable[str]) -> list[str]:

@@ -37,7 +37,7 @@ def compare(nights: NightsToCompare) -> None:
     """Compare two nights: which labels changed, and what changed each of them."""
     from specter_jobs.inspect.compare import compared
 
-    nights.check_format()
+    nights.check([nights.before, nights.now], papers=nights.papers)
     with compared(nights.before, nights.now, papers=nights.papers, near_tie=nights.near_tie) as comparison:
         counts = comparison.counts()
         if nights.as_json:

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from specter_batch.options.command import command
 from specter_batch.settings.declaration import Option
-from specter_batch.storage.location import PathOrUrl
+from specter_batch.storage.location import PathOrUrl, names_in
 from specter_batch.terminal import show, show_json
 from specter_jobs.cli.row_output import RowOutput, show_rows_as_csv, write_rows
 from specter_jobs.cli.tables import table_lines
@@ -30,7 +30,7 @@ class NightsFolder(RowOutput):
 @command("specter-batch nights nights", "specter-batch nights nights --csv")
 def nights(folder: NightsFolder) -> None:
     """List the nights in a folder: date, rows, labels, failed gates, seconds and bundle."""
-    folder.check_format()
+    folder.check(folder.folder / name for name in names_in(folder.folder))
     lines = list_nights(folder.folder)
     table = pa.Table.from_pylist([line.model_dump() for line in lines], schema=SCHEMA)
     if folder.as_json:

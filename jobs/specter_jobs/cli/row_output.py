@@ -7,12 +7,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field
 
-from specter_batch.errors import UsageError
+from specter_batch.display import original_name
+from specter_batch.errors import ConfigError, SpecterBatchError, UsageError
 from specter_batch.options import JsonOutput
 from specter_batch.settings.declaration import Option
 from specter_batch.storage.files import written_whole
-from specter_batch.storage.location import Location, PathOrUrl
+from specter_batch.storage.location import Location, PathOrUrl, located, parted_at_wildcard, real_path
+from specter_batch.storage.output_claim import check_outside_outputs
 from specter_batch.terminal import show, show_csv
+from specter_jobs.output.folder import output_folder
+from specter_jobs.output.plan_file import read_plan
 
 
 class RowOutput(JsonOutput):
@@ -26,16 +30,33 @@ class RowOutput(JsonOutput):
         default=None, description="Write the rows to this parquet file. A file of this name is replaced."
     )
 
-    def check_format(self) -> None:
-        """Check that at most one format is given.
+    def check(self, nights: Iterable[Location], *, papers: Location | None = None) -> None:
+        """Check that at most one format is given, and that no file of a night or of its papers would be replaced.
+
+        Args:
+            nights: The folders of the nights that the command reads.
+            papers: Present place of their papers, if it is given.
 
         Raises:
-            UsageError: There are several.
+            UsageError: There are several formats.
+            ConfigError: The parquet file is inside an output folder, or it is a file of papers.
         """
         asked = {"--json": self.as_json, "--csv": self.as_csv, "--parquet": self.parquet is not None}
         names = [name for name, is_asked in asked.items() if is_asked]
         if len(names) > 1:
             raise UsageError(f"{names[0]} and {names[1]} cannot be given together; run the command once for each")
+        if self.parquet is None:
+            return
+        check_outside_outputs(self.parquet, "--parquet")
+        if not self.parquet.is_file():
+            return
+        target = real_path(self.parquet)
+        for night in nights:
+            if any(real_path(file) == target for file in _inputs(night, papers)):
+                raise ConfigError(
+                    f"--parquet {self.parquet}: is a file of papers that the night {night} read; give another file, "
+                    "nothing was changed"
+                )
 
 
 class PapersPlace(RowOutput):
@@ -44,6 +65,26 @@ class PapersPlace(RowOutput):
     papers: Annotated[PathOrUrl | None, Option(default="where they were when the night ran")] = Field(
         default=None, description="Folder, file or URL of the papers that the night labelled, for titles and abstracts."
     )
+
+
+def _inputs(night: Location, papers: Location | None) -> Iterator[Location]:
+    """Yield the files that a night read, where they were and where they are now. A folder that is no night has none."""
+    try:
+        plan = read_plan(output_folder(night))
+    except (SpecterBatchError, OSError):
+        return
+    yield from map(plan.input_path, (*plan.files, *plan.unreadable))
+    if plan.night is not None:
+        yield from _below(located(original_name(plan.night.dump)), plan.dump.labelled_files or () if plan.dump else ())
+    if papers is not None:
+        yield from _below(papers, plan.files)
+
+
+def _below(place: Location, names: Iterable[str]) -> Iterator[Location]:
+    """Yield a file, or the named files below a folder or glob."""
+    root, _ = parted_at_wildcard(place)
+    yield root
+    yield from (root / original_name(name) for name in names)
 
 
 def show_rows_as_csv(tables: Iterable[pa.Table], schema: pa.Schema) -> None:

@@ -78,7 +78,7 @@ def show(night: NightToShow, choice: Choice, amount: Amount) -> None:
     """Show papers of a night: the least certain ones, errors, a sample of a label, an id, or rejected rows."""
     from specter_jobs.inspect.show import NightView
 
-    night.check_format()
+    night.check([night.out], papers=night.papers)
     question = _question(choice, amount)
     view = NightView(night.out, night.papers)
     if amount.all and (night.as_csv or night.parquet is not None):

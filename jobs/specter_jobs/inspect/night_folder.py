@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from specter_batch.errors import BusyError, ConfigError
-from specter_batch.storage.location import Location
+from specter_batch.storage.location import Location, located
 from specter_batch.storage.output_claim import output_command
 from specter_jobs.output.folder import OutputFolder, output_folder
 from specter_jobs.output.ledger import read_entries
@@ -84,6 +84,25 @@ class NightFolder:
             for reason, rows in shard.entry.rejects_by_reason.items() if shard.entry else ():
                 reasons[reason] = reasons.get(reason, 0) + rows
         return reasons
+
+
+def place_given(value: object, name: str) -> Location:
+    """Return the place that a caller of the Python API passed.
+
+    Args:
+        value: What was passed.
+        name: Name of the argument, for the message.
+
+    Raises:
+        TypeError: It is no path and no URL.
+        ConfigError: The URL cannot be used.
+    """
+    if not isinstance(value, str | Location):
+        raise TypeError(
+            f"{name}: expected a folder or URL as str or pathlib.Path, got {type(value).__name__}; for example "
+            f'{name}="nights/2026-11-26"'
+        )
+    return located(value)
 
 
 def open_night(place: Location) -> NightFolder:

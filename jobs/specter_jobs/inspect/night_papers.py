@@ -21,6 +21,7 @@ from specter_jobs.inspect.night_folder import NightFolder
 from specter_jobs.inspect.paper_file import THERE, PaperFile, kept_name, null_papers
 from specter_jobs.inspect.row_schema import FAILED, ROW_SCHEMA
 from specter_jobs.output.names import INGESTED, PAPERS
+from specter_jobs.output.schema import OWN_NAMES
 
 TEMPLATE_KEY = b"text_template"
 BUNDLE_FILE = "bundle.json"
@@ -207,17 +208,30 @@ class NightPapers:
         for name in PAPER_COLUMNS:
             rows = rows.append_column(name, papers[name])
         for field in self._kept:
-            rows = rows.append_column(_added_name(field.name), papers[kept_name(field.name)])
+            name, values = _added_name(field.name), papers[kept_name(field.name)]
+            if name in rows.column_names:  # the night kept this column for the rows with labels
+                rows = _filled(rows, name, self._cast(values, rows.schema.field(name)))
+            else:
+                rows = rows.append_column(name, values)
         rows = _filled(rows, "paper_id", papers["paper_id"])
         if "true_label" in rows.column_names:
             truth = pa.array([normalise_label(label) for label in papers["label"].to_pylist()], pa.string())
             rows = _filled(rows, "true_label", truth)
         return rows
 
+    def _cast(self, values: pa.ChunkedArray, field: pa.Field) -> pa.ChunkedArray:
+        try:
+            return values.cast(field.type)
+        except pa.ArrowException as error:
+            raise ConfigError(
+                f"{self._root}: the papers have {field.name} as {values.type}, and the night kept it as {field.type}; "
+                "leave it out of paper_columns"
+            ) from error
+
 
 def _added_name(name: str) -> str:
     """Return the name of a kept column in the result."""
-    return kept_name(name) if name in (*ROW_SCHEMA.names, *PAPER_COLUMNS) else name
+    return kept_name(name) if name in OWN_NAMES.union(ROW_SCHEMA.names, PAPER_COLUMNS) else name
 
 
 def _filled(rows: pa.Table, name: str, values: pa.Array | pa.ChunkedArray) -> pa.Table:

@@ -57,8 +57,10 @@ def list_nights(folder: Location) -> list[NightLine]:
     """Return a line for each night directly in a folder, by date and name. Other folders are left out.
 
     Raises:
-        ConfigError: There is no such folder, it is a night itself, or it holds no night.
+        ConfigError: There is no such folder, it is a file or a night itself, or it holds no night.
     """
+    if folder.is_file():
+        raise ConfigError(f"{folder}: is a file; give the folder that the OUT folders of `classify` are in")
     names = names_in(folder)
     made_by = output_command(folder, names=names)
     if made_by == CLASSIFY:

@@ -1,5 +1,6 @@
 """A night as one table: labels, rejects and papers joined row by row."""
 
+import inspect
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
@@ -8,9 +9,9 @@ import pyarrow as pa
 
 from specter_batch.display import terminal_text
 from specter_batch.errors import UsageError
-from specter_batch.storage.location import Location, located
+from specter_batch.storage.location import Location
 from specter_jobs.inspect.frames import Kind, check_kind, frame
-from specter_jobs.inspect.night_folder import open_night
+from specter_jobs.inspect.night_folder import open_night, place_given
 from specter_jobs.inspect.night_papers import NightPapers
 from specter_jobs.inspect.night_rows import NightRows
 from specter_jobs.inspect.row_schema import in_order
@@ -25,8 +26,8 @@ def read_night(
     papers: str | Location | Literal[False] | None = None,
     *,
     as_: Kind = "pandas",
-    columns: Sequence[str] | None = None,
-    paper_columns: Sequence[str] = (),
+    columns: Sequence[str] | str | None = None,
+    paper_columns: Sequence[str] | str = (),
 ) -> Any:
     """Read a night as one table, with a row for each row of its input, in the order of the input.
 
@@ -46,9 +47,11 @@ def read_night(
             which the night read them. False reads no papers, which is faster.
         as_: Kind of the result: a DataFrame of `pandas` or `polars`, a pyarrow Table (`arrow`), or a pyarrow
             RecordBatchReader (`batches`). A reader reads one shard at a time and needs little memory.
-        columns: Columns to return, in this order. The default is all columns except `logits` and `embedding`.
-        paper_columns: More columns of the papers to return, such as `year`. A column named like one of the night's is
-            returned as `input_NAME`.
+        columns: Columns to return, in this order, or one name. The default is all columns except `logits` and
+            `embedding`.
+        paper_columns: More columns of the papers to return, such as `year`, or one name. A column named like one of
+            the night's is returned as `input_NAME`. If the night kept the column, its values come first, and the
+            papers fill the gaps.
 
     Returns:
         The table, of the kind that `as_` names.
@@ -58,21 +61,27 @@ def read_night(
         BusyError: A job is still writing the night.
         ShardError: A file of the night is missing or damaged.
         UsageError: There is no such column, or the package for `as_` is not installed.
+        TypeError: `night` or `papers` is neither a path nor a URL, or a column is named by something else than text.
     """
     check_kind(as_)
-    opened = open_night(_place(night))
+    kept, chosen = _names(paper_columns, "paper_columns"), None if columns is None else _names(columns, "columns")
+    opened = open_night(place_given(night, "night"))
     rows = NightRows(opened)
     joined = None
     if papers is not False:
-        place = None if papers is None else _place(papers)
-        joined = NightPapers(opened, place, kept=paper_columns, metadata=rows.metadata)
-    held = [*rows.schema, *(joined.columns if joined else ())]
-    schema = pa.schema(_chosen(held, columns))
+        place = None if papers is None else place_given(papers, "papers")
+        joined = NightPapers(opened, place, kept=kept, metadata=rows.metadata)
+    added = joined.columns if joined else ()
+    held = [*rows.schema, *(field for field in added if field.name not in rows.schema.names)]
+    schema = pa.schema(_chosen(held, chosen))
     return frame(_tables(rows, joined, schema), schema, as_)
 
 
-def _place(place: str | Location) -> Location:
-    return located(place) if isinstance(place, str) else place
+def _names(given: Sequence[str] | str, argument: str) -> Sequence[str]:
+    names = [given] if isinstance(given, str) else given
+    if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
+        raise TypeError(f'{argument}: expected names of columns, got {given!r}; for example {argument}=["label"]')
+    return list(dict.fromkeys(names))
 
 
 def _chosen(held: Sequence[pa.Field], columns: Sequence[str] | None) -> list[pa.Field]:
@@ -82,7 +91,7 @@ def _chosen(held: Sequence[pa.Field], columns: Sequence[str] | None) -> list[pa.
     for name in columns:
         if name not in fields:
             raise UsageError(f"columns: the night has no column {name}; it has {', '.join(fields)}")
-    return [fields[name] for name in dict.fromkeys(columns)]
+    return [fields[name] for name in columns]
 
 
 def _tables(rows: NightRows, papers: NightPapers | None, schema: pa.Schema) -> Iterator[pa.Table]:
@@ -92,4 +101,12 @@ def _tables(rows: NightRows, papers: NightPapers | None, schema: pa.Schema) -> I
         joined = papers.with_papers(table) if papers else table
         yield joined.select(schema.names).cast(schema)
     for note in papers.notes() if papers else ():
-        warnings.warn(terminal_text(note), NightWarning, stacklevel=2)
+        _warn(note)
+
+
+def _warn(note: str) -> None:
+    """Warn at the line that called this package."""
+    level, frame_there = 1, inspect.currentframe()
+    while frame_there is not None and frame_there.f_globals.get("__name__", "").startswith("specter_jobs."):
+        level, frame_there = level + 1, frame_there.f_back
+    warnings.warn(terminal_text(note), NightWarning, stacklevel=level)

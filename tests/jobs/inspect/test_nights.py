@@ -86,3 +86,5 @@ def test_a_folder_without_nights_and_a_night_itself_are_clear_errors(folder: Pat
         list_nights(tmp_path / "in")
     with pytest.raises(ConfigError, match="there is no such folder"):
         list_nights(tmp_path / "none")
+    with pytest.raises(ConfigError, match=r"a\.parquet: is a file; give the folder that the OUT folders"):
+        list_nights(tmp_path / "in/a.parquet")

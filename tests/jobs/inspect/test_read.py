@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from specter_batch.errors import BusyError, ConfigError, ShardError, UsageError
-from specter_jobs import read_night
+from specter_jobs import compare_nights, read_night
 from specter_jobs.inspect.read import NightWarning
 from specter_jobs.output.folder import output_folder
 from specter_jobs.output.schema import FORMER_LABEL_SCHEMA
@@ -170,6 +170,52 @@ def test_columns_are_chosen_by_name_and_bulky_ones_come_only_then(tmp_path: Path
     assert rows_of(written.out, columns=["logits", "title"]) == [{"logits": [1.0, 2.0], "title": "A title"}]
     with pytest.raises(UsageError, match="the night has no column embedding; it has file, row"):
         read_night(written.out, columns=["embedding"])
+
+
+def test_a_column_that_the_night_kept_comes_once_and_the_papers_fill_its_gaps(night: RunNight, tmp_path: Path) -> None:
+    papers = [paper(1, year="2001"), paper(2, title=None, year="2002"), paper(3, year="2003")]
+    dump = write_dump(tmp_path / "in/a.parquet", papers)
+    table = pq.read_table(dump)
+    pq.write_table(table.append_column("logits", pa.array([7, 8, 9])), dump)
+    night(dump, keep_columns=["title", "year"])
+    titles = [one["title"] for one in papers]
+    for names in (["title"], ["title", "year", "year", "logits"]):
+        found = rows_of(tmp_path / "out", paper_columns=names)
+        assert [row["input_title"] for row in found] == titles
+        assert list(found[0]).count("input_title") == 1
+    assert [row["year"] for row in found] == ["2001", "2002", "2003"]
+    assert [row["input_logits"] for row in found] == [7, 8, 9]
+    assert [row["year"] for row in rows_of(tmp_path / "out")] == ["2001", None, "2003"]
+
+
+@pytest.mark.parametrize("value", [None, 3, b"h", ["night"]])
+def test_what_is_no_place_is_a_type_error_that_says_what_to_pass(written: WrittenNight, value: Any) -> None:
+    with pytest.raises(TypeError, match=r'^night: expected a folder or URL as str or pathlib.Path, got .*night="'):
+        read_night(value)
+    with pytest.raises(TypeError, match=r"^now: expected a folder or URL"):
+        compare_nights(written.out, value)
+    if value is not None:
+        with pytest.raises(TypeError, match=r"^papers: expected a folder or URL"):
+            read_night(written.out, papers=value)
+
+
+def test_a_single_column_can_be_named_without_a_list(written: WrittenNight) -> None:
+    assert list(read_night(written.out, columns="label").columns) == ["label"]
+    assert "year" in read_night(written.out, paper_columns="year").columns
+    wrong: Any
+    for wrong in (3, [3], {"label": 1}):
+        with pytest.raises(TypeError, match=r"^columns: expected names of columns, got .*; for example columns=\["):
+            read_night(written.out, columns=wrong)
+
+
+@pytest.mark.parametrize("kind", ["pandas", "batches"])
+def test_a_warning_points_at_the_line_of_the_caller(written: WrittenNight, kind: Any) -> None:
+    (written.papers / "a.parquet").unlink()
+    with pytest.warns(NightWarning) as caught:
+        found = read_night(written.out, as_=kind)
+        if kind == "batches":
+            found.read_all()
+    assert [warning.filename for warning in caught] == [__file__]
 
 
 def test_without_papers_nothing_of_them_is_read(written: WrittenNight) -> None:

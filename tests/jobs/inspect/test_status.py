@@ -16,6 +16,7 @@ from specter_batch.storage.output_claim import LOCK_FILE
 from specter_jobs.inspect.status import night_status, status_lines
 from specter_jobs.output.folder import output_folder
 from specter_jobs.output.names import PROGRESS_FILE
+from specter_jobs.output.plan_file import read_plan
 from support.papers_on_disk import RunNight, paper, write_dump
 
 
@@ -145,3 +146,14 @@ def test_the_lock_of_a_killed_job_is_free(tmp_path: Path) -> None:
         process.kill()
         process.wait()
     assert output_folder(tmp_path).holder() is None
+
+
+def test_a_folder_that_exists_is_not_suggested_for_itself(tmp_path: Path) -> None:
+    (tmp_path / "night").mkdir()
+    (tmp_path / "nights").mkdir()
+    for read in (night_status, lambda place: read_plan(output_folder(place))):
+        with pytest.raises(ConfigError, match="give the OUT folder") as failed:
+            read(tmp_path / "night")
+        assert "did you mean" not in str(failed.value)
+        with pytest.raises(ConfigError, match=r"did you mean .*/nights\?"):
+            read(tmp_path / "nigts")

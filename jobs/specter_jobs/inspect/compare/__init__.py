@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from specter_batch.errors import ConfigError, ShardError, UsageError
-from specter_batch.storage.location import Location, located
+from specter_batch.storage.location import Location
 from specter_jobs.inspect.compare.changes import (
     CAUSES,
     CHANGED_SCHEMA,
@@ -24,7 +24,7 @@ from specter_jobs.inspect.compare.changes import (
 )
 from specter_jobs.inspect.compare.counts import CauseCount, ComparedNight, ComparisonCounts, Transition
 from specter_jobs.inspect.frames import Kind, check_kind, frame
-from specter_jobs.inspect.night_folder import NightFolder, open_night
+from specter_jobs.inspect.night_folder import NightFolder, open_night, place_given
 from specter_jobs.inspect.night_papers import NightPapers, template_of
 from specter_jobs.inspect.night_rows import NightRows
 from specter_jobs.inspect.row_schema import FAILED
@@ -82,12 +82,13 @@ def compare_nights(
         BusyError: A job is still writing a night.
         ShardError: A file of a night is missing or damaged.
         UsageError: The package for `as_` is not installed.
+        TypeError: A place is neither a path nor a URL.
     """
     check_kind(as_)
     if as_ == "batches":
         raise UsageError("as_='batches': a comparison is read at once; use one of pandas, polars, arrow")
-    places = [located(place) if isinstance(place, str) else place for place in (before, now)]
-    place = located(papers) if isinstance(papers, str) else papers
+    places = (place_given(before, "before"), place_given(now, "now"))
+    place = None if papers is None else place_given(papers, "papers")
     with compared(*places, papers=place, near_tie=near_tie) as comparison:
         table = frame(comparison.changed(), CHANGED_SCHEMA, as_)
         return NightComparison(counts=comparison.counts(), changed=table)
