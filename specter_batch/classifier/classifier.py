@@ -1,6 +1,7 @@
 """The class `Classifier`: a model bundle that labels the papers of a DataFrame or of Arrow data."""
 
 from collections.abc import Iterable, Iterator
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from html import escape
 from pathlib import Path
@@ -13,10 +14,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from specter_batch.classifier.frames import labelled_stream, papers_in_memory, stream_of
 from specter_batch.classifier.labelling import PaperLabeller
 from specter_batch.classifier.result_columns import ResultColumns
-from specter_batch.classifier.settings import ClassifierSettings
+from specter_batch.classifier.settings import ClassifierSettings, check_bundle, check_names, checked_top_k
 from specter_batch.classifier.text_columns import PaperRows
 from specter_batch.display import without_credentials
-from specter_batch.errors import ConfigError
 from specter_batch.graph_names import Precision
 from specter_batch.model.bundle import ModelBundle
 from specter_batch.model.device import Device
@@ -92,9 +92,11 @@ class Classifier:
         Raises:
             BundleError: The bundle is missing, damaged or has no such graph.
             ProviderError: The device cannot run the model.
-            ConfigError: An argument has a wrong value.
+            ConfigError: An argument has a wrong value, or the path is empty.
+            TypeError: `bundle` is neither text nor a path.
             StorageError: The store cannot be reached or denies access.
         """
+        check_bundle(bundle)
         settings = ClassifierSettings.checked(
             device=device,
             graph=graph,
@@ -173,19 +175,17 @@ class Classifier:
                 terminals and notebooks.
 
         Raises:
-            TypeError: `papers` is of another kind.
+            TypeError: `papers` is of another kind, or `prefix` is not text.
             PaperSchemaError: A column is missing, does not hold text, or has the name of a new column.
             BundleError: Embeddings were asked for, and the bundle's graphs give none.
-            ConfigError: `top_k` is less than 1.
-            ValueError: The classifier is closed.
+            ConfigError: `top_k` is no whole number from 1 to the number of labels, or the name of a column is empty.
+            ValueError: The classifier is closed. Reading a stream raises it too.
         """
-        if self._closed:
-            raise ValueError("the classifier is closed; make another one with Classifier.load")
-        if top_k is not None and top_k < 1:
-            raise ConfigError(f"top_k: expected at least 1, got {top_k}")
+        self._check_open()
+        check_names(prefix=prefix, title_column=title_column, abstract_column=abstract_column)
         added = ResultColumns(
             labels=self.bundle.labels,
-            top_k=min(top_k or 0, len(self.labels)),
+            top_k=checked_top_k(top_k, n_labels=len(self.labels)),
             probabilities=probabilities,
             embedding_size=self.bundle.embedding_size if embeddings else 0,
             prefix=prefix,
@@ -194,11 +194,12 @@ class Classifier:
         rows_at_once = self._labeller.rows_at_once
 
         def results(parts: Iterable[PaperRows], total: int | None) -> Iterator[pa.Table]:
-            with _progress_bar(total, shown=progress) as advance:
+            with _progress_bar(total, shown=progress) as advance, self._open():
                 for labelled in self._labeller.label(parts, embedding_size=added.embedding_size):
                     table = added.table(labelled)
                     advance(table.num_rows)
                     yield table
+                    self._check_open()
 
         stream = stream_of(papers)
         if stream is not None:
@@ -214,9 +215,23 @@ class Classifier:
         return held.with_columns(pa.concat_tables(tables))
 
     def close(self) -> None:
-        """Stop the model's threads. A `predict` that is running ends with an error."""
+        """Stop the model's threads. A `predict` that is running, or a stream that is read, ends with a `ValueError`."""
         self._closed = True
         self._model.close()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ValueError("the classifier is closed; make another one with Classifier.load")
+
+    @contextmanager
+    def _open(self) -> Iterator[None]:
+        """Raise a plain error where work fails because the threads of the model are stopped."""
+        self._check_open()
+        try:
+            yield
+        except (CancelledError, RuntimeError):
+            self._check_open()
+            raise
 
     def __enter__(self) -> Self:
         return self

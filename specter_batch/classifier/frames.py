@@ -1,6 +1,7 @@
 """The kinds of papers that a classifier takes: DataFrames, Arrow tables, and streams of Arrow batches."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from copy import deepcopy
 from typing import Any, Protocol
 
 import narwhals as nw
@@ -108,9 +109,13 @@ class DataFramePapers:
         return rows_of_series({column: self._frame[name][start:stop] for column, name in self._texts.items()})
 
     def with_columns(self, results: pa.Table) -> Any:
-        """Return the DataFrame with more columns; its index is kept."""
+        """Return the DataFrame with more columns; its index and, in pandas, its `attrs` are kept."""
         added = nw.from_arrow(results, backend=self._frame.implementation)
-        return self._frame.with_columns(*(added[name] for name in added.columns)).to_native()
+        labelled = self._frame.with_columns(*(added[name] for name in added.columns)).to_native()
+        attrs = getattr(self._frame.to_native(), "attrs", None)
+        if attrs:
+            labelled.attrs = deepcopy(attrs)
+        return labelled
 
 
 def papers_in_memory(papers: Any, columns: PaperColumns) -> Papers:

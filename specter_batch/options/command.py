@@ -2,7 +2,7 @@
 
 import difflib
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, get_args, get_origin, get_type_hints
@@ -69,7 +69,7 @@ class _Source:
             section = flags
             for key in above:
                 section = section.setdefault(key, {})
-            section[name] = values[name] or None if option.is_repeated else values[name]
+            section[name] = _values(values[name], option) if option.is_repeated else values[name]
             if option.former_name:
                 section[option.former_name] = values[option.former_name]
         given = flags.pop("config", None) if self.settings.may_be_in_a_file else None
@@ -128,6 +128,14 @@ def _parameters(declared: DeclaredOption, source: _Source) -> list[inspect.Param
         )
         for name, info, default in hints
     ]
+
+
+def _values(texts: Sequence[Any] | None, declared: DeclaredOption) -> Sequence[Any] | None:
+    """Return the values of an option that may be given several times; None if it is not given."""
+    separator = declared.option.separator
+    if separator is None or not texts:
+        return texts or None
+    return [value.strip() for text in texts for value in text.split(separator)]
 
 
 def _reader_of(kind: type[int] | type[float]) -> Callable[[str], float | str]:

@@ -35,6 +35,7 @@ class Option:
         unit: Unit of a number, for example "papers" or "seconds".
         default: Description of the default, if the default is computed or None.
         choices: Values that can be given on the command line, if the type does not list them.
+        separator: Character between several values in one text of the command line; None if a text is one value.
         negative: True if an option without a value also has a form that switches it off (`--no-…`).
     """
 
@@ -44,6 +45,7 @@ class Option:
     unit: str | None = None
     default: str | None = None
     choices: tuple[str, ...] = ()
+    separator: str | None = None
     negative: bool = True
 
 

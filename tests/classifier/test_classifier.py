@@ -3,8 +3,9 @@
 import inspect
 import subprocess
 import sys
-from concurrent.futures import CancelledError, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -75,9 +76,47 @@ def test_more_columns_follow_from_the_probabilities(classifier: Classifier) -> N
     assert table["score"].to_pylist() == scores[:, 0].tolist()
     assert [row[1] for row in table["top_labels"].to_pylist()] == table["runner_up"].to_pylist()
     assert table["margin"].to_pylist() == (scores[:, 0] - scores[:, 1]).tolist()
-    assert {len(row) for row in classifier.predict(papers, top_k=99)["top_labels"].to_pylist()} == {11}
-    with pytest.raises(ConfigError, match="top_k: expected at least 1, got 0"):
-        classifier.predict(papers, top_k=0)
+    assert {len(row) for row in classifier.predict(papers, top_k=11)["top_labels"].to_pylist()} == {11}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"top_k": 0}, ConfigError, "top_k: expected at least 1, got 0"),
+        ({"top_k": 99}, ConfigError, "top_k=99: the bundle has only 11 labels; give top_k=11 or less"),
+        *(({"top_k": wrong}, ConfigError, "top_k: expected a whole number, got ") for wrong in (1.5, "x", True, [2])),
+        ({"prefix": None}, TypeError, "prefix should be text, got NoneType; leave it out"),
+        ({"title_column": ""}, ConfigError, "title_column: the name is empty"),
+        ({"abstract_column": ""}, ConfigError, "abstract_column: the name is empty"),
+    ],
+)
+def test_arguments_that_cannot_be_used_are_refused(
+    classifier: Classifier, arguments: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    papers = pa.Table.from_pylist([paper(0)])
+    for given in (papers, papers.to_reader()):
+        with pytest.raises(error, match=message):
+            classifier.predict(given, **arguments)
+
+
+def test_a_numpy_number_is_a_whole_number(classifier: Classifier) -> None:
+    labelled = classifier.predict(pa.Table.from_pylist([paper(0)]), top_k=np.int64(2))
+    assert len(labelled["top_labels"][0]) == 2
+
+
+@pytest.mark.parametrize(
+    ("place", "error", "message"),
+    [
+        *(
+            (place, TypeError, "bundle should be a path or URL, as text or pathlib.Path, got ")
+            for place in (None, 3, b"x")
+        ),
+        ("", ConfigError, "bundle: the path is empty; give a path, or . for the current folder"),
+    ],
+)
+def test_a_bundle_is_a_path_or_url(place: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        Classifier.load(place)
 
 
 def test_embeddings_need_a_bundle_that_has_them(classifier: Classifier, tiny_bundle: Path) -> None:
@@ -141,13 +180,32 @@ def test_a_closed_classifier_says_so() -> None:
 
 
 def test_closing_ends_a_stream() -> None:
+    table = pa.Table.from_pylist([paper(i) for i in range(400)])
+    for read_before in (False, True):
+        classifier = Classifier.load(GOLDEN_BUNDLE, device="cpu", threads=1)
+        reader = classifier.predict(table.to_reader(max_chunksize=100))
+        if read_before:
+            reader.read_next_batch()
+        classifier.close()
+        with pytest.raises(ValueError, match="closed; make another one"):
+            reader.read_all()
+
+
+def test_closing_ends_a_running_predict(monkeypatch: pytest.MonkeyPatch) -> None:
     classifier = Classifier.load(GOLDEN_BUNDLE, device="cpu", threads=1)
-    table = pa.Table.from_pylist([paper(i) for i in range(2000)])
-    reader = classifier.predict(table.to_reader(max_chunksize=100))
-    reader.read_next_batch()
-    classifier.close()
-    with pytest.raises((CancelledError, RuntimeError, pa.ArrowException)):
-        reader.read_all()
+    logits, busy = OnnxClassifier.logits, Event()
+
+    def noticed(self: OnnxClassifier, token_ids: Any) -> Any:
+        busy.set()
+        return logits(self, token_ids)
+
+    monkeypatch.setattr(OnnxClassifier, "logits", noticed)
+    with ThreadPoolExecutor(1) as threads:
+        running = threads.submit(classifier.predict, pa.Table.from_pylist([paper(i) for i in range(3000)]))
+        assert busy.wait(60)
+        classifier.close()
+        with pytest.raises(ValueError, match="closed; make another one"):
+            running.result()
 
 
 def test_it_shows_model_labels_and_device(classifier: Classifier) -> None:

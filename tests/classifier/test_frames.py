@@ -65,6 +65,15 @@ def test_an_index_with_repeated_values_is_kept_and_the_input_is_not_changed(clas
     assert labelled["reject_detail"].tolist()[1] == "empty"
 
 
+def test_what_pandas_keeps_about_a_frame_is_kept(classifier: Classifier) -> None:
+    papers = frame({}, {})
+    papers.attrs = {"source": ["a"]}
+    labelled = classifier.predict(papers)
+    assert labelled.attrs == {"source": ["a"]}
+    labelled.attrs["source"].append("b")
+    assert papers.attrs == {"source": ["a"]}
+
+
 def test_metadata_and_types_of_an_arrow_table_are_kept(classifier: Classifier) -> None:
     schema = pa.schema([("title", pa.large_string()), ("abstract", pa.string_view()), ("n", pa.int8())], {b"by": b"me"})
     table = pa.table([["A title"], [ENGLISH], [3]], schema=schema)

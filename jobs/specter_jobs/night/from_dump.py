@@ -12,6 +12,7 @@ from specter_batch.storage.location import is_remote
 from specter_jobs.dumps.account_model import ListedFiles
 from specter_jobs.dumps.ingest import IngestRequest, ingest
 from specter_jobs.dumps.readers import Format
+from specter_jobs.dumps.record_output import DUMP_SCHEMA
 from specter_jobs.dumps.records import TableColumns, TableLayout
 from specter_jobs.night.stages import NightInput, PlannedInput
 from specter_jobs.output.folder import OutputFolder
@@ -44,6 +45,7 @@ def night_input(config: NightConfig, out: OutputFolder, *, console: Console) -> 
             f"--format {config.format}: a dump can only be converted on a local disk. Run ingest into a local folder, "
             "copy its papers to the store, and classify them there without --format"
         )
+    _check_kept(config)
     ingested = out.place / INGESTED
     columns = TableColumns(papers=config.section(InputColumns).columns, year=None)
     format_ = Format(name=config.format, columns=columns, layout=_layout(config))
@@ -103,6 +105,20 @@ def _ingested_files(out: OutputFolder) -> frozenset[str]:
     except (OSError, ValidationError):
         return frozenset()
     return frozenset([*(file.file for file in listed.inputs), *listed.failed_files])
+
+
+def _check_kept(config: NightConfig) -> None:
+    """Check, before a long conversion, that its result has the columns to keep.
+
+    Raises:
+        PaperSchemaError: It does not have one of them.
+    """
+    for name in config.keep_columns:
+        if name not in DUMP_SCHEMA.names:
+            raise PaperSchemaError(
+                f"--keep-columns {name}: the conversion of a {config.format} dump keeps only the columns "
+                f"{', '.join(DUMP_SCHEMA.names)}; to keep others, write the dump as parquet and leave out --format"
+            )
 
 
 def _layout(config: NightConfig) -> TableLayout:

@@ -65,13 +65,18 @@ class LabelForm:
 
     @cached_property
     def input_names(self) -> Mapping[str, str]:
-        """Name of each kept column and partition -> its name in the label files, `input_NAME` if NAME is taken."""
+        """Name of each kept column and partition -> its name in the label files, `input_NAME` if NAME is taken.
+
+        Many engines ignore the case of names, so `Label` is taken as well.
+        """
         names: dict[str, str] = {}
+        taken = {name.casefold() for name in OWN_NAMES}
         for name in (*self.kept.names, *self.partitions):
             written = name
-            while written in OWN_NAMES or written in names.values():
+            while written.casefold() in taken:
                 written = f"input_{written}"
             names[name] = written
+            taken.add(written.casefold())
         return names
 
     def hash(self, kept: str) -> str:

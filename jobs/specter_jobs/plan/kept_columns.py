@@ -7,6 +7,9 @@ import pyarrow as pa
 
 from specter_batch.errors import PaperSchemaError
 
+_TEXTS = (pa.string(), pa.large_string(), pa.string_view())
+_BYTES = (pa.binary(), pa.large_binary(), pa.binary_view())
+
 
 def kept_columns(wanted: Sequence[str], schemas: Mapping[str, pa.Schema], *, partitions: Iterable[str]) -> pa.Schema:
     """Return the columns to keep of a night's files, each with a type that holds the values of all files.
@@ -17,12 +20,12 @@ def kept_columns(wanted: Sequence[str], schemas: Mapping[str, pa.Schema], *, par
         partitions: Columns that the names of folders give. They are kept anyway, so naming them changes nothing.
 
     Raises:
-        PaperSchemaError: No file has a column of this name, or the types of its values differ too much.
+        PaperSchemaError: No file has a column of this name, or no type holds every value of it in two files.
     """
     by_folder = set(partitions)
     fields = []
     for name in dict.fromkeys(wanted):
-        types = {file: _plain(schema.field(name).type) for file, schema in schemas.items() if _has(schema, name)}
+        types = {file: _plain(schemas[file].field(name).type) for file in sorted(schemas) if _has(schemas[file], name)}
         if types:
             fields.append(pa.field(name, _common(name, types)))
         elif name not in by_folder:
@@ -45,16 +48,44 @@ def _plain(kind: pa.DataType) -> pa.DataType:
 
 
 def _common(name: str, types: Mapping[str, pa.DataType]) -> pa.DataType:
-    """Return the type that holds the values of a column in all files."""
-    try:
-        schemas = [pa.schema([(name, kind)]) for kind in dict.fromkeys(types.values())]
-        return pa.unify_schemas(schemas, promote_options="permissive").field(name).type
-    except pa.ArrowException as error:
-        first: dict[str, str] = {}
-        for file, kind in types.items():
-            first.setdefault(str(kind), file)
-        found = " and ".join(f"{kind} in {file}" for kind, file in first.items())
-        raise PaperSchemaError(
-            f"--keep-columns {name}: the column is {found}, which no type holds together; write it with one type, or "
-            f"leave it out of --keep-columns"
-        ) from error
+    """Return the type that holds every value of a column in all files."""
+    first: dict[pa.DataType, str] = {}
+    for file, kind in types.items():
+        first.setdefault(kind, file)
+    common = next(iter(first))
+    for kind, file in first.items():
+        both = _holding_both(common, kind)
+        if both is None:
+            other = next(one for one in first if _holding_both(one, kind) is None)
+            raise PaperSchemaError(
+                f"--keep-columns {name}: the column is {other} in {first[other]} and {kind} in {file}, and no type "
+                "holds every value of both; write it with one type in all files, or leave it out of --keep-columns"
+            )
+        common = both
+    return common
+
+
+def _holding_both(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
+    """Return the smallest type that holds every value of two types exactly; None if we know of none."""
+    if one == other or pa.types.is_null(other):
+        return one
+    if pa.types.is_null(one):
+        return other
+    for is_of_kind in (pa.types.is_signed_integer, pa.types.is_unsigned_integer, pa.types.is_floating):
+        if is_of_kind(one) and is_of_kind(other):
+            return max(one, other, key=lambda kind: kind.bit_width)
+    if pa.types.is_decimal(one) and pa.types.is_decimal(other):
+        widest = max(one, other, key=lambda kind: (kind.precision, kind.bit_width))
+        return widest if one.scale == other.scale else None
+    for kinds, largest in ((_TEXTS, pa.large_string()), (_BYTES, pa.large_binary())):
+        if one in kinds and other in kinds:
+            return largest
+    if _is_list(one) and _is_list(other):
+        values = _holding_both(one.value_type, other.value_type)
+        are_large = pa.types.is_large_list(one) or pa.types.is_large_list(other)
+        return None if values is None else pa.large_list(values) if are_large else pa.list_(values)
+    return None
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind))

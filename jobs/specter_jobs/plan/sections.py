@@ -127,7 +127,7 @@ class LabelColumns(Settings):
         description="Write the vector of each paper as the column `embedding`, for search and clustering. It comes "
         "from the pass that labels the paper. 768 numbers of float16 take about 1,500 bytes.",
     )
-    keep_columns: Annotated[tuple[str, ...], Option(metavar="NAME,NAME", default="none")] = Field(
+    keep_columns: Annotated[tuple[str, ...], Option(metavar="NAME,NAME", separator=",", default="none")] = Field(
         default=(),
         description="Columns of the input to copy into the label files. Columns from folder names are always copied.",
     )
@@ -144,11 +144,11 @@ class LabelColumns(Settings):
     @field_validator("keep_columns", mode="before")
     @classmethod
     def _split_names(cls, value: Any) -> Any:
-        """Take several names in one text, with commas between them, as several names."""
-        values = [value] if isinstance(value, str) else value
-        if not isinstance(values, (list, tuple)) or not all(isinstance(one, str) for one in values):
-            return value
-        return tuple(name.strip() for one in values for name in one.split(",") if name.strip())
+        """Take one text, with commas between names, as several names. The names in a list are taken as they are."""
+        names = [name.strip() for name in value.split(",")] if isinstance(value, str) else value
+        if isinstance(names, (list, tuple)) and "" in names:
+            raise ValueError("a name is empty; give the names of columns with commas between them, such as year,doi")
+        return names
 
     @property
     def needs_probabilities(self) -> bool:

@@ -3,21 +3,28 @@
 import hashlib
 import json
 import logging
+import re
 from collections.abc import Callable
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import typer
+from typer.testing import CliRunner
 
-from specter_batch.errors import ConfigError, PaperSchemaError
+from specter_batch.errors import ConfigError, PaperSchemaError, UsageError
 from specter_batch.model.bundle import ModelBundle
+from specter_batch.options.command import command
 from specter_batch.papers.parquet import read_table, write_table
 from specter_jobs.inspect.verify import verify_night
+from specter_jobs.plan.config import NightConfig
+from specter_jobs.plan.sections import LabelColumns
 from support.former_night import make_former
-from support.papers_on_disk import GERMAN, RunNight, label_bytes, paper, read_all, write_dump
+from support.papers_on_disk import ENGLISH, GERMAN, RunNight, label_bytes, paper, read_all, write_dump
 
 EVERYTHING = {"probabilities": True, "top_k": 3, "keep_columns": ["doi"], "stamp": True}
 
@@ -133,7 +140,7 @@ def test_kept_columns_and_partitions_have_one_type_in_all_files(night: RunNight,
         pq.write_table(pa.table(columns), lake / folder / "a.parquet")
     (lake / "area=bio").mkdir()
     write_dump(lake / "area=bio/a.parquet", [paper(7)])
-    night(lake, keep_columns=["year,title", "logits", "venue", "area"], shard_rows=1)
+    night(lake, keep_columns=["year", "title", "logits", "venue", "area"], shard_rows=1)
     assert verify_night(tmp_path / "out").differences == []
     table = pa.concat_tables([read_table(path) for path in sorted((tmp_path / "out/labels").iterdir())])
     assert table.schema.field("year").type == pa.int64() and table.schema.field("venue").type == pa.string()
@@ -157,6 +164,119 @@ def test_columns_that_cannot_be_kept_are_refused_with_advice(night: RunNight, tm
     with pytest.raises(ConfigError, match=r"--top-k 99: the bundle has only \d+ labels"):
         night(dump, top_k=99)
     assert not (tmp_path / "out/labels").exists() or not list((tmp_path / "out/labels").iterdir())
+
+
+def kept_pair(folder: Path, *values: pa.Array) -> Path:
+    """Write a file with one paper for each value, which is in the column `extra`."""
+    folder.mkdir(parents=True)
+    for number, value in enumerate(values):
+        columns = {name: pa.array([text], pa.string()) for name, text in paper(number).items()}
+        pq.write_table(pa.table(columns | {"extra": value}), folder / f"{number}.parquet")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (pa.array([2**53 + 1]), pa.array([0.5])),
+        (pa.array([2**63], pa.uint64()), pa.array([-1])),
+        (pa.array([1], pa.uint8()), pa.array([-1], pa.int16())),
+        (pa.array([Decimal(5)], pa.decimal128(5, 0)), pa.array([10**18])),
+        (pa.array([Decimal(5)], pa.decimal128(5, 0)), pa.array([Decimal("0.5")], pa.decimal128(9, 1))),
+        (
+            pa.array([[2**53 + 1]], pa.list_(pa.field("element", pa.int64()))),
+            pa.array([[0.5]], pa.list_(pa.field("element", pa.float64()))),
+        ),
+        (pa.array([True]), pa.array([2])),
+        (pa.array([0], pa.timestamp("ms")), pa.array([0], pa.date32())),
+        (pa.array(["x"]), pa.array([b"x"])),
+    ],
+    ids=lambda values: str(values.type),
+)
+def test_types_of_which_none_holds_all_values_are_refused_before_any_work(
+    night: RunNight, tmp_path: Path, one: pa.Array, other: pa.Array
+) -> None:
+    found = f"{one.type} in 0.parquet and {other.type} in 1.parquet, and no type holds every value of both; write it"
+    with pytest.raises(PaperSchemaError, match=re.escape(f"--keep-columns extra: the column is {found}")):
+        night(kept_pair(tmp_path / "in", one, other), keep_columns="extra")
+    assert not list((tmp_path / "out").glob("labels/*"))
+
+
+@pytest.mark.parametrize(
+    ("values", "common"),
+    [
+        ([pa.array([1], pa.int8()), pa.array([2**60]), pa.nulls(1)], pa.int64()),
+        ([pa.array([1], pa.uint8()), pa.array([2**64 - 1], pa.uint64())], pa.uint64()),
+        ([pa.array([0.1], pa.float32()), pa.array([0.1], pa.float64())], pa.float64()),
+        ([pa.nulls(1), pa.array(["x"]), pa.array(["y"], pa.large_string())], pa.large_string()),
+        (
+            [pa.array([Decimal("1.5")], pa.decimal128(5, 1)), pa.array([Decimal(10**17)], pa.decimal128(19, 1))],
+            pa.decimal128(19, 1),
+        ),
+        ([pa.array([[]], pa.list_(pa.null())), pa.array([[1]], pa.list_(pa.int8()))], pa.list_(pa.int8())),
+        ([pa.array([0], pa.date32()), pa.array([9], pa.date32())], pa.date32()),
+    ],
+    ids=lambda values: str(values) if isinstance(values, pa.DataType) else "",
+)
+def test_values_of_several_types_are_kept_exactly(
+    night: RunNight, tmp_path: Path, values: list[pa.Array], common: pa.DataType
+) -> None:
+    night(kept_pair(tmp_path / "in", *values), keep_columns="extra")
+    (file,) = {path.parent for path in (tmp_path / "out/labels").iterdir()}
+    table = pa.concat_tables([read_table(path) for path in sorted(file.iterdir())]).sort_by("file")
+    assert table["extra"].type == common
+    assert table["extra"].to_pylist() == [value[0].as_py() for value in values]
+
+
+def test_a_conversion_says_which_columns_it_keeps(night: RunNight, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(f"paper_id,title,abstract,extra\np1,A title,{ENGLISH},x\n")
+    kept = "paper_id, title, abstract, label, source, year"
+    with pytest.raises(PaperSchemaError, match=rf"extra: .* csv dump keeps only the columns {kept}; .*parquet"):
+        night(tmp_path / "a.csv", format="csv", keep_columns="extra")
+    assert not (tmp_path / "out/ingested").exists()
+    night(tmp_path / "a.csv", format="csv", keep_columns="source")
+    assert rows_of(tmp_path / "out").popitem()[1]["source"]
+
+
+def test_names_in_a_list_are_exact_and_one_text_is_split(night: RunNight, tmp_path: Path) -> None:
+    odd = {"a,b": "1", " sp ": "2", "Label": "3", "doi": "4", "DOI": "5"}
+    dump = write_dump(tmp_path / "in/a.parquet", [paper(1, **odd)])
+    settings = tmp_path / "night.toml"
+    settings.write_text('keep_columns = ["a,b", " sp ", "Label", "doi", "DOI"]')
+    night(dump, keep_columns=NightConfig.load(settings, {"dump": "x", "out": "y", "bundle": "z"}).keep_columns)
+    (row,) = read_all(tmp_path / "out/labels")
+    assert [row[name] for name in ("a,b", " sp ", "input_Label", "doi", "input_DOI")] == ["1", "2", "3", "4", "5"]
+    assert NightConfig.load(None, {"dump": "x", "out": "y", "bundle": "z", "keep_columns": "a, b"}).keep_columns == (
+        "a",
+        "b",
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        (["--keep-columns", "year, doi"], ("year", "doi")),
+        (["--keep-columns", "year", "--keep-columns", "doi,a"], ("year", "doi", "a")),
+        ([], ()),
+        (["--keep-columns", ""], "--keep-columns: a name is empty"),
+        (["--keep-columns", "year,,doi"], "--keep-columns: a name is empty"),
+    ],
+)
+def test_commas_on_the_command_line_separate_names(given: list[str], found: Any) -> None:
+    read: list[tuple[str, ...]] = []
+
+    @command()
+    def one(columns: LabelColumns) -> None:
+        """Read the columns."""
+        read.append(columns.keep_columns)
+
+    app = typer.Typer()
+    app.command()(one)
+    result = CliRunner().invoke(app, given)
+    if isinstance(found, str):
+        assert isinstance(result.exception, UsageError) and found in str(result.exception)
+    else:
+        assert read == [found], result.output
 
 
 def test_very_large_kept_values_are_copied(night: RunNight, tmp_path: Path) -> None:

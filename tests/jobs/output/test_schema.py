@@ -67,6 +67,17 @@ def test_columns_of_the_input_with_our_names_are_renamed() -> None:
     }
 
 
+def test_names_that_differ_in_case_only_are_renamed_too() -> None:
+    kept = pa.schema([(name, pa.string()) for name in ("Label", "label", "doi", "DOI")])
+    assert form(kept=kept, partitions=("SCORE",)).input_names == {
+        "Label": "input_Label",
+        "label": "input_input_label",
+        "doi": "doi",
+        "DOI": "input_DOI",
+        "SCORE": "input_SCORE",
+    }
+
+
 def test_a_label_file_says_which_night_and_model_it_is_of(tmp_path: Path) -> None:
     write_table(tmp_path / "labels.parquet", FORM.schema.empty_table())
     held = read_table(tmp_path / "labels.parquet").schema
