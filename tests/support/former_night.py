@@ -8,7 +8,7 @@ from specter_batch.papers.parquet import read_table, write_table
 from specter_jobs.output.schema import FORMER_LABEL_SCHEMA
 
 # Fields that entries of the ledger have gained since.
-NEW_FIELDS = frozenset({"expected", "form", "without_margin"})
+NEW_FIELDS = frozenset({"expected", "form", "without_margin", "without_logits"})
 
 
 def make_former(out: Path, *, keep: tuple[str, ...] = ()) -> None:

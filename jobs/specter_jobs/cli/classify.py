@@ -47,10 +47,7 @@ def _summary(result: "NightResult") -> list[str]:
     ]
     if run.rewritten:
         lines.append(f"{run.rewritten:,} finished labels were written again with other columns, without the model")
-    if report.without_margin:
-        lines.append(
-            f"{report.without_margin:,} labels have no runner-up and margin: they come from a night without logits"
-        )
+    lines += report.gap_sentences
     lines += report.reuse.sentences() if report.reuse else []
     if report.macro_f1 is not None:
         lines.append(f"macro F1 {report.macro_f1:.4f} over {report.scored_papers:,} papers")

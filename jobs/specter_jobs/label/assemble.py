@@ -144,7 +144,7 @@ class ShardPipeline:
         rejects = _with_not_finite(screened, kept, task.deduplicated.shard)
         sums = ShardSums(
             reused=int((reused & kept).sum()),
-            without_margin=int((kept & ~answers.has_probabilities).sum()),
+            gaps=answers.gaps(kept, logits=self._form.columns.logits),
             rejects_by_reason=dict(sorted(Counter(rejects["reason"].to_pylist()).items())),
             scores=_scores(screened, answers, kept),
             unknown_labels=int((screened.truth.unknown & kept).sum()),
@@ -172,9 +172,8 @@ class ShardPipeline:
             them and did not.
         """
         screened, hashes = answer.screened, answer.screened.hashes
-        temperature = self._form.temperature
         answers = Answers.empty(len(hashes), len(self._form.labels), embedding_size=self._form.embedding_size)
-        answers.fill_known(screened.known["row"].to_numpy(), screened.known, temperature=temperature)
+        answers.fill_known(screened.known["row"].to_numpy(), screened.known, self._form)
         fresh = screened.fresh
         answers.fill(fresh, answer.predictions)
         first = {hashes[position]: position for position in reversed(fresh)}
@@ -188,7 +187,7 @@ class ShardPipeline:
                 labelled = pq.read_table(pa.BufferReader(file.read_bytes()))
                 at = pc.index_in(pa.array([hashes[row] for row in rows]), labelled["text_hash"].combine_chunks())
                 there = at.is_valid().to_numpy(zero_copy_only=False)  # not all, if the file is of an earlier try
-                answers.fill_known(rows[there], labelled.take(at.drop_null()), temperature=temperature)
+                answers.fill_known(rows[there], labelled.take(at.drop_null()), self._form)
                 rows = rows[~there]
             for row in rows:
                 source = first.get(hashes[row])

@@ -29,9 +29,9 @@ OTHER_NAME = "-rewritten"
 class LabelRewriter:
     """Gives the label files of finished shards the columns of this night.
 
-    The new file is made from the former file and the input. Labels and scores are computed from the logits. Kept
-    columns come from the input, and so do the true labels of files of older versions. Duplicates, rejects and copies
-    stay.
+    The new file is made from the former file and the input. Labels and scores are computed from the logits, or are
+    copied if it has none. Kept columns come from the input, and so do the true labels of files of older versions.
+    Duplicates, rejects and copies stay.
 
     Args:
         out: The output folder.
@@ -81,7 +81,7 @@ class LabelRewriter:
                 deduplicated,
                 labels=file,
                 expected=expected_sums(answers),
-                without_margin=int((~answers.has_probabilities).sum()),
+                gaps=answers.gaps(answers.is_finite, logits=self._form.columns.logits),
             )
         except (OSError, pa.ArrowException) as error:
             raise ShardError(f"{former.labels.name}: cannot be written with other columns: {error}; rerun") from error
@@ -118,7 +118,7 @@ class LabelRewriter:
         shard = deduplicated.shard
         papers = self._deduplication.take_papers(deduplicated.number) or self._reader.read(shard)
         answers = Answers.empty(held.num_rows, len(self._form.labels), embedding_size=self._form.embedding_size)
-        answers.fill_known(np.arange(held.num_rows), held, temperature=self._form.temperature)
+        answers.fill_known(np.arange(held.num_rows), held, self._form)
         if missing_columns(held.schema, LABEL_SCHEMA):
             values = papers.table["label"].take(pa.array(rows)).to_pylist()
             truth = true_labels(values, papers.table, rows, bundle=self._bundle, seen_texts=self._seen_texts)

@@ -1,9 +1,11 @@
 """Write the report of a labelled night, and choose the exit code."""
 
+import logging
 from dataclasses import dataclass
 
 from pydantic import JsonValue
 
+from specter_batch.logs import log
 from specter_batch.model.bundle import ModelBundle
 from specter_batch.storage.files import write_json, write_text
 from specter_batch.storage.location import Location
@@ -76,6 +78,13 @@ def report_night(
         labels_not_read=planned.labels_not_read,
         reuse=labelled.workload.as_report() if config.reuse else None,
     )
+    if report.gap_sentences:
+        log(
+            "labels lack values that an earlier night did not store",
+            level=logging.WARNING,
+            without_margin=report.without_margin,
+            without_logits=report.without_logits,
+        )
     exit_code = EXIT_SHARDS_FAILED if labelled.failed else 0 if report.succeeded else EXIT_GATES_FAILED
     manifest = night_manifest(config, bundle, labelled.workers, report, started=started, fresh=labelled.fresh)
     out = planned.out

@@ -13,12 +13,25 @@ from specter_jobs.output.title_only import TitleOnlySums
 
 
 @dataclass(frozen=True, kw_only=True)
+class Gaps:
+    """How many labels lack values that the night they come from did not store.
+
+    Attributes:
+        without_margin: Papers whose runner-up and margin are not known.
+        without_logits: Papers whose logits are not known; 0 if the label files have no logits.
+    """
+
+    without_margin: int
+    without_logits: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class ShardSums:
     """What the report needs to know of a shard.
 
     Attributes:
         reused: Papers that took the label of an equal text.
-        without_margin: Papers whose runner-up and margin are not known.
+        gaps: How many labels lack values.
         rejects_by_reason: Rejected rows by reason, in the order of the reasons' names.
         scores: Scores of the papers whose true label came with the input.
         unknown_labels: Labelled papers whose true label is not one of the model's; they are not scored.
@@ -34,7 +47,7 @@ class ShardSums:
     """
 
     reused: int
-    without_margin: int
+    gaps: Gaps
     rejects_by_reason: Mapping[str, int]
     scores: Scores
     unknown_labels: int

@@ -1,12 +1,13 @@
 """The ledger lists the shards that are done, with their content, bundle and settings. Entries are written last."""
 
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import asdict
 
 from specter_batch.metrics.expected_sums import ExpectedSums
 from specter_batch.storage.location import Location, in_parallel
 from specter_jobs.output.folder import OutputFolder
 from specter_jobs.output.label_form import LabelForm
-from specter_jobs.output.labelled_shard import ShardSums
+from specter_jobs.output.labelled_shard import Gaps, ShardSums
 from specter_jobs.output.ledger_entry import LedgerEntry
 from specter_jobs.output.names import LEDGER_FILE, LEDGER_FOLDER, OutputFile
 from specter_jobs.plan.decisions import DeduplicatedShard
@@ -65,7 +66,8 @@ class Ledger:
             form=self._form.hash(deduplicated.kept_hash),
             model=self._model,
             reused=sums.reused,
-            without_margin=sums.without_margin,
+            without_margin=sums.gaps.without_margin,
+            without_logits=sums.gaps.without_logits,
             labels=labels,
             rejects=rejects,
             rejects_by_reason=dict(sums.rejects_by_reason),
@@ -90,7 +92,7 @@ class Ledger:
         *,
         labels: OutputFile,
         expected: ExpectedSums | None,
-        without_margin: int,
+        gaps: Gaps,
     ) -> LedgerEntry:
         """Write the entry of a shard whose labels are in another file now, and remove the former file.
 
@@ -98,7 +100,7 @@ class Ledger:
         describes a file that is there.
         """
         form = self._form.hash(deduplicated.kept_hash)
-        sums = {"expected": expected, "without_margin": without_margin}
+        sums = {"expected": expected, **asdict(gaps)}
         entry = former.model_copy(update={"labels": labels, "form": form, "binding": self._binding, **sums})
         self._add(entry)
         self._out.remove_files([former.labels.name])

@@ -17,6 +17,7 @@ class LedgerEntry(BaseModel):
     Attributes:
         form: Hash of what decides about the columns of the label file (`LabelForm.hash`); None for older versions.
         without_margin: Number of papers whose runner-up and margin are not known.
+        without_logits: Number of papers whose logits are not known; 0 if the label file should have none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -32,6 +33,7 @@ class LedgerEntry(BaseModel):
     labels: OutputFile
     reused: int
     without_margin: int = 0
+    without_logits: int = 0
     rejects: OutputFile | None
     rejects_by_reason: dict[str, int]
     scores: dict[str, Any]
@@ -74,6 +76,7 @@ class LedgerEntry(BaseModel):
             and self.rejected == (self.rejects.rows if self.rejects else 0)
             and 0 <= self.reused <= labelled
             and 0 <= self.without_margin <= labelled
+            and 0 <= self.without_logits <= labelled
             and 0 <= self.unknown_labels <= labelled
             and sum(self.bin_papers) == labelled
             and len(self.bin_papers) == N_SCORE_BINS

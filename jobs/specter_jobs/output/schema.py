@@ -2,6 +2,7 @@
 
 import pyarrow as pa
 
+RUNNER_UP, MARGIN = "runner_up", "margin"
 # The columns of label files that nights of version 0.1.0 wrote.
 FORMER_LABEL_SCHEMA = pa.schema(
     [
@@ -19,8 +20,8 @@ LABEL_SCHEMA = pa.schema(
         *FORMER_LABEL_SCHEMA,
         ("file", pa.string()),
         ("row", pa.int64()),
-        ("runner_up", pa.string()),
-        ("margin", pa.float64()),
+        (RUNNER_UP, pa.string()),
+        (MARGIN, pa.float64()),
         ("true_label", pa.string()),
         ("seen_in_training", pa.bool_()),
     ]

@@ -34,8 +34,8 @@ class Decisions:
 
     Attributes:
         duplicates: Rows whose id occurs earlier -> place of the first occurrence.
-        known: `row, label_id, score, logits, probabilities`: rows whose text was labelled in an earlier night. The
-            lists are null if that night did not write them.
+        known: `row, label_id, score, runner_up, margin, logits, probabilities`: rows whose text was labelled in an
+            earlier night. The last four are null if that night did not write them.
         copies: Rows whose text occurs earlier in this night -> name of that shard.
     """
 

@@ -51,6 +51,8 @@ def night_markdown(report: NightReport) -> str:
     ]
     if report.mean_score is not None:
         lines += ["", f"Mean score {report.mean_score:.4f}."]
+    for gap in report.gap_sentences:
+        lines += ["", f"{gap}."]
     if report.title_only is not None:
         lines += ["", "## Papers without abstract", "", title_only_markdown(report.title_only, report.label_shares)]
     lines += ["", "## Drift", "", drift_markdown(report)]

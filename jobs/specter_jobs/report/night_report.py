@@ -115,6 +115,7 @@ def night_totals(
         **dict(scores),
         unknown_labels=sum(entry.unknown_labels for entry in entries),
         without_margin=sum(entry.without_margin for entry in entries),
+        without_logits=sum(entry.without_logits for entry in entries),
         language_undecided=sum(entry.language_undecided for entry in entries),
         rows=RowCounts(
             rows_in=plan.rows + (dump.rejected if dump else 0),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from specter_jobs.database import database_schema, register_parquet
-from specter_jobs.output.schema import EMBEDDING, LOGITS, PROBABILITIES, vector_type
+from specter_jobs.output.schema import EMBEDDING, LOGITS, MARGIN, PROBABILITIES, RUNNER_UP, vector_type
 
 if TYPE_CHECKING:
     from specter_jobs.database import Database
@@ -23,7 +23,7 @@ LENT = "CREATE TABLE lent AS SELECT * FROM labelled SEMI JOIN rows USING (text_h
 EARLIER = """
     CREATE TABLE earlier AS
     WITH chosen AS (
-        SELECT arg_min(rowid, (logits IS NULL, probabilities IS NULL, label_id, score, rowid)) AS number
+        SELECT arg_min(rowid, (logits IS NULL, probabilities IS NULL, margin IS NULL, label_id, score, rowid)) AS number
         FROM lent GROUP BY text_hash
     )
     SELECT lent.* FROM lent JOIN chosen ON lent.rowid = chosen.number
@@ -48,10 +48,11 @@ class KnownLabels:
     embedding_size: int | None = None
 
     @property
-    def _lists(self) -> pa.Schema:
+    def _optional(self) -> pa.Schema:
         values = pa.list_(pa.float32(), self.n_labels)
         vectors = [] if self.embedding_size is None else [(EMBEDDING, vector_type(self.embedding_size))]
-        return pa.schema([(LOGITS, values), (PROBABILITIES, values), *vectors])
+        ranking = [(RUNNER_UP, pa.string()), (MARGIN, pa.float64())]
+        return pa.schema([*ranking, (LOGITS, values), (PROBABILITIES, values), *vectors])
 
     @property
     def _condition(self) -> str:
@@ -66,15 +67,15 @@ class KnownLabels:
     def load(self, database: Database) -> None:
         """Make the table `earlier`: a label for each text of the table `rows` that an earlier night labelled.
 
-        Its columns are `text_hash, label_id, score, logits, probabilities`, and `embedding` if tonight writes vectors.
-        Logits and probabilities are null if they are not known.
+        Its columns are `text_hash, label_id, score, runner_up, margin, logits, probabilities`, and `embedding` if
+        tonight writes vectors. Those from `runner_up` to `probabilities` are null if they are not known.
         """
         columns = ["text_hash", "label_id", "score"]
         if self.files:
-            with register_parquet(database, "labelled", self.files, columns, optional=self._lists):
+            with register_parquet(database, "labelled", self.files, columns, optional=self._optional):
                 database.execute(LENT.format(condition=self._condition))
             database.execute(EARLIER)
             database.execute("DROP TABLE lent")
         else:
             types = pa.schema([("text_hash", pa.string()), ("label_id", pa.int32()), ("score", pa.float64())])
-            database.from_arrow(database_schema(pa.schema([*types, *self._lists])).empty_table()).create("earlier")
+            database.from_arrow(database_schema(pa.schema([*types, *self._optional])).empty_table()).create("earlier")

@@ -10,6 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -19,8 +20,11 @@ from typer.testing import CliRunner
 from specter_batch.errors import ConfigError, PaperSchemaError, UsageError
 from specter_batch.model.bundle import ModelBundle
 from specter_batch.options.command import command
+from specter_batch.papers.labels import LabelSet
 from specter_batch.papers.parquet import read_table, write_table
 from specter_jobs.inspect.verify import verify_night
+from specter_jobs.label.answers import Answers
+from specter_jobs.output.label_form import LabelForm
 from specter_jobs.plan.config import NightConfig
 from specter_jobs.plan.sections import LabelColumns
 from support.former_night import make_former
@@ -98,6 +102,7 @@ def test_a_former_night_gets_the_new_columns_in_place(
     asked.clear()
     result = night(dump, shard_rows=5, keep_columns="doi")
     unknown = {"runner_up": None, "margin": None, "logits": None}
+    assert len(result.report.gap_sentences) == 2
     assert rows_of(out) == {key: row | unknown | {"doi": f"10.1/{row['row']}"} for key, row in before.items()}
     assert (sum(asked), result.manifest.this_run.rewritten, result.report.without_margin) == (0, 6, 6)
     assert verify_night(out).differences == []
@@ -106,6 +111,77 @@ def test_a_former_night_gets_the_new_columns_in_place(
     assert any("logits or vectors that were not stored" in message for message in caplog.messages)
     assert (sum(asked), result.report.without_margin) == (5, 0)
     assert all(len(row["top_labels"]) == 2 for row in read_all(out / "labels"))
+
+
+def test_labels_without_logits_keep_runner_up_and_margin(
+    night: RunNight, tmp_path: Path, asked: list[int], caplog: pytest.LogCaptureFixture
+) -> None:
+    dump, out = dirty_dump(tmp_path / "in/a.parquet"), tmp_path / "out"
+    night(dump, shard_rows=3, logits=False)
+    stored = rows_of(out)
+    assert all(row["runner_up"] is not None and row["margin"] is not None for row in stored.values())
+    asked.clear()
+    result = night(dump, shard_rows=3, logits=False, keep_columns="doi")
+    assert rows_of(out) == {key: row | {"doi": f"10.1/{row['row']}"} for key, row in stored.items()}
+    assert (result.report.without_margin, result.report.without_logits, result.report.gap_sentences) == (0, 0, [])
+    with caplog.at_level(logging.WARNING):
+        result = night(dump, shard_rows=3)
+    assert rows_of(out) == {key: row | {"logits": None} for key, row in stored.items()}
+    assert (result.manifest.this_run.rewritten, result.report.without_margin, result.report.without_logits) == (6, 0, 6)
+    said = "6 labels have no logits: they come from a night that did not store them"
+    assert said in (out / "report.md").read_text() and said in (out / "report.html").read_text()
+    assert json.loads((out / "report.json").read_text())["without_logits"] == 6
+    assert any("labels lack values" in message for message in caplog.messages)
+    lent = night(dump, out=tmp_path / "lent", shard_rows=3, reuse=[out])
+    assert rows_of(tmp_path / "lent") == {key: row | {"logits": None, "reused": True} for key, row in stored.items()}
+    assert (lent.report.without_margin, lent.report.without_logits) == (0, 6)
+    for folder in (out, tmp_path / "lent"):
+        assert verify_night(folder).differences == []
+    assert sum(asked) == 0
+
+
+def test_columns_from_stored_probabilities_agree_with_the_stored_score(
+    night: RunNight, tmp_path: Path, asked: list[int]
+) -> None:
+    dump, out = dirty_dump(tmp_path / "in/a.parquet"), tmp_path / "out"
+    night(dump, logits=False, probabilities=True)
+    stored = rows_of(out)
+    asked.clear()
+    night(dump, logits=False, probabilities=True, top_k=3)
+    for key, row in rows_of(out).items():
+        assert row == stored[key] | {name: row[name] for name in ("top_labels", "top_scores")}
+        assert row["top_labels"][:2] == [row["label"], row["runner_up"]]
+        assert row["top_scores"][0] == row["score"]
+        assert row["top_scores"][0] - row["top_scores"][1] == pytest.approx(row["margin"], abs=1e-6)
+    assert sum(asked) == 0
+
+
+def test_probabilities_that_are_equal_when_rounded_leave_the_stored_ranking() -> None:
+    form = LabelForm(
+        labels=LabelSet(names=("a", "b", "c")),
+        temperature=1.0,
+        bundle="",
+        night=date(2026, 11, 25),
+        columns=LabelColumns(),
+        kept=pa.schema([]),
+        partitions=(),
+    )
+    score, margin = 1 / 3 + 2e-10, 1e-10
+    held = pa.table(
+        {
+            "label_id": pa.array([2], pa.int32()),
+            "score": [score],
+            "runner_up": ["b"],
+            "margin": [margin],
+            "probabilities": pa.array([[1 / 3] * 3], pa.list_(pa.float32(), 3)),
+        }
+    )
+    answers = Answers.empty(1, 3)
+    answers.fill_known(np.array([0]), held, form)
+    ranking = answers.ranking(k=3)
+    assert ranking.label_id.tolist() == [[2, 1, 0]]
+    assert ranking.score[0, 0] == score == ranking.score.max()
+    assert (answers.runner_up.tolist(), answers.margin.tolist()) == ([1], [margin])
 
 
 def test_changed_values_of_kept_columns_are_copied_again(night: RunNight, tmp_path: Path, asked: list[int]) -> None:

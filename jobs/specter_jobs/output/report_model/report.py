@@ -60,7 +60,8 @@ class NightTotals(ScoreReport, SchemaVersion):
     """Sums over the finished shards. The scores of `ScoreReport` come first.
 
     Attributes:
-        without_margin: Number of labels without runner-up and margin, because they come from a night without logits.
+        without_margin: Number of labels without runner-up and margin, because their night did not store them.
+        without_logits: Number of labels whose logits are null, because their night did not store them.
         unknown_labels: Number of papers whose true label the model does not know; they are not scored.
         language_undecided: Number of papers that are too short to tell their language, and were kept.
         rows: Rows of the input by outcome.
@@ -82,6 +83,7 @@ class NightTotals(ScoreReport, SchemaVersion):
 
     unknown_labels: Count = 0
     without_margin: Count = 0
+    without_logits: Count = 0
     language_undecided: Count = 0
     rows: RowCounts
     rejects_by_reason: Mapping[str, Count]
@@ -108,6 +110,17 @@ class NightTotals(ScoreReport, SchemaVersion):
     def papers(self) -> int:
         """Number of papers with a label."""
         return sum(self.label_papers.values())
+
+    @property
+    def gap_sentences(self) -> list[str]:
+        """Sentences about labels that lack values, because the night that they come from did not store them."""
+        gaps = {"runner-up and margin": self.without_margin, "logits": self.without_logits}
+        advice = "; to compute them, label into a new OUT without --reuse"
+        return [
+            f"{labels:,} labels have no {what}: they come from a night that did not store them{advice}"
+            for what, labels in gaps.items()
+            if labels
+        ]
 
     @property
     def undecided_sentence(self) -> str | None:
