@@ -62,6 +62,7 @@ with DAG(
             "--date={{ ds }}",
             "--bundle=/data/bundle",
             "--previous=/data/nights/{yesterday}",
+            "--reuse=/data/nights/{yesterday}",
             "--max-psi-previous=0.1",
         ],
     )

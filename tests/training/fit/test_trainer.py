@@ -344,7 +344,7 @@ def test_the_head_is_warm_before_the_first_step(
     [
         {"optimizer": "sgd", "learning_rate": 0.1, "schedule": "cosine", "layer_decay": 0.8},
         {"schedule": "cyclic", "cycles": 2, "class_weights": "balanced", "label_smoothing": 0.1},
-        {"precision": "bf16", "gradient_checkpointing": True, "gradient_accumulation_steps": 2},
+        {"compute": "bf16", "gradient_checkpointing": True, "gradient_accumulation_steps": 2},
         {"class_weights": "none", "warm_start": False, "pooling": "pooler", "warmup_ratio": 0.0},
     ],
 )
