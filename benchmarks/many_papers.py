@@ -19,6 +19,7 @@ from many_shards import high_water
 
 from specter_jobs.plan.sections import LabelRules
 from specter_jobs.screen.deduplicate import Deduplication
+from specter_jobs.screen.known_labels import KnownLabels
 
 SIZES = ("1000000", "4000000", "16000000")
 ROWS = """
@@ -37,9 +38,9 @@ class MadeUp(Deduplication):
 
     papers: int
 
-    def _read(self, *_: Any) -> tuple[list[str], dict[int, str]]:
+    def _read(self, *_: Any) -> tuple[list[str], list[str], dict[int, str]]:
         self._database.execute(ROWS, [self.papers])
-        return [], {}
+        return [], [], {}
 
 
 def measure(work: Path, papers: int, *, warm: bool) -> str:
@@ -54,7 +55,14 @@ def measure(work: Path, papers: int, *, warm: bool) -> str:
     MadeUp.papers = papers
     Path("/proc/self/clear_refs").write_text("5")
     wall, cpu = time.perf_counter(), time.process_time()
-    deduplication: Any = MadeUp([], rules, template="", known_labels=known, scratch=scratch, advance=lambda _: None)
+    deduplication: Any = MadeUp(
+        [],
+        rules,
+        template="",
+        known_labels=KnownLabels(files=known, n_labels=2),
+        scratch=scratch,
+        advance=lambda _: None,
+    )
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     disk = sum(file.stat().st_size for file in scratch.rglob("*")) / 1e6
     deduplication.close()

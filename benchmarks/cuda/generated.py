@@ -142,12 +142,14 @@ def write_bundle(folder: Path, work: Path, logits: dict[str, Any]) -> None:
 
 def _entry(file: Path, precision: Any, logits: dict[str, Any], key: str) -> GraphEntry:
     found = logits["against_fp32_on_cpu"][key]
+    outputs = {output.name: output.type.tensor_type.shape.dim for output in onnx.load(file).graph.output}
     return GraphEntry(
         file=file.name,
         precision=precision,
         device="cpu" if precision == "fp32" else "cuda",
         sha256=file_sha256(file),
         opset=18,
+        embedding_size=outputs["embedding"][1].dim_value if "embedding" in outputs else None,
         parity=GraphParity(
             passed=found["largest_difference"] < 0.05,
             papers=logits["papers"],

@@ -103,7 +103,7 @@ def test_a_failing_gate_leaves_the_figures_and_no_bundle(tiny_run: TrainingRun, 
         build_bundle(tiny_run, out, recipes=[with_tolerances(REFERENCE_RECIPE, IMPOSSIBLE)])
     assert {file.name for file in out.iterdir()} == {PARITY_FILE, MARKER_FILE}
     assert not json.loads((out / PARITY_FILE).read_text())["graphs"]["model.onnx"]["passed"]
-    with pytest.raises(BundleError, match=r"bundle\.json is missing \(parity\.json there tells why"):
+    with pytest.raises(BundleError, match=r"bundle\.json is missing \(parity\.json there shows why"):
         ModelBundle.open(out)
     assert [file.name for file in tmp_path.iterdir()] == ["bundle"]
 
