@@ -316,7 +316,9 @@ def test_memory_that_runs_short_later_costs_only_the_batch_at_hand(make_bundle: 
 
 def test_a_paper_that_does_not_fit_alone_is_an_error_that_names_its_length(make_bundle: MakeBundle) -> None:
     classifier, card = on_small_card(make_bundle(), 5, RuntimeException(OUT_OF_MEMORY))
-    with pytest.raises(ProviderError, match=r"too little free memory for one paper of 7 tokens .*max_length is 8.*--device cpu"):
+    with pytest.raises(
+        ProviderError, match=r"too little free memory for one paper of 7 .*max_length is 8.*--device cpu"
+    ):
         classifier.logits(MANY)
     assert card.fed[-1] == (1, 7)
     classifier.close()
