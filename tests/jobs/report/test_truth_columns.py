@@ -89,6 +89,11 @@ def plain() -> dict[str, Any]:
     return {}
 
 
+def without_truth(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Leave out the columns that come from the true labels."""
+    return [{name: row[name] for name in row if name not in ("true_label", "seen_in_training")} for row in rows]
+
+
 @given(kind=TYPES, name=st.sampled_from(["label", "labels", "class_label"]), gaps=st.booleans())
 @settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
@@ -102,13 +107,13 @@ def test_no_type_of_label_column_stops_a_night_or_changes_its_labels(
     table = pq.read_table(write_dump(folder / "plain/a.parquet", papers))
     if not plain:
         night(folder / "plain", out=folder / "expected")
-        plain["labels"] = read_all(folder / "expected/labels")
+        plain["labels"] = without_truth(read_all(folder / "expected/labels"))
     values = [None if gaps and i % 2 else value_of(kind, i) for i in range(N_PAPERS)]
     (folder / "in").mkdir()
     pq.write_table(table.append_column(name, pa.array(values, kind)), folder / "in/a.parquet")
     result = night(folder / "in", out=folder / "out")
     assert result.exit_code == 0
-    assert read_all(folder / "out/labels") == plain["labels"]
+    assert without_truth(read_all(folder / "out/labels")) == plain["labels"]
     unread = result.report.labels_not_read
     assert unread is None or (unread.files, unread.papers) == (1, N_PAPERS)
     assert night(folder / "in", out=folder / "none", label_column="none").report.labels_not_read is None
