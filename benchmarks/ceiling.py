@@ -23,9 +23,9 @@ import numpy as np
 from rich.console import Console
 
 from specter_batch.cpus import usable_cpus
-from specter_batch.model.encoding import TextEncoder, TokenIds
 from specter_batch.model.predictions import OnnxClassifier
 from specter_batch.model.session import Logits
+from specter_batch.model.tokens.encoding import TextEncoder, TokenIds
 from specter_batch.papers.language import EnglishFilter
 from specter_jobs.label import prepare
 from specter_jobs.label.assemble import ShardPipeline

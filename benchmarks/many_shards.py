@@ -27,9 +27,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.console import Console
 
-from specter_batch.model.encoding import TokenIds
 from specter_batch.model.predictions import OnnxClassifier
 from specter_batch.model.session import Logits
+from specter_batch.model.tokens.encoding import TokenIds
 from specter_jobs.inspect.verify import verify_night
 from specter_jobs.night import from_dump, labelling, planning, reporting
 from specter_jobs.night import run as nightly

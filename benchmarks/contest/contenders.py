@@ -16,8 +16,8 @@ from specter_batch.graph_names import DeviceKind, Precision
 from specter_batch.metrics.f1 import Ints
 from specter_batch.model.bundle import ModelBundle
 from specter_batch.model.device import Device
-from specter_batch.model.encoding import TokenIds
 from specter_batch.model.predictions import OnnxClassifier
+from specter_batch.model.tokens.encoding import TokenIds
 from specter_batch.papers.text import paper_texts
 from specter_batch.training.run.folder import TrainingRun
 

@@ -13,9 +13,9 @@ import numpy as np
 
 from specter_batch.cpus import usable_cpus
 from specter_batch.model.device import Device
-from specter_batch.model.encoding import EncodedBatch, TokenIds, longest_first, pad_batch, plan_batches
 from specter_batch.model.predictions import CUDA_MAX_TOKENS
 from specter_batch.model.session import Graph, Logits
+from specter_batch.model.tokens.encoding import EncodedBatch, TokenIds, longest_first, pad_batch, plan_batches
 from specter_batch.training.evaluation.evaluate import TorchClassifier
 from specter_batch.training.model.settings import TORCH_MAX_TOKENS
 from specter_batch.training.run.folder import TrainingRun

@@ -7,7 +7,7 @@ import onnx
 from onnx import helper
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
-from specter_export.optimize import GraphShape, optimize_fp16
+from specter_export.graphs.optimize import GraphShape, optimize_fp16
 
 DOMAIN = "com.microsoft"
 

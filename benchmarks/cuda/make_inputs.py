@@ -18,7 +18,7 @@ import torch
 from hollow import hollow, save_hollow
 from transformers import BertTokenizerFast
 
-from specter_batch.model.encoding import TextEncoder
+from specter_batch.model.tokens.encoding import TextEncoder
 from specter_batch.papers.labels import MESH
 from specter_batch.papers.text import paper_texts
 from specter_batch.training.model.classifier import SpecterClassifierConfig, SpecterForSequenceClassification
@@ -31,7 +31,7 @@ MEAN_TOKENS, MAX_LENGTH, N_LENGTHS = 256, 512, 4_096
 
 def hollow_graph(*, layers: int = 12) -> onnx.ModelProto:
     """Export a classifier of SPECTER's shape as the product does, and return its graph without weights."""
-    from specter_export.graph import export_reference
+    from specter_export.graphs.reference import export_reference
 
     torch.manual_seed(0)
     config = SpecterClassifierConfig(

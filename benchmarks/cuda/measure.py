@@ -30,8 +30,8 @@ from hollow import fill, load_hollow  # noqa: E402
 from torch_bert import torch_bert  # noqa: E402
 from ways import Way  # noqa: E402
 
-from specter_batch.model.encoding import TokenIds  # noqa: E402
 from specter_batch.model.placement import check_placement  # noqa: E402
+from specter_batch.model.tokens.encoding import TokenIds  # noqa: E402
 
 SEED, ROUNDS, COMPARED = 0, 3, 128
 BUDGETS = (8_192, 16_384, 32_768, 65_536)

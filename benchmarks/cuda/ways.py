@@ -12,8 +12,8 @@ import onnx
 import torch
 from torch_bert import TorchBert
 
-from specter_batch.model.encoding import TokenIds, pad_batch, plan_batches, rounded_up
 from specter_batch.model.placement import RECORD_PLACEMENT
+from specter_batch.model.tokens.encoding import TokenIds, pad_batch, plan_batches, rounded_up
 
 Logits = npt.NDArray[np.float32]
 Ask = Callable[[Sequence[TokenIds]], Logits]

@@ -9,7 +9,7 @@ from one_contender import TURN
 from specter_batch.errors import PaperSchemaError
 from specter_batch.inputs import parquet_inventory
 from specter_batch.metrics.f1 import Ints
-from specter_batch.model.encoding import TextEncoder
+from specter_batch.model.tokens.encoding import TextEncoder
 from specter_batch.papers.columns import PaperColumns
 from specter_batch.papers.language import EnglishFilter
 from specter_batch.papers.parquet import open_parquet, read_papers

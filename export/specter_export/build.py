@@ -18,7 +18,6 @@ from specter_batch.errors import ConfigError, ParityError
 from specter_batch.model.bundle import ModelBundle
 from specter_batch.model.card import ModelCard
 from specter_batch.model.device import Device, cuda_problem
-from specter_batch.model.encoding import TokenIds
 from specter_batch.model.external_data import external_data_files
 from specter_batch.model.manifest import (
     FORMAT_VERSION,
@@ -32,6 +31,7 @@ from specter_batch.model.manifest import (
     GraphParity,
 )
 from specter_batch.model.session import Graph, logits_alone
+from specter_batch.model.tokens.encoding import TokenIds
 from specter_batch.papers.text import paper_texts
 from specter_batch.storage.files import file_sha256, write_json
 from specter_batch.storage.folder_swap import replace_folder, restore_folder
@@ -39,10 +39,10 @@ from specter_batch.storage.output_claim import MARKER_FILE, mark_output
 from specter_batch.training.papers.labelled import read_labelled
 from specter_batch.training.run.folder import TrainingRun
 from specter_export.gate import Gate, gate_papers
-from specter_export.graph import export_reference
-from specter_export.optimize import GraphShape, optimize_fp16
+from specter_export.graphs.optimize import GraphShape, optimize_fp16
+from specter_export.graphs.quantize import fit_deferral_margin, quantize
+from specter_export.graphs.reference import export_reference
 from specter_export.parity import ParityReport
-from specter_export.quantize import fit_deferral_margin, quantize
 from specter_export.recipe import REFERENCE_RECIPE, Recipe, load_recipe
 from specter_export.scratch import export_scratch
 

@@ -20,8 +20,8 @@ from specter_batch.papers.text import paper_texts
 from specter_batch.training.evaluation.evaluate import TorchClassifier
 from specter_batch.training.papers.labelled import read_labelled
 from specter_batch.training.run.folder import TrainingRun
+from specter_export.graphs.probe import largest_value
 from specter_export.parity import NO_LABEL, GatePapers, ParityReport, check_graph, trap_texts
-from specter_export.probe import largest_value
 from specter_export.recipe import Tolerances
 
 FP16_MAX = float(np.finfo(np.float16).max)

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from specter_batch.metrics.f1 import F1Report, Ints, Tally, margins, softmax
-from specter_batch.model.encoding import TokenIds, pad_batch, plan_batches
 from specter_batch.model.session import Embeddings, Graph, Logits
+from specter_batch.model.tokens.encoding import TokenIds, pad_batch, plan_batches
 from specter_batch.papers.labels import LabelSet
 from specter_batch.papers.text import paper_text
 from specter_export.recipe import Tolerances

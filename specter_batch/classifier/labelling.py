@@ -12,9 +12,9 @@ import numpy.typing as npt
 from specter_batch.classifier.recent_texts import Plan, RecentResults, RecentTexts
 from specter_batch.classifier.text_columns import PaperRows
 from specter_batch.model.bundle import ModelBundle
-from specter_batch.model.encoding import TokenIds
 from specter_batch.model.predictions import OnnxClassifier
 from specter_batch.model.ranking import Predictions
+from specter_batch.model.tokens.encoding import TokenIds
 from specter_batch.options.screening import ScreeningRules
 from specter_batch.papers.language import EnglishFilter
 from specter_batch.papers.screening import NOT_FINITE_DETAIL, Screening, reject_foreign_languages, screen_columns

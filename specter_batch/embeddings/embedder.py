@@ -6,9 +6,9 @@ from typing import Protocol
 from specter_batch.graph_names import Precision
 from specter_batch.model.bundle import ModelBundle
 from specter_batch.model.device import Device
-from specter_batch.model.encoding import TextEncoder, TokenIds
 from specter_batch.model.predictions import OnnxClassifier
 from specter_batch.model.session import Embeddings
+from specter_batch.model.tokens.encoding import TextEncoder, TokenIds
 from specter_batch.storage.location import Location
 
 

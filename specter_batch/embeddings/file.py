@@ -14,8 +14,8 @@ import pyarrow as pa
 from specter_batch.embeddings.embedder import PaperEmbedder
 from specter_batch.errors import ConfigError, PaperSchemaError
 from specter_batch.inputs import InputPath
-from specter_batch.model.encoding import TokenIds
 from specter_batch.model.session import Embeddings
+from specter_batch.model.tokens.encoding import TokenIds
 from specter_batch.papers.columns import PaperColumns, normalise_labels
 from specter_batch.papers.complete_input import complete_inventory
 from specter_batch.papers.parquet import (

@@ -19,7 +19,6 @@ from specter_batch.model.bundle_files import (
     read_verified,
     unreadable,
 )
-from specter_batch.model.encoding import TextEncoder
 from specter_batch.model.external_data import external_data_files
 from specter_batch.model.manifest import (
     MANIFEST_FILE,
@@ -32,6 +31,7 @@ from specter_batch.model.manifest import (
     GraphEntry,
     read_manifest,
 )
+from specter_batch.model.tokens.encoding import TextEncoder
 from specter_batch.papers.labels import LabelSet
 from specter_batch.papers.text import check_template
 from specter_batch.storage.files import file_sha256

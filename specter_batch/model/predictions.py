@@ -15,9 +15,16 @@ from specter_batch.graph_names import Precision
 from specter_batch.metrics.f1 import margins
 from specter_batch.model.bundle import ModelBundle
 from specter_batch.model.device import Device
-from specter_batch.model.encoding import EncodedBatch, TokenIds, longest_first, pad_batch, plan_batches, rounded_up
 from specter_batch.model.ranking import Predictions
 from specter_batch.model.session import Embeddings, Graph, Logits
+from specter_batch.model.tokens.encoding import (
+    EncodedBatch,
+    TokenIds,
+    longest_first,
+    pad_batch,
+    plan_batches,
+    rounded_up,
+)
 
 logger = logging.getLogger(__name__)
 

@@ -12,10 +12,10 @@ from specter_batch.errors import BundleError, ProviderError
 from specter_batch.model.bundle import ModelBundle
 from specter_batch.model.bundle_files import check_external_data, read_verified
 from specter_batch.model.device import PROVIDERS, Device, int8_saturates
-from specter_batch.model.encoding import EncodedBatch, TokenIds, pad_batch
 from specter_batch.model.external_data import external_data_files
 from specter_batch.model.manifest import GraphEntry
 from specter_batch.model.placement import RECORD_PLACEMENT, check_placement
+from specter_batch.model.tokens.encoding import EncodedBatch, TokenIds, pad_batch
 
 Logits = npt.NDArray[np.float32]
 Embeddings = npt.NDArray[np.float32]

@@ -5,7 +5,7 @@ import pytest
 from measuring.bench_papers import edited, read_usable, token_counts, with_turns
 
 from specter_batch.errors import PaperSchemaError
-from specter_batch.model.encoding import TextEncoder
+from specter_batch.model.tokens.encoding import TextEncoder
 from specter_batch.papers.language import EnglishFilter
 from specter_batch.training.demo.sample import SamplePaths
 from support.papers_on_disk import GERMAN, paper, write_dump

@@ -23,8 +23,8 @@ from specter_batch.training.papers.labelled import read_labelled
 from specter_batch.training.run.folder import TrainingRun
 from specter_export.build import build_bundle
 from specter_export.gate import check_bundle
-from specter_export.graph import export_reference
-from specter_export.optimize import GraphShape, optimize_fp16
+from specter_export.graphs.optimize import GraphShape, optimize_fp16
+from specter_export.graphs.reference import export_reference
 from specter_export.recipe import DEFAULT_RECIPES, REFERENCE_RECIPE, Recipe, Tolerances, load_recipe
 
 IMPOSSIBLE = Tolerances(max_logit_difference=1e-12)
@@ -295,7 +295,7 @@ def test_a_model_too_large_for_one_file_is_exported_with_its_weights_listed(
         onnx.save(onnx.load(file), file, save_as_external_data=True, location=name, size_threshold=0)
 
     monkeypatch.setattr("specter_export.build.export_reference", export_apart)
-    monkeypatch.setattr("specter_export.graph_file.LARGEST_WEIGHTS", 10_000)
+    monkeypatch.setattr("specter_export.graphs.graph_file.LARGEST_WEIGHTS", 10_000)
     build_bundle(tiny_run, tmp_path / "bundle", recipes=[load_recipe(name) for name in DEFAULT_RECIPES])
     bundle = ModelBundle.open(tmp_path / "bundle")
     apart = {entry.file: set(entry.external_data) for entry in bundle.manifest.graphs}

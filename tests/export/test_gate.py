@@ -7,16 +7,16 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from specter_batch.model.device import Device
-from specter_batch.model.encoding import TokenIds
 from specter_batch.model.manifest import PARITY_FILE
 from specter_batch.model.session import Graph
+from specter_batch.model.tokens.encoding import TokenIds
 from specter_batch.papers.text import normalised_text_hash, paper_text
 from specter_batch.training.demo.sample import SamplePaths, make_papers
 from specter_batch.training.papers.labelled import read_labelled
 from specter_batch.training.run.folder import TrainingRun
 from specter_export.gate import FP16_MAX, Gate, gate_papers
-from specter_export.graph import export_reference
-from specter_export.optimize import GraphShape, optimize_fp16
+from specter_export.graphs.optimize import GraphShape, optimize_fp16
+from specter_export.graphs.reference import export_reference
 from specter_export.parity import ParityReport
 from specter_export.recipe import load_recipe
 

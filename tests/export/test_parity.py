@@ -3,8 +3,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from specter_batch.model.encoding import EncodedBatch, TokenIds, pad_batch
 from specter_batch.model.session import Embeddings, Logits, logits_alone
+from specter_batch.model.tokens.encoding import EncodedBatch, TokenIds, pad_batch
 from specter_batch.papers.text import TEXT_TEMPLATE
 from specter_batch.training.run.folder import TrainingRun
 from specter_export.parity import NO_LABEL, Answers, GatePapers, ParityReport, check_graph, compare, trap_texts

@@ -14,10 +14,10 @@ import pytest
 from specter_batch.errors import BundleError
 from specter_batch.model.bundle import ModelBundle
 from specter_batch.model.device import Device
-from specter_batch.model.encoding import TokenIds, pad_batch
 from specter_batch.model.predictions import OnnxClassifier
 from specter_batch.model.ranking import Predictions
 from specter_batch.model.session import Graph
+from specter_batch.model.tokens.encoding import TokenIds, pad_batch
 from specter_batch.papers.text import paper_text
 
 BUNDLE = Path(__file__).parent / "bundle_v1"

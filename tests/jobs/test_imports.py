@@ -91,7 +91,7 @@ def loaded_by(*arguments: object) -> set[str]:
 
 def machinery(names: set[str], folders: tuple[str, ...] = MACHINERY) -> set[str]:
     """Return the modules that belong to the machinery of a night or to the runtime of the model."""
-    runtime = {"specter_batch.model.session", "specter_batch.model.predictions", "specter_batch.model.long_text"}
+    runtime = {"specter_batch.model.session", "specter_batch.model.predictions", "specter_batch.model.tokens.long_text"}
     return {name for name in names if name in runtime or name.startswith(folders)}
 
 

@@ -11,8 +11,8 @@ from onnx.external_data_helper import set_external_data
 
 from specter_batch.errors import BundleError, FingerprintError, ProviderError
 from specter_batch.model.device import Device, cuda_problem
-from specter_batch.model.encoding import pad_batch
 from specter_batch.model.session import Graph
+from specter_batch.model.tokens.encoding import pad_batch
 from support.tiny_graphs import EXPECTED, PAPERS, save_graph
 
 CPU = Device(kind="cpu")

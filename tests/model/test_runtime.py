@@ -15,10 +15,10 @@ from specter_batch.errors import BundleError, ProviderError
 from specter_batch.model import predictions as runtime
 from specter_batch.model.bundle import ModelBundle
 from specter_batch.model.device import Device
-from specter_batch.model.encoding import TokenIds
 from specter_batch.model.manifest import BundleManifest, GraphEntry, GraphParity
 from specter_batch.model.predictions import OnnxClassifier
 from specter_batch.model.ranking import Predictions
+from specter_batch.model.tokens.encoding import TokenIds
 from specter_batch.storage.files import file_sha256
 from support.small_card import OUT_OF_MEMORY, SmallCard
 from support.tiny_graphs import EXPECTED, PAPERS, save_graph

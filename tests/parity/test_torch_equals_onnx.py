@@ -13,16 +13,16 @@ from torch import nn
 
 from specter_batch.metrics.f1 import margins
 from specter_batch.model.device import Device
-from specter_batch.model.encoding import TokenIds, pad_batch
 from specter_batch.model.session import EMBEDDING_OUTPUT, Embeddings, Graph, Logits, logits_alone
+from specter_batch.model.tokens.encoding import TokenIds, pad_batch
 from specter_batch.training.demo.sample import make_papers
 from specter_batch.training.embeddings.embed import embed
 from specter_batch.training.evaluation.evaluate import TorchClassifier
 from specter_batch.training.model.head_config import HEAD_PRESETS, HeadConfig
 from specter_batch.training.run.folder import TrainingRun
-from specter_export.graph import export_reference
+from specter_export.graphs.quantize import fit_deferral_margin, quantize
+from specter_export.graphs.reference import export_reference
 from specter_export.parity import trap_texts
-from specter_export.quantize import fit_deferral_margin, quantize
 from specter_export.recipe import load_recipe
 
 POOLINGS = ("cls", "pooler", "mean")

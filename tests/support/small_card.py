@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from specter_batch.model.encoding import TokenIds
+from specter_batch.model.tokens.encoding import TokenIds
 
 OUT_OF_MEMORY = (
     "[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : Non-zero status code returned while running MatMul node. "

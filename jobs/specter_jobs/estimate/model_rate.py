@@ -8,8 +8,8 @@ import numpy.typing as npt
 
 from specter_batch.model.bundle import ModelBundle
 from specter_batch.model.device import Device
-from specter_batch.model.encoding import TokenIds
 from specter_batch.model.predictions import OnnxClassifier
+from specter_batch.model.tokens.encoding import TokenIds
 from specter_jobs.estimate.ranges import Range
 from specter_jobs.estimate.result import GivenRate, MeasuredRate
 from specter_jobs.estimate.sampling import Sample

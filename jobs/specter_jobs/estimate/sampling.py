@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from specter_batch.errors import PaperSchemaError, ShardError
 from specter_batch.model.bundle import ModelBundle
-from specter_batch.model.encoding import TokenIds
+from specter_batch.model.tokens.encoding import TokenIds
 from specter_jobs.label.prepare import ShardPreparer
 from specter_jobs.output.schema import REJECT_SCHEMA
 from specter_jobs.plan.sections import LabelRules

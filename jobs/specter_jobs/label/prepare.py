@@ -9,7 +9,7 @@ import pyarrow as pa
 from specter_batch.errors import ShardError
 from specter_batch.metrics.scores import papers_seen
 from specter_batch.model.bundle import ModelBundle
-from specter_batch.model.encoding import TokenIds
+from specter_batch.model.tokens.encoding import TokenIds
 from specter_batch.papers.columns import normalise_label
 from specter_batch.papers.language import EnglishFilter
 from specter_batch.papers.parquet import PaperBatch

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from specter_batch.model.encoding import TokenIds
 from specter_batch.model.session import Embeddings
+from specter_batch.model.tokens.encoding import TokenIds
 from specter_batch.storage.files import written_whole
 from specter_batch.storage.user_cache import user_cache
 from specter_batch.training.embeddings.embed import Embedder

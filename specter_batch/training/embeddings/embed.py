@@ -11,10 +11,10 @@ from typing import Literal
 import numpy as np
 import torch
 
-from specter_batch.model.encoding import TextEncoder, TokenIds, pad_batch, plan_batches
 from specter_batch.model.manifest import TOKENIZER_FILE
 from specter_batch.model.predictions import CUDA_MAX_TOKENS
 from specter_batch.model.session import Embeddings
+from specter_batch.model.tokens.encoding import TextEncoder, TokenIds, pad_batch, plan_batches
 from specter_batch.papers.labels import LabelSet
 from specter_batch.training.model.classifier import SpecterForSequenceClassification
 from specter_batch.training.model.encoder import load_encoder

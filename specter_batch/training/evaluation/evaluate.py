@@ -16,11 +16,11 @@ from specter_batch.graph_names import Precision
 from specter_batch.metrics.f1 import Ints
 from specter_batch.model.bundle import ModelBundle
 from specter_batch.model.device import Device
-from specter_batch.model.encoding import TokenIds, pad_batch, plan_batches
 from specter_batch.model.manifest import MANIFEST_FILE
 from specter_batch.model.predictions import OnnxClassifier
 from specter_batch.model.ranking import Predictions
 from specter_batch.model.session import Embeddings, Logits
+from specter_batch.model.tokens.encoding import TokenIds, pad_batch, plan_batches
 from specter_batch.papers.columns import PaperColumns
 from specter_batch.storage.files import file_sha256
 from specter_batch.training.evaluation.figures import EvaluationSettings, figures

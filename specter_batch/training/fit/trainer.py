@@ -21,9 +21,9 @@ from transformers import (
 from specter_batch.errors import ConfigError
 from specter_batch.logs import log
 from specter_batch.metrics.f1 import F1Report, Tally
-from specter_batch.model.encoding import TextEncoder
 from specter_batch.model.manifest import TOKENIZER_FILE
 from specter_batch.model.ranking import Predictions
+from specter_batch.model.tokens.encoding import TextEncoder
 from specter_batch.papers.labels import MAG, MESH, LabelSet
 from specter_batch.training.embeddings.embed import embed
 from specter_batch.training.fit.arguments import CHECKPOINTS, autocast_dtype, make_arguments, resolve_precision

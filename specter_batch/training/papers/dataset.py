@@ -9,7 +9,7 @@ import torch
 from datasets import Dataset
 
 from specter_batch.metrics.f1 import Ints
-from specter_batch.model.encoding import TokenIds, pad_batch
+from specter_batch.model.tokens.encoding import TokenIds, pad_batch
 
 
 @dataclass(frozen=True, kw_only=True)

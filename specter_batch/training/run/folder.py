@@ -13,8 +13,8 @@ from specter_batch.errors import BundleError
 from specter_batch.file_problems import file_problem
 from specter_batch.model.bundle import load_seen_texts
 from specter_batch.model.card import ModelCard
-from specter_batch.model.encoding import TextEncoder
 from specter_batch.model.manifest import REFERENCE_FILE, SEEN_TEXTS_FILE, TOKENIZER_FILE
+from specter_batch.model.tokens.encoding import TextEncoder
 from specter_batch.papers.labels import LabelSet
 from specter_batch.papers.parquet import read_table
 from specter_batch.storage.location import name_meant

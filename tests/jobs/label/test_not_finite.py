@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from specter_batch.model.encoding import TokenIds
 from specter_batch.model.predictions import OnnxClassifier
+from specter_batch.model.tokens.encoding import TokenIds
 from specter_jobs.inspect.verify import verify_night
 from support.papers_on_disk import RunNight, label_bytes, paper, read_all, write_dump
 

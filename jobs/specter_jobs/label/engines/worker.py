@@ -8,8 +8,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from specter_batch.errors import FingerprintError, ShardError
 from specter_batch.logs import logger
 from specter_batch.model.bundle import ModelBundle
-from specter_batch.model.encoding import TokenIds
 from specter_batch.model.predictions import OnnxClassifier
+from specter_batch.model.tokens.encoding import TokenIds
 from specter_jobs.label.engines.messages import ShardAnswer, ShardTask, WorkerJob
 from specter_jobs.label.prepare import ShardPreparer
 from specter_jobs.label.screened_shard import ScreenedShard

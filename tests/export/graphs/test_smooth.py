@@ -6,12 +6,12 @@ import pytest
 
 from specter_batch.model.bundle import ModelBundle
 from specter_batch.model.device import Device
-from specter_batch.model.encoding import TokenIds
 from specter_batch.model.session import Graph, logits_alone
+from specter_batch.model.tokens.encoding import TokenIds
 from specter_batch.training.demo.sample import make_papers
-from specter_export.probe import peaks
-from specter_export.quantize import float_matmuls
-from specter_export.smooth import QUIETEST, smooth
+from specter_export.graphs.probe import peaks
+from specter_export.graphs.quantize import float_matmuls
+from specter_export.graphs.smooth import QUIETEST, smooth
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from specter_export.probe import largest_value, peaks
+from specter_export.graphs.probe import largest_value, peaks
 
 PAPERS = [np.array(ids) for ids in ([3, 1], [2], [1, 1, 2])]
 TABLE = np.array([[0.0, 0.0], [1.0, -7.0], [2.0, 3.0], [-5.0, 0.5]], dtype=np.float32)

@@ -11,11 +11,11 @@ from optimum.onnxruntime import ORTQuantizer
 from optimum.onnxruntime.configuration import AutoQuantizationConfig
 
 from specter_batch.metrics.f1 import margins
-from specter_batch.model.encoding import TokenIds
 from specter_batch.model.session import Logits
-from specter_export.graph_file import save_graph
+from specter_batch.model.tokens.encoding import TokenIds
+from specter_export.graphs.graph_file import save_graph
+from specter_export.graphs.smooth import smooth
 from specter_export.recipe import Quantization
-from specter_export.smooth import smooth
 
 
 def quantize(reference: Path, file: Path, *, settings: Quantization, token_ids: Sequence[TokenIds]) -> None:

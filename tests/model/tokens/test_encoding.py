@@ -13,7 +13,7 @@ from tokenizers.trainers import WordPieceTrainer
 from transformers import BertTokenizerFast
 
 from specter_batch.errors import BundleError
-from specter_batch.model.encoding import TextEncoder, longest_first, pad_batch, plan_batches, rounded_up
+from specter_batch.model.tokens.encoding import TextEncoder, longest_first, pad_batch, plan_batches, rounded_up
 
 MAX_LENGTH = 24
 PAD, UNK, CLS, SEP = range(4)

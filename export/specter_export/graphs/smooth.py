@@ -6,8 +6,8 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from specter_batch.model.encoding import TokenIds
-from specter_export.probe import Floats, peaks
+from specter_batch.model.tokens.encoding import TokenIds
+from specter_export.graphs.probe import Floats, peaks
 
 # The largest activations hardly change after a hundred papers.
 MEASURED_PAPERS = 100

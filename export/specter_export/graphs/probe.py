@@ -12,9 +12,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from specter_batch.cpus import usable_cpus
 from specter_batch.model.device import Device
-from specter_batch.model.encoding import TokenIds
 from specter_batch.model.session import Graph, logits_alone
-from specter_export.graph_file import save_graph
+from specter_batch.model.tokens.encoding import TokenIds
+from specter_export.graphs.graph_file import save_graph
 
 Floats = npt.NDArray[np.floating[Any]]
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from specter_batch.errors import BundleError
-from specter_batch.model.long_text import WINDOWS, LongTextTokenizer, Windows
+from specter_batch.model.tokens.long_text import WINDOWS, LongTextTokenizer, Windows
 
 TokenIds = npt.NDArray[np.int64]
 

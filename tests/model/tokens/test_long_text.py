@@ -14,8 +14,8 @@ from tokenizers.pre_tokenizers import BertPreTokenizer, Whitespace
 from tokenizers.processors import TemplateProcessing
 
 from specter_batch.model import encoding
-from specter_batch.model.encoding import TextEncoder
-from specter_batch.model.long_text import WINDOWS, LongTextTokenizer, Windows
+from specter_batch.model.tokens.encoding import TextEncoder
+from specter_batch.model.tokens.long_text import WINDOWS, LongTextTokenizer, Windows
 
 SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789.,-[]<>中日가éΣσςß"

@@ -13,7 +13,7 @@ from onnxruntime.transformers.fusion_options import FusionOptions
 from onnxruntime.transformers.optimizer import optimize_model
 
 from specter_batch.errors import ParityError
-from specter_export.graph_file import weights_are_apart
+from specter_export.graphs.graph_file import weights_are_apart
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from onnx import numpy_helper
 
 from specter_batch.model.bundle import ModelBundle
 from specter_batch.training.demo.sample import make_papers
-from specter_export.quantize import quantize
+from specter_export.graphs.quantize import quantize
 from specter_export.recipe import load_recipe
 
 Ints = npt.NDArray[np.int64]

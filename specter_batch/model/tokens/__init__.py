@@ -1,0 +1,1 @@
+"""The way from texts to batches of token ids."""
