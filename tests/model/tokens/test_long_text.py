@@ -13,7 +13,7 @@ from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer, Whitespace
 from tokenizers.processors import TemplateProcessing
 
-from specter_batch.model import encoding
+from specter_batch.model.tokens import encoding
 from specter_batch.model.tokens.encoding import TextEncoder
 from specter_batch.model.tokens.long_text import WINDOWS, LongTextTokenizer, Windows
 
