@@ -117,9 +117,9 @@ def _take(lock: UrlPath, mine: Claim, pace: Pace) -> None:
     other = read_claim(lock)
     if other is not None and other.is_alive:
         raise BusyError(
-            f"{lock.parent}: {other.holder} is using this folder; wait until it ends, or give another folder. Its last "
-            f"heartbeat was {max(time.time() - other.beat, 0):.0f} s ago. If it was killed, run the same command again "
-            f"{STALE_SECONDS:.0f} s after that"
+            f"{lock.parent}: {other.holder} is at work in this folder; wait until it ends, or give another folder. "
+            f"Its last heartbeat was {max(time.time() - other.beat, 0):.0f} s ago. If it was killed, "
+            f"run the same command again {STALE_SECONDS:.0f} s after that"
         )
     log("lock taken over", level=logging.WARNING, out=str(lock.parent), holder=other.holder if other else "unknown")
     write_text(lock, mine.model_dump_json())
@@ -127,7 +127,7 @@ def _take(lock: UrlPath, mine: Claim, pace: Pace) -> None:
     if not _is_of(lock, mine):
         now = read_claim(lock)
         holder = now.holder if now else "another job"
-        raise BusyError(f"{lock.parent}: {holder} is using this folder; wait until it ends")
+        raise BusyError(f"{lock.parent}: {holder} is at work in this folder; wait until it ends")
 
 
 def _is_of(lock: UrlPath, claim: Claim) -> bool:
