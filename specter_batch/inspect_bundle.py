@@ -42,6 +42,8 @@ def inspect(options: InspectOptions) -> None:
             f"over {graph.parity.papers} papers: max Δlogit {graph.parity.max_logit_difference:.1e}, "
             f"{graph.parity.label_flips} flips{_embeddings(graph)}"
         )
+        if graph.certificate is not None:
+            show(f"certificate  {graph.file}: {graph.certificate.sentence}")
     validation = manifest.training.get("validation")
     macro_f1 = validation.get("macro_f1") if isinstance(validation, dict) else None
     if isinstance(macro_f1, float):

@@ -78,6 +78,7 @@ class ModelBundle:
                 raise BundleError(f"{folder / graph.file}: failed its parity gate; export again (see {PARITY_FILE})")
         if not any(graph.precision == "fp32" for graph in manifest.graphs):
             raise BundleError(f"{folder}: holds no fp32 reference graph; export it again")
+        _check_certificates(folder, manifest)
         bundle = cls(path=folder, manifest=manifest)
         try:
             bundle.labels  # noqa: B018 - computed here, so that an error in the labels appears before the work starts
@@ -217,6 +218,25 @@ def _check_files(folder: Path, manifest: BundleManifest) -> None:
             f"{folder / MANIFEST_FILE}: was edited, its fingerprint is {manifest.fingerprint[:12]}… and its contents "
             f"give {manifest.expected_fingerprint()[:12]}…; copy or export the bundle again"
         )
+
+
+def _check_certificates(folder: Path, manifest: BundleManifest) -> None:
+    """Check that every certificate was made for its graph, for the fp32 graph of the bundle and for this margin.
+
+    Raises:
+        BundleError: A certificate was made for something else.
+    """
+    reference = next(graph for graph in manifest.graphs if graph.precision == "fp32")
+    for graph in manifest.graphs:
+        held = graph.certificate
+        if held is None:
+            continue
+        actual = (graph.content_sha256, reference.content_sha256, graph.deferral_margin, graph.device)
+        if actual != (held.graph_sha256, held.reference_sha256, held.margin, held.device):
+            raise BundleError(
+                f"{folder / MANIFEST_FILE}: the certificate of {graph.file} was made for another graph or another "
+                "deferral margin; copy or export the bundle again"
+            )
 
 
 def _external_data(graph: Path) -> list[str]:

@@ -20,6 +20,7 @@ from specter_batch.file_problems import file_problem
 from specter_batch.graph_names import DeviceKind, Precision
 from specter_batch.model.bundle_files import external_hashes, unreadable
 from specter_batch.model.card import ModelCard
+from specter_batch.model.certificate import Certificate
 from specter_batch.storage.folder_swap import set_aside
 from specter_batch.storage.location import name_meant
 from specter_batch.storage.output_claim import output_command
@@ -82,9 +83,10 @@ class GraphEntry(_Part):
             again with the fp32 graph.
         external_data: File name -> SHA-256 of the files that the graph takes weights from; most graphs have no such
             files.
+        certificate: How many labels can differ from the fp32 graph; None if nothing was certified.
     """
 
-    added: ClassVar[tuple[str, ...]] = ("embedding_size", "external_data")
+    added: ClassVar[tuple[str, ...]] = ("embedding_size", "external_data", "certificate")
 
     file: str = Field(pattern=r"^[A-Za-z0-9_]+\.onnx$")
     precision: Precision
@@ -95,11 +97,19 @@ class GraphEntry(_Part):
     deferral_margin: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     external_data: dict[str, str] = {}
     parity: GraphParity
+    certificate: Certificate | None = None
 
     @property
     def hashes(self) -> dict[str, str]:
         """Hashes of all files of the graph, by name."""
         return {**self.external_data, self.file: self.sha256}
+
+    @property
+    def content_sha256(self) -> str:
+        """One hash of all files of the graph: that of its only file, or else of the list of `hashes`."""
+        if not self.external_data:
+            return self.sha256
+        return hashlib.sha256(json.dumps(sorted(self.hashes.items())).encode()).hexdigest()
 
 
 class BundleManifest(ModelCard):
