@@ -1,13 +1,16 @@
 """The bootstrap interval of a macro F1: the range in which the score would fall for other papers of the same kind."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from specter_batch.metrics.f1 import Ints, macro_f1
+from specter_batch.metrics.f1 import Floats, Ints, macro_f1
 
 RESAMPLES = 1000
 LEVEL = 0.95
+# Most numbers of one block of resamples: 64 MiB.
+_BLOCK_NUMBERS = 2**23
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +22,32 @@ class Interval:
     level: float
     resamples: int
     seed: int
+
+    @classmethod
+    def of(cls, values: Floats, *, level: float, seed: int) -> "Interval":
+        """Return the percentile interval of the values of all resamples, `(resamples,)`."""
+        low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+        return cls(low=float(low), high=float(high), level=level, resamples=len(values), seed=seed)
+
+
+def resampled_cells(cells: Ints, *, seed: int, resamples: int) -> Iterator[Floats]:
+    """Yield blocks of resamples `(block, n_cells)`: the number of papers that each resample draws from each cell.
+
+    Papers in the same cell are equal for a score. Drawing papers with replacement is therefore the same as drawing the
+    number of papers in each cell from a multinomial distribution. This needs only counts, no papers and no scipy.
+    scipy.stats.bootstrap would hold an index for every paper of every resample.
+
+    Args:
+        cells: Number of papers in each cell, `(n_cells,)`, with at least one paper.
+        seed: Random seed of the resamples.
+        resamples: Number of resamples.
+    """
+    papers, random = int(cells.sum()), np.random.default_rng(seed)
+    # Blocks of any size give the same resamples: each row is drawn after the row before it.
+    block = max(1, _BLOCK_NUMBERS // len(cells))
+    for start in range(0, resamples, block):
+        size = min(block, resamples - start)
+        yield random.multinomial(papers, cells / papers, size=size).astype(np.float64)
 
 
 def macro_f1_interval(
@@ -36,16 +65,12 @@ def macro_f1_interval(
         level: Share of the resamples' scores that lie inside the interval, 0 to 1.
     """
     true, predicted = np.nonzero(confusion)
-    cells = confusion[true, predicted]
-    papers = int(cells.sum())
-    if not papers:
+    if not len(true):
         return None
-    # Papers in the same cell are equal for the F1. Drawing papers is therefore the same as drawing the number of papers
-    # in each cell from a multinomial distribution. This needs only the counts of a tally, no papers and no scipy.
-    # scipy.stats.bootstrap would hold an index for every paper of every resample.
-    drawn = np.random.default_rng(seed).multinomial(papers, cells / papers, size=resamples).astype(np.float64)
     labels = np.arange(len(confusion))
     is_true, is_predicted = true[:, None] == labels, predicted[:, None] == labels
-    scores = macro_f1(drawn @ (is_true & is_predicted), drawn @ is_true, drawn @ is_predicted)
-    low, high = np.quantile(scores, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(low=float(low), high=float(high), level=level, resamples=resamples, seed=seed)
+    scores = [
+        macro_f1(drawn @ (is_true & is_predicted), drawn @ is_true, drawn @ is_predicted)
+        for drawn in resampled_cells(confusion[true, predicted], seed=seed, resamples=resamples)
+    ]
+    return Interval.of(np.concatenate(scores), level=level, seed=seed)

@@ -41,7 +41,12 @@ def macro_f1(true_positives: npt.NDArray[Any], support: npt.NDArray[Any], predic
         predicted: Number of papers by predicted label, `(..., n_labels)`.
     """
     occurs = (support + predicted) > 0
-    return _ratio(_ratio(2 * true_positives, support + predicted).sum(axis=-1), occurs.sum(axis=-1))
+    return _ratio(label_f1(true_positives, support, predicted).sum(axis=-1), occurs.sum(axis=-1))
+
+
+def label_f1(true_positives: npt.NDArray[Any], support: npt.NDArray[Any], predicted: npt.NDArray[Any]) -> Floats:
+    """Return the F1 of each label `(..., n_labels)`, from arguments as for `macro_f1`; 0 if it does not occur."""
+    return _ratio(2 * true_positives, support + predicted)
 
 
 def top_k_accuracy(logits: npt.NDArray[Any], true: Ints, *, k: int) -> float:
@@ -180,7 +185,7 @@ class F1Report:
         true_positives = np.diag(confusion).astype(np.float64)
         support, predicted = confusion.sum(axis=1), confusion.sum(axis=0)
         papers = int(confusion.sum())
-        f1 = _ratio(2 * true_positives, support + predicted)
+        f1 = label_f1(true_positives, support, predicted)
         accuracy = float(true_positives.sum() / papers) if papers else 0.0
         gaps = np.abs(tally.bin_correct - tally.bin_score)
         precision, recall = _ratio(true_positives, predicted), _ratio(true_positives, support)
