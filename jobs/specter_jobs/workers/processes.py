@@ -104,9 +104,16 @@ class WorkerProcesses(Generic[TaskT, OutcomeT]):
             self._busy.discard(worker)
             connection.close()
             process.join()
-            code = process.exitcode or 0
-            by = f"it was killed by signal {-code}" if code < 0 else f"it ended with exit code {code}"
-            return Lost(worker=worker, why=by + (", perhaps because memory ran out" if code == -signal.SIGKILL else ""))
+            return Lost(worker=worker, why=_how_it_ended(process.exitcode))
+
+
+def _how_it_ended(code: int | None) -> str:
+    """Say how a process ended, given its exit code as `multiprocessing` states it."""
+    if code is None:  # another part of this program has waited for the process
+        return "how it ended is not known"
+    if code >= 0:
+        return f"it ended with exit code {code}"
+    return f"it was killed by signal {-code}" + (", perhaps because memory ran out" if code == -signal.SIGKILL else "")
 
 
 def _serve(number: int, make: MakeWorker[TaskT, OutcomeT], connection: Connection) -> None:

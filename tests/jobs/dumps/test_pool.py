@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from contextlib import closing
 from functools import partial
@@ -77,13 +78,12 @@ def test_a_worker_that_is_killed_is_named_with_its_file_which_is_read_again(read
     os.mkfifo(slow)
 
     def kill_the_reader() -> None:
-        with slow.open("wb", buffering=0) as feed:  # waits until a worker reads
-            workers = [child.pid or 0 for child in multiprocessing.active_children()]
-            reader = next(pid for pid in workers if str(slow) in open_files(pid))
+        with slow.open("wb", buffering=0):  # waits until a worker reads
+            reader = next(pid for pid in children() if str(slow) in open_files(pid))
             again.replace(slow)
             os.kill(reader, signal.SIGKILL)
-            while reader in [child.pid for child in multiprocessing.active_children()]:
-                feed.write(b"")
+            while reader in children():  # the reader must not see the end of the file before it dies
+                time.sleep(0.01)
 
     killer = threading.Thread(target=kill_the_reader)
     killer.start()
@@ -94,6 +94,12 @@ def test_a_worker_that_is_killed_is_named_with_its_file_which_is_read_again(read
     assert "(it was killed by signal 9, perhaps because memory ran out) while it read" in warning
     assert "slow.json" in warning
     assert len(rows(tmp_path / "out", "papers")) == 3 * 5 + 1
+
+
+def children() -> set[int]:
+    """Return the processes that this one has started and not yet waited for, without waiting for any."""
+    tasks = Path("/proc/self/task").glob("*/children")
+    return {int(pid) for task in tasks for pid in task.read_text().split()}
 
 
 def open_files(pid: int) -> set[str]:
