@@ -39,13 +39,16 @@ scidocs: setup ## Fetch SciDocs with aws and make it ready to train on (SCIDOCS=
 		echo "$(SCIDOCS)/papers is there already; remove it to prepare it again"; \
 	else $(BIN)/specter-batch prepare-scidocs $(SCIDOCS)/raw $(SCIDOCS)/papers; fi
 
-test: setup ## Run every test.
-	$(BIN)/pytest
+# Workers share no files, so that they can run at once; tests of one file share what they make.
+PYTEST := $(BIN)/pytest -n auto --maxprocesses 8 --dist loadfile
+
+test: setup ## Run every test, several at once.
+	$(PYTEST)
 
 # Needs Python 3.12 or later, whose monitoring is fast. The last table lists the least covered files first.
 coverage: setup ## Run every test and print how much of the code they run.
 	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 12) and "make coverage needs Python 3.12 or later: make clean, then make PYTHON=python3.12 coverage")'
-	$(BIN)/pytest --cov --cov-report=
+	$(PYTEST) --cov --cov-report=
 	$(BIN)/coverage report | awk 'NR <= 25 || /^TOTAL/'
 
 lint: setup ## Check style, spelling, types and the dependencies between the packages.
