@@ -34,7 +34,8 @@ def inspect(options: InspectOptions) -> None:
     show(f"labels       {len(manifest.labels)}: {', '.join(manifest.labels)}")
     show(f"text         {manifest.text_template}, at most {manifest.max_length} tokens")
     show(f"head         {manifest.pooling} pooling, hidden layers {manifest.head.get('hidden_sizes') or 'none'}")
-    show(f"temperature  {manifest.temperature:.4f}")
+    scaled = ", which the logits of the graphs are already divided by" if manifest.logit_divisor == 1 else ""
+    show(f"temperature  {manifest.temperature:.4f}{scaled}")
     for graph in manifest.graphs:
         margin = "" if graph.deferral_margin is None else f", defers under a margin of {graph.deferral_margin:.3f}"
         show(

@@ -144,6 +144,7 @@ def untrained_run(tiny_encoder: Path) -> Callable[..., "TrainingRun"]:
         head: dict[str, Any] | None = None,
         labels: Sequence[str] = ("a", "b", "c", "d", "e"),
         max_length: int = 96,
+        temperature: float = 1.0,
     ) -> "TrainingRun":
         import torch
         from torch import nn
@@ -176,7 +177,7 @@ def untrained_run(tiny_encoder: Path) -> Callable[..., "TrainingRun"]:
                 max_length=max_length,
                 pooling=pooling,
                 head=config.head,
-                temperature=1.0,
+                temperature=temperature,
                 training={},
             ),
         )

@@ -51,6 +51,8 @@ def hollow_graph(*, layers: int = 12) -> onnx.ModelProto:
 class _Checkpoint:
     """A folder with weights, as far as the export looks at a run."""
 
+    temperature = 1.0
+
     def __init__(self, path: Path) -> None:
         self.path = path
 

@@ -47,7 +47,8 @@ from specter_export.recipe import REFERENCE_RECIPE, Recipe, load_recipe
 from specter_export.scratch import export_scratch
 
 COMMAND = "export"
-TOKENIZER_FILES = (TOKENIZER_FILE, "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
+TOKENIZER_SETTINGS_FILE = "tokenizer_config.json"
+TOKENIZER_FILES = (TOKENIZER_FILE, TOKENIZER_SETTINGS_FILE, "special_tokens_map.json", "vocab.txt")
 
 
 def build_bundle(
@@ -226,12 +227,20 @@ def _copy_run_files(run: TrainingRun, folder: Path) -> None:
     for name in (*TOKENIZER_FILES, REFERENCE_FILE, SEEN_TEXTS_FILE):
         if (run.path / name).is_file():
             shutil.copyfile(run.path / name, folder / name)
+    _limit_tokenizer(folder, max_length=run.record.max_length)
     # A plain BERT configuration, so that loaders without this project can read the labels and the shape.
     settings = json.loads((run.path / "config.json").read_text())
     for name in ("model_type", "architectures", "pooling", "head", "auto_map"):
         settings.pop(name, None)
     config = BertConfig(**settings, architectures=["BertForSequenceClassification"])
     config.to_json_file(folder / "config.json", use_diff=False)
+
+
+def _limit_tokenizer(folder: Path, *, max_length: int) -> None:
+    """Write `max_length` into the settings of the tokenizer, so that transformers cuts texts where the job does."""
+    file = folder / TOKENIZER_SETTINGS_FILE
+    settings = json.loads(file.read_bytes()) if file.is_file() else {}
+    write_json(file, settings | {"model_max_length": max_length})
 
 
 def _write_manifest(run: TrainingRun, folder: Path, graphs: Sequence[GraphEntry]) -> None:

@@ -82,14 +82,28 @@ class Gate:
         return replace(report, largest_value=value, failures=failures)
 
 
-def gate_papers(run: TrainingRun, table: pa.Table) -> GatePapers:
-    """Return the papers of a table, with the trap texts before them, and Torch's results for all."""
+def gate_papers(run: TrainingRun, table: pa.Table, *, logit_divisor: float | None = None) -> GatePapers:
+    """Return the papers of a table, with the trap texts before them, and Torch's results for all.
+
+    Args:
+        run: The training run.
+        table: The papers.
+        logit_divisor: What the graphs divide logits by; the run's temperature when None. It is 1 for graphs of bundle
+            format 1.
+    """
     traps = trap_texts(run.text_template)
     label_ids = [run.labels.find(label) if label else None for label in table["label"].to_pylist()]
     true = [NO_LABEL] * len(traps) + [NO_LABEL if label_id is None else label_id for label_id in label_ids]
     token_ids = run.text_encoder().encode([*traps, *paper_texts(table, run.text_template)])
     logits, embeddings = TorchClassifier(run).logits_and_embeddings(token_ids)
-    return GatePapers(token_ids=token_ids, expected=logits, embeddings=embeddings, true=np.array(true, dtype=np.int64))
+    divisor = run.temperature if logit_divisor is None else logit_divisor
+    return GatePapers(
+        token_ids=token_ids,
+        expected=(logits.astype(np.float64) / divisor).astype(np.float32),
+        embeddings=embeddings,
+        true=np.array(true, dtype=np.int64),
+        logit_divisor=divisor,
+    )
 
 
 def check_bundle(bundle: ModelBundle, run: TrainingRun, papers: Path) -> dict[str, ParityReport]:
@@ -102,7 +116,7 @@ def check_bundle(bundle: ModelBundle, run: TrainingRun, papers: Path) -> dict[st
         raise BundleError(f"{bundle.path} and {run.path} have different labels; give the run it was exported from")
     device, fp32_entry = Device(kind="cpu"), bundle.graph_for("cpu", "fp32")
     gate = Gate(
-        papers=gate_papers(run, read_labelled(papers).papers),
+        papers=gate_papers(run, read_labelled(papers).papers, logit_divisor=run.temperature / bundle.logit_divisor),
         reference_file=bundle.path / fp32_entry.file,
         reference=Graph.of_bundle(bundle, fp32_entry, device=device, threads=usable_cpus()),
     )

@@ -41,15 +41,17 @@ class GatePapers:
 
     Attributes:
         token_ids: Token ids of the papers, which have different lengths.
-        expected: Torch's logits, `(n, n_labels)`.
+        expected: Torch's logits divided by `logit_divisor`, `(n, n_labels)`.
         embeddings: Torch's embeddings, `(n, hidden_size)`.
         true: True label ids, `(n,)`; `NO_LABEL` if a paper has no label.
+        logit_divisor: What the graphs divide logits by.
     """
 
     token_ids: list[TokenIds]
     expected: Logits
     embeddings: Embeddings
     true: Ints
+    logit_divisor: float = 1.0
 
     def longest(self, count: int) -> list[TokenIds]:
         """Return the token ids of the longest papers."""
@@ -212,7 +214,7 @@ def check_graph(
         macro_f1=_macro_f1(papers.true, {"torch": papers.expected, "graph": alone.logits}),
         deferral_margin=deferral_margin,
         deferred_papers=int(deferred.sum()),
-        failures=tuple(_failures(modes, tolerances)),
+        failures=tuple(_failures(modes, tolerances, logit_divisor=papers.logit_divisor)),
     )
 
 
@@ -237,12 +239,13 @@ def _macro_f1(true: Ints, logits: dict[str, Logits]) -> dict[str, float] | None:
     return scores
 
 
-def _failures(modes: dict[str, ModeParity], tolerances: Tolerances) -> list[str]:
+def _failures(modes: dict[str, ModeParity], tolerances: Tolerances, *, logit_divisor: float) -> list[str]:
     failures = []
+    growth = 1 / min(logit_divisor, 1.0)  # a division by less than 1 makes differences larger, as it does logits
     for name, mode in modes.items():
-        limit = tolerances.max_logit_difference
+        limit = None if tolerances.max_logit_difference is None else tolerances.max_logit_difference * growth
         if limit is not None and not mode.max_logit_difference <= limit:  # NaN fails too
-            failures.append(f"{name}: a logit differs by {mode.max_logit_difference:.2e}, allowed {limit:.0e}")
+            failures.append(f"{name}: a logit differs by {mode.max_logit_difference:.2e}, allowed {limit:.2g}")
         cosine, least = mode.min_embedding_cosine, tolerances.min_embedding_cosine
         if cosine is not None and least is not None and not cosine >= least:
             failures.append(

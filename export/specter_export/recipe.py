@@ -36,7 +36,10 @@ class Tolerances(Settings):
     """Largest differences from Torch that pass the parity gate."""
 
     max_logit_difference: Annotated[float | None, Option(default="no limit")] = Field(
-        default=None, gt=0, description="Fail if any logit differs from PyTorch's by more than this."
+        default=None,
+        gt=0,
+        description="Fail if any logit differs from PyTorch's by more than this. A temperature below 1 "
+        "enlarges the logits, and this limit with them.",
     )
     max_label_flips: Annotated[float | None, Option(default="no limit")] = Field(
         default=None, ge=0, le=1, description="Fail if a larger share of the papers than this has another label."

@@ -67,7 +67,7 @@ class PaperLabeller:
 
     def __init__(self, bundle: ModelBundle, model: OnnxClassifier, rules: ScreeningRules) -> None:
         self._model, self._rules = model, rules
-        self._n_labels, self._temperature = len(bundle.labels), bundle.temperature
+        self._n_labels, self._logit_divisor = len(bundle.labels), bundle.logit_divisor
         self._template = bundle.text_template
         self._encoder = bundle.text_encoder()
         self._english = EnglishFilter() if rules.language == "en" else None
@@ -88,7 +88,7 @@ class PaperLabeller:
         texts = RecentTexts(results.slots)
         for prepared in _ahead(lambda part: self._prepare(part, texts), parts):
             values = results.complete(prepared.plan, self._run(prepared.token_ids, embedding_size))
-            predictions = Predictions.from_logits(values[:, : self._n_labels], temperature=self._temperature)
+            predictions = Predictions.from_logits(values[:, : self._n_labels], temperature=self._logit_divisor)
             unlabelled = prepared.rows[~predictions.is_finite].tolist()
             prepared.screening.reject_rows(dict.fromkeys(unlabelled, NOT_FINITE_DETAIL), "not_finite")
             yield LabelledRows(

@@ -121,8 +121,13 @@ class ModelBundle:
 
     @property
     def temperature(self) -> float:
-        """The divisor of the logits before the softmax (temperature scaling)."""
+        """The temperature that training fitted. To make scores from logits, use `logit_divisor`."""
         return self.manifest.temperature
+
+    @property
+    def logit_divisor(self) -> float:
+        """What the logits of the graphs must still be divided by, so that a softmax gives calibrated scores."""
+        return self.manifest.logit_divisor
 
     def text_encoder(self) -> TextEncoder:
         """Return a text encoder with the bundle's tokenizer and `max_length`."""

@@ -13,7 +13,8 @@ class ModelCard(BaseModel):
         max_length: Largest number of tokens of a paper that the model reads.
         pooling: Name of the method that turns token vectors into one paper vector.
         head: Settings of the classification head.
-        temperature: Divisor of the logits before the softmax.
+        temperature: Divisor that calibrates the scores: the logits of the Torch model are divided by it before the
+            softmax.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

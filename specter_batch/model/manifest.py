@@ -25,8 +25,9 @@ from specter_batch.storage.folder_swap import set_aside
 from specter_batch.storage.location import name_meant
 from specter_batch.storage.output_claim import output_command
 
-# Version 2: graphs may give embeddings. Bundles of version 1 are read, too.
+# Version 2: graphs may give embeddings, and the temperature is part of the graphs. Bundles of version 1 are read, too.
 FORMAT_VERSION = 2
+FIRST_SCALED_VERSION = 2
 MANIFEST_FILE = "bundle.json"
 PARITY_FILE = "parity.json"
 REFERENCE_FILE = "reference.json"
@@ -130,6 +131,15 @@ class BundleManifest(ModelCard):
     graphs: tuple[GraphEntry, ...]
     files: dict[str, str]
     training: dict[str, Any]
+
+    @property
+    def logit_divisor(self) -> float:
+        """What the logits of the graphs must still be divided by, so that a softmax gives calibrated scores.
+
+        The graphs of format 2 give logits that are already divided by the temperature, so it is 1 there. In format 1 it
+        is the temperature.
+        """
+        return 1.0 if self.format_version >= FIRST_SCALED_VERSION else self.temperature
 
     @property
     def embedding_size(self) -> int | None:

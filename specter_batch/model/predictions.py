@@ -74,7 +74,7 @@ class OnnxClassifier:
         self.threads = (threads or usable_cpus()) if device.kind == "cpu" else 1
         self._bundle = bundle
         self._n_labels = len(bundle.labels)
-        self._temperature = bundle.temperature
+        self._logit_divisor = bundle.logit_divisor
         self._graph = Graph.of_bundle(bundle, self.entry, device=device, threads=1)
         self._deferral_margin = self.entry.deferral_margin or 0.0
         self._reference: Graph | None = None
@@ -114,9 +114,9 @@ class OnnxClassifier:
             BundleError: Embeddings were asked for, and the bundle's graphs give none.
         """
         if not embeddings:
-            return Predictions.from_logits(self.logits(token_ids), temperature=self._temperature)
+            return Predictions.from_logits(self.logits(token_ids), temperature=self._logit_divisor)
         logits, vectors = self.logits_and_embeddings(token_ids)
-        return Predictions.from_logits(logits, temperature=self._temperature, embeddings=vectors)
+        return Predictions.from_logits(logits, temperature=self._logit_divisor, embeddings=vectors)
 
     def _run(self, token_ids: Sequence[TokenIds], *, with_embeddings: bool) -> list[_Floats]:
         """Return the logits of papers, and their embeddings if asked for, in input order."""

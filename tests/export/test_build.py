@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto
@@ -11,14 +12,18 @@ from optimum.onnxruntime import ORTModelForSequenceClassification
 from transformers import AutoTokenizer
 
 from specter_batch.errors import BundleError, ConfigError, ParityError
+from specter_batch.graph_names import Precision
+from specter_batch.metrics.f1 import softmax
 from specter_batch.model.bundle import ModelBundle
 from specter_batch.model.device import Device
 from specter_batch.model.manifest import MANIFEST_FILE, PARITY_FILE
 from specter_batch.model.predictions import OnnxClassifier
+from specter_batch.model.session import Graph, logits_alone
 from specter_batch.storage.files import file_sha256
 from specter_batch.storage.folder_swap import set_aside
 from specter_batch.storage.output_claim import LOCK_FILE, MARKER_FILE, folder_locked, output_command
 from specter_batch.training.demo.sample import SamplePaths
+from specter_batch.training.evaluation.evaluate import TorchClassifier
 from specter_batch.training.papers.labelled import read_labelled
 from specter_batch.training.run.folder import TrainingRun
 from specter_export.build import build_bundle
@@ -99,7 +104,8 @@ def test_the_same_run_exported_twice_gives_the_same_bundle(
 
 def test_a_failing_gate_leaves_the_figures_and_no_bundle(tiny_run: TrainingRun, tmp_path: Path) -> None:
     out = tmp_path / "bundle"
-    with pytest.raises(ParityError, match=r"model\.onnx: alone: a logit differs by .*, allowed 1e-12"):
+    allowed = f"{1e-12 / min(tiny_run.temperature, 1):.2g}"
+    with pytest.raises(ParityError, match=rf"model\.onnx: alone: a logit differs by .*, allowed {allowed}"):
         build_bundle(tiny_run, out, recipes=[with_tolerances(REFERENCE_RECIPE, IMPOSSIBLE)])
     assert {file.name for file in out.iterdir()} == {PARITY_FILE, MARKER_FILE}
     assert not json.loads((out / PARITY_FILE).read_text())["graphs"]["model.onnx"]["passed"]
@@ -222,6 +228,31 @@ def test_optimum_loads_the_bundle_and_gives_the_same_labels(tiny_bundle: Path, s
     ours.close()
     assert found.tolist() == expected.tolist()
     assert [model.config.id2label[i] for i in range(len(bundle.labels))] == list(bundle.labels)
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-5), ("int8", 0.1), ("fp16", 0.005)])
+def test_the_graphs_give_calibrated_scores(
+    tiny_bundle: Path, tiny_run: TrainingRun, sample_paths: SamplePaths, precision: Precision, tolerance: float
+) -> None:
+    assert abs(tiny_run.temperature - 1) > 0.1
+    bundle = ModelBundle.open(tiny_bundle)
+    token_ids = bundle.text_encoder().encode(read_labelled(sample_paths.val).texts()[:32])
+    expected = softmax(TorchClassifier(tiny_run).logits(token_ids), temperature=tiny_run.temperature)
+    entry = next(graph for graph in bundle.manifest.graphs if graph.precision == precision)
+    graph = Graph.of_bundle(bundle, entry, device=Device(kind="cpu"), threads=1)
+    found = softmax(logits_alone(graph, token_ids))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance)
+    again = softmax(logits_alone(graph, token_ids), temperature=tiny_run.temperature)
+    assert np.abs(again - expected).max() > 1.5 * tolerance  # a second division would show
+
+
+def test_the_tokenizer_of_the_bundle_cuts_texts_where_the_job_does(tiny_bundle: Path, tiny_run: TrainingRun) -> None:
+    bundle = ModelBundle.open(tiny_bundle)
+    text = "Renal outcomes were assessed after treatment. " * 200
+    tokenizer = AutoTokenizer.from_pretrained(tiny_bundle)
+    assert tokenizer.model_max_length == tiny_run.record.max_length
+    (expected,) = bundle.text_encoder().encode([text])
+    assert tokenizer(text, truncation=True)["input_ids"] == expected.tolist()
 
 
 def test_the_manifest_is_written_over_every_file(tiny_bundle: Path) -> None:

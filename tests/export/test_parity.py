@@ -75,6 +75,7 @@ def check(
     *,
     margin: float | None = None,
     true: np.ndarray | None = None,
+    logit_divisor: float = 1.0,
     embeddings: Callable[[EncodedBatch], Embeddings] | None = None,
 ) -> ParityReport:
     row = np.zeros(1, dtype=np.int64)
@@ -86,11 +87,22 @@ def check(
             expected=expected,
             embeddings=np.concatenate([vectors(pad_batch([ids], row)) for ids in token_ids]),
             true=np.full(len(token_ids), NO_LABEL) if true is None else true,
+            logit_divisor=logit_divisor,
         ),
         tolerances=tolerances,
         reference=FakeGraph(honest, vectors),
         deferral_margin=margin,
     )
+
+
+@pytest.mark.parametrize(("logit_divisor", "passed"), [(0.05, True), (0.5, False), (1.0, False), (3.0, False)])
+def test_a_temperature_below_1_enlarges_the_allowed_difference_as_it_does_the_logits(
+    token_ids: list[TokenIds], expected: Logits, logit_divisor: float, passed: bool
+) -> None:
+    def rounded(batch: EncodedBatch) -> Logits:
+        return honest(batch) + 10 * np.float32(TIGHT.max_logit_difference or 0)
+
+    assert check(rounded, token_ids, expected, logit_divisor=logit_divisor).passed is passed
 
 
 def test_the_same_model_passes_alone_and_in_batches(token_ids: list[TokenIds], expected: Logits) -> None:

@@ -80,6 +80,7 @@ def make_bundle(tmp_path: Path) -> MakeBundle:
         margin: float | None = None,
         int8_scale: float = 2.0,
         embeddings: bool = False,
+        format_version: int = 1,
     ) -> ModelBundle:
         passed = GraphParity(passed=True, papers=1, max_logit_difference=0, label_flips=0, tolerances={})
         entries = []
@@ -103,7 +104,7 @@ def make_bundle(tmp_path: Path) -> MakeBundle:
                 )
             )
         manifest = BundleManifest(
-            format_version=1,
+            format_version=format_version,
             fingerprint="",
             created_by="test",
             encoder="test",
@@ -168,6 +169,15 @@ def test_predictions_use_the_temperature_of_the_bundle(make_bundle: MakeBundle) 
     found = classifier.predict([np.array([5, 1])])
     assert found.label_id.tolist() == [0]
     assert found.score.tolist() == pytest.approx([1 / (1 + np.exp(-(6 - 2) / 2))])
+    classifier.close()
+
+
+def test_graphs_of_format_2_have_divided_the_logits_already(make_bundle: MakeBundle) -> None:
+    bundle = make_bundle(format_version=2)
+    assert (bundle.temperature, bundle.logit_divisor) == (2.0, 1.0)
+    classifier = OnnxClassifier(bundle, device=CPU, threads=1)
+    found = classifier.predict([np.array([5, 1])])
+    assert found.score.tolist() == pytest.approx([1 / (1 + np.exp(-(6 - 2)))])
     classifier.close()
 
 

@@ -8,7 +8,7 @@ from specter_batch.model.manifest import MANIFEST_FILE, BundleManifest
 
 
 def other_bundle(bundle: Path, folder: Path) -> Path:
-    """Copy a bundle and change its temperature: the same labels with other scores, and another fingerprint."""
+    """Copy a bundle and change its temperature, which gives it another fingerprint; the graphs stay the same."""
     shutil.copytree(bundle, folder)
     file = folder / MANIFEST_FILE
     manifest = json.loads(file.read_bytes())

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from optimum.exporters.onnx import export
 from optimum.exporters.onnx.model_configs import BertOnnxConfig
+from torch import nn
 
 from specter_batch.model.session import EMBEDDING_OUTPUT, LOGITS_OUTPUT
 from specter_batch.training.model.classifier import SpecterForSequenceClassification
@@ -43,11 +44,45 @@ class ModelWithEmbeddings(SpecterForSequenceClassification):
         pooled = self.pooled(input_ids, attention_mask)
         return {LOGITS_OUTPUT: self.head(pooled), EMBEDDING_OUTPUT: pooled}
 
+    @torch.no_grad()
+    def divide_logits(self, temperature: float) -> None:
+        """Change the head so that it gives logits that are divided by the temperature.
+
+        The division becomes part of the last layer's weights. The graph then has no further operator, and an fp16 graph
+        does not round a second time.
+        """
+        last = self.head[-1]
+        if not isinstance(last, nn.Linear):
+            self.head.append(Division(temperature))
+            return
+        for values in (last.weight, last.bias):
+            if values is not None:
+                values.copy_((values.double() / temperature).float())
+
+
+class Division(nn.Module):
+    """Divides by a constant, after a custom head whose last layer is not linear."""
+
+    def __init__(self, divisor: float) -> None:
+        super().__init__()
+        self.divisor = divisor
+
+    def forward(self, logits: torch.Tensor) -> torch.Tensor:
+        """Return the divided logits, `(batch, n_labels)`."""
+        return logits / self.divisor
+
+
+def exported_model(run: TrainingRun) -> ModelWithEmbeddings:
+    """Return a run's model as all graphs compute it: calibrated logits and embeddings, in fp32."""
+    # Eager attention: its plain MatMul-Add-Softmax chain is the pattern that ONNX Runtime's optimizer fuses.
+    model: ModelWithEmbeddings = ModelWithEmbeddings.from_pretrained(run.path, attn_implementation="eager").eval()
+    model.divide_logits(run.temperature)
+    return model
+
 
 def export_reference(run: TrainingRun, file: Path, *, opset: int) -> None:
     """Write a run's model as an fp32 ONNX graph with dynamic batch and sequence axes."""
-    # Eager attention: its plain MatMul-Add-Softmax chain is the pattern that ONNX Runtime's optimizer fuses.
-    model = ModelWithEmbeddings.from_pretrained(run.path, attn_implementation="eager").eval()
+    model = exported_model(run)
     config = SpecterOnnxConfig(model.config, task="text-classification")
     with warnings.catch_warnings():
         # Tracing warns about every shape. The parity gate, which uses other shapes, shows that no shape was frozen.

@@ -54,7 +54,7 @@ def output_of(
     """
     form = LabelForm(
         labels=bundle.labels,
-        temperature=bundle.temperature,
+        logit_divisor=bundle.logit_divisor,
         bundle=bundle.fingerprint,
         night=config.date,
         columns=config.section(LabelColumns),

@@ -152,7 +152,7 @@ class Answers:
             self.margin[rows[stored]] = labelled[MARGIN].to_numpy()[stored]
         if LOGITS in labelled.column_names:
             known, values = _lists(labelled[LOGITS])
-            self.fill(rows[known], Predictions.from_logits(values, temperature=form.temperature))
+            self.fill(rows[known], Predictions.from_logits(values, temperature=form.logit_divisor))
         if self.embeddings is not None and EMBEDDING in labelled.column_names:
             self.embeddings[rows] = vectors_in(labelled[EMBEDDING]).reshape(len(rows), self.embeddings.shape[1])
 

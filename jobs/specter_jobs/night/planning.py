@@ -59,7 +59,7 @@ def plan_night(
         night = night.model_copy(update={"date": held.date})  # a run after midnight resumes the night of the day before
     form = LabelForm(
         labels=bundle.labels,
-        temperature=bundle.temperature,
+        logit_divisor=bundle.logit_divisor,
         bundle=bundle.fingerprint,
         night=night.date,
         columns=config.section(LabelColumns),

@@ -25,7 +25,8 @@ from specter_jobs.output.schema import (
 )
 from specter_jobs.plan.sections import LabelColumns
 
-# Keys of the metadata of label files, and of the fields that have a value for each label.
+# Keys of the metadata of label files, and of the fields that have a value for each label. `temperature` is what the
+# logits in the file must be divided by: 1 if the graph did so, which it does since bundle format 2.
 BUNDLE, NIGHT, LABEL_NAMES, TEMPERATURE = b"bundle", b"night", b"labels", b"temperature"
 
 
@@ -35,7 +36,7 @@ class LabelForm:
 
     Attributes:
         labels: The labels of the bundle, in the order of the logits.
-        temperature: The bundle's temperature, by which logits become probabilities.
+        logit_divisor: What the logits are divided by before a softmax turns them into probabilities.
         bundle: Fingerprint of the bundle.
         night: Date of the night.
         columns: The settings that choose the columns.
@@ -48,7 +49,7 @@ class LabelForm:
     """
 
     labels: LabelSet
-    temperature: float
+    logit_divisor: float
     bundle: str
     night: datetime.date
     columns: LabelColumns
@@ -111,7 +112,7 @@ class LabelForm:
             BUNDLE: self.bundle.encode(),
             NIGHT: self.night.isoformat().encode(),
             LABEL_NAMES: names,
-            TEMPERATURE: repr(self.temperature).encode(),
+            TEMPERATURE: repr(self.logit_divisor).encode(),
         }
         return pa.schema(fields, metadata=metadata)
 

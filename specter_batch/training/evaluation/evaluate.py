@@ -240,13 +240,14 @@ class _Answers:
 
     def figures(self, settings: EvaluationSettings | None) -> ScoredPapers:
         known = self.true >= 0
-        is_finite = Predictions.from_logits(self.logits, temperature=self.model.temperature).is_finite
+        is_finite = Predictions.from_logits(self.logits, temperature=self.model.logit_divisor).is_finite
         scored = known & is_finite
         scores = figures(
             self.logits[scored],
             self.true[scored],
             seen=self.seen[scored],
             temperature=self.model.temperature,
+            logit_divisor=self.model.logit_divisor,
             labels=self.model.labels,
             settings=settings or EvaluationSettings(),
             validation_papers=self._training.get("validation_papers"),
@@ -259,7 +260,7 @@ class _Answers:
         )
 
     def table(self, labelled: LabelledPapers) -> pa.Table:
-        predictions = Predictions.from_logits(self.logits, temperature=self.model.temperature)
+        predictions = Predictions.from_logits(self.logits, temperature=self.model.logit_divisor)
         ranking = predictions.ranking()
         names = pa.array(self.model.labels.names)
         known = names.take(pa.array(self.true, mask=self.true < 0))

@@ -46,6 +46,7 @@ def figures(
     temperature: float,
     labels: LabelSet,
     settings: EvaluationSettings,
+    logit_divisor: float | None = None,
     validation_papers: int | None = None,
 ) -> Figures:
     """Return the figures of `report.json`.
@@ -56,12 +57,15 @@ def figures(
         logits: Logits of the papers in file order, `(n, n_labels)`.
         true: True label ids, `(n,)`.
         seen: True for papers that were trained on, `(n,)` bool.
-        temperature: Divisor of the model's logits.
+        temperature: Temperature of the model.
         labels: The labels in the order of the logits.
         settings: Settings of the evaluation.
+        logit_divisor: What these logits must still be divided by; the temperature when None. It is 1 for a graph that
+            gives scaled logits.
         validation_papers: Number of papers that the model was calibrated on; no estimate without labels when None.
     """
-    predictions = Predictions.from_logits(logits, temperature=temperature)
+    divisor = temperature if logit_divisor is None else logit_divisor
+    predictions = Predictions.from_logits(logits, temperature=divisor)
     scores = Scores.count(true, predictions.label_id, predictions.score, seen=seen, n_labels=len(labels))
     report = scores.as_report(labels)
     unseen, is_unseen = true[~seen], ~seen
@@ -82,7 +86,7 @@ def figures(
             else None
         ),
         temperature=temperature,
-        uncalibrated=_uncalibrated(logits[is_unseen], unseen, labels),
+        uncalibrated=_uncalibrated(logits[is_unseen] * (temperature / divisor), unseen, labels),
         estimated=(
             _estimated(predictions, is_unseen, validation_papers=validation_papers) if validation_papers else None
         ),

@@ -74,7 +74,12 @@ class TrainingRun:
 
     @property
     def temperature(self) -> float:
-        """The divisor of the logits before the softmax (temperature scaling)."""
+        """The temperature that training fitted."""
+        return self.record.temperature
+
+    @property
+    def logit_divisor(self) -> float:
+        """What the logits of the checkpoint must be divided by, so that a softmax gives calibrated scores."""
         return self.record.temperature
 
     def seen_texts(self) -> npt.NDArray[np.uint64]:

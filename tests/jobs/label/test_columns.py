@@ -159,7 +159,7 @@ def test_columns_from_stored_probabilities_agree_with_the_stored_score(
 def test_probabilities_that_are_equal_when_rounded_leave_the_stored_ranking() -> None:
     form = LabelForm(
         labels=LabelSet(names=("a", "b", "c")),
-        temperature=1.0,
+        logit_divisor=1.0,
         bundle="",
         night=date(2026, 11, 25),
         columns=LabelColumns(),

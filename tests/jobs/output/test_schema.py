@@ -30,7 +30,7 @@ def form(**changes: Any) -> LabelForm:
     settings = {name: changes.pop(name) for name in list(changes) if name in LabelColumns.model_fields}
     values = {
         "labels": LabelSet(names=("a", "b", "é")),
-        "temperature": 1.25,
+        "logit_divisor": 1.25,
         "bundle": "f0",
         "night": date(2026, 11, 26),
         "columns": LabelColumns(**settings),

@@ -82,6 +82,12 @@ def test_a_run_and_its_bundle_score_alike(tiny_run: TrainingRun, tiny_bundle: Pa
     assert run.provider == "torch"
     moved = np.abs(np.array(run.confusion) - np.array(bundle.confusion)).sum() / 2
     assert moved <= 0.02 * sample_paths.n_val
+    graph = evaluate(tiny_bundle, sample_paths.val, device="cpu", graph="fp32").report
+    assert graph.temperature == run.temperature
+    assert graph.expected_calibration_error == pytest.approx(run.expected_calibration_error, abs=1e-4)
+    assert graph.uncalibrated.expected_calibration_error == pytest.approx(
+        run.uncalibrated.expected_calibration_error, abs=1e-4
+    )
 
 
 def test_torch_gives_each_paper_its_own_logits_in_input_order(tiny_run: TrainingRun, sample_paths: SamplePaths) -> None:

@@ -37,7 +37,7 @@ def workers_of(pid: int) -> list[int]:
 
 
 def other_model(bundle: Path, folder: Path) -> Path:
-    """Copy a bundle and give it other labels, sealed as export would seal it."""
+    """Copy a bundle and give it another fingerprint, sealed as export would seal it."""
     shutil.copytree(bundle, folder)
     raw = json.loads((folder / MANIFEST_FILE).read_text())
     raw["temperature"] *= 2
