@@ -2,23 +2,23 @@
 
 import hashlib
 import json
+import logging
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from rich.console import Console
 from transformers import BertConfig
 
 from specter_batch import __version__
 from specter_batch.errors import ConfigError, ParityError
 from specter_batch.model.bundle import ModelBundle
 from specter_batch.model.card import ModelCard
-from specter_batch.model.device import Device, cuda_problem
-from specter_batch.model.external_data import external_data_files
 from specter_batch.model.manifest import (
     FORMAT_VERSION,
     MANIFEST_FILE,
@@ -28,9 +28,8 @@ from specter_batch.model.manifest import (
     TOKENIZER_FILE,
     BundleManifest,
     GraphEntry,
-    GraphParity,
+    content_sha256,
 )
-from specter_batch.model.session import Graph, logits_alone
 from specter_batch.model.tokens.encoding import TokenIds
 from specter_batch.papers.text import paper_texts
 from specter_batch.storage.files import file_sha256, write_json
@@ -38,13 +37,17 @@ from specter_batch.storage.folder_swap import replace_folder, restore_folder
 from specter_batch.storage.output_claim import MARKER_FILE, mark_output
 from specter_batch.training.papers.labelled import read_labelled
 from specter_batch.training.run.folder import TrainingRun
+from specter_export.certificate.certify import CertificateProgress, Certifier
+from specter_export.certificate.papers import CalibrationInput
+from specter_export.certificate.sources import CertificatePapers, certificate_papers
 from specter_export.gate import Gate, gate_papers
-from specter_export.graphs.optimize import GraphShape, optimize_fp16
-from specter_export.graphs.quantize import fit_deferral_margin, quantize
+from specter_export.graph_builder import GraphBuilder, graph_entry, graph_hashes, graph_shape
 from specter_export.graphs.reference import export_reference
 from specter_export.parity import ParityReport
 from specter_export.recipe import REFERENCE_RECIPE, Recipe, load_recipe
 from specter_export.scratch import export_scratch
+
+logger = logging.getLogger(__name__)
 
 COMMAND = "export"
 TOKENIZER_SETTINGS_FILE = "tokenizer_config.json"
@@ -52,13 +55,21 @@ TOKENIZER_FILES = (TOKENIZER_FILE, TOKENIZER_SETTINGS_FILE, "special_tokens_map.
 
 
 def build_bundle(
-    run: TrainingRun, out: Path, *, recipes: Sequence[Recipe], papers: Path | None = None
+    run: TrainingRun,
+    out: Path,
+    *,
+    recipes: Sequence[Recipe],
+    papers: Path | None = None,
+    calibration: CalibrationInput | None = None,
+    console: Console | None = None,
+    say: Callable[[str], None] = logger.warning,
 ) -> dict[str, ParityReport]:
     """Export a run and write the bundle if every graph passes its parity gate.
 
-    The smoothing and the deferral margin of int8 are fitted on half of the run's calibration papers, which are training
-    papers. The gate uses the other half, or `papers`. `parity.json` is always written. If a graph failed, it is written
-    into `out`, or next to `out` if that folder already has a bundle.
+    The smoothing of int8 is fitted on half of the run's calibration papers, which are training papers. The gate uses
+    the other half, or `papers`. The deferral margin of int8, and the certificates of int8 and fp16, are made with
+    papers that the model has not seen: `calibration`, or the run's validation papers. `parity.json` is always written.
+    If a graph failed, it is written into `out`, or next to `out` if that folder already has a bundle.
 
     Args:
         run: The training run.
@@ -66,24 +77,31 @@ def build_bundle(
             interrupted export leaves the older bundle unchanged.
         recipes: Recipes of the graphs to build in addition to the fp32 reference.
         papers: Labelled papers for the gate; calibration papers of the run when None.
+        calibration: Papers for the certificates, which need no labels; validation papers of the run when None.
+        console: Gets progress bars if it is a terminal; nothing is shown when None.
+        say: Function that is called with each sentence that a user should read, such as which papers were left out.
 
     Returns:
         The parity report of each graph, by file name.
 
     Raises:
-        ParityError: A graph does not agree with the Torch model.
+        ParityError: A graph does not agree with the Torch model, or a recipe requires a promise that the papers do not
+            show.
+        ConfigError: Too few of the given papers can be used.
     """
     out = _claimed(out)
     reference_recipe = next((r for r in recipes if r.precision == "fp32"), None) or load_recipe(REFERENCE_RECIPE)
     others = [recipe for recipe in recipes if recipe.precision != "fp32"]
     if len({recipe.file for recipe in recipes}) < len(recipes):
         raise ConfigError("two recipes build the same graph; give one recipe a precision")
+    fitting, checking = _calibration_halves(run)
+    progress = CertificateProgress(console, say)
+    certificate_texts = _certificate_papers(run, others, calibration, (fitting, checking), progress)
 
     with export_scratch(out) as scratch:
         folder = scratch / "bundle"
         mark_output(folder, COMMAND)
         export_reference(run, folder / reference_recipe.file, opset=reference_recipe.opset)
-        fitting, checking = _calibration_halves(run)
         fitting_ids = _token_ids(run, fitting)
         gate = Gate.open(
             gate_papers(run, read_labelled(papers).papers if papers else checking), folder / reference_recipe.file
@@ -93,16 +111,24 @@ def build_bundle(
                 gate.reference, file=reference_recipe.file, precision="fp32", tolerances=reference_recipe.tolerances
             )
         }
-        for recipe in others:
-            reports[recipe.file] = _build_graph(recipe, folder, run, fitting_ids, gate)
+        if certificate_texts is not None:
+            certifier = Certifier.open(
+                certificate_texts,
+                encoder=run.text_encoder(),
+                reference_file=gate.reference_file,
+                reference_sha256=content_sha256(reference_recipe.file, graph_hashes(folder, reference_recipe.file)),
+                progress=progress,
+            )
+            builder = GraphBuilder(run=run, folder=folder, gate=gate, certifier=certifier, fitting=fitting_ids)
+            reports |= {recipe.file: builder.build(recipe) for recipe in others}
         write_json(folder / PARITY_FILE, _parity_json(reports, papers=papers, gate=gate, fitting=fitting_ids))
         failed = [f"{name}: {reason}" for name, report in reports.items() for reason in report.failures]
         if failed:
             kept = _keep_failed_report(folder / PARITY_FILE, out)
             raise ParityError(f"not exported, {'; '.join(failed)} (figures in {kept})")
         _copy_run_files(run, folder)
-        size = _graph_shape(run).hidden
-        entries = [_entry(folder, r, reports[r.file], embedding_size=size) for r in (reference_recipe, *others)]
+        size = graph_shape(run).hidden
+        entries = [graph_entry(folder, r, reports[r.file], embedding_size=size) for r in (reference_recipe, *others)]
         _write_manifest(run, folder, entries)
         _replace_folder(folder, out)
     return reports
@@ -130,42 +156,25 @@ def _calibration_halves(run: TrainingRun) -> tuple[pa.Table, pa.Table]:
     return table.take(rows[::2]), table.take(rows[1::2])
 
 
+def _certificate_papers(
+    run: TrainingRun,
+    recipes: Sequence[Recipe],
+    calibration: CalibrationInput | None,
+    training: tuple[pa.Table, pa.Table],
+    progress: CertificateProgress,
+) -> CertificatePapers | None:
+    """Choose the papers of the certificates, before anything is exported; None if there is no graph to certify."""
+    if not recipes:
+        return None
+    with progress.stage("read papers", papers=None) as advance:
+        papers = certificate_papers(run, recipes, given=calibration, training=training, advance=advance)
+    for sentence in papers.notes:
+        progress.say(sentence)
+    return papers
+
+
 def _token_ids(run: TrainingRun, table: pa.Table) -> list[TokenIds]:
     return run.text_encoder().encode(paper_texts(table, run.text_template))
-
-
-def _build_graph(
-    recipe: Recipe, folder: Path, run: TrainingRun, fitting: Sequence[TokenIds], gate: Gate
-) -> ParityReport:
-    file = folder / recipe.file
-    # Without a GPU, fp16 is checked on the CPU, which computes in fp32 and rounds to fp16 between operators.
-    on_cuda = recipe.device == "cuda" and cuda_problem(0) is None
-    margin = None
-    if recipe.precision == "int8":
-        quantize(gate.reference_file, file, settings=recipe.quantization, token_ids=fitting)
-    else:
-        optimize_fp16(gate.reference_file, file, shape=_graph_shape(run))
-    graph = Graph(file, device=Device(kind="cuda" if on_cuda else "cpu"), threads=1)
-    if recipe.precision == "int8" and recipe.tolerances.max_label_flips is not None:
-        margin = fit_deferral_margin(
-            logits_alone(graph, fitting),
-            logits_alone(gate.reference, fitting),
-            max_label_flips=recipe.tolerances.max_label_flips,
-        )
-    return gate.judge(
-        graph, file=recipe.file, precision=recipe.precision, tolerances=recipe.tolerances, deferral_margin=margin
-    )
-
-
-def _graph_shape(run: TrainingRun) -> GraphShape:
-    config = json.loads((run.path / "config.json").read_text())
-    return GraphShape(
-        layers=config["num_hidden_layers"],
-        heads=config["num_attention_heads"],
-        hidden=config["hidden_size"],
-        cls_only=run.record.pooling != "mean",
-        gelu=config["hidden_act"] == "gelu",
-    )
 
 
 def _provenance(run: TrainingRun) -> dict[str, Any]:
@@ -173,39 +182,12 @@ def _provenance(run: TrainingRun) -> dict[str, Any]:
     return {name: value for name, value in run.record.training.items() if name != "log"}
 
 
-def _entry(folder: Path, recipe: Recipe, report: ParityReport, *, embedding_size: int) -> GraphEntry:
-    alone = report.modes["alone"]
-    with (folder / recipe.file).open("rb") as stream:
-        apart = external_data_files(stream)
-    return GraphEntry(
-        file=recipe.file,
-        precision=recipe.precision,
-        device=recipe.device,
-        sha256=file_sha256(folder / recipe.file),
-        opset=recipe.opset,
-        embedding_size=embedding_size,
-        deferral_margin=report.deferral_margin,
-        external_data={name: file_sha256(folder / name) for name in sorted(apart)},
-        parity=GraphParity(
-            passed=report.passed,
-            papers=alone.papers,
-            max_logit_difference=alone.max_logit_difference,
-            label_flips=alone.label_flips,
-            max_embedding_difference=alone.max_embedding_difference,
-            min_embedding_cosine=alone.min_embedding_cosine,
-            tolerances=recipe.tolerances.model_dump(exclude_none=True),
-        ),
-    )
-
-
 def _parity_json(
     reports: dict[str, ParityReport], *, papers: Path | None, gate: Gate, fitting: Sequence[TokenIds]
 ) -> dict[str, Any]:
     return {
         "papers": len(gate.papers.token_ids),
-        "source": "labelled papers given"
-        if papers
-        else "calibration papers of the run that the margin was not fitted on",
+        "source": "labelled papers given" if papers else "training papers of the run that int8 was not smoothed with",
         "papers_sha256": _sha256(gate.papers.token_ids),
         "fitting_papers": len(fitting),
         "fitting_papers_sha256": _sha256(fitting),

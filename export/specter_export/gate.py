@@ -124,13 +124,14 @@ def check_bundle(bundle: ModelBundle, run: TrainingRun, papers: Path) -> dict[st
     for entry in bundle.manifest.graphs:
         fp32 = entry.precision == "fp32"
         graph = gate.reference if fp32 else Graph.of_bundle(bundle, entry, device=device, threads=1)
-        reports[entry.file] = gate.judge(
+        report = gate.judge(
             graph,
             file=entry.file,
             precision=entry.precision,
             tolerances=_tolerances(bundle, entry),
             deferral_margin=entry.deferral_margin,
         )
+        reports[entry.file] = replace(report, certificate=entry.certificate)
     return reports
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from specter_batch.metrics.f1 import F1Report, Ints, Tally, margins, softmax
+from specter_batch.model.certificate import Certificate
 from specter_batch.model.session import Embeddings, Graph, Logits
 from specter_batch.model.tokens.encoding import TokenIds, pad_batch, plan_batches
 from specter_batch.papers.labels import LabelSet
@@ -93,6 +94,7 @@ class ParityReport:
         deferred_papers: Number of papers that were run again with the fp32 graph.
         failures: Reasons why the graph failed; empty if it passed.
         largest_value: For fp16, the largest absolute value in the fp32 graph on the longest papers; None otherwise.
+        certificate: How many labels can differ from the fp32 graph on unseen papers; None if nothing was certified.
     """
 
     file: str
@@ -102,6 +104,7 @@ class ParityReport:
     deferred_papers: int
     failures: tuple[str, ...]
     largest_value: float | None = None
+    certificate: Certificate | None = None
 
     @property
     def passed(self) -> bool:
@@ -110,7 +113,8 @@ class ParityReport:
 
     def as_json(self) -> dict[str, Any]:
         """Return the graph's part of `parity.json`."""
-        return {**asdict(self), "passed": self.passed}
+        certificate = None if self.certificate is None else self.certificate.model_dump(mode="json")
+        return {**asdict(self), "passed": self.passed, "certificate": certificate}
 
 
 @dataclass(frozen=True, kw_only=True)

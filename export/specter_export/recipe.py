@@ -52,6 +52,29 @@ class Tolerances(Settings):
     )
 
 
+class Certification(Settings):
+    """How the promise of `max_label_flips` is shown on unseen papers."""
+
+    papers: Annotated[int, Option(unit="papers")] = Field(
+        default=4000,
+        ge=1,
+        description="Largest number of papers to check the graph on. More papers show a promise with a narrower "
+        "margin, and take more time.",
+    )
+    fitting_papers: Annotated[int, Option(unit="papers")] = Field(
+        default=500, ge=1, description="Largest number of other papers to choose the margins to test with."
+    )
+    delta: float = Field(
+        default=0.05,
+        gt=0,
+        lt=1,
+        description="Largest probability that the promise is wrong, by chance in the choice of the papers.",
+    )
+    required: bool = Field(
+        default=False, description="Fail if the papers cannot show `max_label_flips`, instead of promising less."
+    )
+
+
 class Recipe(Settings):
     """One graph of a bundle."""
 
@@ -60,6 +83,7 @@ class Recipe(Settings):
     opset: int = Field(ge=14, description="Version of the ONNX operator set.")
     quantization: Quantization = Quantization()
     tolerances: Tolerances
+    certificate: Certification = Certification()
 
     @property
     def file(self) -> str:

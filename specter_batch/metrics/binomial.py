@@ -1,6 +1,7 @@
 """The exact upper bound of a share, from a count of papers (Clopper and Pearson 1934)."""
 
 import math
+from functools import lru_cache
 
 import numpy as np
 
@@ -8,6 +9,7 @@ import numpy as np
 _HALVINGS = 64
 
 
+@lru_cache(maxsize=4096)
 def upper_bound(events: int, papers: int, *, delta: float) -> float:
     """Return the largest share of events that is compatible with a count of independent papers.
 
@@ -41,3 +43,17 @@ def papers_needed(share: float, *, delta: float) -> int:
     """
     needed = math.ceil(math.log(delta) / math.log1p(-share))
     return needed if upper_bound(0, needed, delta=delta) <= share else needed + 1
+
+
+def most_events(papers: int, share: float, *, delta: float) -> int:
+    """Return how many events may occur in some papers so that they still show a share; -1 if no count shows it.
+
+    Args:
+        papers: Number of papers, at least 1.
+        share: The share to show: the upper bound of that many events is not above it.
+        delta: Largest probability that this is wrong.
+    """
+    events = 0
+    while events < papers and upper_bound(events, papers, delta=delta) <= share:
+        events += 1
+    return events - 1

@@ -107,10 +107,8 @@ class GraphEntry(_Part):
 
     @property
     def content_sha256(self) -> str:
-        """One hash of all files of the graph: that of its only file, or else of the list of `hashes`."""
-        if not self.external_data:
-            return self.sha256
-        return hashlib.sha256(json.dumps(sorted(self.hashes.items())).encode()).hexdigest()
+        """One hash of all files of the graph, for its certificate."""
+        return content_sha256(self.file, self.hashes)
 
 
 class BundleManifest(ModelCard):
@@ -162,6 +160,18 @@ class BundleManifest(ModelCard):
         if external:
             decisive["external_data"] = external
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+
+
+def content_sha256(file: str, hashes: Mapping[str, str]) -> str:
+    """Return one hash of all files of a graph: that of its only file, or the hash of the list of all their hashes.
+
+    Args:
+        file: Name of the graph's file.
+        hashes: File name -> SHA-256 of the graph and of the files that it takes weights from.
+    """
+    if len(hashes) == 1:
+        return hashes[file]
+    return hashlib.sha256(json.dumps(sorted(hashes.items())).encode()).hexdigest()
 
 
 def read_manifest(folder: Path) -> BundleManifest:

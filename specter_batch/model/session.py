@@ -1,6 +1,7 @@
 """Makes all ONNX Runtime sessions and checks their device, their inputs and their outputs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -253,7 +254,24 @@ def _shown(shape: Sequence[Any]) -> str:
     return f"({', '.join(str(size) for size in shape)})"
 
 
-def logits_alone(graph: Graph, token_ids: Sequence[TokenIds]) -> Logits:
-    """Return the logits `(n, n_labels)` of papers, run one at a time."""
+def logits_alone(
+    graph: Graph, token_ids: Sequence[TokenIds], *, threads: int = 1, advance: Callable[[int], None] = lambda _: None
+) -> Logits:
+    """Return the logits `(n, n_labels)` of papers, run one at a time as in the job.
+
+    Args:
+        graph: The graph.
+        token_ids: Token ids of the papers.
+        threads: Number of papers that are run at the same time, each in a call of its own.
+        advance: Function that is called with the number of papers that were just done.
+    """
     row = np.zeros(1, dtype=np.int64)
-    return np.concatenate([graph.logits(pad_batch([ids], row)) for ids in token_ids])
+    found = []
+    pool = ThreadPoolExecutor(threads)
+    try:
+        for logits in pool.map(lambda ids: graph.logits(pad_batch([ids], row)), token_ids):
+            found.append(logits)
+            advance(1)
+    finally:
+        pool.shutdown(cancel_futures=True)  # after Ctrl-C the papers that wait are not run
+    return np.concatenate(found)

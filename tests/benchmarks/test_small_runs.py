@@ -5,9 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
-from specter_batch.training.demo.sample import SamplePaths
+from specter_batch.training.demo.sample import SamplePaths, make_papers
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 GOLDEN_BUNDLE = Path(__file__).parents[1] / "golden/bundle_v1"
@@ -64,6 +65,16 @@ def test_embeddings_compares_both_ways(tiny_bundle: Path, sample_paths: SamplePa
     rows = table_rows(page)
     assert float(rows["with"][2]) > float(rows["without"][2]) > 0
     assert "CPU time with vectors / without" in page
+
+
+def test_certificate_counts_broken_promises_of_real_and_simulated_papers(tiny_bundle: Path, tmp_path: Path) -> None:
+    pq.write_table(make_papers(n_papers=900, seed=77), tmp_path / "papers.parquet")
+    words = ("--splits", "2", "--simulated", "20")
+    page = printed("certificate.py", tiny_bundle, tmp_path / "papers.parquet", tmp_path / "logits.npz", *words)
+    real, _, simulated = page.partition("simulated certificates")
+    assert list(table_rows(real)) == ["300"]
+    assert list(table_rows(simulated)) == ["300", "700", "1,000", "2,000", "4,000"]
+    assert table_rows(simulated)["4,000"][1] == "0.50%"
 
 
 def test_json_streams_reads_every_paper_and_names_what_damages_cost(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import yaml
 from typer.main import get_command
 
 from specter_batch.cli import build_app
+from specter_batch.model.certificate import Certificate
 from specter_batch.model.manifest import BundleManifest, GraphEntry, GraphParity
 from specter_batch.settings.declaration import declared_options
 from specter_batch.training.demo.sample import write_sample
@@ -43,7 +44,7 @@ def demo_commands(page: str) -> list[str]:
 def test_every_command_runs_as_it_stands(page: str, tiny_encoder: Path, tmp_path: Path) -> None:
     # What `make demo` leaves behind, with a smaller encoder.
     folder = tmp_path / "checkout"
-    write_sample(folder / "demo/papers", n_papers=300)
+    write_sample(folder / "demo/papers", n_papers=360)
     shutil.copytree(tiny_encoder, folder / "demo/encoder")
     shutil.copytree(ROOT / "jobs/configs", folder / "jobs/configs")
     for line in demo_commands(page):
@@ -175,7 +176,7 @@ def test_a_file_of_the_repository_that_a_page_links_to_is_shown(site: Path) -> N
 
 def test_every_field_of_the_bundle_is_told() -> None:
     page = (ROOT / "docs/bundle.md").read_text()
-    fields = {name for model in (BundleManifest, GraphEntry, GraphParity) for name in model.model_fields}
+    fields = {name for model in (BundleManifest, Certificate, GraphEntry, GraphParity) for name in model.model_fields}
     assert {name for name in fields if f"`{name}`" not in page} == set()
 
 

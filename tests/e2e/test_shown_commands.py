@@ -103,6 +103,7 @@ def taken_for_granted(
         "docs/benchmarks.md": {"runs/random": tiny_run.path, "runs/random/int8.toml": int8},
         "docs/bundle.md": bundles,
         "docs/capacity.md": {"dumps/openalex/papers": papers, "nights/2026-11-22": night, **bundles},
+        "docs/certificate.md": {"runs/mesh": tiny_run.path, "papers": papers},
         "docs/evaluation.md": {**scidocs, **bundles},
         "docs/failed-night.md": {"data/nights/2026-11-22": night},
         "docs/files.md": {"papers": papers, **bundles},

@@ -75,7 +75,7 @@ def test_the_bundle_keeps_the_figures_of_its_gate(tiny_bundle: Path, tiny_run: T
     assert reference["passed"]
     assert set(reference["modes"]) == {"alone", "sorted batches", "random batches"}
     assert all(mode["max_logit_difference"] <= 1e-4 for mode in reference["modes"].values())
-    # The gate asks the half of the calibration papers that the margin was not fitted on, and the trap texts.
+    # The gate asks the half of the kept training papers that int8 was not smoothed with, and the trap texts.
     assert figures["papers"] > tiny_run.calibration_papers().num_rows / 2
 
 

@@ -20,7 +20,8 @@ from specter_batch.training.embeddings.embed import embed
 from specter_batch.training.evaluation.evaluate import TorchClassifier
 from specter_batch.training.model.head_config import HEAD_PRESETS, HeadConfig
 from specter_batch.training.run.folder import TrainingRun
-from specter_export.graphs.quantize import fit_deferral_margin, quantize
+from specter_export.certificate.margins import fit_deferral_margin
+from specter_export.graphs.quantize import quantize
 from specter_export.graphs.reference import export_reference
 from specter_export.parity import trap_texts
 from specter_export.recipe import load_recipe

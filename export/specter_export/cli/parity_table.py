@@ -1,8 +1,8 @@
-"""Prints the comparison of a bundle's graphs with the Torch model."""
+"""Prints the comparison of a bundle's graphs with the Torch model, and their certificates."""
 
 from typing import TYPE_CHECKING
 
-from specter_batch.terminal import show_json, show_table
+from specter_batch.terminal import show, show_json, show_table
 
 if TYPE_CHECKING:
     from specter_export.parity import ParityReport
@@ -31,3 +31,6 @@ def show_reports(reports: "dict[str, ParityReport]", *, as_json: bool) -> None:
                 )
             )
     show_table(("graph", "asked", "papers", "max Δlogit", "flips", "deferred", "F1 (Torch)", "gate"), rows)
+    for name, report in reports.items():
+        if report.certificate is not None:
+            show(f"{name}: {report.certificate.sentence}")

@@ -1,17 +1,14 @@
-"""The int8 graph for CPUs, through Optimum's quantizer, and the margin under which a paper is deferred to fp32."""
+"""The int8 graph for CPUs, through Optimum's quantizer."""
 
 import logging
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import onnx
 from optimum.onnxruntime import ORTQuantizer
 from optimum.onnxruntime.configuration import AutoQuantizationConfig
 
-from specter_batch.metrics.f1 import margins
-from specter_batch.model.session import Logits
 from specter_batch.model.tokens.encoding import TokenIds
 from specter_export.graphs.graph_file import save_graph
 from specter_export.graphs.smooth import smooth
@@ -82,32 +79,3 @@ def float_matmuls(model: onnx.ModelProto) -> list[str]:
 def _is_of_cls_alone(name: str) -> bool:
     # Whole layers carry their number in the name; `specter_batch.training.model.classifier` takes the last one apart.
     return "layer." not in name and not any(part in name for part in ("/key/", "/value/"))
-
-
-def fit_deferral_margin(int8: Logits, fp32: Logits, *, max_label_flips: float) -> float:
-    """Return the margin below which the label of the int8 graph cannot be trusted.
-
-    A label flips if int8 overstates the lead of its top label over another label by more than that lead. The error
-    hardly depends on the paper. So we combine the int8 margin of every paper with the error of every paper. From n
-    papers this gives n^2 pairs, from which even a small share of flips can be estimated. The margin is the smallest one
-    at which the papers above it are expected to flip no more often than allowed. As the error we use the largest error
-    to any label, which makes the margin rather too wide than too narrow.
-
-    Args:
-        int8: Logits of the int8 graph for calibration papers, `(n, n_labels)`.
-        fp32: Logits of the reference for the same papers, `(n, n_labels)`.
-        max_label_flips: Largest allowed share of papers with another label, 0 to 1.
-    """
-    top = int8.argmax(axis=1)[:, None]
-    leads = [np.take_along_axis(logits, top, axis=1) - logits for logits in (int8, fp32)]
-    errors = np.sort((leads[0] - leads[1]).max(axis=1))
-    descending = np.sort(margins(int8))[::-1]
-    flipped = 1 - np.searchsorted(errors, descending, side="right") / len(errors)
-    expected = np.cumsum(flipped) / len(descending)  # of the papers from the widest margin down to each
-    trusted = int((expected <= max_label_flips).sum())
-    if trusted == len(descending):
-        return 0.0
-    # Between the widest margin that may not be trusted and the next wider one; above all where there is none.
-    limit = descending[trusted]
-    wider = descending[descending > limit]
-    return float((limit + wider[-1]) / 2 if len(wider) else limit + 1)

@@ -7,6 +7,7 @@ from pydantic import JsonValue
 
 from specter_batch.logs import log
 from specter_batch.model.bundle import ModelBundle
+from specter_batch.model.manifest import GraphEntry
 from specter_batch.storage.files import write_json, write_text
 from specter_batch.storage.location import Location
 from specter_jobs.night.manifest import night_manifest
@@ -50,6 +51,7 @@ def report_night(
     labelled: LabelledNight,
     previous: PreviousNight | None,
     *,
+    graph: GraphEntry,
     started: float,
 ) -> NightResult:
     """Account for every row, check the gates, and write the report and the manifest.
@@ -60,6 +62,7 @@ def report_night(
         planned: The plan.
         labelled: The labels.
         previous: The night to compare with.
+        graph: The graph of the model that labels.
         started: Start of the run, in seconds since the epoch.
     """
     comparison = Comparison(
@@ -69,7 +72,13 @@ def report_night(
         previous=previous.report if previous else None,
     )
     totals = night_totals(
-        planned.plan, labelled.entries, labelled.failed, bundle, ignored=planned.ignored, dump=planned.dump
+        planned.plan,
+        labelled.entries,
+        labelled.failed,
+        bundle,
+        graph=graph,
+        ignored=planned.ignored,
+        dump=planned.dump,
     )
     report = night_report(
         totals,

@@ -105,7 +105,8 @@ class Night:
 
     def report(self, planned: PlannedNight, labelled: LabelledNight, previous: PreviousNight | None) -> NightResult:
         """Account for every row, check the gates, and write the report and the manifest."""
-        return report_night(self._config, self._bundle, planned, labelled, previous, started=self._started)
+        graph = self._bundle.graph_for(self._engine.kind, self._config.graph)
+        return report_night(self._config, self._bundle, planned, labelled, previous, graph=graph, started=self._started)
 
     def finish(self, planned: PlannedNight, result: NightResult) -> NightResult:
         """Write `_SUCCESS` if nothing failed. A complete replacement then replaces the older night."""

@@ -25,6 +25,8 @@ def night_markdown(report: NightReport) -> str:
         f"Shards finished: {shards.finished:,} of {shards.planned:,}.",
         "",
     ]
+    if report.certificate is not None:
+        lines += [report.certificate, ""]
     if (dump := report.dump) is not None:
         lines += [
             f"{dump.records:,} records were read from the dump. Not counted as rows: {dump.tombstones:,} that "

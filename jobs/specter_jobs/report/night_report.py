@@ -15,6 +15,7 @@ from specter_batch.metrics.estimated import estimated_scores
 from specter_batch.metrics.score_report import N_SCORE_BINS, EstimatedScores
 from specter_batch.metrics.scores import Scores
 from specter_batch.model.bundle import ModelBundle
+from specter_batch.model.manifest import GraphEntry
 from specter_batch.papers.labels import LabelSet
 from specter_jobs.output.ledger_entry import LedgerEntry
 from specter_jobs.output.plan_file import DumpAccount
@@ -87,6 +88,7 @@ def night_totals(
     failed_shards: Mapping[str, str],
     bundle: ModelBundle,
     *,
+    graph: GraphEntry,
     ignored: Mapping[str, str],
     dump: DumpAccount | None = None,
 ) -> NightTotals:
@@ -97,6 +99,7 @@ def night_totals(
         entries: Ledger entries of the finished shards, in the plan's order.
         failed_shards: Shard or file name -> error.
         bundle: The bundle that labelled them.
+        graph: The graph of the bundle that labelled them.
         ignored: Entries of the input that are not read -> reason.
         dump: Account of the ingest, whose rejects are rejects of the night; None for parquet.
     """
@@ -136,6 +139,7 @@ def night_totals(
         files=dump.files if dump else len(plan.files) + len(plan.failed),
         dump=_records(dump) if dump else None,
         bundle=bundle.fingerprint,
+        certificate=graph.certificate.sentence if graph.certificate is not None else None,
         estimated=_estimated(entries, validation_papers=bundle.reference().papers),
     )
 

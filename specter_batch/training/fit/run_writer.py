@@ -14,16 +14,26 @@ from specter_batch.model.ranking import Predictions
 from specter_batch.model.session import Logits
 from specter_batch.papers.labels import LabelSet
 from specter_batch.papers.parquet import write_table
-from specter_batch.storage.files import apply_umask, write_json, written_whole
+from specter_batch.papers.text import paper_texts, text_hash
+from specter_batch.storage.files import apply_umask, file_sha256, write_json, written_whole
 from specter_batch.training.evaluation.figures import EvaluationSettings, figures
 from specter_batch.training.fit.calibration import fit_temperature
 from specter_batch.training.fit.config import TrainConfig
 from specter_batch.training.fit.run_report import write_run_report
 from specter_batch.training.model.classifier import SpecterForSequenceClassification
 from specter_batch.training.papers.labelled import LabelledPapers
-from specter_batch.training.run.folder import CALIBRATION_FILE, RUN_FILE, RunRecord
+from specter_batch.training.run.folder import (
+    CALIBRATION_FILE,
+    KEPT_VALIDATION,
+    RUN_FILE,
+    VALIDATION_FILE,
+    RunRecord,
+)
 from specter_batch.training.run.lineage import STARTED_FROM, Lineage
 from specter_batch.training.run.resume import saving
+
+# Export certifies the model on 4,000 of them, and chooses the margins to test with others.
+MOST_KEPT_VALIDATION = 5_000
 
 
 def write_run(
@@ -40,7 +50,7 @@ def write_run(
     lineage: Lineage,
     facts: dict[str, Any],
 ) -> None:
-    """Write weights, calibration papers, drift reference, seen texts, the report page and, last, the record.
+    """Write weights, papers for export, drift reference, seen texts, the report page and, last, the record.
 
     Args:
         out: The run folder.
@@ -63,6 +73,7 @@ def write_run(
         apply_umask(out)
         np.save(out / SEEN_TEXTS_FILE, seen_texts)
         _write_calibration(out, config, train_papers)
+        kept_validation = write_validation(out, val_papers)
     predictions = Predictions.from_logits(val_logits, temperature=temperature)
     write_json(out / REFERENCE_FILE, _reference(predictions, labels))
     packages = ("specter-batch", "torch", "transformers", "tokenizers", "numpy")
@@ -79,6 +90,7 @@ def write_run(
             STARTED_FROM: lineage.record,
             "train_papers": len(train_papers),
             "validation_papers": len(val_papers),
+            KEPT_VALIDATION: kept_validation,
             "dropped": {"train": dict(train_papers.dropped), "validation": dict(val_papers.dropped)},
             "validation": figures(
                 val_logits,
@@ -101,6 +113,23 @@ def _write_calibration(out: Path, config: TrainConfig, papers: LabelledPapers) -
     rows = np.sort(generator.choice(len(papers), size=size, replace=False))
     with written_whole(out / CALIBRATION_FILE) as partial:
         write_table(partial, papers.papers.take(rows), compression="snappy")
+
+
+def write_validation(out: Path, papers: LabelledPapers, *, most: int = MOST_KEPT_VALIDATION) -> dict[str, Any]:
+    """Write the validation papers with the smallest hashes of their texts, and return their number and the file's hash.
+
+    Export certifies the model on them, because training papers would say little about new papers.
+
+    Args:
+        out: The run folder.
+        papers: The validation papers.
+        most: Largest number of papers to keep.
+    """
+    hashes = [text_hash(text) for text in paper_texts(papers.papers)]
+    rows = np.sort(np.argsort(hashes, kind="stable")[:most])
+    with written_whole(out / VALIDATION_FILE) as partial:
+        write_table(partial, papers.papers.take(rows), compression="snappy")
+    return {"papers": len(rows), "sha256": file_sha256(out / VALIDATION_FILE)}
 
 
 def _reference(predictions: Predictions, labels: LabelSet) -> dict[str, Any]:

@@ -17,11 +17,16 @@ from specter_batch.model.manifest import REFERENCE_FILE, SEEN_TEXTS_FILE, TOKENI
 from specter_batch.model.tokens.encoding import TextEncoder
 from specter_batch.papers.labels import LabelSet
 from specter_batch.papers.parquet import read_table
+from specter_batch.storage.files import file_sha256
 from specter_batch.storage.location import name_meant
 from specter_batch.storage.output_claim import output_command
 
 RUN_FILE = "run.json"
 CALIBRATION_FILE = "calibration.parquet"
+VALIDATION_FILE = "validation.parquet"
+
+# Where `run.json` keeps number and hash of the validation papers in the run folder, below `training`.
+KEPT_VALIDATION = "kept_validation_papers"
 
 
 class RunRecord(ModelCard):
@@ -93,6 +98,24 @@ class TrainingRun:
     def calibration_papers(self) -> pa.Table:
         """Return the training papers kept for export, in the canonical schema."""
         return read_table(self.path / CALIBRATION_FILE)
+
+    def validation_papers(self) -> pa.Table | None:
+        """Return the validation papers kept for export, in the canonical schema; None in runs of earlier versions.
+
+        Raises:
+            BundleError: The file is missing, or it is not the one that training wrote. It may then hold papers that
+                the model was trained on.
+        """
+        kept = self.record.training.get(KEPT_VALIDATION)
+        if not isinstance(kept, dict):
+            return None
+        file = self.path / VALIDATION_FILE
+        if not file.is_file() or file_sha256(file) != kept.get("sha256"):
+            raise BundleError(
+                f"{file}: is missing or was changed after training; copy the run again, or give papers that the model "
+                "was not trained on with --calibration"
+            )
+        return read_table(file)
 
 
 def _no_run(folder: Path) -> str:

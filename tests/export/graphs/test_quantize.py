@@ -15,7 +15,8 @@ from specter_batch.model.bundle import ModelBundle
 from specter_batch.model.session import Logits
 from specter_batch.model.tokens.encoding import TokenIds
 from specter_batch.training.demo.sample import make_papers
-from specter_export.graphs.quantize import fit_deferral_margin, float_matmuls, quantize
+from specter_export.certificate.margins import fit_deferral_margin
+from specter_export.graphs.quantize import float_matmuls, quantize
 from specter_export.recipe import Quantization, load_recipe
 
 SHIPPED = load_recipe("cpu-int8").quantization

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from specter_batch.metrics.score_report import CAVEAT, EstimatedScores
+from specter_batch.model.bundle import ModelBundle
 from specter_batch.report.paper_choice import GroupLimits
 from specter_batch.report.paper_groups import PaperGroup, PaperGroups, ShownPaper, fitting, left_out_sentences
 from specter_batch.training.demo.sample import SamplePaths
@@ -192,9 +193,13 @@ def test_more_shards_than_the_picture_has_room_for_are_drawn_together() -> None:
     assert len(heights) == 1
 
 
-def test_a_night_writes_its_page(night: RunNight, sample_paths: SamplePaths, tmp_path: Path) -> None:
+def test_a_night_writes_its_page(night: RunNight, sample_paths: SamplePaths, tiny_bundle: Path, tmp_path: Path) -> None:
     report = night(sample_paths.night).report
     text = text_of((tmp_path / "out/report.html").read_text())
+    certificate = ModelBundle.open(tiny_bundle).graph_for("cpu").certificate
+    assert certificate is not None
+    assert report.certificate == certificate.sentence
+    assert certificate.sentence in text
     assert f"{report.macro_f1:.4f} macro F1" in text
     assert "model_int8.onnx" in text
     assert [name for name in report.labels if name not in text] == []
@@ -252,3 +257,13 @@ def test_a_night_without_true_labels_shows_the_estimate_in_their_place() -> None
     assert CAVEAT in text
     assert f"Over 200 papers, {estimated}. {CAVEAT}." in night_markdown(report)
     assert "estimated without labels" not in text_of(html_of())
+
+
+def test_the_page_and_the_markdown_say_how_many_labels_can_differ_from_the_exact_model() -> None:
+    sentence = "With 95 % confidence at most 0.5 % of labels differ from the exact model, on papers like the 4,000."
+    report = report_of().model_copy(update={"certificate": sentence})
+    text = text_of(night_html(report, manifest_of(report), [entry_of(0)], PaperGroups()))
+    assert sentence in text
+    assert sentence in night_markdown(report)
+    assert "confidence" not in night_markdown(report_of())
+    assert "certificate" not in report_of().model_dump(mode="json")

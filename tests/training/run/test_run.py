@@ -8,9 +8,19 @@ import pytest
 from specter_batch.errors import BundleError
 from specter_batch.metrics.score_report import N_SCORE_BINS
 from specter_batch.model.manifest import REFERENCE_FILE, SEEN_TEXTS_FILE, TOKENIZER_FILE
-from specter_batch.training.demo.sample import SamplePaths
-from specter_batch.training.papers.labelled import read_labelled
-from specter_batch.training.run.folder import CALIBRATION_FILE, RUN_FILE, TrainingRun
+from specter_batch.papers.parquet import read_table
+from specter_batch.papers.text import paper_text, text_hash
+from specter_batch.storage.files import file_sha256
+from specter_batch.training.demo.sample import SamplePaths, make_papers
+from specter_batch.training.fit.run_writer import write_validation
+from specter_batch.training.papers.labelled import LabelledPapers, read_labelled
+from specter_batch.training.run.folder import (
+    CALIBRATION_FILE,
+    KEPT_VALIDATION,
+    RUN_FILE,
+    VALIDATION_FILE,
+    TrainingRun,
+)
 
 
 @pytest.fixture
@@ -76,6 +86,25 @@ def test_calibration_papers_are_training_papers(tiny_run: TrainingRun, sample_pa
     assert kept.num_rows == 200
     assert all(trained[row["paper_id"]] == row for row in kept.to_pylist())
     assert len(set(kept["paper_id"].to_pylist())) == kept.num_rows
+
+
+def test_the_run_keeps_validation_papers_which_the_model_was_not_trained_on(
+    tiny_run: TrainingRun, sample_paths: SamplePaths
+) -> None:
+    kept = tiny_run.validation_papers()
+    assert kept is not None
+    assert kept.to_pylist() == read_labelled(sample_paths.val).papers.to_pylist()
+    assert tiny_run.record.training[KEPT_VALIDATION]["papers"] == sample_paths.n_val
+
+
+def test_of_many_validation_papers_those_with_the_smallest_hashes_are_kept(tmp_path: Path) -> None:
+    papers = make_papers(n_papers=60, seed=5)
+    labelled = LabelledPapers(papers=papers, dropped={}, source="val.parquet")
+    kept = write_validation(tmp_path, labelled, most=20)
+    by_hash = sorted(papers.to_pylist(), key=lambda row: text_hash(paper_text(row["title"], row["abstract"])))
+    expected = {row["paper_id"] for row in by_hash[:20]}
+    assert set(read_table(tmp_path / VALIDATION_FILE)["paper_id"].to_pylist()) == expected
+    assert kept == {"papers": 20, "sha256": file_sha256(tmp_path / VALIDATION_FILE)}
 
 
 def test_the_drift_reference_holds_shares(tiny_run: TrainingRun, sample_paths: SamplePaths) -> None:

@@ -77,6 +77,8 @@ class NightTotals(ScoreReport, SchemaVersion):
         files: Number of input files.
         dump: Records of the dump; only with `--format`.
         bundle: Fingerprint of the bundle.
+        certificate: How many labels can differ from the exact model, as a sentence; absent if nothing was certified
+            for the graph that labels.
         estimated: Accuracy and macro F1, estimated without true labels; absent if the probabilities of all labels are
             known of no paper.
     """
@@ -98,6 +100,7 @@ class NightTotals(ScoreReport, SchemaVersion):
     files: Count
     dump: DumpRecords | None = Field(default=None, exclude_if=lambda dump: dump is None)
     bundle: str
+    certificate: str | None = Field(default=None, exclude_if=lambda certificate: certificate is None)
     estimated: EstimatedScores | None = Field(default=None, exclude_if=lambda estimated: estimated is None)
 
     @model_validator(mode="after")
