@@ -45,6 +45,10 @@ def inspect(options: InspectOptions) -> None:
         )
         if graph.certificate is not None:
             show(f"certificate  {graph.file}: {graph.certificate.sentence}")
+    teacher = manifest.training.get("distilled_from")
+    if isinstance(teacher, dict):
+        layers = ", ".join(map(str, teacher.get("layers", ())))
+        show(f"student of   {teacher.get('run')}, with its layers {layers} of {teacher.get('of_layers')}")
     validation = manifest.training.get("validation")
     macro_f1 = validation.get("macro_f1") if isinstance(validation, dict) else None
     if isinstance(macro_f1, float):

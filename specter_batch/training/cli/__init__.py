@@ -10,6 +10,10 @@ COMMANDS = {
         "specter_batch.training.cli.train:train",
         "Fine-tune an encoder with a classification head on labelled papers.",
     ),
+    "distill": (
+        "specter_batch.training.cli.distill:distill",
+        "Train a student: a faster model with fewer layers that learns from the logits of a trained one.",
+    ),
     "evaluate": (
         "specter_batch.training.cli.evaluate:evaluate",
         "Evaluate a trained model (run or bundle) on labelled papers. Papers seen in training are excluded.",

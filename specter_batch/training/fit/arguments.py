@@ -60,6 +60,7 @@ def make_arguments(config: TrainConfig, out: Path) -> TrainingArguments:
         logging_dir=str(out / TRACKING),
         run_name=out.name,
         label_names=["labels"],
+        remove_unused_columns=False,  # `padded` takes what a batch needs
         dataloader_pin_memory=torch.cuda.is_available(),
     )
 

@@ -4,13 +4,15 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
+from specter_batch.model.card import ModelCard
 from specter_batch.settings import Settings
 from specter_batch.settings.declaration import FormerName, Option
+from specter_batch.training.distillation.settings import StudentSettings
 from specter_batch.training.model.settings import ModelSettings
 
 
-class Optimisation(Settings):
-    """Settings of the optimisation: learning rates, schedule, batches and loss."""
+class HeadFirst(Settings):
+    """Whether the head is trained alone first, or only the head."""
 
     panel: ClassVar[str] = "Optimisation"
 
@@ -23,6 +25,26 @@ class Optimisation(Settings):
     freeze_encoder: bool = Field(
         default=False, description="Train the head only: stop after the warm start and leave the encoder as it is."
     )
+
+
+class LabelLoss(Settings):
+    """The loss of the true labels."""
+
+    panel: ClassVar[str] = "Optimisation"
+
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="Label smoothing factor.")
+    class_weights: Literal["none", "sqrt", "balanced"] = Field(
+        default="sqrt",
+        description="Weight of rare classes in the loss: `balanced` is the inverse of a class's share of TRAIN, `sqrt` "
+        "the root of that. Macro F1 counts every class the same.",
+    )
+
+
+class Optimisation(Settings):
+    """Settings of the optimisation: learning rates, schedule and batches."""
+
+    panel: ClassVar[str] = "Optimisation"
+
     epochs: Annotated[int, Option(unit="epochs")] = Field(default=3, ge=1, description="Number of passes over TRAIN.")
     batch_size: Annotated[int, Option(unit="papers")] = Field(
         default=16, ge=1, description="Number of papers in a batch, on each device."
@@ -61,12 +83,6 @@ class Optimisation(Settings):
     warmup_ratio: float = Field(
         default=0.1, ge=0, le=1, description="Share of the steps in which the learning rates rise to their peak."
     )
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="Label smoothing factor.")
-    class_weights: Literal["none", "sqrt", "balanced"] = Field(
-        default="sqrt",
-        description="Weight of rare classes in the loss: `balanced` is the inverse of a class's share of TRAIN, `sqrt` "
-        "the root of that. Macro F1 counts every class the same.",
-    )
     max_grad_norm: float = Field(
         default=1.0, gt=0, description="Norm at which gradients are clipped. A lower norm makes training steadier."
     )
@@ -101,8 +117,26 @@ class RunSettings(Settings):
 
 
 # Fields come in the reverse order of the bases.
-class TrainConfig(RunSettings, Optimisation, ModelSettings):
+class TrainConfig(RunSettings, LabelLoss, Optimisation, HeadFirst, ModelSettings):
     """Settings of a training run. docs/training-trials.md describes how the defaults were chosen."""
 
     model_config = ConfigDict(allow_inf_nan=False)
     may_be_in_a_file: ClassVar[bool] = True
+
+
+class DistillConfig(RunSettings, Optimisation, StudentSettings):
+    """Settings of the training of a student. docs/training-trials.md describes how the defaults were chosen."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+    may_be_in_a_file: ClassVar[bool] = True
+
+    learning_rate: float = Field(default=1e-4, gt=0, description="Peak learning rate of the encoder.")
+    head_learning_rate: float = Field(
+        default=1e-4, gt=0, description="Peak learning rate of the head, which is the teacher's and is already trained."
+    )
+
+    def of_student(self, teacher: ModelCard) -> TrainConfig:
+        """Return all settings of the student's run: these, and the teacher's pooling, head, length and encoder."""
+        own = {name: getattr(self, name) for name in (*Optimisation.model_fields, *RunSettings.model_fields)}
+        of_teacher = {name: getattr(teacher, name) for name in ("encoder", "pooling", "max_length", "head")}
+        return TrainConfig.model_validate({**own, **of_teacher, "warm_start": False, "class_weights": "none"})

@@ -14,9 +14,11 @@ from specter_batch.report.heat_map import heat_maps
 from specter_batch.report.page import label_rows, page_environment, top_confusions
 from specter_batch.report.paper_groups import PaperGroups
 from specter_batch.storage.files import write_text
+from specter_batch.training.distillation.comparison import comparison_in
 from specter_batch.training.evaluation.report_model import RiskCoverageCurve
 from specter_batch.training.fit.curves import training_curves
 from specter_batch.training.run.folder import RunRecord
+from specter_batch.training.run.lineage import DISTILLED_FROM
 
 
 def write_run_report(run_folder: Path, record: RunRecord) -> None:
@@ -48,6 +50,8 @@ def _run_html(record: RunRecord, curves: tuple[Markup, Markup | None] | None, *,
             training=training,
             curves=curves,
             validation=validation,
+            made_from=training.get(DISTILLED_FROM),
+            student=comparison_in(training),
             settings=_flat(training.get("settings", {})),
             labels=sorted(label_rows(scores), key=lambda row: -row.scores.support) if scores else None,
             confusions=top_confusions(scores) if scores else None,
@@ -61,7 +65,12 @@ def _run_html(record: RunRecord, curves: tuple[Markup, Markup | None] | None, *,
 
 @cache
 def _environment() -> Environment:
-    return page_environment()
+    return page_environment(filters={"sentence": _sentence})
+
+
+def _sentence(words: str) -> str:
+    """Return words as a sentence, with a capital letter and a full stop."""
+    return f"{words[0].upper()}{words[1:]}."
 
 
 def _risk_coverage(validation: Mapping[str, Any]) -> Markup | None:

@@ -29,7 +29,7 @@ from specter_batch.training.run.folder import (
     VALIDATION_FILE,
     RunRecord,
 )
-from specter_batch.training.run.lineage import STARTED_FROM, Lineage
+from specter_batch.training.run.lineage import DISTILLED_FROM, STARTED_FROM, Lineage
 from specter_batch.training.run.resume import saving
 
 # Export certifies the model on 4,000 of them, and chooses the margins to test with others.
@@ -88,6 +88,7 @@ def write_run(
         training={
             **facts,
             STARTED_FROM: lineage.record,
+            **({} if lineage.distilled_from is None else {DISTILLED_FROM: lineage.distilled_from}),
             "train_papers": len(train_papers),
             "validation_papers": len(val_papers),
             KEPT_VALIDATION: kept_validation,

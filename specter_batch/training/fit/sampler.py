@@ -5,8 +5,12 @@ from typing import Any
 
 import torch
 from datasets import Dataset
+from torch import nn
 from transformers import Trainer
 from transformers.trainer_pt_utils import LengthGroupedSampler
+
+from specter_batch.training.distillation.loss import TaughtLabels
+from specter_batch.training.papers.dataset import TEACHER_LOGITS
 
 
 class EpochLengthSampler(LengthGroupedSampler):
@@ -29,10 +33,23 @@ class LengthGroupedTrainer(Trainer):
     """transformers' Trainer with `EpochLengthSampler`. The default sampler changes the order of a resumed epoch."""
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> EpochLengthSampler:
-        del train_dataset  # the same as `self.train_dataset`, without the columns that the model does not use
+        del train_dataset  # the same as `self.train_dataset`
         papers: Any = self.train_dataset
         return EpochLengthSampler(
             self.args.train_batch_size * self.args.gradient_accumulation_steps,
             lengths=papers["length"],
             seed=self.args.seed,
         )
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | None = None,
+    ) -> Any:
+        """Return the loss of a batch. A teacher's logits go to the loss together with the labels."""
+        teacher_logits = inputs.pop(TEACHER_LOGITS, None)
+        if teacher_logits is not None:
+            inputs["labels"] = TaughtLabels(label_ids=inputs["labels"], teacher_logits=teacher_logits)
+        return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)

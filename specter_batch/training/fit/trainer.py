@@ -4,6 +4,7 @@ import logging
 import shutil
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +26,17 @@ from specter_batch.model.manifest import TOKENIZER_FILE
 from specter_batch.model.ranking import Predictions
 from specter_batch.model.tokens.encoding import TextEncoder
 from specter_batch.papers.labels import MAG, MESH, LabelSet
+from specter_batch.training.distillation.teaching import LOGITS_FOLDER, Teaching
+from specter_batch.training.embeddings.cache import VectorCache
 from specter_batch.training.embeddings.embed import embed
 from specter_batch.training.fit.arguments import CHECKPOINTS, autocast_dtype, make_arguments, resolve_precision
+from specter_batch.training.fit.calibration import fit_temperature
 from specter_batch.training.fit.config import TrainConfig
 from specter_batch.training.fit.optimisation import make_loss, make_optimizer
 from specter_batch.training.fit.progress import TrainingProgress
 from specter_batch.training.fit.run_writer import write_run
 from specter_batch.training.fit.sampler import LengthGroupedTrainer
-from specter_batch.training.fit.warm_start import EmbeddedPapers, head_logits, train_head
+from specter_batch.training.fit.warm_start import head_logits, train_head_alone
 from specter_batch.training.model.classifier import SpecterForSequenceClassification
 from specter_batch.training.model.encoder import load_encoder
 from specter_batch.training.model.settings import TORCH_MAX_TOKENS
@@ -62,10 +66,11 @@ def train(
     val_papers: LabelledPapers,
     out: Path,
     allow_overlap: bool = False,
+    teaching: Teaching | None = None,
     warn: Callable[[str], None] = logger.warning,
     console: Console | None = None,
 ) -> TrainingRun:
-    """Fine-tune an encoder with a head and keep the epoch with the best validation macro F1.
+    """Fine-tune an encoder with a head, or a student, and keep the epoch with the best validation macro F1.
 
     If a run was killed, the same call with the same settings and papers resumes from the last checkpoint. Under
     torchrun each process calls this function, and the first process writes the files.
@@ -76,6 +81,8 @@ def train(
         val_papers: Papers on which the best epoch and the temperature are chosen.
         out: The run folder to write.
         allow_overlap: True to train although some validation papers are also training papers.
+        teaching: Makes a student of a trained model, and teaches the student with the model's logits. Then `config` is
+            from `DistillConfig.of_student`. When None, an encoder is trained on the labels alone.
         warn: Function that is called with each warning before training starts. The run records the warnings as well.
         console: Gets a progress bar if it is a terminal; nothing is shown when None.
 
@@ -85,8 +92,8 @@ def train(
         LabelError: A validation paper has a label that no training paper has.
         KeyboardInterrupt: The run was interrupted. A checkpoint has been saved.
     """
-    labels = choose_labels(config, train_papers)
-    lineage = Lineage.of_encoder(config.encoder)
+    labels = choose_labels(config, train_papers) if teaching is None else teaching.labels
+    lineage = Lineage.of_encoder(config.encoder) if teaching is None else teaching.lineage()
     notes = [
         *label_warnings(train_papers),
         *lineage.notes,
@@ -99,10 +106,11 @@ def train(
         "settings": config.model_dump(mode="json"),
         "train_sha256": train_papers.content_sha256(),
         "validation_sha256": val_papers.content_sha256(),
+        **({} if teaching is None else teaching.request()),
     }
     arguments = make_arguments(config, out)
     set_seed(config.seed)
-    loaded = load_encoder(config, labels)
+    loaded = load_encoder(config, labels) if teaching is None else teaching.student()
     model = loaded.model
     notes += loaded.notes
     if arguments.process_index == 0:
@@ -120,11 +128,16 @@ def train(
             for papers, ids in ((train_papers, train_ids), (val_papers, val_ids))
         )
 
-        progress = TrainingProgress(console, papers=len(train_papers))
+        progress = TrainingProgress(
+            console, papers=len(train_papers) + (0 if teaching is None else teaching.unlabelled_papers)
+        )
         held.enter_context(progress.shown())
+        if teaching is not None:
+            with arguments.main_process_first(local=False):  # the other processes read the logits that it keeps
+                train_set = _taught(teaching, config, train_set, encoder, progress, out=out)
         log(
             "training started",
-            papers=len(train_ids),
+            papers=len(train_set.label_ids),
             validation_papers=len(val_ids),
             labels=len(labels),
             encoder=config.encoder,
@@ -134,14 +147,27 @@ def train(
         )
         history: list[dict[str, Any]] = []
         if (config.warm_start or config.freeze_encoder) and last_checkpoint(out / CHECKPOINTS) is None:
-            _train_head(model, config, train_set, val_set, labels, progress)
+            train_head_alone(model, config, train_set, val_set, labels, progress)
         if not config.freeze_encoder:
-            history = _fine_tune(model, config, arguments, train_set, val_set, labels, progress)
+            loss = make_loss(config, train_ids, n_labels=len(labels)) if teaching is None else teaching.loss
+            history = _fine_tune(model, config, arguments, train_set, val_set, labels, progress, loss=loss)
         if arguments.process_index == 0:
             # In full precision and with the usual batch plan, as in later evaluations and in the job.
             logits = head_logits(model.head.cpu(), embed(model, val_set.token_ids, max_tokens=TORCH_MAX_TOKENS))
             if not np.isfinite(logits).all():
                 raise diverged("at the end")
+            if teaching is not None:
+                seen_texts = np.union1d(train_papers.seen_hashes(), lineage.seen_texts)
+                comparison = teaching.compared(
+                    model,
+                    val_papers,
+                    val_set.token_ids,
+                    logits,
+                    temperature=fit_temperature(logits.astype(np.float64), val_ids),
+                    unseen=~val_papers.seen_by(seen_texts, template=loaded.text_template),
+                    cache=VectorCache(out / CHECKPOINTS / LOGITS_FOLDER),
+                )
+                lineage = replace(lineage, distilled_from=teaching.record(comparison))
             write_run(
                 out,
                 model,
@@ -168,43 +194,25 @@ def choose_labels(config: TrainConfig, papers: LabelledPapers) -> LabelSet:
     return {"mesh": MESH, "mag": MAG}[config.labels]
 
 
-def _train_head(
-    model: SpecterForSequenceClassification,
+def _taught(
+    teaching: Teaching,
     config: TrainConfig,
-    train_set: EncodedPapers,
-    val_set: EncodedPapers,
-    labels: LabelSet,
+    labelled: EncodedPapers,
+    encoder: TextEncoder,
     progress: TrainingProgress,
-) -> None:
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model.eval().to(device)
-    sets = (train_set, val_set)
-    with progress.stage("embed papers", papers=sum(len(papers.token_ids) for papers in sets)) as advance:
-        embedded = [
-            EmbeddedPapers(
-                embeddings=embed(
-                    model,
-                    papers.token_ids,
-                    max_tokens=TORCH_MAX_TOKENS,
-                    autocast_dtype=autocast_dtype(config),
-                    advance=advance,
-                ),
-                label_ids=papers.label_ids,
-            )
-            for papers in sets
-        ]
-    loss = make_loss(config, train_set.label_ids, n_labels=len(labels))
-    macro_f1 = train_head(
-        model.head.cpu(),
-        loss,
-        train=embedded[0],
-        val=embedded[1],
-        labels=labels,
-        seed=config.seed,
-        best_by="macro_f1" if config.freeze_encoder else "loss",
-    )
-    log("head trained", macro_f1=round(macro_f1, 4))
-    model.eval().to(device)
+    *,
+    out: Path,
+) -> EncodedPapers:
+    """Return all papers with the teacher's logits, which are kept next to the checkpoints."""
+    papers = len(labelled.label_ids) + teaching.unlabelled_papers
+    with progress.stage("label papers with the teacher", papers=papers) as advance:
+        return teaching.taught(
+            labelled,
+            encoder,
+            cache=VectorCache(out / CHECKPOINTS / LOGITS_FOLDER),
+            autocast_dtype=autocast_dtype(config),
+            advance=advance,
+        )
 
 
 def _fine_tune(
@@ -215,6 +223,8 @@ def _fine_tune(
     val_set: EncodedPapers,
     labels: LabelSet,
     progress: TrainingProgress,
+    *,
+    loss: Callable[..., torch.Tensor],
 ) -> list[dict[str, Any]]:
     """Train the encoder and the head in place, and return the Trainer's log of losses and scores."""
     stop = SaveWhenInterrupted()
@@ -226,7 +236,7 @@ def _fine_tune(
         eval_dataset=val_set.dataset(),
         data_collator=padded,
         compute_metrics=_metrics_of(labels),
-        compute_loss_func=make_loss(config, train_set.label_ids, n_labels=len(labels)),
+        compute_loss_func=loss,
         callbacks=[
             EarlyStoppingCallback(config.early_stopping_patience),
             stop,

@@ -9,10 +9,19 @@ import numpy as np
 import torch
 from torch import nn
 
+from specter_batch.logs import log
 from specter_batch.metrics.f1 import F1Report, Ints, Tally
 from specter_batch.model.ranking import Predictions
 from specter_batch.model.session import Embeddings, Logits
 from specter_batch.papers.labels import LabelSet
+from specter_batch.training.embeddings.embed import embed
+from specter_batch.training.fit.arguments import autocast_dtype
+from specter_batch.training.fit.config import TrainConfig
+from specter_batch.training.fit.optimisation import make_loss
+from specter_batch.training.fit.progress import TrainingProgress
+from specter_batch.training.model.classifier import SpecterForSequenceClassification
+from specter_batch.training.model.settings import TORCH_MAX_TOKENS
+from specter_batch.training.papers.dataset import EncodedPapers
 
 # Training a head on cached embeddings takes seconds, so these are constants, not settings: AdamW's default learning
 # rate, small batches, and a stop after ten passes without an improvement on the validation papers.
@@ -34,6 +43,46 @@ class EmbeddedPapers:
 
     embeddings: Embeddings
     label_ids: Ints
+
+
+def train_head_alone(
+    model: SpecterForSequenceClassification,
+    config: TrainConfig,
+    train_set: EncodedPapers,
+    val_set: EncodedPapers,
+    labels: LabelSet,
+    progress: TrainingProgress,
+) -> None:
+    """Train the head of a model in place, on the embeddings of its encoder, and leave the encoder as it is."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model.eval().to(device)
+    sets = (train_set, val_set)
+    with progress.stage("embed papers", papers=sum(len(papers.token_ids) for papers in sets)) as advance:
+        embedded = [
+            EmbeddedPapers(
+                embeddings=embed(
+                    model,
+                    papers.token_ids,
+                    max_tokens=TORCH_MAX_TOKENS,
+                    autocast_dtype=autocast_dtype(config),
+                    advance=advance,
+                ),
+                label_ids=papers.label_ids,
+            )
+            for papers in sets
+        ]
+    loss = make_loss(config, train_set.label_ids, n_labels=len(labels))
+    macro_f1 = train_head(
+        model.head.cpu(),
+        loss,
+        train=embedded[0],
+        val=embedded[1],
+        labels=labels,
+        seed=config.seed,
+        best_by="macro_f1" if config.freeze_encoder else "loss",
+    )
+    log("head trained", macro_f1=round(macro_f1, 4))
+    model.eval().to(device)
 
 
 def train_head(

@@ -97,10 +97,15 @@ class LabelledPapers:
 
     def content_sha256(self) -> str:
         """Return a hash of ids, texts and labels, whatever file or column types they came in."""
-        digest = hashlib.sha256()
-        for row in self.papers.to_pylist():
-            digest.update("\x1f".join(row[name] or "" for name in PAPER_SCHEMA.names).encode() + b"\x1e")
-        return digest.hexdigest()
+        return papers_sha256(self.papers)
+
+
+def papers_sha256(papers: pa.Table) -> str:
+    """Return a hash of the ids, texts and labels of a table with `PAPER_SCHEMA`."""
+    digest = hashlib.sha256()
+    for row in papers.to_pylist():
+        digest.update("\x1f".join(row[name] or "" for name in PAPER_SCHEMA.names).encode() + b"\x1e")
+    return digest.hexdigest()
 
 
 def read_labelled(source: str | Path, columns: PaperColumns | None = None) -> LabelledPapers:

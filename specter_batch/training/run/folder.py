@@ -128,5 +128,5 @@ def _no_run(folder: Path) -> str:
         return "is a bundle, not a training run; give the run that it was exported from"
     missing = f"not a finished training run, {RUN_FILE} is missing"
     if made_by == "train":
-        return f"{missing}; run the same `specter-batch train` command again to finish it"
+        return f"{missing}; run the same `specter-batch train` or `distill` command again to finish it"
     return f"{missing}; train a model with {train}"

@@ -18,6 +18,7 @@ from specter_batch.training.run.folder import RUN_FILE, TrainingRun
 
 # Where `run.json` and `bundle.json` keep it, below `training`.
 STARTED_FROM = "started_from"
+DISTILLED_FROM = "distilled_from"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,12 +28,14 @@ class Lineage:
     Attributes:
         seen_texts: Sorted normalised hashes of all texts that these runs were trained on, `(n_texts,)` uint64.
         record: How the run was made, with its own `started_from`; None for a pretrained encoder.
+        distilled_from: How a student was made of its teacher, which is the run; None for other models.
         text_template: The template of the run's texts.
         notes: Sentences that a user should read.
     """
 
     seen_texts: npt.NDArray[np.uint64] = field(default_factory=lambda: np.zeros(0, dtype=np.uint64))
     record: dict[str, Any] | None = None
+    distilled_from: dict[str, Any] | None = None
     text_template: str = TEXT_TEMPLATE
     notes: tuple[str, ...] = ()
 

@@ -1,0 +1,115 @@
+"""The command that makes a smaller, faster model of a trained one: distill."""
+
+import os
+import sys
+from contextlib import ExitStack, redirect_stdout
+from dataclasses import replace
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from specter_batch.options import InputColumns
+from specter_batch.options.command import command, interruptible
+from specter_batch.options.screening import ScreeningRules
+from specter_batch.settings.declaration import Option
+from specter_batch.storage.location import LocalPath
+from specter_batch.terminal import error_console, show, show_json, show_notice, warn
+from specter_batch.training.cli.train import RunFolder
+from specter_batch.training.fit.config import DistillConfig
+
+
+class DistillRequest(RunFolder, ScreeningRules, InputColumns):
+    """The teacher, the papers and the output folder. `DistillConfig` has the settings of the training itself."""
+
+    panel: ClassVar[str] = "Input"
+
+    run: Annotated[LocalPath, Option(argument="RUN")] = Field(
+        description="Run folder of the trained model that is the teacher."
+    )
+    train: LocalPath = Field(
+        description="Labelled papers to train on, best those of the teacher: a parquet file, a folder or a glob."
+    )
+    val: LocalPath = Field(
+        description="Labelled papers to choose the best epoch on: a parquet file, a folder or a glob."
+    )
+    papers: Annotated[LocalPath | None, Option(metavar="DUMP", default="labelled papers only")] = Field(
+        default=None,
+        description="Unlabelled papers to train on as well, because the teacher labels them: a parquet file, a folder "
+        "or a glob. Papers of the kind that the model will label make a better student.",
+    )
+    max_papers: Annotated[int, Option(unit="papers")] = Field(
+        default=20_000, ge=1, description="Most papers of --papers to train on. They are chosen by a hash of the text."
+    )
+    allow_overlap: Annotated[bool, Option(negative=False)] = Field(
+        default=False,
+        description="Train although some papers of --val are in --train, too. Validation scores are then too high.",
+    )
+
+
+@command(
+    "specter-batch distill run --layers 6 --train train.parquet --val val.parquet --out student",
+    "specter-batch distill run --layers 6 --train train.parquet --val val.parquet --papers dump --out student",
+)
+def distill(request: DistillRequest, settings: DistillConfig) -> None:
+    """Train a student: a faster model with fewer layers that learns from the logits of a trained one."""
+    from specter_batch.logs import logging_to
+    from specter_batch.training.distillation.comparison import comparison_in
+    from specter_batch.training.distillation.teaching import Teaching
+    from specter_batch.training.fit.trainer import train as run_training
+    from specter_batch.training.papers.labelled import read_labelled
+    from specter_batch.training.papers.unlabelled import read_unlabelled
+    from specter_batch.training.run.folder import TrainingRun
+
+    is_first = os.environ.get("RANK", "0") == "0"  # torchrun starts this command once per device; the first one reports
+    advice = "run the same command again to resume from what is saved"
+    console = error_console() if is_first else None
+    # Libraries print notices to standard output, which is reserved for the result.
+    with ExitStack() as stack:
+        stack.enter_context(interruptible(advice))
+        stack.enter_context(redirect_stdout(sys.stderr))
+        if console is not None:
+            stack.enter_context(logging_to(console, work="training"))
+        teaching = Teaching(TrainingRun.open(request.run), settings)
+        fitted, chosen_on = read_labelled(request.train, request.columns), read_labelled(request.val, request.columns)
+        notes = [*fitted.notes, *chosen_on.notes]
+        if request.papers is not None:
+            unlabelled = read_unlabelled(
+                request.papers,
+                request.columns,
+                rules=request,
+                known={"in --train": fitted.seen_hashes(), "in --val": chosen_on.seen_hashes()},
+                limit=request.max_papers,
+            )
+            teaching = replace(teaching, unlabelled=unlabelled)
+            notes += unlabelled.notes
+        if is_first:
+            warn(*notes)
+            if teaching.unlabelled is not None:
+                show_notice(teaching.unlabelled.told())
+        run = run_training(
+            settings.of_student(teaching.teacher.record),
+            train_papers=fitted,
+            val_papers=chosen_on,
+            out=request.out,
+            allow_overlap=request.allow_overlap,
+            teaching=teaching,
+            warn=warn,
+            console=console,
+        )
+    if not is_first:
+        return
+    training = run.record.training
+    compared = comparison_in(training)
+    if request.as_json:
+        found = None if compared is None else compared.model_dump(mode="json")
+        show_json({"run": str(run.path), **training["validation"], "compared_with_teacher": found}, in_files_too=True)
+        return
+    sentences = ["there are no unseen papers to compare the student with its teacher on"]
+    if compared is not None:
+        sentences = [compared.f1_sentence(), compared.verdict(), compared.speed_sentence()]
+    show(
+        *sentences,
+        f"{run.path / 'report.html'} has the rest",
+        f"run folder: {run.path}   next: specter-batch export {run.path} BUNDLE",
+        in_files_too=True,
+    )
