@@ -86,6 +86,14 @@ class Optimisation(Settings):
     max_grad_norm: float = Field(
         default=1.0, gt=0, description="Norm at which gradients are clipped. A lower norm makes training steadier."
     )
+    # Polyak and Juditsky 1992; Izmailov et al. 2018 (https://arxiv.org/abs/1803.05407).
+    weight_averaging: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="Evaluate and keep an average of the weights over about this share of the latest steps. 0 keeps "
+        "the weights of the last step.",
+    )
     early_stopping_patience: Annotated[int, Option(unit="epochs")] = Field(
         default=2, ge=1, description="Stop after this many epochs without a better macro F1 on --val."
     )

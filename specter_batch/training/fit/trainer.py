@@ -35,8 +35,8 @@ from specter_batch.training.fit.config import TrainConfig
 from specter_batch.training.fit.optimisation import make_loss, make_optimizer
 from specter_batch.training.fit.progress import TrainingProgress
 from specter_batch.training.fit.run_writer import write_run
-from specter_batch.training.fit.sampler import LengthGroupedTrainer
 from specter_batch.training.fit.warm_start import head_logits, train_head_alone
+from specter_batch.training.fit.weight_average import make_trainer
 from specter_batch.training.model.classifier import SpecterForSequenceClassification
 from specter_batch.training.model.encoder import load_encoder
 from specter_batch.training.model.settings import TORCH_MAX_TOKENS
@@ -229,7 +229,8 @@ def _fine_tune(
     """Train the encoder and the head in place, and return the Trainer's log of losses and scores."""
     stop = SaveWhenInterrupted()
     needs_two = config.batch_size if config.head.normalises_batches else None
-    trainer = LengthGroupedTrainer(
+    trainer = make_trainer(
+        config.weight_averaging,
         model=model,
         args=arguments,
         train_dataset=train_set.dataset(leave_out_lone_of=needs_two),
