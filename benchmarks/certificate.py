@@ -3,8 +3,9 @@
 Usage: python benchmarks/certificate.py BUNDLE PAPERS LOGITS.npz [--splits N] [--simulated N]
 
 The int8 and the fp32 graph of the bundle run over all papers once, and LOGITS.npz keeps their logits for another time.
-In each split, 500 random papers choose the margins to test, others certify one of them, and all remaining papers show
-which share of labels truly differs. The simulated population has known shares, so its papers never run out.
+In each split, 500 random papers choose the margins to test, and others certify one of them. The share of labels that
+truly differs is that among all papers, from which those of the split are drawn. The simulated population is endless,
+and its shares are known.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from specter_batch.model.bundle import ModelBundle
 from specter_batch.model.device import Device
 from specter_batch.model.session import Graph, Logits, logits_alone
 from specter_batch.options.screening import ScreeningRules
-from specter_export.certificate.margins import Agreement, candidate_margins, certified_margin, fit_deferral_margin
+from specter_export.certificate.margins import Agreement, candidate_margins, certified_margin, narrowest_margin
 from specter_export.certificate.papers import CalibrationInput, PaperChooser
 
 FITTING, CHECKING = 500, (300, 700, 1000, 2000, 4000)
@@ -47,14 +48,14 @@ def read_logits(bundle: ModelBundle, papers: Path, file: Path) -> tuple[Logits, 
 
 
 def real_split(int8: Logits, fp32: Logits, checking: int, order: np.ndarray) -> tuple[float, float, float]:
-    """Certify on some papers; return the promise, and the shares of the rest that differ and that are run again."""
-    fitting, checked, rest = np.split(order, [FITTING, FITTING + checking])
-    fitted = fit_deferral_margin(int8[fitting], fp32[fitting], max_label_flips=TARGET)
-    candidates = candidate_margins(Agreement.of(int8[fitting], fp32[fitting]), fitted)
+    """Certify on some papers; return the promise, and the shares of all that differ and that are run again."""
+    fitting, checked, _ = np.split(order, [FITTING, FITTING + checking])
+    narrowest = narrowest_margin(int8[fitting], fp32[fitting], papers=checking, target=TARGET, delta=DELTA)
+    candidates = candidate_margins(Agreement.of(int8[fitting], fp32[fitting]), narrowest)
     bound = certified_margin(candidates, Agreement.of(int8[checked], fp32[checked]), target=TARGET, delta=DELTA)
-    others = Agreement.of(int8[rest], fp32[rest])
-    differing = int(others.disagreements(np.array([bound.margin]))[0])
-    return bound.epsilon, differing / len(others), others.deferred(bound.margin) / len(others)
+    population = Agreement.of(int8, fp32)
+    differing = int(population.disagreements(np.array([bound.margin]))[0])
+    return bound.epsilon, differing / len(population), population.deferred(bound.margin) / len(population)
 
 
 def simulated_split(checking: int, generator: np.random.Generator) -> tuple[float, float, float]:

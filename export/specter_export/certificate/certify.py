@@ -30,7 +30,7 @@ from specter_export.certificate.margins import (
     Agreement,
     candidate_margins,
     certified_margin,
-    fit_deferral_margin,
+    narrowest_margin,
 )
 from specter_export.certificate.sources import CertificatePapers
 from specter_export.recipe import Recipe
@@ -175,10 +175,14 @@ class Certifier:
         with self.progress.stage(recipe.file, papers=papers) as advance:
             if defers:
                 fast = _logits(graph, self.fitting.token_ids, checked_on, advance)
-                usable = np.isfinite(fast).all(axis=1)
-                exact = self.fitting.exact[usable]
-                fitted = fit_deferral_margin(fast[usable], exact, max_label_flips=target) if len(exact) else 0.0
-                candidates = candidate_margins(Agreement.of(fast, self.fitting.exact), fitted)
+                narrowest = narrowest_margin(
+                    fast,
+                    self.fitting.exact,
+                    papers=len(checking.token_ids),
+                    target=target,
+                    delta=settings.delta,
+                )
+                candidates = candidate_margins(Agreement.of(fast, self.fitting.exact), narrowest)
             if not checking.token_ids:
                 return Certified(margin=float(candidates[-1]) if defers else None)
             agreement = Agreement.of(_logits(graph, checking.token_ids, checked_on, advance), checking.exact)

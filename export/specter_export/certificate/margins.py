@@ -66,10 +66,33 @@ class Bound:
     upper_bound: float
 
 
-def candidate_margins(fitting: Agreement, fitted: float) -> Floats:
-    """Return the margins to test, the widest first: the margins of the fitting papers, down to the fitted margin."""
-    found = np.unique(fitting.margin[fitting.margin > fitted])[::-1]
-    return np.append(found, fitted)
+def narrowest_margin(fast: Logits, exact: Logits, *, papers: int, target: float, delta: float) -> float:
+    """Return the last margin to test: 0 if enough papers test it, and otherwise the margin that was fitted.
+
+    Papers that are too few to show the target also show wide margins and narrow ones alike. The fitted margin is then
+    the best estimate of a margin that keeps the target.
+
+    Args:
+        fast: Logits of the fast graph for the fitting papers, `(n, n_labels)`.
+        exact: Logits of the fp32 graph for the same papers, `(n, n_labels)`.
+        papers: Number of papers that test the margins; it may be 0.
+        target: Largest allowed share of papers with another label, 0 to 1.
+        delta: Largest probability that the promise is wrong.
+    """
+    if papers and upper_bound(0, papers, delta=delta) <= target:
+        return 0.0
+    usable = np.isfinite(fast).all(axis=1)
+    return fit_deferral_margin(fast[usable], exact[usable], max_label_flips=target) if usable.any() else 0.0
+
+
+def candidate_margins(fitting: Agreement, narrowest: float) -> Floats:
+    """Return the margins to test, the widest first: from one that is wider than all fitting papers to the narrowest.
+
+    With the first one all fitting papers are run again. Between them are the margins of the fitting papers.
+    """
+    found = np.unique(fitting.margin[fitting.margin > narrowest])[::-1]
+    widest = np.nextafter(found[:1], np.inf)
+    return np.concatenate([widest, found, [narrowest]])
 
 
 def certified_margin(candidates: Floats, checking: Agreement, *, target: float, delta: float) -> Bound:
