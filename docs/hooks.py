@@ -16,7 +16,7 @@ from typer.main import get_command
 
 from specter_batch.cli import build_app
 from specter_batch.settings.declaration import DeclaredOption, declared_options
-from specter_batch.training.fit.config import TrainConfig
+from specter_batch.training.fit.config import DistillConfig, TrainConfig
 from specter_batch.training.model.head_config import HeadConfig
 from specter_export.recipe import Recipe
 from specter_jobs.plan.config import NightConfig
@@ -32,6 +32,7 @@ SETTINGS = "configuration.md"
 FILES = (
     ("A night", "classify` and `estimate", NightConfig, "../jobs/configs/nightly.toml"),
     ("A training run", "train", TrainConfig, "../specter_batch/training/recipes/fine-tune.toml"),
+    ("A student", "distill", DistillConfig, "../specter_batch/training/recipes/distill.toml"),
 )
 # By the metavar of an option, what its value is in TOML.
 TOML_TYPES = {"": "true or false", "INTEGER": "whole number", "NUMBER": "number"}

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 # Keys that the targets and the table use.
 STUDY, REFERENCE, SESSION, JOB = "study_loop", "onnx_fp32", "session", "job"
+STUDENT_HALF, STUDENT_THIRD = "student_half", "student_third"
 
 # Shares of the papers that slow methods are timed on, so that no method takes most of a round's time. The study's loop
 # needs the fewest papers: it pads them, so all of them take the same time.
@@ -77,6 +78,7 @@ class Contender:
         make: Function that loads the method; None for the job, which is run as a command.
         prepare: Function that makes the files that `make` loads.
         share: Share of the papers that the method is timed on.
+        is_student: True for a model with fewer layers, which gives other labels.
     """
 
     title: str
@@ -84,6 +86,7 @@ class Contender:
     make: Callable[[Setting], Ask] | None
     prepare: Callable[[Setting], object] | None = None
     share: float = 1.0
+    is_student: bool = False
 
 
 def contenders(device: DeviceKind) -> Mapping[str, Contender]:
@@ -149,6 +152,21 @@ def _stock(setting: Setting) -> Path:
 def _static(setting: Setting) -> Path:
     texts = paper_texts(setting.run.calibration_papers(), setting.run.text_template)
     return peers.openvino_int8(setting.graph("fp32"), setting.work, setting.run.text_encoder().encode(texts))
+
+
+def _student(title: str, *, divisor: int) -> Contender:
+    def file_of(setting: Setting) -> Path:
+        from contest.students import student_int8
+
+        return student_int8(setting.run, setting.work, divisor=divisor)
+
+    return Contender(
+        title=f"{title}: our int8 without deferral, one paper per core",
+        precision="int8",
+        make=_classifier(lambda setting: peers.onnx_runtime(file_of(setting), alone=True)),
+        prepare=file_of,
+        is_student=True,
+    )
 
 
 CPU: Mapping[str, Contender] = {
@@ -223,6 +241,8 @@ CPU: Mapping[str, Contender] = {
         precision="int8",
         make=_classifier(lambda setting: peers.onnx_runtime(setting.graph("int8"), alone=True)),
     ),
+    STUDENT_HALF: _student("a student with half of the layers", divisor=2),
+    STUDENT_THIRD: _student("a student with a third of the layers", divisor=3),
     SESSION: Contender(
         title="our int8 with deferral: the job's bare session", precision="int8", make=_session("cpu", "int8")
     ),

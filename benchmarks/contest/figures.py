@@ -73,8 +73,8 @@ class Figures:
             "peak_mb": spread([turn.peak_mb for turn in turns]),
             "card_mb": None if turns[0].card_mb is None else spread([turn.card_mb or 0.0 for turn in turns]),
             "load_seconds": spread([turn.load_seconds for turn in turns]),
-            "labels_changed": self._labels_changed(turns[0].label_id),
-            "macro_f1": self._macro_f1(turns[0].label_id),
+            "labels_changed": None if contender.is_student else self._labels_changed(turns[0].label_id),
+            "macro_f1": None if contender.is_student else self._macro_f1(turns[0].label_id),
         }
         if self._peak is not None:
             flops = model_flops(self._run, timed) / len(timed)

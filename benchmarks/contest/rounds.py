@@ -114,7 +114,7 @@ class Race:
     def _turn(self, key: str) -> None:
         contender = self._contender(key)
         timed, out = self.timed_papers(contender), self.work / "turn.json"
-        may_differ = key == REFERENCE or contender.precision != "fp32"
+        may_differ = key == REFERENCE or (contender.precision != "fp32" and not contender.is_student)
         # Only in the first round, because the labels are the same in every round.
         rest = ["--rest"] if self.compare and may_differ and key not in self.turns else []
         words = ["--papers", str(self.work / "papers.parquet"), "--timed", str(timed), "--out", str(out), *rest]

@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from contest.contenders import JOB, SESSION, STUDY
+from contest.contenders import JOB, SESSION, STUDENT_HALF, STUDY
 
 # "As fast as" allows for the difference between two runs of the same code.
 LEVEL = 0.95
@@ -17,6 +17,8 @@ SPEEDS = (
     ("the job against `pipeline` with Optimum's int8", JOB, "pipeline_int8", 1.5),
     ("the job against OpenVINO bf16", JOB, "openvino_bf16", 1.0),
     ("our int8 without deferral against OpenVINO int8", "int8", "openvino_int8", LEVEL),
+    ("a student with half of the layers against OpenVINO int8", STUDENT_HALF, "openvino_int8", 2.0),
+    ("a student with half of the layers against `pipeline` with Optimum's int8", STUDENT_HALF, "pipeline_int8", 2.0),
 )
 
 Measured = Mapping[str, Mapping[str, Any]]

@@ -35,12 +35,14 @@ def upper_bound(events: int, papers: int, *, delta: float) -> float:
 
 
 def papers_needed(share: float, *, delta: float) -> int:
-    """Return how many papers without an event show that the share of events is at most this, above 0 and below 1.
+    """Return how many papers without an event show that the share of events is at most this.
 
     Args:
-        share: The share to show.
+        share: The share to show, above 0. No papers are needed for a share of 1.
         delta: Largest probability that this is wrong.
     """
+    if share >= 1:
+        return 0
     needed = math.ceil(math.log(delta) / math.log1p(-share))
     return needed if upper_bound(0, needed, delta=delta) <= share else needed + 1
 

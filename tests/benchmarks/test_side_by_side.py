@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import side_by_side
-from contest.contenders import CPU, CUDA, JOB, REFERENCE, SESSION, STUDY
+from contest.contenders import CPU, CUDA, JOB, REFERENCE, SESSION, STUDENT_HALF, STUDY
 from contest.targets import judge
 from measuring.bench_papers import read_usable, with_turns
 
@@ -39,7 +39,7 @@ def out(
     (missing / "openvino.py").write_text("raise ModuleNotFoundError(\"No module named 'openvino'\")\n")
     arguments = [str(tiny_run.path), str(tiny_bundle), str(sample_paths.val), str(folder / "out")]
     settings = ["--papers", str(TIMED), "--compare", str(COMPARED), "--rounds", str(ROUNDS)]
-    only = ["--only", STUDY, "openvino_bf16", SESSION, JOB]
+    only = ["--only", STUDY, "openvino_bf16", STUDENT_HALF, SESSION, JOB]
     subprocess.run(
         [sys.executable, str(BENCHMARKS / "side_by_side.py"), *arguments, *settings, *only],
         check=True,
@@ -54,7 +54,7 @@ def found(out: Path) -> Any:
 
 
 def test_all_ways_take_turns_and_the_reference_is_always_one_of_them(found: Any) -> None:
-    assert found["order"] == [STUDY, REFERENCE, SESSION, JOB] * ROUNDS
+    assert found["order"] == [STUDY, REFERENCE, STUDENT_HALF, SESSION, JOB] * ROUNDS
     assert found["rounds"] == ROUNDS
 
 
@@ -70,7 +70,7 @@ def test_each_way_is_told_with_its_median_and_range(found: Any) -> None:
 
 def test_a_slow_way_does_fewer_papers_of_nearly_the_same_length(found: Any) -> None:
     papers = {key: one["papers"] for key, one in found["contenders"].items()}
-    assert papers == {STUDY: 8, REFERENCE: 8, SESSION: TIMED, JOB: TIMED}
+    assert papers == {STUDY: 8, REFERENCE: 8, STUDENT_HALF: TIMED, SESSION: TIMED, JOB: TIMED}
     study, session = (found["contenders"][key]["mean_tokens"] for key in (STUDY, SESSION))
     assert study == pytest.approx(session, rel=0.1)
 
@@ -107,6 +107,10 @@ def test_changed_labels_are_counted_against_fp32(found: Any, tiny_bundle: Path, 
     assert found["contenders"][REFERENCE]["labels_changed"] == {"papers": COMPARED, "changed": 0, "share": 0.0}
     assert found["contenders"][JOB]["labels_changed"]["papers"] == TIMED
     assert found["contenders"][STUDY]["labels_changed"] == {"papers": 8, "changed": 0, "share": 0.0}
+    # A student of random layers gives any labels.
+    assert (found["contenders"][STUDENT_HALF]["labels_changed"], found["contenders"][STUDENT_HALF]["macro_f1"]) == (
+        None,
+    ) * 2
     assert found["contenders"][REFERENCE]["macro_f1"] > 0.5  # the tiny run has learned the sample
 
 
@@ -140,7 +144,7 @@ def test_the_picture_has_a_bar_of_speed_and_one_of_memory_for_each_way(found: An
     svg = "{http://www.w3.org/2000/svg}"
     bars = [bar for kind in ("ours", "peer") for bar in elements(picture, f"{svg}rect", kind)]
     assert len(bars) == 2 * len(found["contenders"])
-    assert len(elements(picture, f"{svg}rect", "ours")) == 2 * 2  # the session and the job
+    assert len(elements(picture, f"{svg}rect", "ours")) == 2 * 3  # the student, the session and the job
     assert "href" not in picture
     assert "url(" not in picture
     assert_readable_in_dark_and_light(picture)

@@ -1,7 +1,7 @@
 from typing import Any
 
 import pytest
-from contest.contenders import JOB, SESSION, STUDY
+from contest.contenders import JOB, SESSION, STUDENT_HALF, STUDY
 from contest.targets import judge, ratios, spread
 
 
@@ -11,7 +11,7 @@ def measured(**rates: list[float]) -> dict[str, Any]:
 
 
 FAST = {STUDY: [1.0, 2.0], "pipeline_int8": [4.0, 8.0], "openvino_bf16": [6.0, 12.0], "openvino_int8": [8.0, 16.0]}
-OURS = {"int8": [8.0, 16.0], SESSION: [7.2, 14.4], JOB: [7.0, 14.0]}
+OURS = {"int8": [8.0, 16.0], STUDENT_HALF: [20.0, 40.0], SESSION: [7.2, 14.4], JOB: [7.0, 14.0]}
 
 
 def verdicts(**changes: list[float]) -> list[bool | None]:
@@ -19,7 +19,7 @@ def verdicts(**changes: list[float]) -> list[bool | None]:
 
 
 def test_figures_that_keep_every_limit_reach_every_target() -> None:
-    assert verdicts() == [True] * 6
+    assert verdicts() == [True] * 8
 
 
 @pytest.mark.parametrize(
@@ -29,11 +29,12 @@ def test_figures_that_keep_every_limit_reach_every_target() -> None:
         ({"pipeline_int8": [5.0, 10.0]}, 2),
         ({"openvino_bf16": [7.1, 14.2]}, 3),
         ({"openvino_int8": [9.0, 18.0]}, 4),
-        ({SESSION: [7.4, 14.8]}, 5),
+        ({STUDENT_HALF: [15.0, 30.0]}, 5),
+        ({SESSION: [7.4, 14.8]}, 7),
     ],
 )
 def test_a_figure_beyond_its_limit_misses_its_target_alone(changes: dict[str, list[float]], missed: int) -> None:
-    assert verdicts(**changes) == [position != missed for position in range(6)]
+    assert verdicts(**changes) == [position != missed for position in range(8)]
 
 
 def test_too_many_changed_labels_miss_the_first_target() -> None:

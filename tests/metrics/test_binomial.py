@@ -19,6 +19,10 @@ def test_the_papers_that_half_a_percent_needs() -> None:
     assert upper_bound(12, 4000, delta=0.05) <= 0.005 < upper_bound(13, 4000, delta=0.05)
 
 
+def test_no_papers_are_needed_to_show_that_at_most_all_labels_differ() -> None:
+    assert papers_needed(1.0, delta=0.05) == 0
+
+
 @given(st.floats(0.0005, 0.5), st.floats(0.001, 0.5))
 def test_one_paper_fewer_than_needed_does_not_show_the_share(share: float, delta: float) -> None:
     needed = papers_needed(share, delta=delta)

@@ -9,17 +9,16 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from specter_batch.display import storable
 from specter_batch.metrics.scores import papers_seen
 from specter_batch.options.screening import ScreeningRules
 from specter_batch.papers.columns import PaperColumns
 from specter_batch.papers.complete_input import complete_inventory
 from specter_batch.papers.language import EnglishFilter
-from specter_batch.papers.parquet import PaperBatch, open_parquet, read_papers
+from specter_batch.papers.parquet import PaperBatch
 from specter_batch.papers.screening import reject_foreign_languages, screen_columns
 from specter_batch.papers.text import paper_texts, text_hash
+from specter_batch.training.papers.unlabelled import unlabelled_batches
 
-READ_ROWS = 8192
 # What the papers are called that are left out for other reasons than the screening of the job.
 SEEN, COPY = "seen_in_training", "copy_of_another"
 
@@ -44,14 +43,7 @@ class CalibrationInput:
         Raises:
             PaperSchemaError: Nothing is there, a file cannot be read, or a column is missing.
         """
-        for listed in complete_inventory(self.source).files:
-            where = storable(str(listed.path))
-            with open_parquet(listed.path) as file:
-                names, _ = self.columns.resolve_without_need_of_labels(
-                    file.schema_arrow, where=where, partitions=listed.partitions
-                )
-                names.pop("label", None)
-                yield from read_papers(file, names, where=where, batch_rows=READ_ROWS, partitions=listed.partitions)
+        return unlabelled_batches(complete_inventory(self.source), self.columns)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,8 +15,9 @@ from specter_batch.model.certificate import Source
 from specter_batch.options.screening import ScreeningRules
 from specter_batch.papers.parquet import PaperBatch
 from specter_batch.papers.text import text_hash
+from specter_batch.training.papers.labelled import READ_ROWS
 from specter_batch.training.run.folder import TrainingRun
-from specter_export.certificate.papers import READ_ROWS, SEEN, CalibrationInput, ChosenPapers, PaperChooser
+from specter_export.certificate.papers import SEEN, CalibrationInput, ChosenPapers, PaperChooser
 from specter_export.recipe import Recipe
 
 # A certificate of fewer papers could only promise that at most 3 % of labels differ.

@@ -68,6 +68,13 @@ class ExportOptions(JsonOutput, CalibrationPapers):
     papers: Annotated[LocalPath | None, Option(default="papers that are kept in the run")] = Field(
         default=None, description="Labelled papers to compare the ONNX model with PyTorch on."
     )
+    max_f1_loss: Annotated[float | None, Option(default="no limit")] = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="For a student of `distill`: fail (exit 4) unless its validation papers show that it loses at most "
+        "this much macro F1 compared with its teacher.",
+    )
 
 
 @command(
@@ -77,12 +84,15 @@ class ExportOptions(JsonOutput, CalibrationPapers):
 )
 def export(options: ExportOptions) -> None:
     """Export a training run to an ONNX bundle. It fails if the ONNX model gives other labels than PyTorch."""
+    from specter_batch.training.distillation.comparison import refuse_f1_loss
     from specter_batch.training.run.folder import TrainingRun
     from specter_export.recipe import DEFAULT_RECIPES, load_recipe
 
     calibration = options.given
     recipes = [load_recipe(name) for name in options.recipe or DEFAULT_RECIPES]
     training_run = TrainingRun.open(options.run)
+    if options.max_f1_loss is not None:
+        refuse_f1_loss(training_run.record.training, max_loss=options.max_f1_loss, run=options.run)
 
     from specter_export.build import build_bundle  # seconds of imports: only now that there is something to build
 

@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from specter_batch.errors import UsageError
 from specter_batch.options import InputColumns
 from specter_batch.options.command import command, interruptible
 from specter_batch.options.screening import ScreeningRules
@@ -45,6 +46,18 @@ class DistillRequest(RunFolder, ScreeningRules, InputColumns):
         description="Train although some papers of --val are in --train, too. Validation scores are then too high.",
     )
 
+    def check(self) -> None:
+        """Check that options about --papers come with papers.
+
+        Raises:
+            UsageError: One of them is given, and there are no papers.
+        """
+        about_papers = ("max_papers", *ScreeningRules.model_fields)
+        given = next((name for name in about_papers if name in self.model_fields_set), None)
+        if self.papers is None and given is not None:
+            option = self.spelling(given)
+            raise UsageError(f"{option} says which of --papers to use, and they are not given; leave {option} out")
+
 
 @command(
     "specter-batch distill run --layers 6 --train train.parquet --val val.parquet --out student",
@@ -60,6 +73,7 @@ def distill(request: DistillRequest, settings: DistillConfig) -> None:
     from specter_batch.training.papers.unlabelled import read_unlabelled
     from specter_batch.training.run.folder import TrainingRun
 
+    request.check()
     is_first = os.environ.get("RANK", "0") == "0"  # torchrun starts this command once per device; the first one reports
     advice = "run the same command again to resume from what is saved"
     console = error_console() if is_first else None

@@ -1,10 +1,12 @@
 """Compares a student with its teacher on the same papers: scores, calibration, agreement and speed."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from specter_batch.errors import ConfigError, GateError
 from specter_batch.metrics.f1 import F1Report, Ints, Tally
 from specter_batch.metrics.paired import NonInferiority, PairedComparison, compare_predictions, non_inferiority
 from specter_batch.model.ranking import Predictions
@@ -123,3 +125,33 @@ def comparison_in(training: Mapping[str, Any]) -> StudentComparison | None:
     made_from = training.get(DISTILLED_FROM)
     found = made_from.get(COMPARISON) if isinstance(made_from, Mapping) else None
     return None if found is None else StudentComparison.model_validate(found)
+
+
+def refuse_f1_loss(training: Mapping[str, Any], *, max_loss: float, run: Path) -> None:
+    """Raise an error if a student's run does not show that it loses at most this macro F1 compared with its teacher.
+
+    Args:
+        training: What the run recorded of its training.
+        max_loss: Largest loss of macro F1 that is accepted.
+        run: Folder of the run, for messages.
+
+    Raises:
+        ConfigError: The run is no student, or was not compared with its teacher.
+        GateError: The student may lose more.
+    """
+    option, found = f"--max-f1-loss {max_loss:g}", comparison_in(training)
+    if not training.get(DISTILLED_FROM):
+        raise ConfigError(
+            f"{option}: {run} is no student, so it has no teacher to be compared with; leave the option out"
+        )
+    if found is None:
+        raise ConfigError(
+            f"{option}: {run} was not compared with its teacher, because all of its validation papers are training "
+            "papers; run `specter-batch distill` again with other papers for --val"
+        )
+    judged = found.model_copy(update={"non_inferiority": non_inferiority(found.compared.macro_f1, max_loss=max_loss)})
+    if not judged.non_inferiority.passed:
+        advice = (
+            "" if judged.non_inferiority.verdict == "worse" else "; more papers for --val make the interval narrower"
+        )
+        raise GateError(f"{option}: {run}: {judged.verdict()}: {judged.f1_sentence()}{advice}")

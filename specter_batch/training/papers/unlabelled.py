@@ -1,8 +1,8 @@
 """Unlabelled papers to train on: screened as in a nightly job, each text once, and none of the labelled papers."""
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from specter_batch.display import storable
 from specter_batch.errors import ConfigError
+from specter_batch.inputs import InputInventory
 from specter_batch.metrics.scores import seen_in_training
 from specter_batch.options.screening import ScreeningRules
 from specter_batch.papers.columns import NO_LABELS, PAPER_SCHEMA, PaperColumns
@@ -61,6 +62,24 @@ class UnlabelledPapers:
         )
 
 
+def unlabelled_batches(inventory: InputInventory, columns: PaperColumns) -> Iterator[PaperBatch]:
+    """Read all papers of an input, without their labels.
+
+    Args:
+        inventory: The files of the input.
+        columns: Column names of the papers.
+
+    Raises:
+        PaperSchemaError: A file cannot be read, or a column is missing.
+    """
+    without_labels = replace(columns, label=NO_LABELS)
+    for listed in inventory.files:
+        where = storable(str(listed.path))
+        with open_parquet(listed.path) as file:
+            names = without_labels.resolve(file.schema_arrow, where=where, partitions=listed.partitions)
+            yield from read_papers(file, names, where=where, batch_rows=READ_ROWS, partitions=listed.partitions)
+
+
 def read_unlabelled(
     source: str | Path,
     columns: PaperColumns | None = None,
@@ -86,15 +105,10 @@ def read_unlabelled(
         ConfigError: No paper can be used.
     """
     inventory, shown = complete_inventory(source), storable(str(source))
-    named = columns or PaperColumns()
-    without_labels = PaperColumns(paper_id=named.paper_id, title=named.title, abstract=named.abstract, label=NO_LABELS)
     english = EnglishFilter() if rules.language == "en" else None
     chosen = _Chosen(limit=limit)
-    for listed in inventory.files:
-        file, where, partitions = open_parquet(listed.path), storable(str(listed.path)), listed.partitions
-        resolved = without_labels.resolve(file.schema_arrow, where=where, partitions=partitions)
-        for batch in read_papers(file, resolved, where=where, batch_rows=READ_ROWS, partitions=partitions):
-            chosen.add(batch, rules=rules, english=english, known=known)
+    for batch in unlabelled_batches(inventory, columns or PaperColumns()):
+        chosen.add(batch, rules=rules, english=english, known=known)
     papers, hashes, dropped = chosen.finished()
     found = UnlabelledPapers(
         papers=papers,

@@ -179,6 +179,7 @@ def test_an_unfinished_student_of_another_teacher_or_other_papers_is_not_resumed
         ("run", [], 2, "layers is missing; give --layers"),
         ("bundle", ["--layers", "1"], 1, "is a bundle, not a training run"),
         ("run", ["--layers", "1", "--papers", "{train}"], 1, "leave the option out"),
+        ("run", ["--layers", "1", "--max-papers", "5"], 2, "--max-papers says which of --papers to use"),
         ("run", ["--layers", "1", "--papers", "nowhere"], 1, "nowhere"),
     ],
 )

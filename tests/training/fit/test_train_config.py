@@ -9,15 +9,21 @@ import torch
 import specter_batch.training
 from specter_batch.errors import ConfigError
 from specter_batch.training.fit.arguments import cpu_precision, make_arguments, resolve_precision
-from specter_batch.training.fit.config import TrainConfig
+from specter_batch.training.fit.config import DistillConfig, TrainConfig
 from specter_batch.training.model.head_config import HEAD_PRESETS, HeadConfig
 
-RECIPE = Path(specter_batch.training.__file__).parent / "recipes/fine-tune.toml"
+RECIPES = Path(specter_batch.training.__file__).parent / "recipes"
+RECIPE, STUDENT_RECIPE = RECIPES / "fine-tune.toml", RECIPES / "distill.toml"
 
 
 def test_the_shipped_recipe_lists_every_setting_with_its_default() -> None:
     assert TrainConfig.load(RECIPE, {}) == TrainConfig()
     assert tomllib.loads(RECIPE.read_text()).keys() == TrainConfig.model_fields.keys()
+
+
+def test_the_recipe_of_students_lists_every_setting_but_the_layers_with_its_default() -> None:
+    assert DistillConfig.load(STUDENT_RECIPE, {"layers": 6}) == DistillConfig(layers=6)
+    assert tomllib.loads(STUDENT_RECIPE.read_text()).keys() == DistillConfig.model_fields.keys() - {"layers"}
 
 
 def test_a_head_may_be_named(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from specter_batch.errors import ConfigError
@@ -57,6 +57,7 @@ def test_papers_are_screened_by_the_rules_of_the_job(tmp_path: Path) -> None:
     assert len(read_unlabelled(tmp_path, rules=by_title, known={}, limit=10)) == 3
 
 
+@settings(max_examples=20, deadline=None)  # writes files
 @given(st.permutations([f"Title {number}" for number in range(12)]), st.integers(1, 11))
 def test_the_same_papers_are_chosen_in_any_order(
     tmp_path_factory: pytest.TempPathFactory, shuffled: list[str], in_first_file: int
