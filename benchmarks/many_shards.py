@@ -125,7 +125,7 @@ def measure(bundle: str, work: Path, shards: int) -> dict[str, Any]:
     write_dump(work / "papers", shards)
     OnnxClassifier.logits = zeros  # type: ignore[method-assign, assignment]
     originals = {stage: [getattr(owner, name) for owner, name in calls] for stage, calls in STAGES.items()}
-    common = {"dump": str(work / "papers"), "bundle": bundle, "device": "cpu", "shard_rows": 1}
+    common = {"dump": str(work / "papers"), "bundle": bundle, "device": "cpu", "shard_rows": 1, "audit_share": 0}
     nights: dict[str, dict[str, Any]] = {
         "first night": {"out": work / "first"},
         "run again": {"out": work / "first"},

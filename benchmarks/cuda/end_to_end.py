@@ -44,7 +44,7 @@ class Nights:
     def command(self, out: Path) -> list[str]:
         """Return the command of a night."""
         options = ["--bundle", self.work / "bundle", "--device", self.device, "--language", "any"]
-        options += ["--shard-rows", self._shard_rows]
+        options += ["--shard-rows", self._shard_rows, "--audit-share", 0]
         return [sys.executable, "-m", "specter_batch", "classify", *map(str, [self.work / "papers", out, *options])]
 
     def run(self, name: str) -> dict[str, Any]:

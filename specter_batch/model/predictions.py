@@ -64,10 +64,17 @@ class OnnxClassifier:
         device: The device to run on, from `Device.parse`.
         precision: Precision of the graph to run; the fastest graph for the device when None.
         threads: Number of papers labelled at once on a CPU; the usable cores when None.
+        session: A session of that graph which is open already; a session is made when None.
     """
 
     def __init__(
-        self, bundle: ModelBundle, *, device: Device, precision: Precision | None = None, threads: int | None = None
+        self,
+        bundle: ModelBundle,
+        *,
+        device: Device,
+        precision: Precision | None = None,
+        threads: int | None = None,
+        session: Graph | None = None,
     ) -> None:
         self.entry = bundle.graph_for(device.kind, precision)
         self.device = device
@@ -75,7 +82,7 @@ class OnnxClassifier:
         self._bundle = bundle
         self._n_labels = len(bundle.labels)
         self._logit_divisor = bundle.logit_divisor
-        self._graph = Graph.of_bundle(bundle, self.entry, device=device, threads=1)
+        self._graph = session or Graph.of_bundle(bundle, self.entry, device=device, threads=1)
         self._deferral_margin = self.entry.deferral_margin or 0.0
         self._reference: Graph | None = None
         if self._deferral_margin > 0:
@@ -88,9 +95,18 @@ class OnnxClassifier:
         self._closed = False
         self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="classify")
 
+    def exact(self) -> "OnnxClassifier":
+        """Return a classifier that runs the fp32 graph on the same device, to compare labels with.
+
+        It shares the session for papers that are too close to call, if there is one.
+        """
+        return OnnxClassifier(
+            self._bundle, device=self.device, precision="fp32", threads=self.threads, session=self._reference
+        )
+
     def logits(self, token_ids: Sequence[TokenIds]) -> Logits:
         """Return the logits `(n, n_labels)` float32 of papers, given as token ids, in input order."""
-        return self._run(token_ids, with_embeddings=False)[0]
+        return self._run(token_ids, with_embeddings=False)[0][0]
 
     def logits_and_embeddings(self, token_ids: Sequence[TokenIds]) -> tuple[Logits, Embeddings]:
         """Return the logits `(n, n_labels)` and embeddings `(n, hidden_size)` of papers, from one pass.
@@ -100,7 +116,7 @@ class OnnxClassifier:
         Raises:
             BundleError: The bundle's graphs give no embeddings.
         """
-        logits, embeddings = self._run(token_ids, with_embeddings=True)
+        (logits, embeddings), _ = self._run(token_ids, with_embeddings=True)
         return logits, embeddings
 
     def predict(self, token_ids: Sequence[TokenIds], *, embeddings: bool = False) -> Predictions:
@@ -113,23 +129,28 @@ class OnnxClassifier:
         Raises:
             BundleError: Embeddings were asked for, and the bundle's graphs give none.
         """
-        if not embeddings:
-            return Predictions.from_logits(self.logits(token_ids), temperature=self._logit_divisor)
-        logits, vectors = self.logits_and_embeddings(token_ids)
-        return Predictions.from_logits(logits, temperature=self._logit_divisor, embeddings=vectors)
+        found, deferred = self._run(token_ids, with_embeddings=embeddings)
+        vectors = found[1] if embeddings else None
+        return Predictions.from_logits(found[0], temperature=self._logit_divisor, embeddings=vectors, deferred=deferred)
 
-    def _run(self, token_ids: Sequence[TokenIds], *, with_embeddings: bool) -> list[_Floats]:
-        """Return the logits of papers, and their embeddings if asked for, in input order."""
+    def _run(
+        self, token_ids: Sequence[TokenIds], *, with_embeddings: bool
+    ) -> tuple[list[_Floats], npt.NDArray[np.bool_]]:
+        """Return the logits of papers, and their embeddings if asked for, and which papers the fp32 graph answered.
+
+        All are in input order.
+        """
         widths = [self._n_labels, self._bundle.embedding_size] if with_embeddings else [self._n_labels]
         results = [np.zeros((len(token_ids), width), dtype=np.float32) for width in widths]
+        deferred = np.zeros(len(token_ids), dtype=np.bool_)
         order = longest_first([len(ids) for ids in token_ids])
         if self.max_batch_tokens is None:
             papers = (token_ids[row] for row in order)
             answers = self._pool.map(partial(self._single, with_embeddings=with_embeddings), papers)
-            for row, found in zip(order, answers, strict=True):
+            for row, (found, deferred[row]) in zip(order, answers, strict=True):
                 for result, values in zip(results, found, strict=True):
                     result[row] = values[0]
-            return results
+            return results, deferred
         while len(order):
             done = 0
             lengths = rounded_up(
@@ -146,7 +167,7 @@ class OnnxClassifier:
                     result[batch.row] = values
                 done += len(rows)
             order = order[done:]
-        return results
+        return results, deferred
 
     def describe(self) -> dict[str, str]:
         """Return the device, the provider and the graph in use, by name."""
@@ -180,15 +201,16 @@ class OnnxClassifier:
             logger.warning("out of memory, smaller batches from now on", extra={"fields": figures})
             return None
 
-    def _single(self, ids: TokenIds, *, with_embeddings: bool) -> Sequence[_Floats]:
+    def _single(self, ids: TokenIds, *, with_embeddings: bool) -> tuple[Sequence[_Floats], bool]:
+        """Return the results for one paper, and whether the fp32 graph gave them."""
         batch = pad_batch([ids], np.zeros(1, dtype=np.int64))
         found = _results(self._graph, batch, with_embeddings=with_embeddings)
         logits = found[0]
         if self._reference is not None and not (
             np.isfinite(logits).all() and margins(logits)[0] >= self._deferral_margin
         ):
-            return _results(self._reference, batch, with_embeddings=with_embeddings)
-        return found
+            return _results(self._reference, batch, with_embeddings=with_embeddings), True
+        return found, False
 
 
 def _results(graph: Graph, batch: EncodedBatch, *, with_embeddings: bool) -> Sequence[_Floats]:

@@ -67,6 +67,8 @@ class Predictions:
             `label_id`, score and probabilities are computed from equal logits and must be ignored.
         embeddings: Vector of each paper, from the graph that gave its label, `(n, hidden_size)` float32; None if they
             were not asked for.
+        deferred: True if the two best labels of the paper were too close to call, so that the fp32 graph gave its
+            logits, `(n,)` bool; None if the logits do not come from the model.
     """
 
     logits: npt.NDArray[np.float32]
@@ -75,10 +77,16 @@ class Predictions:
     probabilities: npt.NDArray[np.float64]
     is_finite: npt.NDArray[np.bool_]
     embeddings: npt.NDArray[np.float32] | None = None
+    deferred: npt.NDArray[np.bool_] | None = None
 
     @classmethod
     def from_logits(
-        cls, logits: npt.NDArray[Any], *, temperature: float, embeddings: npt.NDArray[np.float32] | None = None
+        cls,
+        logits: npt.NDArray[Any],
+        *,
+        temperature: float,
+        embeddings: npt.NDArray[np.float32] | None = None,
+        deferred: npt.NDArray[np.bool_] | None = None,
     ) -> "Predictions":
         """Return the predictions for logits `(n, n_labels)`, with probabilities scaled by the temperature.
 
@@ -96,6 +104,7 @@ class Predictions:
             probabilities=probabilities,
             is_finite=is_finite,
             embeddings=embeddings,
+            deferred=deferred,
         )
 
     def ranking(self, *, k: int = 2) -> Ranking:

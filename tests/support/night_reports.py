@@ -12,10 +12,12 @@ from specter_batch.model.bundle_files import BundleReference
 from specter_batch.papers.labels import LabelSet
 from specter_jobs.output.ledger_entry import LedgerEntry
 from specter_jobs.output.names import OutputFile
+from specter_jobs.output.report_model.audit import AuditCounts, AuditedPaper, AuditReport
 from specter_jobs.output.report_model.manifest import BundleUsed, DeviceUsed, NightManifest, ThisRun
 from specter_jobs.output.report_model.parts import PreviousReport, RowCounts, ShardCounts
 from specter_jobs.output.report_model.report import SCHEMA_VERSION, NightReport, NightTotals
 from specter_jobs.plan.limits import GateLimits
+from specter_jobs.report.audit import AuditedModel, audit_report
 from specter_jobs.report.drift import drift_report
 from specter_jobs.report.gates import judge
 
@@ -31,6 +33,7 @@ def report_of(
     ignored: dict[str, str] | None = None,
     previous: NightReport | None = None,
     gates: GateLimits | None = None,
+    disagreements: int = 0,
     seed: int = 0,
 ) -> NightReport:
     """Return the report of a night in which about four of five labels are right."""
@@ -67,11 +70,30 @@ def report_of(
     )
     report = NightReport(
         **dict(totals),
+        audit=audit_of(papers=papers, disagreements=disagreements),
         previous=None if previous is None else PreviousReport(asked="before", used="before", passed_over={}),
         drift=drift_report(totals, reference=BundleReference.model_validate(reference_of(labels)), previous=previous),
         gates=(),
     )
     return changed(report, gates=judge(gates or GateLimits(), report))
+
+
+def audit_of(*, papers: int, disagreements: int) -> AuditReport:
+    """Return an audit of all papers of a night, of which half are clear."""
+    counts = AuditCounts(
+        papers=papers,
+        deferred=papers // 10,
+        disagreements=disagreements,
+        clear_papers=papers // 2,
+        clear_disagreements=disagreements // 2,
+        shown=[
+            AuditedPaper(paper_id=f"p{row}", file="a.parquet", row=row, label="art", exact_label="law")
+            for row in range(min(disagreements, 3))
+        ],
+    )
+    entry = entry_of(0, papers=papers).model_copy(update={"audit": counts})
+    model = AuditedModel(model="m", precision="int8", date="2026-11-22", is_on=True)
+    return audit_report(model, [entry], before=None, named=False)
 
 
 def changed(report: NightReport, **values: Any) -> NightReport:

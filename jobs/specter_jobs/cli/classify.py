@@ -53,6 +53,7 @@ def _summary(result: "NightResult") -> list[str]:
         lines.append(f"macro F1 {report.macro_f1:.4f} over {report.scored_papers:,} papers")
     if report.estimated is not None and report.macro_f1 is None:
         lines.append(str(report.estimated))
+    lines += report.audit_sentences[:1] if report.audit is not None and report.audit.tonight.disagreements else []
     lines += report.drift.sentences()
     lines += [f"warning: {unknown}"] if (unknown := report.unknown_labels_sentence) else []
     lines += [undecided] if (undecided := report.undecided_sentence) else []

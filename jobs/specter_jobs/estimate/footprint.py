@@ -127,8 +127,11 @@ def memory_of(
     config: NightConfig, plan: Plan, sample: Sample, bundle: ModelBundle, graph: GraphEntry, *, loaded: bool
 ) -> MemoryUse:
     """Return the memory of each part in bytes. Beyond their limit, the tables of the deduplication are on disk."""
-    graphs = {graph.file} | ({bundle.graph_for("cpu", "fp32").file} if graph.deferral_margin else set())
-    unloaded = 0 if loaded else sum((bundle.path / file).stat().st_size for file in graphs)
+    exact = bundle.graph_for("cpu", "fp32").file
+    graphs = set() if loaded else {graph.file} | ({exact} if graph.deferral_margin else set())
+    if config.audit_share != 0 and not graph.deferral_margin and graph.file != exact:
+        graphs.add(exact)  # for the audit alone
+    unloaded = sum((bundle.path / file).stat().st_size for file in graphs)
     held = sample.held_bytes / sample.rows * min(config.shard_rows, max(shard.rows for shard in plan.shards))
     tables = plan.rows * DEDUPLICATION_ROW_BYTES
     # Linux counts in kibibytes (getrusage(2)). The memory of the sample is included, so this is slightly too much.

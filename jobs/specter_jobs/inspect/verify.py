@@ -202,6 +202,7 @@ def _check_report(out: OutputFolder, plan: PlanFile, entries: Sequence[LedgerEnt
         "rows rejected": (rows.rejected, sum(rejects.values())),
         "rejects by reason": (report.rejects_by_reason, dict(sorted(rejects.items()))),
         "papers by label": (list(report.label_papers.values()), _label_papers(report, entries)),
+        "papers audited": (_audited(report), sum(entry.audit.papers for entry in entries if entry.audit)),
         "rows of all outcomes": (sum(rows.outcomes.values()), rows.rows_in),
     }
     for what, (reported, counted_now) in counted.items():
@@ -220,6 +221,10 @@ def _check_report(out: OutputFolder, plan: PlanFile, entries: Sequence[LedgerEnt
             if kept
             else f"{SUCCESS_FILE}: is there, though something failed"
         )
+
+
+def _audited(report: NightReport) -> int:
+    return report.audit.tonight.papers if report.audit is not None else 0
 
 
 def _label_papers(report: NightReport, entries: Sequence[LedgerEntry]) -> list[int]:

@@ -18,6 +18,7 @@ from specter_batch.metrics.scores import Scores
 from specter_batch.papers.screening import NOT_FINITE_DETAIL
 from specter_batch.storage.location import Location
 from specter_jobs.label.answers import Answers, answer_columns, expected_sums
+from specter_jobs.label.audit_counts import audit_counts
 from specter_jobs.label.engines.messages import ShardAnswer, ShardTask
 from specter_jobs.label.fresh import FinishedShard
 from specter_jobs.label.screened_shard import ScreenedShard
@@ -42,6 +43,7 @@ class ShardPipeline:
         ledger: Ledger that gets an entry for each shard whose files are written.
         out: The output folder.
         form: Columns of the label files.
+        audit: End of the text hash up to which papers are labelled by the fp32 graph too; None for no paper.
     """
 
     def __init__(
@@ -52,10 +54,12 @@ class ShardPipeline:
         ledger: Ledger,
         out: Location,
         form: LabelForm,
+        audit: str | None = None,
     ) -> None:
         self._scheduler = scheduler
         self._deduplication = deduplication
         self._ledger, self._out, self._form = ledger, out, form
+        self._audit = audit
 
     def run(
         self, shards: Sequence[DeduplicatedShard]
@@ -95,6 +99,7 @@ class ShardPipeline:
             decisions=self._deduplication.decisions(shard.number),
             papers=self._deduplication.take_papers(shard.number),
             embeddings=self._form.embedding_size is not None,
+            audit=self._audit,
         )
 
     def _settled(self, task: ShardTask, answer: ShardAnswer) -> FinishedShard | ShardError | None:
@@ -119,7 +124,12 @@ class ShardPipeline:
             entry = self._ledger.commit(deduplicated, sums, labels=labels, rejects=rejects)
         except OSError as error:
             return ShardError(str(error))
-        return FinishedShard(entry=entry, model_seconds=sums.model_seconds, max_batch_tokens=sums.max_batch_tokens)
+        return FinishedShard(
+            entry=entry,
+            model_seconds=sums.model_seconds,
+            audit_seconds=sums.audit_seconds,
+            max_batch_tokens=sums.max_batch_tokens,
+        )
 
     def _labelled(self, task: ShardTask, answer: ShardAnswer) -> LabelledShard | None:
         """Return a shard's outputs; None if the model has to label more of its papers first."""
@@ -158,8 +168,16 @@ class ShardPipeline:
                 if title_only.any()
                 else None
             ),
+            audit=(
+                audit_counts(
+                    answer.audit, answers.label_id, kept, screened, shard=task.deduplicated.shard, form=self._form
+                )
+                if answer.audit is not None
+                else None
+            ),
             seconds=answer.seconds,
             model_seconds=answer.model_seconds,
+            audit_seconds=answer.audit.seconds if answer.audit is not None else 0.0,
             max_batch_tokens=answer.max_batch_tokens,
         )
         return LabelledShard(labels=labelled, rejects=rejects, sums=sums)

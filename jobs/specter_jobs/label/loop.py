@@ -68,7 +68,7 @@ def label_shards(
     task = progress.add_task("label", total=total, completed=kept)
     watch.labelling(entries.values(), failed)
     began = time.monotonic()
-    n_shards, papers, model_seconds, budgets = 0, 0, 0.0, set[int]()
+    n_shards, papers, model_seconds, audit_seconds, budgets = 0, 0, 0.0, 0.0, set[int]()
     for shard, outcome in run(pending):
         n_shards += 1
         if isinstance(outcome, ShardError):
@@ -78,6 +78,7 @@ def label_shards(
             entry = entries[shard.shard.name] = outcome.entry
             papers += entry.labels.rows - entry.reused
             model_seconds += outcome.model_seconds
+            audit_seconds += outcome.audit_seconds
             budgets.update([outcome.max_batch_tokens] if outcome.max_batch_tokens else [])
             watch.finished(entry)
         progress.update(task, advance=shard.shard.rows)
@@ -90,6 +91,7 @@ def label_shards(
         papers=papers,
         seconds=seconds,
         model_seconds=model_seconds,
+        audit_seconds=audit_seconds,
         max_batch_tokens=min(budgets, default=None),
     )
     return entries, failed, fresh

@@ -1,4 +1,4 @@
-"""The result of screening a shard, before the model runs. Workers send it to the driver."""
+"""The results of screening a shard before the model runs, and of its audit. Workers send both to the driver."""
 
 from dataclasses import dataclass
 
@@ -65,3 +65,22 @@ class ScreenedShard:
     known: pa.Table
     copies: dict[int, str]
     fresh: list[int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditAnswers:
+    """The labels that the fp32 graph gave to the chosen papers of a shard.
+
+    Attributes:
+        positions: Positions of the papers among the usable papers of the shard, `(n,)` int64.
+        deferred: True for papers whose label in the job came from the fp32 graph already, `(n,)` bool.
+        clear: True for papers that are far from the deferral margin, `(n,)` bool.
+        label_id: Label ids of the fp32 graph, `(n,)` int64; -1 if it gave NaN or infinity.
+        seconds: Time that the fp32 graph took.
+    """
+
+    positions: npt.NDArray[np.int64]
+    deferred: Mask
+    clear: Mask
+    label_id: npt.NDArray[np.int64]
+    seconds: float

@@ -20,6 +20,7 @@ from specter_jobs.label.rewrite import LabelRewriter
 from specter_jobs.night.stages import LabelledNight, PlannedNight
 from specter_jobs.output.ledger import Ledger
 from specter_jobs.output.plan_file import listed_files
+from specter_jobs.plan.audit_size import audit_size
 from specter_jobs.plan.sections import LabelRules
 from specter_jobs.plan.workload import MaxFresh, Workload
 from specter_jobs.screen.deduplicate import Deduplication
@@ -49,6 +50,7 @@ def label_night(
     rules: LabelRules,
     limits: LabelLimits,
     *,
+    audit_share: float | None,
     console: Console,
 ) -> LabelledNight:
     """Label the shards that are not done yet. A shard that fails does not affect the others.
@@ -59,6 +61,7 @@ def label_night(
         scheduler: Scheduler of the workers, which load while the papers are deduplicated.
         rules: Settings that decide which papers are labelled.
         limits: Earlier nights to reuse, and limits that stop the night.
+        audit_share: Share of the fresh papers that the fp32 graph labels too; None for the default.
         console: Console for progress.
 
     Raises:
@@ -85,12 +88,14 @@ def label_night(
             _announce_rewriting(rewriter)
             workload.check(limits.max_fresh, pending=pending)
 
+        audited = audit_size(audit_share, fresh=workload.n_fresh, precision=planned.graph.precision)
         pipeline = ShardPipeline(
             scheduler,
             deduplication=rows,
             ledger=ledger,
             out=out.place,
             form=form,
+            audit=rows.audit_threshold(audited),
         )
         entries, failed, fresh = label_shards(
             rows.shards,

@@ -62,6 +62,7 @@ def night_manifest(
             seconds=round(fresh.seconds, 3),
             papers_per_second=round(fresh.papers / fresh.seconds, 2) if fresh.papers else None,
             model_wait_share=None if at_work is None else round(max(1 - at_work, 0.0), 4),
+            audit_seconds=round(fresh.audit_seconds, 3),
         ),
         ledger=LEDGER_FILE,
         versions={"python": platform.python_version()} | _versions(packages),

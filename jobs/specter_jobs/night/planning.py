@@ -8,7 +8,7 @@ from specter_batch.errors import ConfigError
 from specter_batch.graph_names import DeviceKind
 from specter_batch.logs import log
 from specter_batch.model.bundle import ModelBundle
-from specter_jobs.night.audit import take_over_rejects
+from specter_jobs.night.dump_account import take_over_rejects
 from specter_jobs.night.stages import PlannedInput, PlannedNight
 from specter_jobs.output.folder import OutputFolder
 from specter_jobs.output.held import HeldNight, check_no_file_is_gone, held_in
@@ -44,11 +44,12 @@ def plan_night(
     Raises:
         ConfigError: Finished labels would be lost, and `config.replace` is not set.
     """
+    graph = bundle.graph_for(kind, config.graph)
     night = NightIdentity.of(
         config,
         fingerprint=bundle.fingerprint,
         kind=kind,
-        graph=bundle.graph_for(kind, config.graph).sha256,
+        graph=graph.sha256,
         precisions={graph.sha256: graph.precision for graph in bundle.manifest.graphs},
         root=papers.root if papers else None,
     )
@@ -83,6 +84,7 @@ def plan_night(
         out=out,
         plan=plan,
         model=night.model,
+        graph=graph,
         binding=night.binding,
         bindings=night.bindings,
         form=form,

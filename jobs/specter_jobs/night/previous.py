@@ -23,12 +23,15 @@ class PreviousNight:
         asked: The place that `--previous` names.
         used: Night to compare with, or None.
         report: Report of that night, or None.
+        nearest: Report of the nearest night that wrote one, whether or not it succeeded. The audit continues its
+            series. Without failed nights, a night that found too many wrong labels would be forgotten.
         passed_over: Nearer nights that exist and are not used -> reason.
     """
 
     asked: Location
     used: Location | None = None
     report: NightReport | None = None
+    nearest: NightReport | None = None
     passed_over: Mapping[str, str]
 
     def as_report(self) -> PreviousReport:
@@ -68,6 +71,7 @@ def find_previous(
             )
         return None
     passed_over: dict[str, str] = {}
+    nearest: NightReport | None = None
     for night in candidates:
         if night.resolve() == out.resolve():
             raise ConfigError(f"--previous {night}: is this night's own output; give an earlier night's")
@@ -76,16 +80,18 @@ def find_previous(
                 _refuse_failed(night)
             elif (night / REPORT_FILE).exists():
                 passed_over[str(night)] = f"it has no {SUCCESS_FILE}: a shard or a gate failed, or it did not finish"
+                nearest = nearest or _report_of_failed(night)
             continue
         report = read_previous(night)
         if report is None:
             continue
+        nearest = nearest or report
         if not report.papers:
             passed_over[str(night)] = "it labelled no paper"
             continue
         if passed_over:
             log("nearer nights passed over", level=logging.WARNING, previous=str(night), passed_over=passed_over)
-        return PreviousNight(asked=asked, used=night, report=report, passed_over=passed_over)
+        return PreviousNight(asked=asked, used=night, report=report, nearest=nearest, passed_over=passed_over)
     searched = len(candidates) if len(candidates) > 1 else None
     log(
         "no previous night to compare with",
@@ -94,7 +100,7 @@ def find_previous(
         days_searched=searched,
         passed_over=passed_over,
     )
-    return PreviousNight(asked=asked, passed_over=passed_over)
+    return PreviousNight(asked=asked, nearest=nearest, passed_over=passed_over)
 
 
 def read_previous(night: Location) -> NightReport | None:
@@ -107,6 +113,14 @@ def read_previous(night: Location) -> NightReport | None:
     try:
         return read_report(night, advice=advice)
     except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _report_of_failed(night: Location) -> NightReport | None:
+    """Read the report of a night that did not succeed; None if it cannot be read."""
+    try:
+        return read_previous(night)
+    except ConfigError:
         return None
 
 

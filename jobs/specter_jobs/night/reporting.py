@@ -7,7 +7,6 @@ from pydantic import JsonValue
 
 from specter_batch.logs import log
 from specter_batch.model.bundle import ModelBundle
-from specter_batch.model.manifest import GraphEntry
 from specter_batch.storage.files import write_json, write_text
 from specter_batch.storage.location import Location
 from specter_jobs.night.manifest import night_manifest
@@ -17,6 +16,7 @@ from specter_jobs.output.names import MANIFEST_FILE, REPORT_FILE, REPORT_HTML, R
 from specter_jobs.output.report_model.manifest import NightManifest
 from specter_jobs.output.report_model.report import NightReport
 from specter_jobs.plan.config import NightConfig
+from specter_jobs.report.audit import AuditedModel
 from specter_jobs.report.html import night_html
 from specter_jobs.report.markdown import night_markdown
 from specter_jobs.report.night_report import Comparison, night_report, night_totals
@@ -51,7 +51,6 @@ def report_night(
     labelled: LabelledNight,
     previous: PreviousNight | None,
     *,
-    graph: GraphEntry,
     started: float,
 ) -> NightResult:
     """Account for every row, check the gates, and write the report and the manifest.
@@ -62,7 +61,6 @@ def report_night(
         planned: The plan.
         labelled: The labels.
         previous: The night to compare with.
-        graph: The graph of the model that labels.
         started: Start of the run, in seconds since the epoch.
     """
     comparison = Comparison(
@@ -70,13 +68,20 @@ def report_night(
         require_previous=config.require_previous,
         named=previous.as_report() if previous else None,
         previous=previous.report if previous else None,
+        nearest=previous.nearest if previous else None,
+        model=AuditedModel(
+            model=planned.model.hash,
+            precision=planned.graph.precision,
+            date=planned.form.night.isoformat(),
+            is_on=config.audit_share != 0,
+        ),
     )
     totals = night_totals(
         planned.plan,
         labelled.entries,
         labelled.failed,
         bundle,
-        graph=graph,
+        graph=planned.graph,
         ignored=planned.ignored,
         dump=planned.dump,
     )
@@ -84,6 +89,7 @@ def report_night(
         totals,
         bundle,
         comparison,
+        labelled.entries,
         labels_not_read=planned.labels_not_read,
         reuse=labelled.workload.as_report() if config.reuse else None,
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from specter_batch.errors import UsageError
 from specter_batch.logs import log
 from specter_batch.model.bundle import ModelBundle
 from specter_batch.start import Interrupts, sigterm_interrupts
@@ -25,7 +26,9 @@ from specter_jobs.night.stages import LabelledNight, PlannedInput, PlannedNight
 from specter_jobs.output.folder import output_folder
 from specter_jobs.output.names import CLASSIFY, SUCCESS_FILE
 from specter_jobs.plan.config import NightConfig
+from specter_jobs.plan.limits import GateLimits
 from specter_jobs.plan.sections import Cluster, LabelRules, Model
+from specter_jobs.report.gates import AUDIT_GATES
 from specter_jobs.report.metrics_file import prepare_metrics_file, write_metrics
 
 
@@ -48,7 +51,8 @@ def run_night(config: NightConfig, *, console: Console) -> NightResult:
     with sigterm_interrupts() as signals:
         bundle = ModelBundle.open(config.bundle)
         cluster, model, rules = config.section(Cluster), config.section(Model), config.section(LabelRules)
-        with closing(open_engine(cluster, model, rules, bundle)) as engine:
+        audit = config.audit_share != 0
+        with closing(open_engine(cluster, model, rules, bundle, audit=audit)) as engine:
             return Night(config, bundle, engine, signals, console=console).run()
 
 
@@ -78,6 +82,8 @@ class Night:
             self._bundle.embedding_size  # noqa: B018 - an error if the bundle gives no vectors, before hours of ingest
         # A dump of another format is ingested later, while the lock of OUT is held.
         papers = plan_input(config, self._out, console=self._console) if config.format is None else None
+        if config.audit_share == 0:
+            _check_no_audit(config.gates)
         previous = find_previous(config.previous, config.previous_nights(), out=config.out, limits=config.gates)
         if config.metrics_file is not None:
             prepare_metrics_file(config.metrics_file)
@@ -101,12 +107,19 @@ class Night:
         config = self._config
         limits = LabelLimits(reuse=config.reuse, max_fresh=config.max_fresh, max_failed_shards=config.max_failed_shards)
         rules = config.section(LabelRules)
-        return label_night(planned, self._bundle, Scheduler(self._engine), rules, limits, console=self._console)
+        return label_night(
+            planned,
+            self._bundle,
+            Scheduler(self._engine),
+            rules,
+            limits,
+            audit_share=config.audit_share,
+            console=self._console,
+        )
 
     def report(self, planned: PlannedNight, labelled: LabelledNight, previous: PreviousNight | None) -> NightResult:
         """Account for every row, check the gates, and write the report and the manifest."""
-        graph = self._bundle.graph_for(self._engine.kind, self._config.graph)
-        return report_night(self._config, self._bundle, planned, labelled, previous, graph=graph, started=self._started)
+        return report_night(self._config, self._bundle, planned, labelled, previous, started=self._started)
 
     def finish(self, planned: PlannedNight, result: NightResult) -> NightResult:
         """Write `_SUCCESS` if nothing failed. A complete replacement then replaces the older night."""
@@ -128,6 +141,19 @@ def _without_own_output(config: NightConfig) -> NightConfig:
         return config
     log("own output not reused", level=logging.WARNING, reuse=str(config.out))
     return config.model_copy(update={"reuse": others})
+
+
+def _check_no_audit(limits: GateLimits) -> None:
+    """Check that no gate needs the audit, which is turned off.
+
+    Raises:
+        UsageError: A gate needs it.
+    """
+    for name in AUDIT_GATES:
+        if getattr(limits, name) is not None:
+            raise UsageError(
+                f"the gate {name} needs the audit, and --audit-share 0 turns it off; leave one of them out"
+            )
 
 
 def _write_metrics(file: Path, result: NightResult) -> None:

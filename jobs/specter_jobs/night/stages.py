@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from specter_batch.model.manifest import GraphEntry
 from specter_batch.papers.columns import PaperColumns
 from specter_batch.storage.location import Location
 from specter_batch.storage.url_path import UrlPath
@@ -69,6 +70,7 @@ class PlannedNight:
         out: The folder to label in: OUT, or the folder of a replacement.
         plan: The files and shards.
         model: The model that labels.
+        graph: The graph of the bundle that labels.
         binding: Hash of everything that can change a label, except for the rows themselves.
         bindings: The bindings that say the same (`NightIdentity.bindings`).
         form: Columns of the label files.
@@ -82,6 +84,7 @@ class PlannedNight:
     out: OutputFolder
     plan: Plan
     model: ModelIdentity
+    graph: GraphEntry
     binding: str
     bindings: frozenset[str]
     form: LabelForm

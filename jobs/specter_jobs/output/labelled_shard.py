@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from specter_batch.metrics.expected_sums import ExpectedSums
 from specter_batch.metrics.scores import Scores
+from specter_jobs.output.report_model.audit import AuditCounts
 from specter_jobs.output.title_only import TitleOnlySums
 
 
@@ -41,8 +42,10 @@ class ShardSums:
         score_sum: Sum of the scores of all papers.
         expected: What the probabilities say about how many labels are right; None if those of any paper are unknown.
         title_only: Sums over the papers without abstract; None when there are none.
+        audit: What the fp32 graph said about some of the papers; None without an audit.
         seconds: Time that the worker spent on the shard.
         model_seconds: The part of it in which the model ran.
+        audit_seconds: The part of that in which the fp32 graph ran for the audit.
         max_batch_tokens: The worker's budget, as in `ShardAnswer`.
     """
 
@@ -57,8 +60,10 @@ class ShardSums:
     score_sum: float
     expected: ExpectedSums | None
     title_only: TitleOnlySums | None
+    audit: AuditCounts | None
     seconds: float
     model_seconds: float
+    audit_seconds: float
     max_batch_tokens: int | None
 
 

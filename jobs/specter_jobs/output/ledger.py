@@ -79,6 +79,7 @@ class Ledger:
             score_sum=sums.score_sum,
             expected=sums.expected,
             title_only=sums.title_only,
+            audit=sums.audit,
             seconds=round(sums.seconds, 3),
             model_seconds=round(sums.model_seconds, 3),
         )

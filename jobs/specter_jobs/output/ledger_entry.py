@@ -8,6 +8,7 @@ from specter_batch.metrics.expected_sums import ExpectedSums
 from specter_batch.metrics.score_report import N_SCORE_BINS
 from specter_batch.metrics.scores import Scores
 from specter_jobs.output.names import OutputFile
+from specter_jobs.output.report_model.audit import AuditCounts
 from specter_jobs.output.title_only import TitleOnlySums
 
 
@@ -18,6 +19,7 @@ class LedgerEntry(BaseModel):
         form: Hash of what decides about the columns of the label file (`LabelForm.hash`); None for older versions.
         without_margin: Number of papers whose runner-up and margin are not known.
         without_logits: Number of papers whose logits are not known; 0 if the label file should have none.
+        audit: What the fp32 graph said about some of the papers; None if the shard was labelled without an audit.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -44,6 +46,7 @@ class LedgerEntry(BaseModel):
     score_sum: float
     expected: ExpectedSums | None = None
     title_only: TitleOnlySums | None = None
+    audit: AuditCounts | None = None
     seconds: float
     model_seconds: float = 0.0
 
@@ -80,6 +83,7 @@ class LedgerEntry(BaseModel):
             and 0 <= self.unknown_labels <= labelled
             and sum(self.bin_papers) == labelled
             and len(self.bin_papers) == N_SCORE_BINS
+            and (self.audit is None or self.audit.fits(fresh=labelled - self.reused))
             and (self.expected is None or self.expected.fits(self.label_papers))
             and all(
                 0 <= papers <= labelled

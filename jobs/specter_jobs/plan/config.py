@@ -17,6 +17,7 @@ from specter_batch.settings.declaration import section_of
 from specter_batch.storage.location import Location, absolute, located
 from specter_jobs.plan.limits import PREVIOUS_DAYS, Gates, ReuseLimit
 from specter_jobs.plan.sections import (
+    Audit,
     Cluster,
     DumpFormat,
     LabelColumns,
@@ -42,6 +43,7 @@ class NightConfig(
     Gates,
     ReuseLimit,
     ReusedNights,
+    Audit,
     LabelColumns,
     LabelRules,
     Model,

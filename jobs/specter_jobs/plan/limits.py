@@ -65,6 +65,16 @@ class GateLimits(Settings):
         description="Fail (exit 4) if the model gives NaN or infinity for a larger share of the papers than this. 1 "
         "turns the gate off.",
     )
+    max_disagreement: Annotated[Share | None, Option(default=OFF)] = Field(
+        default=None,
+        description="Fail (exit 4) if the audit shows with 95 % confidence that a larger share of labels than this "
+        "differs from the exact fp32 model. Chance alone seldom fails the gate, because all nights count together.",
+    )
+    max_clear_disagreement: Annotated[Share | None, Option(default=OFF)] = Field(
+        default=None,
+        description="The same for papers that are far from a tie, where int8 hardly ever differs. A tenth of "
+        "--max-disagreement finds a broken model several times sooner.",
+    )
     max_psi: Annotated[Positive | None, Option(default=OFF)] = Field(
         default=None,
         description="Fail (exit 4) if the population stability index (PSI) of the label shares, compared with the "

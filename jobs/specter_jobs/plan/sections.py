@@ -156,6 +156,21 @@ class LabelColumns(Settings):
         return self.probabilities or self.top_k > 0
 
 
+class Audit(Settings):
+    """How many fresh labels are compared with the fp32 graph. A change of this setting changes no label."""
+
+    panel: ClassVar[str] = LABELS
+
+    audit_share: Annotated[
+        Annotated[float, Field(ge=0, le=1)] | None,
+        Option(default="0.002, at least 50 papers, at most 1 % of the model's work"),
+    ] = Field(
+        default=None,
+        description="Share of the papers labelled tonight, 0 to 1, that the exact fp32 graph labels too, to measure "
+        "how many labels differ. It changes no label. 0 turns the audit off.",
+    )
+
+
 class ReusedNights(Settings):
     """Labels of earlier nights."""
 

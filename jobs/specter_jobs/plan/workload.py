@@ -28,7 +28,12 @@ class Workload:
     @property
     def papers(self) -> int:
         """All papers that have an id, a title and an abstract, without repeated ids."""
-        return self.reusable + self.copies + sum(self.fresh.values())
+        return self.reusable + self.copies + self.n_fresh
+
+    @property
+    def n_fresh(self) -> int:
+        """All papers that the model has to label."""
+        return sum(self.fresh.values())
 
     def as_report(self) -> ReuseReport:
         """Return the part of `report.json` about reuse."""
@@ -36,7 +41,7 @@ class Workload:
             papers=self.papers,
             reusable=self.reusable,
             copies=self.copies,
-            fresh=sum(self.fresh.values()),
+            fresh=self.n_fresh,
             unusable=tuple(self.unusable),
         )
 

@@ -3,19 +3,22 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from specter_batch.display import markdown_text
+from specter_jobs.output.report_model.audit import AuditedRate, AuditSeries
 from specter_jobs.output.report_model.parts import DriftSide, GateVerdict
 from specter_jobs.output.report_model.report import NightReport
 from specter_jobs.plan.limits import GateLimits
 
 # The gates that compare with an earlier night.
 COMPARISON_GATES = ("max_psi_previous", "max_js_distance_previous")
+# The gates that need an audit.
+AUDIT_GATES = ("max_disagreement", "max_clear_disagreement")
 
 
 def judge(limits: GateLimits, report: NightReport, *, require_previous: bool = False) -> tuple[GateVerdict, ...]:
     """Compare a report with the limits that are set.
 
     A gate fails if its figure cannot be computed. Gates that compare with an earlier night do not apply if there is no
-    earlier night, as in the first night.
+    earlier night, as in the first night. Gates of the audit do not apply if no label was compared.
 
     Args:
         limits: The limits. A gate without a limit is not checked.
@@ -35,7 +38,7 @@ def _judge(name: str, limit: float, report: NightReport, *, require_previous: bo
     if name in COMPARISON_GATES and report.drift.previous is None:
         passed, reason = False if require_previous else None, _no_previous(report)
     elif value is None:
-        passed, reason = False, missing
+        passed, reason = None if name in AUDIT_GATES else False, missing
     else:
         passed, reason = value >= limit if name.startswith("min_") else value <= limit, None
     return GateVerdict(name=name, limit=limit, found=value, passed=passed, reason=reason)
@@ -55,6 +58,12 @@ def _not_finite_rate(report: NightReport) -> float | None:
     return not_finite / answered if answered else 0.0
 
 
+def _shown_disagreement(report: NightReport, rate_of: Callable[[AuditSeries], AuditedRate]) -> float | None:
+    """Return the share of differing labels that the audit has shown; None if nothing was compared."""
+    rate = None if report.audit is None else rate_of(report.audit.series)
+    return None if rate is None or not rate.papers else rate.low
+
+
 _NONE_LABELLED = "no paper was labelled"
 # Gate -> the figure that it checks, and the reason if the figure cannot be computed.
 _FIGURES: Mapping[str, tuple[Callable[[NightReport], float | None], str]] = {
@@ -63,6 +72,14 @@ _FIGURES: Mapping[str, tuple[Callable[[NightReport], float | None], str]] = {
     "min_mean_score": (lambda report: report.mean_score, _NONE_LABELLED),
     "max_reject_rate": (lambda report: report.rows.reject_rate, "no row was read"),
     "max_not_finite_rate": (_not_finite_rate, ""),
+    "max_disagreement": (
+        lambda report: _shown_disagreement(report, lambda series: series.every),
+        "no label was compared with the exact model",
+    ),
+    "max_clear_disagreement": (
+        lambda report: _shown_disagreement(report, lambda series: series.clear),
+        "no label of a paper that is far from a tie was compared with the exact model",
+    ),
     "max_psi": (lambda report: _psi(report.drift.reference), _NONE_LABELLED),
     "max_js_distance": (lambda report: _js_distance(report.drift.reference), _NONE_LABELLED),
     "max_psi_previous": (lambda report: _psi(report.drift.previous), _NONE_LABELLED),

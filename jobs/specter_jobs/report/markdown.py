@@ -40,6 +40,8 @@ def night_markdown(report: NightReport) -> str:
     if report.reuse:
         lines += ["## Reuse", "", *(f"- {markdown_text(line)}." for line in report.reuse.sentences()), ""]
     lines += ["## Gates", "", gates_markdown(report.gates)]
+    if report.audit is not None:
+        lines += ["## Audit", "", *audit_markdown(report)]
     lines += ["## Scores", "", scores_markdown(report)]
     lines += [f"{unknown}.", ""] if (unknown := report.unknown_labels_sentence) else []
     if report.labels_not_read:
@@ -68,6 +70,20 @@ def night_markdown(report: NightReport) -> str:
         lines += ["", f"{report.undecided_sentence}."]
     lines += ignored_markdown(report.ignored_inputs)
     return "\n".join(lines) + "\n"
+
+
+def audit_markdown(report: NightReport) -> list[str]:
+    """Return lines about the audit, with the papers whose label differs."""
+    shown = report.audit.tonight.shown if report.audit is not None else ()
+    lines = [f"- {markdown_text(sentence)}." for sentence in report.audit_sentences]
+    if shown:
+        lines += ["", "| paper | file | row | label | exact label |", "|---|---|---:|---|---|"]
+        lines += [
+            f"| {markdown_text(paper.paper_id)} | {markdown_text(paper.file)} | {paper.row} "
+            f"| {markdown_text(paper.label)} | {markdown_text(paper.exact_label or 'none')} |"
+            for paper in shown
+        ]
+    return [*lines, ""]
 
 
 def ignored_markdown(ignored: Mapping[str, str]) -> list[str]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from specter_batch.errors import ConfigError
 from specter_batch.logs import log
 from specter_batch.storage.files import write_text
+from specter_jobs.output.report_model.audit import AuditReport
 from specter_jobs.output.report_model.manifest import NightManifest
 from specter_jobs.output.report_model.report import NightReport
 
@@ -90,6 +91,8 @@ def night_metrics(
         yield "estimated_accuracy", f"Accuracy, {about}", accuracy
         macro_f1 = _bounds(estimated.macro_f1, estimated.macro_f1_low, estimated.macro_f1_high)
         yield "estimated_macro_f1", f"Macro F1, {about}", macro_f1
+    if report.audit is not None:
+        yield from _audit(report.audit)
     yield "mean_score", "Mean calibrated score of the labels.", [({}, report.mean_score)]
     yield "psi", "PSI of label shares.", [({"against": name}, side.psi) for name, side in sides.items()]
     distances: Samples = [({"against": name}, side.js_distance) for name, side in sides.items()]
@@ -97,13 +100,32 @@ def night_metrics(
     gates: Samples = [({"gate": gate.name}, int(gate.passed)) for gate in report.gates if gate.passed is not None]
     yield "gate_passed", "Whether a gate passed: 1 or 0.", gates
     inapplicable: Samples = [({"gate": gate.name}, 1) for gate in report.inapplicable_gates]
-    yield "gate_not_applicable", "1 for a gate that does not apply: no earlier night to compare with.", inapplicable
+    yield "gate_not_applicable", "1 for a gate that does not apply: nothing to compare with.", inapplicable
     yield "exit_code", "0 done, 3 shards failed, 4 a gate failed.", [({}, exit_code)]
     device = manifest.device
     facts = {"bundle": manifest.bundle.fingerprint, "device": device.device, "graph": device.graph}
     yield "info", "What labelled the night.", [(facts, 1)]
     yield "last_run_timestamp_seconds", "When the last night ended.", [({}, now)]
     yield "last_success_timestamp_seconds", "When the last night ended with exit code 0.", [({}, success)]
+
+
+def _audit(audit: AuditReport) -> Iterator[Metric]:
+    tonight, series = audit.tonight, audit.series
+    kinds = {"all": series.every, "clear": series.clear}
+    papers = {("tonight", "all"): tonight.papers, ("tonight", "clear"): tonight.clear_papers}
+    papers |= {("series", kind): rate.papers for kind, rate in kinds.items()}
+    differ = {("tonight", "all"): tonight.disagreements, ("tonight", "clear"): tonight.clear_disagreements}
+    differ |= {("series", kind): rate.disagreements for kind, rate in kinds.items()}
+    for name, about, figures in (
+        ("audited_papers", "Papers whose label was compared with the fp32 graph.", papers),
+        ("audit_disagreements", "Compared papers whose label differs from the fp32 graph.", differ),
+    ):
+        yield name, about, [({"nights": nights, "papers": kind}, figure) for (nights, kind), figure in figures.items()]
+    bounds = [
+        (kind, bound, getattr(rate, bound)) for kind, rate in kinds.items() if rate.papers for bound in ("low", "high")
+    ]
+    about = "Bounds of the share of labels that differ from the fp32 graph, over the nights of the series."
+    yield "disagreement", about, [({"papers": kind, "bound": bound}, figure) for kind, bound, figure in bounds]
 
 
 def _bounds(estimate: float, low: float, high: float) -> Samples:

@@ -32,6 +32,7 @@ from specter_jobs.output.title_only import TitleOnlySums
 from specter_jobs.plan.limits import GateLimits
 from specter_jobs.plan.reuse_report import ReuseReport
 from specter_jobs.plan.shards import Plan
+from specter_jobs.report.audit import AuditedModel, audit_report
 from specter_jobs.report.drift import drift_report
 from specter_jobs.report.gates import judge
 
@@ -45,18 +46,23 @@ class Comparison:
         require_previous: True to fail the gates that compare with an earlier night if there is no earlier night.
         named: Nights that were found for `--previous`; None without `--previous`.
         previous: Report of the earlier night; None without an earlier night.
+        nearest: Report of the night before, whether or not it succeeded. The audit continues its series.
+        model: The model that labels, and whether its labels are audited.
     """
 
     limits: GateLimits
     require_previous: bool
     named: PreviousReport | None
     previous: NightReport | None
+    nearest: NightReport | None
+    model: AuditedModel
 
 
 def night_report(
     totals: NightTotals,
     bundle: ModelBundle,
     comparison: Comparison,
+    entries: Sequence[LedgerEntry],
     *,
     labels_not_read: LabelsNotRead | None,
     reuse: ReuseReport | None,
@@ -67,6 +73,7 @@ def night_report(
         totals: Sums of the finished shards.
         bundle: The bundle that labelled them.
         comparison: The limits to keep, and the earlier night.
+        entries: Ledger entries of the finished shards, in the plan's order.
         labels_not_read: True labels of the input that cannot be read.
         reuse: How many papers took their label from earlier nights; None without `--reuse`.
     """
@@ -75,6 +82,7 @@ def night_report(
         labels_not_read=labels_not_read,
         reuse=reuse,
         previous=comparison.named,
+        audit=audit_report(comparison.model, entries, before=comparison.nearest, named=comparison.named is not None),
         drift=drift_report(totals, reference=bundle.reference(), previous=comparison.previous),
         gates=(),
     )

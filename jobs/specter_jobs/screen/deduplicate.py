@@ -16,6 +16,7 @@ from specter_batch.papers.parquet import PaperBatch
 from specter_batch.papers.screening import screen_columns
 from specter_batch.papers.text import paper_texts, text_hash
 from specter_jobs.database import opened_database
+from specter_jobs.plan.audit_size import AUDIT_DIGITS
 from specter_jobs.plan.decisions import Decisions, DeduplicatedShard
 from specter_jobs.plan.reuse_report import UnusableLabels
 from specter_jobs.plan.sections import LabelRules
@@ -65,6 +66,12 @@ COUNTS = "SELECT (SELECT count(*) FROM known), (SELECT count(*) FROM copies)"
 FRESH = """
     SELECT shard, count(*) FROM rows
     ANTI JOIN duplicates USING (place) ANTI JOIN known USING (place) ANTI JOIN copies USING (place) GROUP BY shard
+"""
+# The end of a text hash orders the papers that the model has to label at random.
+AUDITED = """
+    SELECT right(text_hash, ?) AS digits FROM rows
+    ANTI JOIN duplicates USING (place) ANTI JOIN known USING (place) ANTI JOIN copies USING (place)
+    ORDER BY digits LIMIT 1 OFFSET ?
 """
 
 # The first and the last of neighbouring shards.
@@ -173,6 +180,19 @@ class Deduplication:
         ((reusable, copies),) = self._database.execute(COUNTS).fetchall()
         fresh = dict(self._database.execute(FRESH).fetchall())
         return Workload(reusable=reusable, copies=copies, fresh=fresh, unusable=unusable)
+
+    def audit_threshold(self, papers: int) -> str | None:
+        """Return the largest end of a text hash among the papers to audit; None if none are to be audited.
+
+        The choice depends on the texts of the night alone, so restarts, workers and shards make the same one.
+
+        Args:
+            papers: Number of papers to audit, among those that the model has to label.
+        """
+        if not papers:
+            return None
+        ((threshold,),) = self._database.execute(AUDITED, [AUDIT_DIGITS, papers - 1]).fetchall()
+        return str(threshold)
 
     def close(self) -> None:
         """Close the tables, and release the papers."""

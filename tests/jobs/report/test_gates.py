@@ -19,7 +19,7 @@ from specter_jobs.report.gates import gates_markdown, judge
 from support.night_reports import changed, report_of
 from support.papers_on_disk import RunNight, paper, read_all, write_dump
 
-REPORT = report_of(previous=report_of(seed=5))
+REPORT = report_of(previous=report_of(seed=5), disagreements=20)
 REPORT = changed(REPORT, rejects_by_reason={**REPORT.rejects_by_reason, "not_finite": 50})
 FOUND = {
     "min_rows": REPORT.rows.rows_in,
@@ -27,6 +27,8 @@ FOUND = {
     "min_mean_score": REPORT.mean_score,
     "max_reject_rate": 10 / 210,
     "max_not_finite_rate": 50 / 250,
+    "max_disagreement": REPORT.audit.series.every.low,
+    "max_clear_disagreement": REPORT.audit.series.clear.low,
     "max_psi": REPORT.drift.reference.psi,
     "max_js_distance": REPORT.drift.reference.js_distance,
     "max_psi_previous": REPORT.drift.previous.psi,

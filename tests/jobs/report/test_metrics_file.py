@@ -100,7 +100,8 @@ def test_the_names_labels_and_help_lines_that_dashboards_use_stay(tmp_path: Path
     assert lines[-1] == "specter_batch_last_success_timestamp_seconds 1.76380000025e+09"
     names = [line.split()[2].removeprefix("specter_batch_") for line in lines if line.startswith("# TYPE")]
     assert names == [
-        "rows", "rejects", "shards", "papers_per_second", "model_wait_share", "seconds", "macro_f1", "mean_score",
+        "rows", "rejects", "shards", "papers_per_second", "model_wait_share", "seconds", "macro_f1",
+        "audited_papers", "audit_disagreements", "disagreement", "mean_score",
         "psi", "js_distance", "gate_passed", "exit_code", "info", "last_run_timestamp_seconds",
         "last_success_timestamp_seconds",
     ]  # fmt: skip

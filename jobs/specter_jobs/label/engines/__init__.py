@@ -15,7 +15,7 @@ from specter_jobs.plan.sections import Cluster, LabelRules, Model
 
 
 def open_engine(
-    cluster: Cluster, model: Model, rules: LabelRules, bundle: ModelBundle
+    cluster: Cluster, model: Model, rules: LabelRules, bundle: ModelBundle, *, audit: bool = False
 ) -> ThreadEngine | ProcessEngine | RayEngine:
     """Return the engine that the settings of a night choose.
 
@@ -27,13 +27,14 @@ def open_engine(
         model: Settings of the bundle and the device.
         rules: Settings that decide which papers are labelled.
         bundle: The opened bundle.
+        audit: Whether papers may be labelled by the fp32 graph too.
 
     Raises:
         ConfigError: The device or cluster does not exist.
         ProviderError: The device cannot be used here.
     """
     if cluster.engine == "ray":
-        return RayEngine(cluster, model, rules, bundle)
+        return RayEngine(cluster, model, rules, bundle, audit=audit)
     if cluster.ray_address is not None:
         raise ConfigError("--ray-address needs --engine ray; add it, or leave --ray-address out")
     chosen = devices(model.device)
@@ -41,7 +42,15 @@ def open_engine(
         chosen *= cluster.workers or 1
     threads = model.threads or max(usable_cpus() // len(chosen), 1)
     jobs = [
-        WorkerJob(place=model.bundle, bundle=bundle, graph=model.graph, rules=rules, device=device, threads=threads)
+        WorkerJob(
+            place=model.bundle,
+            bundle=bundle,
+            graph=model.graph,
+            rules=rules,
+            device=device,
+            threads=threads,
+            audit=audit,
+        )
         for device in chosen
     ]
     return ThreadEngine(jobs[0]) if len(jobs) == 1 else ProcessEngine(jobs)

@@ -10,7 +10,7 @@ from specter_batch.model.device import Device
 from specter_batch.model.ranking import Predictions
 from specter_batch.papers.parquet import PaperBatch
 from specter_batch.storage.location import Location
-from specter_jobs.label.screened_shard import ScreenedShard
+from specter_jobs.label.screened_shard import AuditAnswers, ScreenedShard
 from specter_jobs.plan.decisions import Decisions, DeduplicatedShard
 from specter_jobs.plan.sections import LabelRules
 from specter_jobs.workers.events import Event
@@ -31,6 +31,7 @@ class WorkerJob:
         rules: Settings that decide which papers are labelled.
         device: Device that the worker's session runs on.
         threads: Number of papers labelled at once on a CPU.
+        audit: Whether papers may be labelled by the fp32 graph too.
     """
 
     place: Location
@@ -39,6 +40,7 @@ class WorkerJob:
     rules: LabelRules
     device: Device
     threads: int
+    audit: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +54,7 @@ class ShardTask:
         unanswered: Hashes of texts that the model labels here although they occur in an earlier shard, because that
             shard has no label for them.
         embeddings: Whether the vectors of the papers are wanted too.
+        audit: End of the text hash up to which papers are labelled by the fp32 graph too; None for no paper.
     """
 
     number: int
@@ -61,6 +64,7 @@ class ShardTask:
     papers: PaperBatch | None = None
     unanswered: frozenset[str] = frozenset()
     embeddings: bool = False
+    audit: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +77,7 @@ class ShardAnswer:
         model_seconds: Part of `seconds` in which the model ran.
         max_batch_tokens: Maximum tokens of a batch on CUDA, smaller than at the start if memory was short; None on a
             CPU.
+        audit: Labels of the fp32 graph; None if there is no audit.
         logs: Log lines of the worker: level, event and fields.
     """
 
@@ -81,6 +86,7 @@ class ShardAnswer:
     seconds: float
     model_seconds: float
     max_batch_tokens: int | None
+    audit: AuditAnswers | None = None
     logs: Sequence[tuple[int, str, Mapping[str, object]]] = ()
 
 

@@ -58,12 +58,13 @@ class RayEngine:
         model: Settings of the bundle and the device. Bundle and papers have the same path on every machine.
         rules: Settings that decide which papers are labelled.
         bundle: The opened bundle.
+        audit: Whether papers may be labelled by the fp32 graph too.
 
     Raises:
         ConfigError: Ray is not installed, the cluster cannot be reached, or it does not have the resources of a worker.
     """
 
-    def __init__(self, cluster: Cluster, model: Model, rules: LabelRules, bundle: ModelBundle) -> None:
+    def __init__(self, cluster: Cluster, model: Model, rules: LabelRules, bundle: ModelBundle, *, audit: bool) -> None:
         try:
             import ray
         except ModuleNotFoundError as error:
@@ -77,7 +78,13 @@ class RayEngine:
             raise
         self.kind = device.kind
         self._job = WorkerJob(
-            place=model.bundle, bundle=bundle, graph=model.graph, rules=rules, device=device, threads=self.threads
+            place=model.bundle,
+            bundle=bundle,
+            graph=model.graph,
+            rules=rules,
+            device=device,
+            threads=self.threads,
+            audit=audit,
         )
         cuda = device.kind == "cuda"
         self._actor: Any = ray.remote(RayWorker).options(

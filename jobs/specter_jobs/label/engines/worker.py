@@ -10,6 +10,7 @@ from specter_batch.logs import logger
 from specter_batch.model.bundle import ModelBundle
 from specter_batch.model.predictions import OnnxClassifier
 from specter_batch.model.tokens.encoding import TokenIds
+from specter_jobs.label.audit import Auditor
 from specter_jobs.label.engines.messages import ShardAnswer, ShardTask, WorkerJob
 from specter_jobs.label.prepare import ShardPreparer
 from specter_jobs.label.screened_shard import ScreenedShard
@@ -33,6 +34,8 @@ class ShardWorker:
         try:
             self._preparer = ShardPreparer(bundle, job.rules)
             self._classifier = OnnxClassifier(bundle, device=job.device, precision=job.graph, threads=job.threads)
+            audits = job.audit and self._classifier.entry.precision != "fp32"
+            self._auditor = Auditor(self._classifier) if audits else None
         except FingerprintError as error:
             raise _replaced(job, str(error)) from error
         self._screening = ThreadPoolExecutor(1, thread_name_prefix="screen")
@@ -56,6 +59,8 @@ class ShardWorker:
     def close(self) -> None:
         """Stop within about a second. Shards in progress are dropped."""
         self._classifier.close()
+        if self._auditor is not None:
+            self._auditor.close()
         for stage in (self._screening, self._tokenizing, self._labelling):
             stage.shutdown(wait=False, cancel_futures=True)
 
@@ -71,6 +76,9 @@ class ShardWorker:
             screened, token_ids = coming.result()
             model_began = time.monotonic()
             predictions = self._classifier.predict(token_ids, embeddings=task.embeddings)
+            audit = None
+            if self._auditor is not None and task.audit is not None:
+                audit = self._auditor.answers(screened, token_ids, predictions, threshold=task.audit)
         except ShardError as error:
             return error
         except BaseException as error:  # panics of Rust libraries are not subclasses of Exception
@@ -83,6 +91,7 @@ class ShardWorker:
             seconds=self._free_since - began,
             model_seconds=self._free_since - model_began,
             max_batch_tokens=self._classifier.max_batch_tokens,
+            audit=audit,
             logs=self._logs.take() if self._logs is not None else (),
         )
 

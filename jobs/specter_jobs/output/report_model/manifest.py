@@ -62,6 +62,7 @@ class ThisRun(ManifestPart):
         seconds: Time of labelling, without reading the input before.
         papers_per_second: Papers per second; None if there are no papers.
         model_wait_share: Share of the time in which the model was idle; None if there are no papers.
+        audit_seconds: Time in which the fp32 graph labelled papers for the audit, added up over the workers.
     """
 
     shards: int
@@ -70,6 +71,7 @@ class ThisRun(ManifestPart):
     seconds: float
     papers_per_second: float | None
     model_wait_share: float | None
+    audit_seconds: float = 0.0
 
 
 class NightManifest(ManifestPart):

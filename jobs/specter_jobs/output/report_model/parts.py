@@ -245,7 +245,8 @@ class GateVerdict(ReportPart):
         name: Name of the gate.
         limit: Limit that was set.
         found: Figure of the night; None if it cannot be computed (see `reason`).
-        passed: True if the gate passed, false if it failed; None if it does not apply without an earlier night.
+        passed: True if the gate passed, false if it failed; None if it does not apply, because there is nothing to
+            compare with.
         reason: Reason why there is no figure.
     """
 

@@ -15,6 +15,7 @@ from specter_batch.file_problems import read_json_model
 from specter_batch.metrics.score_report import N_SCORE_BINS, EstimatedScores, ScoreReport
 from specter_batch.storage.location import Location
 from specter_jobs.output.names import REPORT_FILE
+from specter_jobs.output.report_model.audit import AuditReport
 from specter_jobs.output.report_model.parts import (
     Count,
     Drift,
@@ -154,6 +155,7 @@ class NightReport(NightTotals):
         labels_not_read: True labels that cannot be read; None if all can be.
         reuse: How many papers took their label from earlier nights; None without `--reuse`.
         previous: The earlier night that `--previous` led to; None without `--previous`.
+        audit: Comparison of labels with the fp32 graph; absent in reports of older versions.
         drift: Comparison with the validation data and with the earlier night.
         gates: Verdicts of the gates that are set.
     """
@@ -161,8 +163,15 @@ class NightReport(NightTotals):
     labels_not_read: LabelsNotRead | None = None
     reuse: ReuseReport | None = None
     previous: PreviousReport | None = None
+    audit: AuditReport | None = Field(default=None, exclude_if=lambda audit: audit is None)
     drift: Drift
     gates: tuple[GateVerdict, ...]
+
+    @property
+    def audit_sentences(self) -> list[str]:
+        """What the audit found, in sentences; none for reports without an audit."""
+        limit = next((gate.limit for gate in self.gates if gate.name == "max_disagreement"), None)
+        return [] if self.audit is None else self.audit.sentences(limit=limit)
 
     @property
     def failed_gates(self) -> tuple[GateVerdict, ...]:

@@ -1,0 +1,66 @@
+"""The worker's part of the audit: some fresh papers of each shard are labelled by the fp32 graph too."""
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from specter_batch.metrics.f1 import margins
+from specter_batch.model.predictions import OnnxClassifier
+from specter_batch.model.ranking import Predictions
+from specter_batch.model.tokens.encoding import TokenIds
+from specter_jobs.label.screened_shard import AuditAnswers, ScreenedShard
+from specter_jobs.output.report_model.audit import CLEAR_MARGINS
+from specter_jobs.plan.audit_size import AUDIT_DIGITS
+from specter_jobs.plan.shards import Mask
+
+
+class Auditor:
+    """Labels some papers of each shard with the fp32 graph.
+
+    Args:
+        classifier: The classifier that labels the shards. Its graph is not the fp32 graph.
+    """
+
+    def __init__(self, classifier: OnnxClassifier) -> None:
+        self._exact = classifier.exact()
+        self._clear_margin = CLEAR_MARGINS * (classifier.entry.deferral_margin or np.inf)
+
+    def answers(
+        self, screened: ScreenedShard, token_ids: Sequence[TokenIds], predictions: Predictions, *, threshold: str
+    ) -> AuditAnswers:
+        """Return the fp32 graph's labels of the chosen papers.
+
+        Papers that were too close to call have the fp32 graph's label already, and are not run again.
+
+        Args:
+            screened: The shard.
+            token_ids: Token ids of its fresh papers.
+            predictions: Predictions of its fresh papers.
+            threshold: Papers are chosen if the end of their text hash is at most this.
+        """
+        began = time.monotonic()
+        ends = [screened.hashes[position][-AUDIT_DIGITS:] for position in screened.fresh]
+        chosen = np.array([at for at, end in enumerate(ends) if end <= threshold], dtype=np.int64)
+        deferred = _deferred(predictions)[chosen]
+        label_id = predictions.label_id[chosen]
+        rows = chosen[~deferred]
+        logits = self._exact.logits([token_ids[row] for row in rows])
+        label_id[~deferred] = np.where(np.isfinite(logits).all(axis=1), logits.argmax(axis=1), -1)
+        return AuditAnswers(
+            positions=np.array(screened.fresh, dtype=np.int64)[chosen],
+            deferred=deferred,
+            clear=~deferred & (margins(predictions.logits[chosen]) >= self._clear_margin),
+            label_id=label_id,
+            seconds=time.monotonic() - began,
+        )
+
+    def close(self) -> None:
+        """Stop the threads of the fp32 graph."""
+        self._exact.close()
+
+
+def _deferred(predictions: Predictions) -> Mask:
+    if predictions.deferred is None:
+        return np.zeros(len(predictions.label_id), np.bool_)
+    return predictions.deferred
