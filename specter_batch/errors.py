@@ -13,7 +13,7 @@
     ├── ProviderError        the device asked for cannot run the model
     ├── ParityError          an exported graph gives other labels than the Torch model
     ├── ShardError           a shard could not be read, labelled or written
-    ├── GateError            a gate fails before any paper is labelled; exit code 4
+    ├── GateError            a gate fails; exit code 4
     └── StorageError         an object store cannot be reached; also an OSError; exit code 75
         └── StorageRefusedError  the store denies access, or the bucket does not exist; exit code 1
 
@@ -87,7 +87,7 @@ class ShardError(SpecterBatchError):
 
 
 class GateError(SpecterBatchError):
-    """A gate fails before any paper is labelled."""
+    """A gate fails: a limit that the user has set is not kept."""
 
     exit_code = 4
 

@@ -22,7 +22,7 @@ from specter_batch.papers.text import paper_texts
 from specter_batch.training.run.folder import TrainingRun
 
 if TYPE_CHECKING:
-    from specter_batch.training.evaluation.evaluate import Classifier
+    from specter_batch.training.evaluation.answers import Classifier
 
 # Keys that the targets and the table use.
 STUDY, REFERENCE, SESSION, JOB = "study_loop", "onnx_fp32", "session", "job"

@@ -110,15 +110,36 @@ class NonInferiority:
         max_loss: Largest loss of macro F1 that is accepted.
         verdict: `not worse` if the whole interval lies above the loss, `worse` if the whole interval lies below it, and
             `undecided` if the loss is inside the interval.
+        macro_f1: Macro F1 of both models, with the interval of the difference.
     """
 
     max_loss: float
     verdict: Verdict
+    macro_f1: PairedScore
 
     @property
     def passed(self) -> bool:
         """Return whether a gate passes: only if the papers show that B is not worse."""
         return self.verdict == "not worse"
+
+    def sentence(self, *, a: str = "A", b: str = "B") -> str:
+        """Return the answer as a sentence, with these names for the models."""
+        loses = f"{b} loses more than {self.max_loss:g} of macro F1 compared with {a}"
+        answer = {
+            "not worse": f"{b} loses at most {self.max_loss:g} of macro F1 compared with {a}",
+            "worse": loses,
+            "undecided": f"it is not ruled out that {loses}",
+        }[self.verdict]
+        return f"{answer}: {difference_text(self.macro_f1)}"
+
+
+def difference_text(score: PairedScore) -> str:
+    """Return a difference and its interval in words, such as `the difference is -0.0042 (95 % interval ...)`."""
+    interval = score.interval
+    return (
+        f"the difference is {score.difference:+.4f} ({100 * interval.level:g} % interval {interval.low:+.4f} to "
+        f"{interval.high:+.4f})"
+    )
 
 
 def compare_predictions(
@@ -210,7 +231,7 @@ def non_inferiority(score: PairedScore, *, max_loss: float) -> NonInferiority:
         verdict = "not worse"
     elif score.interval.high < -max_loss:
         verdict = "worse"
-    return NonInferiority(max_loss=max_loss, verdict=verdict)
+    return NonInferiority(max_loss=max_loss, verdict=verdict, macro_f1=score)
 
 
 @dataclass(frozen=True, kw_only=True)

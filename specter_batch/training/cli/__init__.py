@@ -18,6 +18,10 @@ COMMANDS = {
         "specter_batch.training.cli.evaluate:evaluate",
         "Evaluate a trained model (run or bundle) on labelled papers. Papers seen in training are excluded.",
     ),
+    "compare-models": (
+        "specter_batch.training.cli.compare_models:compare_models",
+        "Compare two models (runs or bundles) on the same labelled papers, with intervals and a significance test.",
+    ),
     "baseline": (
         "specter_batch.training.cli.baseline:baseline",
         "Evaluate a linear SVM on frozen embeddings, and compare fine-tuned models with it.",

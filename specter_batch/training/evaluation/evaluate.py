@@ -1,14 +1,11 @@
 """Scores a run or a bundle on labelled papers. Papers seen in training are counted separately."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from specter_batch import __version__
 from specter_batch.errors import ConfigError, LeakError
@@ -18,24 +15,17 @@ from specter_batch.model.bundle import ModelBundle
 from specter_batch.model.device import Device
 from specter_batch.model.manifest import MANIFEST_FILE
 from specter_batch.model.predictions import OnnxClassifier
-from specter_batch.model.ranking import Predictions
 from specter_batch.model.session import Embeddings, Logits
 from specter_batch.model.tokens.encoding import TokenIds, pad_batch, plan_batches
 from specter_batch.papers.columns import PaperColumns
 from specter_batch.storage.files import file_sha256
-from specter_batch.training.evaluation.figures import EvaluationSettings, figures
+from specter_batch.training.evaluation.answers import Answers, Classifier
+from specter_batch.training.evaluation.figures import EvaluationSettings
 from specter_batch.training.evaluation.report_model import EvaluationReport, ScoredPapers
 from specter_batch.training.model.settings import TORCH_MAX_TOKENS
 from specter_batch.training.papers.labelled import LabelledPapers, read_labelled
 from specter_batch.training.run.folder import RUN_FILE, TrainingRun
 from specter_batch.training.run.lineage import validation_sha256s
-
-
-class Classifier(Protocol):
-    """A model that computes logits from token ids."""
-
-    def logits(self, token_ids: Sequence[TokenIds]) -> Logits:
-        """Return the logits `(n, n_labels)` float32 of papers, given as token ids, in input order."""
 
 
 class TorchClassifier:
@@ -151,28 +141,47 @@ def evaluate(
         LabelError: The model knows none of the papers' labels.
     """
     labelled = read_labelled(papers, columns)
-    if (model / MANIFEST_FILE).exists():
-        bundle = ModelBundle.open(model)
-        made_from, fingerprint = bundle.manifest.training, bundle.fingerprint
-        onnx = OnnxClassifier(bundle, device=Device.parse(device), precision=graph)
-        answers, ran = _Answers.of(onnx, labelled, bundle), onnx.describe()
+    return evaluate_on(labelled, opened_model(model), device=device, graph=graph, settings=settings)
+
+
+def opened_model(model: Path) -> ModelBundle | TrainingRun:
+    """Open the folder of a run or a bundle.
+
+    Raises:
+        BundleError: The folder is neither a run nor a bundle.
+    """
+    return ModelBundle.open(model) if (model / MANIFEST_FILE).exists() else TrainingRun.open(model)
+
+
+def evaluate_on(
+    labelled: LabelledPapers,
+    model: ModelBundle | TrainingRun,
+    *,
+    device: str = "auto",
+    graph: Precision | None = None,
+    settings: EvaluationSettings | None = None,
+) -> Evaluation:
+    """Score an open run or bundle on papers that were read already; see `evaluate`."""
+    if isinstance(model, ModelBundle):
+        made_from, fingerprint = model.manifest.training, model.fingerprint
+        onnx = OnnxClassifier(model, device=Device.parse(device), precision=graph)
+        answers, ran = Answers.of(onnx, labelled, model), onnx.describe()
         onnx.close()
     else:
-        run = TrainingRun.open(model)
         if graph is not None:
             raise ConfigError(
-                f"--graph {graph}: {model} is a run and has no graphs; give the bundle that was exported from it"
+                f"--graph {graph}: {model.path} is a run and has no graphs; give the bundle that was exported from it"
             )
-        made_from, fingerprint = run.record.training, None
-        torch = TorchClassifier(run)
-        answers, ran = _Answers.of(torch, labelled, run), torch.describe()
+        made_from, fingerprint = model.record.training, None
+        torch = TorchClassifier(model)
+        answers, ran = Answers.of(torch, labelled, model), torch.describe()
     sha256 = labelled.content_sha256()
     report = EvaluationReport(
         **dict(answers.figures(settings)),
-        model=str(model),
+        model=str(model.path),
         fingerprint=fingerprint,
-        model_sha256=model_sha256(model),
-        papers=str(papers),
+        model_sha256=model_sha256(model.path),
+        papers=labelled.source,
         papers_sha256=sha256,
         # The best epoch and the temperature were chosen on validation papers, so scores on them are too optimistic.
         is_validation_data=sha256 in validation_sha256s(made_from),
@@ -203,80 +212,4 @@ def score(
     Returns:
         The figures of `report.json`, without the description of the model and the papers.
     """
-    return _Answers.of(classifier, labelled, model).figures(settings)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Answers:
-    """The logits of a model for papers, together with the true labels.
-
-    Attributes:
-        model: The run or bundle.
-        logits: Logits of the papers, `(n, n_labels)`.
-        true: True label ids, `(n,)`; -1 if the model does not know the label.
-        seen: True for papers that were trained on, `(n,)` bool.
-        unknown: Label that the model does not know -> number of papers with it.
-    """
-
-    model: ModelBundle | TrainingRun
-    logits: Logits
-    true: Ints
-    seen: npt.NDArray[np.bool_]
-    unknown: Mapping[str, int]
-
-    @classmethod
-    def of(cls, classifier: Classifier, labelled: LabelledPapers, model: ModelBundle | TrainingRun) -> "_Answers":
-        true = labelled.known_label_ids(model.labels)
-        if (true < 0).all():
-            raise labelled.unknown_error(model.labels)
-        texts = labelled.texts(model.text_template)
-        return cls(
-            model=model,
-            logits=classifier.logits(model.text_encoder().encode(texts)),
-            true=true,
-            seen=labelled.seen_by(model.seen_texts(), template=model.text_template),
-            unknown=labelled.unknown_labels(model.labels),
-        )
-
-    def figures(self, settings: EvaluationSettings | None) -> ScoredPapers:
-        known = self.true >= 0
-        is_finite = Predictions.from_logits(self.logits, temperature=self.model.logit_divisor).is_finite
-        scored = known & is_finite
-        scores = figures(
-            self.logits[scored],
-            self.true[scored],
-            seen=self.seen[scored],
-            temperature=self.model.temperature,
-            logit_divisor=self.model.logit_divisor,
-            labels=self.model.labels,
-            settings=settings or EvaluationSettings(),
-            validation_papers=self._training.get("validation_papers"),
-        )
-        return ScoredPapers(
-            **dict(scores),
-            not_finite=int((known & ~is_finite).sum()),
-            unknown_labels=sum(self.unknown.values()),
-            unknown_label_papers={self.model.labels.described(name): self.unknown[name] for name in self.unknown},
-        )
-
-    def table(self, labelled: LabelledPapers) -> pa.Table:
-        predictions = Predictions.from_logits(self.logits, temperature=self.model.logit_divisor)
-        ranking = predictions.ranking()
-        names = pa.array(self.model.labels.names)
-        known = names.take(pa.array(self.true, mask=self.true < 0))
-        return pa.table(
-            {
-                "paper_id": labelled.papers["paper_id"],
-                "label": pc.coalesce(known, labelled.papers["label"]),
-                "predicted": names.take(pa.array(predictions.label_id, mask=~predictions.is_finite)),
-                "score": pa.array(predictions.score, mask=~predictions.is_finite),
-                "seen": self.seen,
-                "runner_up": names.take(pa.array(ranking.runner_up, mask=~predictions.is_finite)),
-                "margin": pa.array(ranking.margin, mask=~predictions.is_finite),
-            }
-        )
-
-    @property
-    def _training(self) -> Mapping[str, Any]:
-        """What is recorded about the training of the model."""
-        return self.model.manifest.training if isinstance(self.model, ModelBundle) else self.model.record.training
+    return Answers.of(classifier, labelled, model).figures(settings)

@@ -1,5 +1,7 @@
 """Checks of training and validation papers before training starts: texts in both, and classes with too few papers."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -80,8 +82,12 @@ def _small_classes(papers: LabelledPapers, labels: LabelSet, counts: npt.NDArray
     single = [name for name, count in zip(labels, counts, strict=True) if count == 1]
     absent = [name for name, count in zip(labels, counts, strict=True) if count == 0]
     return (
-        *((f"{papers.source}: only one paper each has the label {_listed(single)}",) if single else ()),
-        *((f"{papers.source}: no paper has the label {_listed(absent)}, so it is never learned",) if absent else ()),
+        *((f"{papers.source}: only one paper each has the label {listed_names(single)}",) if single else ()),
+        *(
+            (f"{papers.source}: no paper has the label {listed_names(absent)}, so it is never learned",)
+            if absent
+            else ()
+        ),
     )
 
 
@@ -92,11 +98,12 @@ def _unchecked_classes(
     if not unchecked:
         return ()
     return (
-        f"{papers.source}: no validation paper has the label {_listed(unchecked)}, so nothing shows whether it is "
+        f"{papers.source}: no validation paper has the label {listed_names(unchecked)}, so nothing shows whether it is "
         "learned",
     )
 
 
-def _listed(names: list[str]) -> str:
+def listed_names(names: Sequence[str]) -> str:
+    """Return label names for a message; the first few if there are many."""
     shown = ", ".join(map(repr, names[:_SHOWN]))
     return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN:,} more"
