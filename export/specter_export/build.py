@@ -35,6 +35,7 @@ from specter_batch.papers.text import paper_texts
 from specter_batch.storage.files import file_sha256, write_json
 from specter_batch.storage.folder_swap import replace_folder, restore_folder
 from specter_batch.storage.output_claim import MARKER_FILE, mark_output
+from specter_batch.storage.scratch import scratch_beside
 from specter_batch.training.papers.labelled import read_labelled
 from specter_batch.training.run.folder import TrainingRun
 from specter_export.certificate.certify import CertificateProgress, Certifier
@@ -45,7 +46,6 @@ from specter_export.graph_builder import GraphBuilder, graph_entry, graph_hashes
 from specter_export.graphs.reference import export_reference
 from specter_export.parity import ParityReport
 from specter_export.recipe import REFERENCE_RECIPE, Recipe, load_recipe
-from specter_export.scratch import export_scratch
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ def build_bundle(
     progress = CertificateProgress(console, say)
     certificate_texts = _certificate_papers(run, others, calibration, (fitting, checking), progress)
 
-    with export_scratch(out) as scratch:
+    with scratch_beside(out, "export") as scratch:
         folder = scratch / "bundle"
         mark_output(folder, COMMAND)
         export_reference(run, folder / reference_recipe.file, opset=reference_recipe.opset)

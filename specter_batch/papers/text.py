@@ -44,6 +44,7 @@ _PYTHON_CLASS = "".join(rf"\U{first:08x}-\U{last:08x}" for first, last in _INVIS
 _ARROW_CLASS = "".join(rf"\x{{{first:x}}}-\x{{{last:x}}}" for first, last in _INVISIBLE)
 _MISSING = re.compile(rf"[{_PYTHON_CLASS}]*(?:{_SPELLED})?[{_PYTHON_CLASS}]*")
 _ARROW_MISSING = rf"\A[{_ARROW_CLASS}]*(?:{_SPELLED})?[{_ARROW_CLASS}]*\z"
+_WORD = re.compile(r"\w+")
 _ARROW_INVISIBLE = rf"\A[{_ARROW_CLASS}]*\z"
 
 
@@ -90,11 +91,20 @@ def normalised_text_hash(text: str) -> int:
     digest = hashlib.blake2b(digest_size=8)
     joint = b""
     for part in _parts_of(text):
-        folded = unicodedata.normalize("NFKC", part).casefold()
-        for word in re.finditer(r"\w+", folded):
-            digest.update(joint + word[0].encode())
+        if words := normalised_words(part):
+            digest.update(joint + words)
             joint = b" "
     return int.from_bytes(digest.digest(), "big")
+
+
+def words_hash(words: bytes) -> int:
+    """Return `normalised_text_hash` of a text from its `normalised_words`."""
+    return int.from_bytes(hashlib.blake2b(words, digest_size=8).digest(), "big")
+
+
+def normalised_words(text: str) -> bytes:
+    """Return the words of a text in lower case, in UTF-8 and separated by single spaces; punctuation is left out."""
+    return " ".join(_WORD.findall(unicodedata.normalize("NFKC", text).casefold())).encode()
 
 
 def _parts_of(text: str) -> Iterator[str]:

@@ -9,11 +9,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from typer.main import get_command
 
 from specter_batch.cli import build_app
-from specter_batch.training.demo.sample import SamplePaths
+from specter_batch.training.demo.sample import SamplePaths, make_papers
+from specter_batch.training.papers.parts.account import SplitSettings
+from specter_batch.training.papers.parts.split import split_papers
 from specter_batch.training.run.folder import TrainingRun
 from support.dumps.shown import DUMPS, OPENALEX
 from support.pages import PAGES, ROOT, blocks, commands, run_in_new_process, run_ours, run_python, scripts
@@ -37,7 +41,7 @@ ADDED = {"train": " --encoder encoder --epochs 1", "estimate": " --seconds 1"}
 ADDED_TO_EXAMPLES = {**ADDED, "baseline": " --encoder encoder"}
 COMMANDS: Mapping[str, Any] = get_command(build_app()).commands  # type: ignore[attr-defined]
 # What the examples of a command write.
-WRITTEN = {"train": "run", "export": "bundle", "ingest": "papers", "classify": "night"}
+WRITTEN = {"split": "parts", "train": "run", "export": "bundle", "ingest": "papers", "classify": "night"}
 
 # An id of the demo that a page shows, and one of the smaller sample here.
 IDS = ("sample-001129", "sample-000641")
@@ -73,8 +77,18 @@ def night(tiny_bundle: Path, sample_paths: SamplePaths, tmp_path_factory: pytest
 
 
 @pytest.fixture(scope="module")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return labelled papers with a column of journals. No other file here holds them."""
+    papers = make_papers(n_papers=400, seed=5)
+    journals = pa.array([f"Journal {number % 70}" for number in range(papers.num_rows)])
+    file = tmp_path_factory.mktemp("labelled") / "papers.parquet"
+    pq.write_table(papers.append_column("journal", journals), file)
+    return file
+
+
+@pytest.fixture(scope="module")
 def taken_for_granted(
-    tiny_encoder: Path, tiny_run: TrainingRun, tiny_bundle: Path, sample_paths: SamplePaths, night: Path
+    tiny_encoder: Path, tiny_run: TrainingRun, tiny_bundle: Path, sample_paths: SamplePaths, night: Path, labelled: Path
 ) -> Mapping[str, Things]:
     """Return by page what is there before its first command."""
     papers = sample_paths.night
@@ -123,6 +137,7 @@ def taken_for_granted(
         "docs/notebook.md": {"demo/papers/night": papers, "demo/bundle": tiny_bundle},
         "docs/python.md": {"papers": papers, "test.parquet": sample_paths.val, "bundle": tiny_bundle},
         "docs/scaling-out.md": {"papers": papers, **bundles},
+        "docs/trusted-score.md": {"papers.parquet": labelled, "encoder": tiny_encoder, "bundles/old": tiny_bundle},
         "docs/tutorial.md": {**scidocs, **bundles, **deployed, **OPENALEX},
         "docs/upgrade.md": {
             "bundles/old": tiny_bundle,
@@ -170,13 +185,22 @@ def test_what_a_page_shows_runs(page: str, taken_for_granted: Mapping[str, Thing
 
 @pytest.fixture(scope="module")
 def asked_for(
-    tiny_encoder: Path, tiny_run: TrainingRun, tiny_bundle: Path, sample_paths: SamplePaths, night: Path
+    tiny_encoder: Path,
+    tiny_run: TrainingRun,
+    tiny_bundle: Path,
+    sample_paths: SamplePaths,
+    night: Path,
+    labelled: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Things:
     """Return what is there before the examples of a help page."""
     csv = "Title\tabstract\tpaper_id\nA title\tAn abstract of a paper in English.\tp1\n"
     record = {"paper_id": "p1", "title": "A title", "abstract": "An abstract of a paper in English."}
     today = datetime.now(UTC).date()
+    parts = tmp_path_factory.mktemp("split") / "parts"
+    split_papers(labelled, parts, SplitSettings())
     return {
+        "papers.parquet": labelled, "parts": parts,
         "papers": sample_paths.night, "night": night, "night-before": night,
         "run": tiny_run.path, "bundle": tiny_bundle, "encoder": tiny_encoder,
         "train.parquet": sample_paths.train, "val.parquet": sample_paths.val, "test.parquet": sample_paths.val,

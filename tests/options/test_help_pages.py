@@ -16,6 +16,12 @@ COMMANDS: dict[str, Any] = dict(typer.main.get_command(build_app()).commands)  #
 # Options that do something else in another command, by what they choose there.
 OTHER_MEANING = {
     "--label",
+    "--allow-overlap",
+    "--learning-rate",
+    "--head-learning-rate",
+    "--max-f1-loss",
+    "--val",
+    "--test",
     "--out",
     "--replace",
     "--papers",

@@ -6,6 +6,10 @@ COMMANDS = {
         "specter_batch.training.cli.scidocs:prepare_scidocs",
         "Join SciDocs' papers with their MeSH and MAG labels, in the official splits.",
     ),
+    "split": (
+        "specter_batch.training.cli.split:split",
+        "Split labelled papers into parts to train on, to validate on and to test on, without duplicates across parts.",
+    ),
     "train": (
         "specter_batch.training.cli.train:train",
         "Fine-tune an encoder with a classification head on labelled papers.",

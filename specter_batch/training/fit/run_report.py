@@ -38,9 +38,7 @@ def write_run_report(run_folder: Path, record: RunRecord) -> None:
 
 def _run_html(record: RunRecord, curves: tuple[Markup, Markup | None] | None, *, name: str) -> str:
     training = record.training
-    validation = training.get("validation", {})
-    # Earlier versions only recorded three figures of the validation.
-    scores = ScoreReport.model_validate(validation) if validation.get("scored_papers") else None
+    validation, test = training.get("validation", {}), training.get("test")
     return (
         _environment()
         .get_template("run.html.j2")
@@ -53,12 +51,10 @@ def _run_html(record: RunRecord, curves: tuple[Markup, Markup | None] | None, *,
             made_from=training.get(DISTILLED_FROM),
             student=comparison_in(training),
             settings=_flat(training.get("settings", {})),
-            labels=sorted(label_rows(scores), key=lambda row: -row.scores.support) if scores else None,
-            confusions=top_confusions(scores) if scores else None,
-            heat_map=heat_maps(scores.confusion, scores.labels) if scores else None,
-            reliability=charts.reliability(scores.reliability) if scores else None,
+            drawn=_drawn(validation),
+            test=test,
+            drawn_test=_drawn(test) if test else None,
             papers=PaperGroups(),
-            risk_coverage=_risk_coverage(validation),
         )
     )
 
@@ -71,6 +67,23 @@ def _environment() -> Environment:
 def _sentence(words: str) -> str:
     """Return words as a sentence, with a capital letter and a full stop."""
     return f"{words[0].upper()}{words[1:]}."
+
+
+def _drawn(figures: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the tables and pictures of scores; None if no paper is scored.
+
+    Earlier versions only recorded three figures of the validation.
+    """
+    if not figures.get("scored_papers"):
+        return None
+    scores = ScoreReport.model_validate(figures)
+    return {
+        "labels": sorted(label_rows(scores), key=lambda row: -row.scores.support),
+        "confusions": top_confusions(scores),
+        "heat_map": heat_maps(scores.confusion, scores.labels),
+        "reliability": charts.reliability(scores.reliability),
+        "risk_coverage": _risk_coverage(figures),
+    }
 
 
 def _risk_coverage(validation: Mapping[str, Any]) -> Markup | None:

@@ -19,6 +19,7 @@ from specter_batch.storage.files import apply_umask, file_sha256, write_json, wr
 from specter_batch.training.evaluation.figures import EvaluationSettings, figures
 from specter_batch.training.fit.calibration import fit_temperature
 from specter_batch.training.fit.config import TrainConfig
+from specter_batch.training.fit.final_test import FinalTest
 from specter_batch.training.fit.run_report import write_run_report
 from specter_batch.training.model.classifier import SpecterForSequenceClassification
 from specter_batch.training.papers.labelled import LabelledPapers
@@ -49,6 +50,8 @@ def write_run(
     text_template: str,
     lineage: Lineage,
     facts: dict[str, Any],
+    test: FinalTest | None = None,
+    test_logits: Logits | None = None,
 ) -> None:
     """Write weights, papers for export, drift reference, seen texts, the report page and, last, the record.
 
@@ -64,6 +67,8 @@ def write_run(
         text_template: Template that joined title and abstract into one text.
         lineage: The run that the encoder comes from, and the texts that it was trained on.
         facts: Other values to record about the training.
+        test: The test papers; no test when None.
+        test_logits: Logits of the test papers, `(n_test_papers, n_labels)`, if there are any.
     """
     val_ids = val_papers.label_ids(labels)
     seen_texts = np.union1d(train_papers.seen_hashes(), lineage.seen_texts)
@@ -92,7 +97,14 @@ def write_run(
             "train_papers": len(train_papers),
             "validation_papers": len(val_papers),
             KEPT_VALIDATION: kept_validation,
-            "dropped": {"train": dict(train_papers.dropped), "validation": dict(val_papers.dropped)},
+            "dropped": {
+                name: dict(papers.dropped)
+                for name, papers in (
+                    ("train", train_papers),
+                    ("validation", val_papers),
+                    *(() if test is None else (("test", test.papers),)),
+                )
+            },
             "validation": figures(
                 val_logits,
                 val_ids,
@@ -101,6 +113,11 @@ def write_run(
                 labels=labels,
                 settings=EvaluationSettings(),
             ).model_dump(mode="json"),
+            **(
+                {}
+                if test is None or test_logits is None
+                else test.facts(test_logits, labels, temperature=temperature, validation_papers=len(val_papers))
+            ),
             "versions": {"python": platform.python_version()} | {name: version(name) for name in packages},
         },
     )

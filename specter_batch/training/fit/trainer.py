@@ -32,6 +32,7 @@ from specter_batch.training.embeddings.embed import embed
 from specter_batch.training.fit.arguments import CHECKPOINTS, autocast_dtype, make_arguments, resolve_precision
 from specter_batch.training.fit.calibration import fit_temperature
 from specter_batch.training.fit.config import TrainConfig
+from specter_batch.training.fit.final_test import FinalTest
 from specter_batch.training.fit.optimisation import make_loss, make_optimizer
 from specter_batch.training.fit.progress import TrainingProgress
 from specter_batch.training.fit.run_writer import write_run
@@ -66,6 +67,7 @@ def train(
     val_papers: LabelledPapers,
     out: Path,
     allow_overlap: bool = False,
+    test_papers: LabelledPapers | None = None,
     teaching: Teaching | None = None,
     warn: Callable[[str], None] = logger.warning,
     console: Console | None = None,
@@ -81,6 +83,7 @@ def train(
         val_papers: Papers on which the best epoch and the temperature are chosen.
         out: The run folder to write.
         allow_overlap: True to train although some validation papers are also training papers.
+        test_papers: Papers to score the finished model on, once, at the end; no test when None.
         teaching: Makes a student of a trained model, and teaches the student with the model's logits. Then `config` is
             from `DistillConfig.of_student`. When None, an encoder is trained on the labels alone.
         warn: Function that is called with each warning before training starts. The run records the warnings as well.
@@ -99,6 +102,16 @@ def train(
         *lineage.notes,
         *check_split(train_papers, val_papers, labels, inherited=lineage.seen_texts, allow_overlap=allow_overlap),
     ]
+    test = None
+    if test_papers is not None:
+        test = FinalTest.prepared(
+            test_papers,
+            labels,
+            train_papers=train_papers,
+            val_papers=val_papers,
+            inherited=lineage.seen_texts,
+        )
+        notes += [*label_warnings(test_papers), *test.notes]
     train_ids, val_ids = train_papers.label_ids(labels), val_papers.label_ids(labels)
     if config.head.normalises_batches and config.batch_size < 2:
         raise ConfigError("batch norm needs a batch of at least two papers; raise --batch-size")
@@ -156,6 +169,10 @@ def train(
             logits = head_logits(model.head.cpu(), embed(model, val_set.token_ids, max_tokens=TORCH_MAX_TOKENS))
             if not np.isfinite(logits).all():
                 raise diverged("at the end")
+            test_logits = None
+            if test is not None:
+                token_ids = encoder.encode(test.papers.texts(loaded.text_template))
+                test_logits = head_logits(model.head, embed(model, token_ids, max_tokens=TORCH_MAX_TOKENS))
             if teaching is not None:
                 seen_texts = np.union1d(train_papers.seen_hashes(), lineage.seen_texts)
                 comparison = teaching.compared(
@@ -179,6 +196,8 @@ def train(
                 max_length=loaded.max_length,
                 text_template=loaded.text_template,
                 lineage=lineage,
+                test=test,
+                test_logits=test_logits,
                 facts=request | {"precision": resolve_precision(config), "notes": notes, "log": history},
             )
             shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)

@@ -17,10 +17,13 @@ from specter_batch.metrics.scores import papers_seen
 from specter_batch.papers.columns import PAPER_SCHEMA, LabelColumnError, PaperColumns, normalise_labels
 from specter_batch.papers.complete_input import complete_inventory
 from specter_batch.papers.labels import LabelSet, respelled
-from specter_batch.papers.parquet import open_parquet, read_papers
+from specter_batch.papers.parquet import PaperBatch, open_parquet, read_papers
 from specter_batch.papers.text import TEXT_TEMPLATE, missing_values, normalised_text_hash, paper_texts
 
 READ_ROWS = 8192
+
+# Why a row cannot be used. Of several reasons the first one counts.
+REASONS = ("invalid_unicode", "missing_title", "missing_abstract", "missing_label")
 
 # What pandas writes where a value is missing, in lower case.
 NAMES_OF_MISSING = frozenset(("nan", "<na>", "nat", "null", "none"))
@@ -108,6 +111,49 @@ def papers_sha256(papers: pa.Table) -> str:
     return digest.hexdigest()
 
 
+@dataclass(frozen=True, kw_only=True)
+class LabelledRows:
+    """A batch of rows, and which of them are papers with a title, an abstract and a label.
+
+    Attributes:
+        papers: Table with `PAPER_SCHEMA` and normalised labels.
+        reason: Position in `REASONS` of why a row is left out, `(n_rows,)`; -1 for a row that can be used.
+    """
+
+    papers: pa.Table
+    reason: npt.NDArray[np.int8]
+
+    @classmethod
+    def of(cls, batch: PaperBatch) -> "LabelledRows":
+        """Judge the rows of a batch."""
+        labels = normalise_labels(batch.table["label"])
+        reason = np.full(len(batch), -1, dtype=np.int8)
+        unusable = (
+            batch.invalid_unicode,
+            missing_values(batch.table["title"]),
+            missing_values(batch.table["abstract"]),
+            labels.is_null().to_numpy(zero_copy_only=False),
+        )
+        for number, bad in enumerate(unusable):
+            reason[bad & (reason < 0)] = number
+        papers = batch.table.set_column(PAPER_SCHEMA.get_field_index("label"), "label", labels)
+        return cls(papers=papers, reason=reason)
+
+    @property
+    def usable(self) -> npt.NDArray[np.bool_]:
+        """True for rows that can be used, `(n_rows,)`."""
+        return np.asarray(self.reason < 0)
+
+    @property
+    def labels_found(self) -> int:
+        """Number of rows with a label, whether they can be used or not."""
+        return len(self.reason) - int(self.papers["label"].null_count)
+
+    def dropped(self) -> dict[str, int]:
+        """Return the number of rows that are left out, by reason."""
+        return {name: int((self.reason == number).sum()) for number, name in enumerate(REASONS)}
+
+
 def read_labelled(source: str | Path, columns: PaperColumns | None = None) -> LabelledPapers:
     """Read the papers of a file, folder or glob that have a title, an abstract and a label.
 
@@ -122,23 +168,14 @@ def read_labelled(source: str | Path, columns: PaperColumns | None = None) -> La
     labels_found = 0
     for listed in inventory.files:
         file, where, partitions = open_parquet(listed.path), storable(str(listed.path)), listed.partitions
-        resolved = _resolved(columns or PaperColumns(), file.schema_arrow, where=where, partitions=partitions)
+        resolved = labelled_columns(columns or PaperColumns(), file.schema_arrow, where=where, partitions=partitions)
         for batch in read_papers(file, resolved, where=where, batch_rows=READ_ROWS, partitions=partitions):
-            keep = np.ones(len(batch), dtype=np.bool_)
-            raw = batch.table["label"]
-            labels = normalise_labels(raw)
-            labels_found += len(batch) - labels.null_count
-            for reason, bad in (
-                ("invalid_unicode", batch.invalid_unicode),
-                ("missing_title", missing_values(batch.table["title"])),
-                ("missing_abstract", missing_values(batch.table["abstract"])),
-                ("missing_label", labels.is_null().to_numpy(zero_copy_only=False)),
-            ):
-                dropped[reason] += int((keep & bad).sum())
-                keep &= ~bad
-            kept = pa.array(keep)
-            spellings.update(raw.filter(kept).to_pylist())
-            tables.append(batch.table.set_column(PAPER_SCHEMA.get_field_index("label"), "label", labels).filter(kept))
+            rows = LabelledRows.of(batch)
+            labels_found += rows.labels_found
+            dropped.update(rows.dropped())
+            usable = pa.array(rows.usable)
+            spellings.update(batch.table["label"].filter(usable).to_pylist())
+            tables.append(rows.papers.filter(usable))
     papers = pa.concat_tables(tables) if tables else PAPER_SCHEMA.empty_table()
     if not papers.num_rows:
         reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.items() if count) or "no rows"
@@ -152,7 +189,7 @@ def read_labelled(source: str | Path, columns: PaperColumns | None = None) -> La
     )
 
 
-def _resolved(
+def labelled_columns(
     columns: PaperColumns, schema: pa.Schema, *, where: str, partitions: Mapping[str, str | None]
 ) -> dict[str, str]:
     """Return the names of all four columns.

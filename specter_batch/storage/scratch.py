@@ -1,4 +1,4 @@
-"""The temporary folder in which an export builds a bundle."""
+"""The temporary folder in which a command builds its output folder."""
 
 import tempfile
 import time
@@ -11,18 +11,22 @@ from shutil import rmtree
 from specter_batch.errors import ConfigError
 from specter_batch.storage.output_claim import LOCK_FILE, folder_locked
 
-# A younger folder without a lock is not removed, because its export may be about to take the lock.
+# A younger folder without a lock is not removed, because its command may be about to take the lock.
 MOMENT_SECONDS = 60.0
 
 
 @contextmanager
-def export_scratch(out: Path) -> Iterator[Path]:
+def scratch_beside(out: Path, command: str) -> Iterator[Path]:
     """Yield a temporary folder next to `out`, on the same file system, and remove it at the end.
 
-    Folders of earlier exports to `out` that were killed are removed first. A running export holds a lock on its folder,
-    so that folder is kept.
+    Folders of earlier runs of the command to `out` that were killed are removed first. A running command holds a lock
+    on its folder, so that folder is kept.
+
+    Args:
+        out: The output folder.
+        command: Name of the command, such as `export`.
     """
-    prefix = f".{out.name}.export-"
+    prefix = f".{out.name}.{command}-"
     for stale in out.parent.glob(f"{escape(prefix)}*"):
         _remove_stale(stale)
     scratch = Path(tempfile.mkdtemp(prefix=prefix, dir=out.parent))
@@ -35,7 +39,7 @@ def export_scratch(out: Path) -> Iterator[Path]:
 
 def _remove_stale(folder: Path) -> None:
     if not (folder / LOCK_FILE).is_file():
-        # Another export may have just made the folder and be about to take the lock, so only old folders are removed.
+        # Another process may have just made the folder and be about to take the lock, so only old folders are removed.
         with suppress(OSError):
             if time.time() - folder.stat().st_mtime > MOMENT_SECONDS:
                 folder.rmdir()
@@ -44,4 +48,4 @@ def _remove_stale(folder: Path) -> None:
         with folder_locked(folder):
             rmtree(folder, ignore_errors=True)
     except (ConfigError, FileNotFoundError):
-        return  # another export uses the folder, or has just removed it
+        return  # another process uses the folder, or has just removed it

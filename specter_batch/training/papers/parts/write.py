@@ -1,0 +1,95 @@
+"""Writes the papers of each part to parquet, with all their columns, in the order of the input."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from specter_batch.display import storable
+from specter_batch.errors import PaperSchemaError
+from specter_batch.inputs import InputInventory, InputPath
+from specter_batch.papers.parquet import open_parquet, table_writer
+from specter_batch.training.papers.parts.account import PARTS
+from specter_batch.training.papers.parts.assignment import Parts
+
+WRITTEN_ROWS = 8192
+
+
+def common_schema(inventory: InputInventory) -> pa.Schema:
+    """Return the schema of all files together. Columns that come from folder names are part of it.
+
+    Raises:
+        PaperSchemaError: A column has types in two files that no type can hold together.
+    """
+    schema = pa.schema([])
+    for listed in inventory.files:
+        own = _schema_of(open_parquet(listed.path).schema_arrow, listed.partitions)
+        try:
+            schema = pa.unify_schemas([schema, own], promote_options="permissive")
+        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+            raise PaperSchemaError(
+                f"{storable(str(listed.path))}: its columns do not fit those of the files before it "
+                f"({str(error).splitlines()[0]}); write the files with the same columns, or split them one by one"
+            ) from error
+    return schema
+
+
+def _schema_of(schema: pa.Schema, partitions: Mapping[str, str | None]) -> pa.Schema:
+    fields = [
+        pa.field(one.name, one.type.value_type if pa.types.is_dictionary(one.type) else one.type) for one in schema
+    ]
+    fields += [pa.field(name, pa.string()) for name in partitions if name not in schema.names]
+    return pa.schema(fields)
+
+
+def write_parts(
+    inventory: InputInventory,
+    schema: pa.Schema,
+    parts: Parts,
+    folder: Path,
+    *,
+    written: Sequence[str],
+    advance: Callable[[int], None],
+) -> None:
+    """Write a parquet file for each part.
+
+    Args:
+        inventory: The files of the input.
+        schema: The columns of the parts, from `common_schema`.
+        parts: Number of the part of each row, `(n_rows,)`; -1 for a row that is in no part.
+        folder: Folder for the files.
+        written: Names of the parts that get a file.
+        advance: Called with the number of rows that were read.
+    """
+    with ExitStack() as stack:
+        writers = {
+            PARTS.index(name): stack.enter_context(table_writer(folder / f"{name}.parquet", schema)) for name in written
+        }
+        row = 0
+        for listed in inventory.files:
+            for batch in open_parquet(listed.path).iter_batches(WRITTEN_ROWS):
+                own = parts[row : row + batch.num_rows]
+                table = _with_schema(batch, schema, listed)
+                for number, writer in writers.items():
+                    chosen = table.filter(pa.array(own == number))
+                    if chosen.num_rows:
+                        writer.write_table(chosen)
+                row += batch.num_rows
+                advance(batch.num_rows)
+    assert row == len(np.asarray(parts))  # noqa: S101 - both passes read the same rows
+
+
+def _with_schema(batch: pa.RecordBatch, schema: pa.Schema, listed: InputPath) -> pa.Table:
+    columns = []
+    for field in schema:
+        if field.name in batch.schema.names:
+            values = batch.column(field.name)
+            values = values.dictionary_decode() if pa.types.is_dictionary(values.type) else values
+            columns.append(values if values.type == field.type else values.cast(field.type))
+        elif field.name in listed.partitions:
+            columns.append(pa.array([listed.partitions[field.name]] * batch.num_rows, field.type))
+        else:
+            columns.append(pa.nulls(batch.num_rows, field.type))
+    return pa.table(columns, schema=schema)
