@@ -4,13 +4,13 @@ import time
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
-from specter_batch.metrics.f1 import margins
 from specter_batch.model.predictions import OnnxClassifier
 from specter_batch.model.ranking import Predictions
 from specter_batch.model.tokens.encoding import TokenIds
 from specter_jobs.label.screened_shard import AuditAnswers, ScreenedShard
-from specter_jobs.output.report_model.audit import CLEAR_MARGINS
+from specter_jobs.output.report_model.audit import CLEAR_RATIO
 from specter_jobs.plan.audit_size import AUDIT_DIGITS
 from specter_jobs.plan.shards import Mask
 
@@ -24,7 +24,6 @@ class Auditor:
 
     def __init__(self, classifier: OnnxClassifier) -> None:
         self._exact = classifier.exact()
-        self._clear_margin = CLEAR_MARGINS * (classifier.entry.deferral_margin or np.inf)
 
     def answers(
         self, screened: ScreenedShard, token_ids: Sequence[TokenIds], predictions: Predictions, *, threshold: str
@@ -50,7 +49,7 @@ class Auditor:
         return AuditAnswers(
             positions=np.array(screened.fresh, dtype=np.int64)[chosen],
             deferred=deferred,
-            clear=~deferred & (margins(predictions.logits[chosen]) >= self._clear_margin),
+            clear=~deferred & _is_clear(predictions.probabilities[chosen]),
             label_id=label_id,
             seconds=time.monotonic() - began,
         )
@@ -64,3 +63,9 @@ def _deferred(predictions: Predictions) -> Mask:
     if predictions.deferred is None:
         return np.zeros(len(predictions.label_id), np.bool_)
     return predictions.deferred
+
+
+def _is_clear(probabilities: npt.NDArray[np.float64]) -> Mask:
+    """Return whether papers are far from a tie, `(n,)` bool, from the probabilities of all labels `(n, n_labels)`."""
+    second, best = np.partition(probabilities, -2, axis=1)[:, -2:].T
+    return np.asarray(best >= CLEAR_RATIO * second)

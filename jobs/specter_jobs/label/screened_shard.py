@@ -74,7 +74,7 @@ class AuditAnswers:
     Attributes:
         positions: Positions of the papers among the usable papers of the shard, `(n,)` int64.
         deferred: True for papers whose label in the job came from the fp32 graph already, `(n,)` bool.
-        clear: True for papers that are far from the deferral margin, `(n,)` bool.
+        clear: True for papers whose best label is far more probable than the second, `(n,)` bool.
         label_id: Label ids of the fp32 graph, `(n,)` int64; -1 if it gave NaN or infinity.
         seconds: Time that the fp32 graph took.
     """

@@ -72,8 +72,8 @@ class GateLimits(Settings):
     )
     max_clear_disagreement: Annotated[Share | None, Option(default=OFF)] = Field(
         default=None,
-        description="The same for papers that are far from a tie, where int8 hardly ever differs. A tenth of "
-        "--max-disagreement finds a broken model several times sooner.",
+        description="The same for papers whose best label is at least twice as probable as the second, where a fast "
+        "graph hardly ever differs. A tenth of --max-disagreement finds a broken model several times sooner.",
     )
     max_psi: Annotated[Positive | None, Option(default=OFF)] = Field(
         default=None,

@@ -63,6 +63,9 @@ def test_it_finds_the_labels_that_differ(night: RunNight, dump: Path, flipping: 
     audit = audit_of(result.report)
     assert len(differ) >= 5
     assert audit.tonight.disagreements == len(differ)
+    clear = {name for name, row in labels.items() if row["score"] >= 2 * (row["score"] - row["margin"])} - {"p900"}
+    assert audit.tonight.clear_papers == len(clear)
+    assert audit.tonight.clear_disagreements == len(clear & differ)
     assert audit.tonight.deferred < PAPERS - len(differ)
     for shown in audit.tonight.shown:
         assert shown.paper_id in differ

@@ -7,10 +7,10 @@ from pydantic import BaseModel, ConfigDict, NonNegativeInt
 from specter_batch.display import StorableText
 from specter_batch.graph_names import Precision
 
-# A paper is clear if the difference of its two largest logits is at least this many times the deferral margin. Among
-# 9,000 unseen arXiv papers (docs/audit.md), int8 changed 35 labels that it did not defer. All 35 papers were below
-# three times the margin, 33 of them below twice. The 7,960 papers above kept their labels.
-CLEAR_MARGINS = 3
+# A paper is clear if its best label is at least this many times as probable as the second. Among 9,000 unseen arXiv
+# papers (docs/audit.md), int8 changed 35 labels that it did not defer, all of papers below 1.34 times. It changed no
+# ratio of two probabilities by more than 1.62 times.
+CLEAR_RATIO = 2.0
 # How many papers with another label a shard and a report list.
 MAX_SHOWN = 20
 
@@ -46,7 +46,7 @@ class AuditCounts(AuditPart):
         papers: Number of papers that were chosen at random among those that the model labelled.
         deferred: Number of these papers that were too close to call, so that their label came from the fp32 graph.
         disagreements: Number of these papers whose label differs from the label of the fp32 graph.
-        clear_papers: Number of these papers that are far from being too close to call; 0 without a deferral margin.
+        clear_papers: Number of these papers whose best label is at least twice as probable as the second.
         clear_disagreements: Number of the clear papers whose label differs.
         shown: The first of the papers whose label differs.
     """
@@ -136,7 +136,7 @@ class AuditSeries(AuditPart):
         model: Hash of the bundle, the kind of device and the graph.
         nights: The nights in which papers were compared, the earliest first.
         every: How many labels differ.
-        clear: How many labels of clear papers differ. These papers are far from being too close to call.
+        clear: How many labels of clear papers differ. Their best label is at least twice as probable as the second.
         begins: Why the series has no earlier nights.
     """
 
