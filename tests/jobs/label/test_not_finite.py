@@ -16,21 +16,21 @@ from specter_jobs.inspect.verify import verify_night
 from support.papers_on_disk import RunNight, label_bytes, paper, read_all, write_dump
 
 ODD_VALUES = (np.nan, np.inf, -np.inf)
-ask = OnnxClassifier.logits
+ask = OnnxClassifier._run
 
 
 def spoil(monkeypatch: pytest.MonkeyPatch, *, one_of: int) -> None:
     """Let the model give NaN or infinity for one of so many texts; which ones, the token ids decide."""
 
-    def logits(self: OnnxClassifier, token_ids: Sequence[TokenIds]) -> Any:
-        found = ask(self, token_ids)
+    def run(self: OnnxClassifier, token_ids: Sequence[TokenIds], **wanted: bool) -> Any:
+        (found, *vectors), deferred = ask(self, token_ids, **wanted)
         for row, ids in enumerate(token_ids):
             drawn = int.from_bytes(hashlib.blake2b(ids.tobytes(), digest_size=4).digest(), "big")
             if drawn % one_of == 0:
                 found[row, drawn % found.shape[1] :] = ODD_VALUES[drawn % 3]
-        return found
+        return [found, *vectors], deferred
 
-    monkeypatch.setattr(OnnxClassifier, "logits", logits)
+    monkeypatch.setattr(OnnxClassifier, "_run", run)
 
 
 @given(
