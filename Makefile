@@ -2,6 +2,9 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+# A second environment, with transformers 5 and without Optimum.
+VENV5  := .venv-transformers5
+BIN5   := $(VENV5)/bin
 DEMO   ?= demo
 SCIDOCS ?= scidocs
 BENCH  ?= bench
@@ -9,10 +12,10 @@ DEVICE ?= cpu
 VOCABULARY ?= allenai/specter
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo scidocs test coverage lint docs export bench dist wheel-trial clean
+.PHONY: help setup demo scidocs test transformers5 coverage lint docs export bench dist wheel-trial clean
 
 help: ## Print the targets.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.installed ## Create .venv and install everything, with the versions of constraints.txt.
 
@@ -40,10 +43,22 @@ scidocs: setup ## Fetch SciDocs with aws and make it ready to train on (SCIDOCS=
 	else $(BIN)/specter-batch prepare-scidocs $(SCIDOCS)/raw $(SCIDOCS)/papers; fi
 
 # Workers share no files, so that they can run at once; tests of one file share what they make.
-PYTEST := $(BIN)/pytest -n auto --maxprocesses 8 --dist loadfile
+PARALLEL := -n auto --maxprocesses 8 --dist loadfile
+PYTEST := $(BIN)/pytest $(PARALLEL)
 
 test: setup ## Run every test, several at once.
 	$(PYTEST)
+
+# The versions of constraints.txt, except those that constraints-transformers5.txt replaces.
+$(VENV5)/.installed: pyproject.toml constraints.txt constraints-transformers5.txt
+	$(PYTHON) -m venv $(VENV5)
+	sed 's/==.*/==/' constraints-transformers5.txt | grep -vFf - constraints.txt | cat - constraints-transformers5.txt > $(VENV5)/constraints.txt
+	$(BIN5)/pip install --quiet --no-compile --constraint $(VENV5)/constraints.txt torch
+	$(BIN5)/pip install --quiet --no-compile --constraint $(VENV5)/constraints.txt --editable '.[train,export-torch]' hypothesis pytest pytest-xdist
+	@touch $@
+
+transformers5: $(VENV5)/.installed ## Run the tests of training and of export --exporter torch with transformers 5.
+	$(BIN5)/pytest $(PARALLEL) tests/training/model tests/training/fit tests/export/graphs/test_exporters.py tests/golden/test_golden_trained.py
 
 # Needs Python 3.12 or later, whose monitoring is fast. The last table lists the least covered files first.
 coverage: setup ## Run every test and print how much of the code they run.
@@ -87,4 +102,4 @@ wheel-trial: setup ## Install a wheel into an empty environment and classify the
 	PYTHON=$(PYTHON) BUILD_PYTHON=$(BIN)/python DEMO=$(DEMO) WHEEL=$(WHEEL) .ci/wheel-trial
 
 clean: ## Remove everything that make created, except SciDocs.
-	rm -rf $(VENV) $(DEMO) $(BENCH) site build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage .coverage.*
+	rm -rf $(VENV) $(VENV5) $(DEMO) $(BENCH) site build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage .coverage.*

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +42,7 @@ def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     papers = make_papers(n_papers=300)
     vocabulary = _word_pieces(" ".join([*papers["title"].to_pylist(), *papers["abstract"].to_pylist()]).lower())
     (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n")
-    BertTokenizerFast(vocab_file=str(folder / "vocab.txt"), model_max_length=128).save_pretrained(folder)
+    BertTokenizerFast.from_pretrained(folder, model_max_length=128).save_pretrained(folder)
     config = BertConfig(
         vocab_size=len(vocabulary),
         hidden_size=32,
@@ -105,7 +106,9 @@ def tiny_bundle(tiny_run: "TrainingRun", tmp_path_factory: pytest.TempPathFactor
     from specter_export.recipe import DEFAULT_RECIPES, load_recipe
 
     out = tmp_path_factory.mktemp("tiny-bundle") / "bundle"
-    build_bundle(tiny_run, out, recipes=[load_recipe(name) for name in DEFAULT_RECIPES])
+    # Without Optimum in the environment with transformers 5.
+    exporter = "optimum" if find_spec("optimum") else "torch"
+    build_bundle(tiny_run, out, recipes=[load_recipe(name) for name in DEFAULT_RECIPES], exporter=exporter)
     return out
 
 

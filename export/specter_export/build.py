@@ -43,6 +43,7 @@ from specter_export.certificate.papers import CalibrationInput
 from specter_export.certificate.sources import CertificatePapers, certificate_papers
 from specter_export.gate import Gate, gate_papers
 from specter_export.graph_builder import GraphBuilder, graph_entry, graph_hashes, graph_shape
+from specter_export.graphs.exporters import DEFAULT_EXPORTER, ExporterName, load_exporter
 from specter_export.graphs.reference import export_reference
 from specter_export.parity import ParityReport
 from specter_export.recipe import REFERENCE_RECIPE, Recipe, load_recipe
@@ -61,6 +62,7 @@ def build_bundle(
     recipes: Sequence[Recipe],
     papers: Path | None = None,
     calibration: CalibrationInput | None = None,
+    exporter: ExporterName = DEFAULT_EXPORTER,
     console: Console | None = None,
     say: Callable[[str], None] = logger.warning,
 ) -> dict[str, ParityReport]:
@@ -78,6 +80,7 @@ def build_bundle(
         recipes: Recipes of the graphs to build in addition to the fp32 reference.
         papers: Labelled papers for the gate; calibration papers of the run when None.
         calibration: Papers for the certificates, which need no labels; validation papers of the run when None.
+        exporter: The packages that make the graphs.
         console: Gets progress bars if it is a terminal; nothing is shown when None.
         say: Function that is called with each sentence that a user should read, such as which papers were left out.
 
@@ -87,7 +90,7 @@ def build_bundle(
     Raises:
         ParityError: A graph does not agree with the Torch model, or a recipe requires a promise that the papers do not
             show.
-        ConfigError: Too few of the given papers can be used.
+        ConfigError: Too few of the given papers can be used, or a package of the exporter is not installed.
     """
     out = _claimed(out)
     reference_recipe = next((r for r in recipes if r.precision == "fp32"), None) or load_recipe(REFERENCE_RECIPE)
@@ -101,7 +104,7 @@ def build_bundle(
     with scratch_beside(out, "export") as scratch:
         folder = scratch / "bundle"
         mark_output(folder, COMMAND)
-        export_reference(run, folder / reference_recipe.file, opset=reference_recipe.opset)
+        export_reference(run, folder / reference_recipe.file, opset=reference_recipe.opset, exporter=exporter)
         fitting_ids = _token_ids(run, fitting)
         gate = Gate.open(
             gate_papers(run, read_labelled(papers).papers if papers else checking), folder / reference_recipe.file
@@ -119,7 +122,9 @@ def build_bundle(
                 reference_sha256=content_sha256(reference_recipe.file, graph_hashes(folder, reference_recipe.file)),
                 progress=progress,
             )
-            builder = GraphBuilder(run=run, folder=folder, gate=gate, certifier=certifier, fitting=fitting_ids)
+            builder = GraphBuilder(
+                run=run, folder=folder, gate=gate, certifier=certifier, fitting=fitting_ids, exporter=exporter
+            )
             reports |= {recipe.file: builder.build(recipe) for recipe in others}
         write_json(folder / PARITY_FILE, _parity_json(reports, papers=papers, gate=gate, fitting=fitting_ids))
         failed = [f"{name}: {reason}" for name, report in reports.items() for reason in report.failures]
@@ -129,7 +134,7 @@ def build_bundle(
         _copy_run_files(run, folder)
         size = graph_shape(run).hidden
         entries = [graph_entry(folder, r, reports[r.file], embedding_size=size) for r in (reference_recipe, *others)]
-        _write_manifest(run, folder, entries)
+        _write_manifest(run, folder, entries, exporter)
         _replace_folder(folder, out)
     return reports
 
@@ -225,10 +230,10 @@ def _limit_tokenizer(folder: Path, *, max_length: int) -> None:
     write_json(file, settings | {"model_max_length": max_length})
 
 
-def _write_manifest(run: TrainingRun, folder: Path, graphs: Sequence[GraphEntry]) -> None:
+def _write_manifest(run: TrainingRun, folder: Path, graphs: Sequence[GraphEntry], exporter: ExporterName) -> None:
     unlisted = {MARKER_FILE, *(name for graph in graphs for name in graph.hashes)}
     files = {file.name: file_sha256(file) for file in sorted(folder.iterdir()) if file.name not in unlisted}
-    packages = ("optimum-onnx", "onnx", "onnxruntime-gpu", "torch", "transformers")
+    versions = {name: _version_of(name) for name in load_exporter(exporter).packages}
     manifest = BundleManifest(
         format_version=FORMAT_VERSION,
         fingerprint="",
@@ -236,7 +241,7 @@ def _write_manifest(run: TrainingRun, folder: Path, graphs: Sequence[GraphEntry]
         **{name: getattr(run.record, name) for name in ModelCard.model_fields},
         graphs=tuple(graphs),
         files=files,
-        training=_provenance(run) | {"export_versions": {name: _version_of(name) for name in packages}},
+        training=_provenance(run) | {"exporter": exporter, "export_versions": versions},
     )
     sealed = manifest.model_copy(update={"fingerprint": manifest.expected_fingerprint()})
     write_json(folder / MANIFEST_FILE, sealed.model_dump(mode="json"))

@@ -16,6 +16,7 @@ from specter_batch.storage.files import file_sha256
 from specter_batch.training.run.folder import TrainingRun
 from specter_export.certificate.certify import Certifier
 from specter_export.gate import Gate
+from specter_export.graphs.exporters import ExporterName
 from specter_export.graphs.optimize import GraphShape, optimize_fp16
 from specter_export.graphs.quantize import quantize
 from specter_export.parity import ParityReport
@@ -32,6 +33,7 @@ class GraphBuilder:
         gate: The papers and the fp32 graph that graphs are compared with.
         certifier: Certifies graphs.
         fitting: Token ids of the papers that int8 is smoothed with.
+        exporter: The packages that make the graphs.
     """
 
     run: TrainingRun
@@ -39,6 +41,7 @@ class GraphBuilder:
     gate: Gate
     certifier: Certifier
     fitting: Sequence[TokenIds]
+    exporter: ExporterName
 
     def build(self, recipe: Recipe) -> ParityReport:
         """Write the graph of a recipe, and return how it compares with Torch, with its certificate."""
@@ -46,7 +49,13 @@ class GraphBuilder:
         # Without a GPU, fp16 is checked on the CPU, which computes in fp32 and rounds to fp16 between operators.
         on_cuda = recipe.device == "cuda" and cuda_problem(0) is None
         if recipe.precision == "int8":
-            quantize(self.gate.reference_file, file, settings=recipe.quantization, token_ids=self.fitting)
+            quantize(
+                self.gate.reference_file,
+                file,
+                settings=recipe.quantization,
+                token_ids=self.fitting,
+                exporter=self.exporter,
+            )
         else:
             optimize_fp16(self.gate.reference_file, file, shape=graph_shape(self.run))
         device = Device(kind="cuda" if on_cuda else "cpu")

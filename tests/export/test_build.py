@@ -3,6 +3,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -50,7 +51,8 @@ def test_the_bundle_opens_and_says_what_it_holds(tiny_bundle: Path, tiny_run: Tr
     assert bundle.text_template == tiny_run.text_template
     assert [graph.precision for graph in bundle.manifest.graphs] == ["fp32", "int8", "fp16"]
     provenance = {name: value for name, value in tiny_run.record.training.items() if name != "log"}
-    assert bundle.manifest.training == provenance | {"export_versions": bundle.manifest.training["export_versions"]}
+    made_with = {name: bundle.manifest.training[name] for name in ("exporter", "export_versions")}
+    assert bundle.manifest.training == provenance | made_with
 
 
 def test_the_bundle_holds_what_the_plan_says_and_no_scraps(tiny_bundle: Path) -> None:
@@ -320,8 +322,8 @@ def test_a_mount_point_is_refused_before_the_work(
 def test_a_model_too_large_for_one_file_is_exported_with_its_weights_listed(
     tiny_run: TrainingRun, tiny_bundle: Path, sample_paths: SamplePaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def export_apart(run: TrainingRun, file: Path, *, opset: int) -> None:
-        export_reference(run, file, opset=opset)  # as the exporter does of itself with a large model
+    def export_apart(run: TrainingRun, file: Path, **settings: Any) -> None:
+        export_reference(run, file, **settings)  # as the exporter does of itself with a large model
         name = f"{file.name}_data"
         onnx.save(onnx.load(file), file, save_as_external_data=True, location=name, size_threshold=0)
 

@@ -45,7 +45,7 @@ def make_encoder(folder: Path, papers: LabelledPapers) -> None:
     pieces = [*characters, *(f"##{one}" for one in characters), *words]
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *pieces]
     (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n")
-    BertTokenizerFast(vocab_file=str(folder / "vocab.txt"), model_max_length=64).save_pretrained(folder)
+    BertTokenizerFast.from_pretrained(folder, model_max_length=64).save_pretrained(folder)
     shape = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
     torch.manual_seed(0)
     # At BERT's own 0.02 so few layers hardly tell one text from another.

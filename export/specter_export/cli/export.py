@@ -12,6 +12,7 @@ from specter_batch.settings.declaration import Option
 from specter_batch.storage.location import LocalPath
 from specter_batch.terminal import error_console, show, show_notice
 from specter_export.cli.parity_table import show_reports
+from specter_export.graphs.exporters import DEFAULT_EXPORTER, ExporterName, load_exporter
 
 if TYPE_CHECKING:
     from specter_export.certificate.papers import CalibrationInput
@@ -75,6 +76,11 @@ class ExportOptions(JsonOutput, CalibrationPapers):
         description="For a student of `distill`: fail (exit 4) unless its validation papers show that it loses at most "
         "this much macro F1 compared with its teacher.",
     )
+    exporter: ExporterName = Field(
+        default=DEFAULT_EXPORTER,
+        description="The packages that make the graphs: Optimum, or only PyTorch and ONNX Runtime, which also work "
+        "with transformers 5.",
+    )
 
 
 @command(
@@ -93,6 +99,7 @@ def export(options: ExportOptions) -> None:
     training_run = TrainingRun.open(options.run)
     if options.max_f1_loss is not None:
         refuse_f1_loss(training_run.record.training, max_loss=options.max_f1_loss, run=options.run)
+    load_exporter(options.exporter)
 
     from specter_export.build import build_bundle  # seconds of imports: only now that there is something to build
 
@@ -102,6 +109,7 @@ def export(options: ExportOptions) -> None:
         recipes=recipes,
         papers=options.papers,
         calibration=calibration,
+        exporter=options.exporter,
         console=error_console(),
         say=show_notice,
     )

@@ -1,21 +1,26 @@
-"""The int8 graph for CPUs, through Optimum's quantizer."""
+"""The int8 graph for CPUs."""
 
-import logging
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import onnx
-from optimum.onnxruntime import ORTQuantizer
-from optimum.onnxruntime.configuration import AutoQuantizationConfig
 
 from specter_batch.model.tokens.encoding import TokenIds
+from specter_export.graphs.exporters import DEFAULT_EXPORTER, ExporterName, Int8Settings, load_exporter
 from specter_export.graphs.graph_file import save_graph
 from specter_export.graphs.smooth import smooth
 from specter_export.recipe import Quantization
 
 
-def quantize(reference: Path, file: Path, *, settings: Quantization, token_ids: Sequence[TokenIds]) -> None:
+def quantize(
+    reference: Path,
+    file: Path,
+    *,
+    settings: Quantization,
+    token_ids: Sequence[TokenIds],
+    exporter: ExporterName = DEFAULT_EXPORTER,
+) -> None:
     """Write the dynamic int8 graph of an fp32 graph: weights are int8, activations are quantized at run time.
 
     Args:
@@ -23,27 +28,22 @@ def quantize(reference: Path, file: Path, *, settings: Quantization, token_ids: 
         file: Path of the graph to write.
         settings: Quantization settings of the graph's recipe.
         token_ids: Token ids of papers on which activations are measured.
+        exporter: The exporter whose quantizer is used.
     """
-    logging.getLogger("optimum").setLevel(logging.ERROR)
     model = onnx.load(str(reference))
     kept = float_matmuls(model)
     if settings.smoothing is not None:
         products = [node.name for node in model.graph.node if node.op_type == "MatMul" and node.name not in kept]
         smooth(model, products, token_ids, strength=settings.smoothing)
     _part_additions_from_norms(model)
-    preset = AutoQuantizationConfig.avx512_vnni(
-        is_static=False,
-        per_channel=settings.per_channel,
-        # Embeddings stay fp32, because int8 does not speed up a look-up and its rounding would affect every layer.
-        operators_to_quantize=["MatMul"],
-        nodes_to_exclude=kept,
+    # Embeddings stay fp32, because int8 does not speed up a look-up and its rounding would affect every layer.
+    int8 = Int8Settings(
+        operators=("MatMul",), kept=kept, per_channel=settings.per_channel, reduce_range=settings.reduce_range
     )
-    preset.reduce_range = settings.reduce_range
     with tempfile.TemporaryDirectory(dir=file.parent) as scratch:
         prepared = Path(scratch) / "prepared.onnx"
         save_graph(model, prepared)
-        ORTQuantizer(prepared).quantize(preset, save_dir=scratch, file_suffix="int8")
-        (Path(scratch) / "prepared_int8.onnx").replace(file)
+        load_exporter(exporter).to_int8(prepared, file, int8)
 
 
 def _part_additions_from_norms(model: onnx.ModelProto) -> None:

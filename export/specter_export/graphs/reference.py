@@ -1,32 +1,20 @@
-"""Exports the fp32 reference graph with Optimum."""
+"""Exports the fp32 reference graph."""
 
-import logging
 import warnings
 from pathlib import Path
+from typing import Any
 
 import torch
-from optimum.exporters.onnx import export
-from optimum.exporters.onnx.model_configs import BertOnnxConfig
 from torch import nn
 
 from specter_batch.model.session import EMBEDDING_OUTPUT, LOGITS_OUTPUT
-from specter_batch.training.model.classifier import SpecterForSequenceClassification
+from specter_batch.training.model.classifier import SpecterForSequenceClassification, attend
 from specter_batch.training.run.folder import TrainingRun
+from specter_export.graphs.exporters import DEFAULT_EXPORTER, Axes, ExporterName, load_exporter
 
-
-class SpecterOnnxConfig(BertOnnxConfig):
-    """Inputs, outputs and axes of the graph. Token types are left out, because a paper is always segment 0."""
-
-    @property
-    def inputs(self) -> dict[str, dict[int, str]]:
-        """Return the inputs with their dynamic axes."""
-        axes = {0: "batch_size", 1: "sequence_length"}
-        return {"input_ids": axes, "attention_mask": axes}
-
-    @property
-    def outputs(self) -> dict[str, dict[int, str]]:
-        """Return the outputs with their dynamic axes."""
-        return {LOGITS_OUTPUT: {0: "batch_size"}, EMBEDDING_OUTPUT: {0: "batch_size"}}
+# Inputs and outputs with their dynamic axes. Token types are left out, because a paper is always segment 0.
+INPUTS: Axes = {name: {0: "batch_size", 1: "sequence_length"} for name in ("input_ids", "attention_mask")}
+OUTPUTS: Axes = {name: {0: "batch_size"} for name in (LOGITS_OUTPUT, EMBEDDING_OUTPUT)}
 
 
 class ModelWithEmbeddings(SpecterForSequenceClassification):
@@ -60,6 +48,39 @@ class ModelWithEmbeddings(SpecterForSequenceClassification):
                 values.copy_((values.double() / temperature).float())
 
 
+class FusedAttention(nn.Module):
+    """Takes the place of a layer's `BertSelfAttention`, with steps that ONNX Runtime's optimizer fuses.
+
+    Args:
+        attention: The layer's own, whose weights are used.
+    """
+
+    def __init__(self, attention: Any) -> None:
+        super().__init__()
+        self.query, self.key, self.value, self.dropout = (
+            attention.query,
+            attention.key,
+            attention.value,
+            attention.dropout,
+        )
+        self.num_attention_heads, self.attention_head_size = (
+            attention.num_attention_heads,
+            attention.attention_head_size,
+        )
+        self.all_head_size = attention.all_head_size
+
+    def forward(
+        self, hidden: torch.Tensor, attention_mask: torch.Tensor, *_: object, **__: object
+    ) -> tuple[torch.Tensor, None]:
+        """Return the attention of all positions, `(batch, seq_len, hidden_size)`, and no shares.
+
+        Args:
+            hidden: `(batch, seq_len, hidden_size)`.
+            attention_mask: Added to the scores, `(batch, 1, 1, seq_len)`.
+        """
+        return attend(self, hidden, hidden, attention_mask), None
+
+
 class Division(nn.Module):
     """Divides by a constant, after a custom head whose last layer is not linear."""
 
@@ -74,18 +95,18 @@ class Division(nn.Module):
 
 def exported_model(run: TrainingRun) -> ModelWithEmbeddings:
     """Return a run's model as all graphs compute it: calibrated logits and embeddings, in fp32."""
-    # Eager attention: its plain MatMul-Add-Softmax chain is the pattern that ONNX Runtime's optimizer fuses.
-    model: ModelWithEmbeddings = ModelWithEmbeddings.from_pretrained(run.path, attn_implementation="eager").eval()
+    model: ModelWithEmbeddings = ModelWithEmbeddings.from_pretrained(run.path).eval()
+    bert: Any = model.bert
+    for layer in bert.encoder.layer:
+        layer.attention.self = FusedAttention(layer.attention.self)
     model.divide_logits(run.temperature)
     return model
 
 
-def export_reference(run: TrainingRun, file: Path, *, opset: int) -> None:
+def export_reference(run: TrainingRun, file: Path, *, opset: int, exporter: ExporterName = DEFAULT_EXPORTER) -> None:
     """Write a run's model as an fp32 ONNX graph with dynamic batch and sequence axes."""
     model = exported_model(run)
-    config = SpecterOnnxConfig(model.config, task="text-classification")
     with warnings.catch_warnings():
         # Tracing warns about every shape. The parity gate, which uses other shapes, shows that no shape was frozen.
         warnings.simplefilter("ignore")
-        logging.getLogger("optimum").setLevel(logging.ERROR)
-        export(model, config, file, opset=opset)
+        load_exporter(exporter).to_onnx(model, file, inputs=INPUTS, outputs=OUTPUTS, opset=opset)

@@ -5,6 +5,7 @@ import shlex
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ def run_demo(folder: Path, *, console: Console) -> dict[str, Any]:
     train_options = ("--val", sample.val, "--encoder", encoder, "--out", run, "--config", folder / "training.toml")
     steps: tuple[tuple[str | Path, ...], ...] = (
         ("train", sample.train, *train_options),
-        ("export", run, bundle),
+        ("export", run, bundle, *(() if find_spec("optimum") else ("--exporter", "torch"))),
         ("classify", sample.night, out, "--bundle", bundle),
     )
     for step in steps:
@@ -95,7 +96,7 @@ def make_stand_in_encoder(folder: Path, train: Path) -> Path:
     words = BertWordPieceTokenizer(lowercase=True)
     words.train_from_iterator(read_labelled(train).texts("{title} {abstract}"), vocab_size=3000, show_progress=False)
     words.save_model(str(folder))
-    BertTokenizerFast(vocab_file=str(folder / "vocab.txt"), do_lower_case=True).save_pretrained(folder)
+    BertTokenizerFast.from_pretrained(folder, do_lower_case=True).save_pretrained(folder)
     set_seed(321)
     shape = BertConfig(
         vocab_size=words.get_vocab_size(),

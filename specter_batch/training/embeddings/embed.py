@@ -27,7 +27,7 @@ Precision = Literal["fp32", "bf16"]
 _ANY_LABELS = LabelSet(names=("0", "1"))
 
 # Settings that change an embedding and do not show in the weights or their shapes.
-_DECISIVE = ("pooling", "num_attention_heads", "hidden_act", "layer_norm_eps", "position_embedding_type")
+_DECISIVE = ("pooling", "num_attention_heads", "hidden_act", "layer_norm_eps")
 
 
 def embed(

@@ -2,12 +2,14 @@
 
 import os
 from collections.abc import Mapping
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
 import torch
-from transformers import TrainingArguments
+from transformers import TrainerCallback, TrainingArguments
+from transformers.integrations.integration_utils import TensorBoardCallback
 
 from specter_batch.errors import ConfigError
 from specter_batch.training.fit.config import TrainConfig
@@ -27,26 +29,23 @@ def make_arguments(config: TrainConfig, out: Path) -> TrainingArguments:
     precision = resolve_precision(config)
     # TrainingArguments sets this variable. A later fp32 run in the same process would otherwise use its precision.
     os.environ["ACCELERATE_MIXED_PRECISION"] = "no" if precision == "fp32" else precision
-    report_to = _tracker(config, out)
+    _check_tracker(config, out)
     return TrainingArguments(
         output_dir=str(out / CHECKPOINTS),
         num_train_epochs=config.epochs,
         per_device_train_batch_size=config.batch_size,
         per_device_eval_batch_size=2 * config.batch_size,
         gradient_accumulation_steps=config.gradient_accumulation_steps,
-        gradient_checkpointing=config.gradient_checkpointing,
         max_grad_norm=config.max_grad_norm,
         learning_rate=config.learning_rate,
         lr_scheduler_type=_SCHEDULES[config.schedule],
         lr_scheduler_kwargs={"num_cycles": config.cycles} if config.schedule == "cyclic" else {},
-        warmup_ratio=config.warmup_ratio,
         bf16=precision == "bf16",
         fp16=precision == "fp16",
         use_cpu=not torch.cuda.is_available(),  # must be set, or bf16 on a CPU is an error
         ddp_find_unused_parameters=False,
         seed=config.seed,
         data_seed=config.seed,
-        group_by_length=True,
         eval_strategy="epoch",
         save_strategy="epoch",
         save_total_limit=2,
@@ -56,8 +55,7 @@ def make_arguments(config: TrainConfig, out: Path) -> TrainingArguments:
         logging_steps=20,
         logging_nan_inf_filter=False,  # log a NaN loss, which stops the training
         disable_tqdm=True,  # `TrainingProgress` shows the progress
-        report_to=report_to,
-        logging_dir=str(out / TRACKING),
+        report_to="wandb" if config.track == "wandb" else "none",
         run_name=out.name,
         label_names=["labels"],
         remove_unused_columns=False,  # `padded` takes what a batch needs
@@ -91,7 +89,19 @@ def autocast_dtype(config: TrainConfig) -> torch.dtype | None:
     return {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[resolve_precision(config)]
 
 
-def _tracker(config: TrainConfig, out: Path) -> str:
+def trackers(config: TrainConfig, arguments: TrainingArguments) -> list[TrainerCallback]:
+    """Return the callback that writes TensorBoard's files next to the checkpoints, if the settings ask for them.
+
+    The writer is made here, because `TrainingArguments` of transformers 5 has no folder for it.
+    """
+    if config.track != "tensorboard" or arguments.process_index > 0:
+        return []
+    package = "torch.utils.tensorboard" if find_spec("tensorboard") else "tensorboardX"
+    writer = import_module(package).SummaryWriter(str(Path(str(arguments.output_dir)).with_name(TRACKING)))
+    return [TensorBoardCallback(writer)]
+
+
+def _check_tracker(config: TrainConfig, out: Path) -> None:
     packages = {"none": (), "wandb": ("wandb",), "tensorboard": ("tensorboard", "tensorboardX")}[config.track]
     if packages and not any(find_spec(package) for package in packages):
         raise ConfigError(f"--track {config.track} needs its package: pip install {packages[0]}")
@@ -100,4 +110,3 @@ def _tracker(config: TrainConfig, out: Path) -> str:
         if not os.environ.get("WANDB_API_KEY"):
             # Without a key wandb would wait for input. `wandb sync` uploads an offline run later.
             os.environ.setdefault("WANDB_MODE", "offline")
-    return config.track

@@ -1,5 +1,6 @@
 """The order of the papers: papers of similar length share a batch, and a resumed epoch has the same order again."""
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -30,7 +31,22 @@ class EpochLengthSampler(LengthGroupedSampler):
 
 
 class LengthGroupedTrainer(Trainer):
-    """transformers' Trainer with `EpochLengthSampler`. The default sampler changes the order of a resumed epoch."""
+    """transformers' Trainer with `EpochLengthSampler`. The default sampler changes the order of a resumed epoch.
+
+    Args:
+        warmup_ratio: Share of the steps in which the learning rate rises. `TrainingArguments` has different names for
+            the share in transformers 4 and 5, but the same name for the number of steps.
+        settings: The Trainer's own arguments.
+    """
+
+    def __init__(self, *, warmup_ratio: float, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._warmup_ratio = warmup_ratio
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        """Return the schedule of the learning rates."""
+        self.args.warmup_steps = math.ceil(num_training_steps * self._warmup_ratio)
+        return super().create_scheduler(num_training_steps, optimizer)
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> EpochLengthSampler:
         del train_dataset  # the same as `self.train_dataset`

@@ -29,7 +29,13 @@ from specter_batch.papers.labels import MAG, MESH, LabelSet
 from specter_batch.training.distillation.teaching import LOGITS_FOLDER, Teaching
 from specter_batch.training.embeddings.cache import VectorCache
 from specter_batch.training.embeddings.embed import embed
-from specter_batch.training.fit.arguments import CHECKPOINTS, autocast_dtype, make_arguments, resolve_precision
+from specter_batch.training.fit.arguments import (
+    CHECKPOINTS,
+    autocast_dtype,
+    make_arguments,
+    resolve_precision,
+    trackers,
+)
 from specter_batch.training.fit.calibration import fit_temperature
 from specter_batch.training.fit.config import TrainConfig
 from specter_batch.training.fit.final_test import FinalTest
@@ -248,12 +254,14 @@ def _fine_tune(
     """Train the encoder and the head in place, and return the Trainer's log of losses and scores."""
     stop = SaveWhenInterrupted()
     needs_two = config.batch_size if config.head.normalises_batches else None
+    model.recompute_layers = config.gradient_checkpointing
     trainer = make_trainer(
         config.weight_averaging,
+        warmup_ratio=config.warmup_ratio,
         model=model,
         args=arguments,
         train_dataset=train_set.dataset(leave_out_lone_of=needs_two),
-        eval_dataset=val_set.dataset(),
+        eval_dataset=val_set.longest_first().dataset(),
         data_collator=padded,
         compute_metrics=_metrics_of(labels),
         compute_loss_func=loss,
@@ -263,6 +271,7 @@ def _fine_tune(
             StopWhenDiverged(),
             SharedCheckpoints(),
             progress,
+            *trackers(config, arguments),
         ],
         optimizers=(make_optimizer(model, config), None),
     )
@@ -277,7 +286,7 @@ def _fine_tune(
 def _metrics_of(labels: LabelSet) -> Callable[[EvalPrediction], dict[str, float]]:
     def metrics(evaluation: EvalPrediction) -> dict[str, float]:
         predictions = Predictions.from_logits(np.asarray(evaluation.predictions), temperature=1.0)
-        # Length grouping also reorders the evaluation, so the labels must come from the evaluation, like the logits.
+        # The evaluation has an order of its own, so the labels must come from the evaluation, like the logits.
         true = np.asarray(evaluation.label_ids, dtype=np.int64)
         tally = Tally.count(true, predictions.label_id, predictions.score, n_labels=len(labels))
         report = F1Report.from_tally(tally, labels)

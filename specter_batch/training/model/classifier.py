@@ -1,14 +1,19 @@
 """The SPECTER encoder with a classification head, as a transformers model."""
 
+import math
 from typing import Any
 
 import torch
+from huggingface_hub.utils.tqdm import are_progress_bars_disabled, enable_progress_bars
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 from transformers import AutoConfig, BertConfig, BertModel, BertPreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
+from transformers.utils import logging
 
+from specter_batch.errors import ConfigError
 from specter_batch.training.model.head_config import HeadConfig, Pooling
-from specter_batch.training.model.heads import build_head, initialise_head
+from specter_batch.training.model.heads import build_head, initialise_layer
 from specter_batch.training.model.settings import MODEL_TYPE
 
 
@@ -19,6 +24,9 @@ class SpecterClassifierConfig(BertConfig):
         pooling: `cls` (the last layer's first vector, SPECTER's own), `pooler` (BERT's dense layer and tanh on it)
             or `mean` (over all tokens but padding).
         head: The fields of `HeadConfig`.
+
+    Raises:
+        ConfigError: The encoder has relative positions, which transformers 5 and the CUDA graph do not support.
     """
 
     model_type = MODEL_TYPE
@@ -27,8 +35,23 @@ class SpecterClassifierConfig(BertConfig):
         super().__init__(**kwargs)
         self.pooling = pooling
         self.head = HeadConfig.model_validate(head or {}).model_dump(mode="json", exclude_none=True)
+        positions = getattr(self, "position_embedding_type", "absolute")
+        if positions != "absolute":
+            raise ConfigError(
+                f"the encoder's config.json has the position_embedding_type {positions}; choose an encoder with "
+                "absolute positions, such as allenai/specter"
+            )
 
 
+def _hide_bars() -> None:
+    """Let transformers 5 show no bar for each file that it reads or writes. Downloads keep their bars."""
+    downloads_hidden = are_progress_bars_disabled()
+    logging.disable_progress_bar()
+    if not downloads_hidden:
+        enable_progress_bars()
+
+
+_hide_bars()
 AutoConfig.register(SpecterClassifierConfig.model_type, SpecterClassifierConfig)
 
 
@@ -37,6 +60,10 @@ class SpecterForSequenceClassification(BertPreTrainedModel):
 
     config_class = SpecterClassifierConfig
     base_model_prefix = "bert"
+
+    # True to compute the layers a second time in the backward pass instead of keeping their results. Trainers of
+    # transformers 4 and 5 have different names for it.
+    recompute_layers = False
 
     def __init__(self, config: SpecterClassifierConfig) -> None:
         super().__init__(config)
@@ -47,11 +74,12 @@ class SpecterForSequenceClassification(BertPreTrainedModel):
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
-        # Called for each module that a checkpoint does not hold; the head is started as a whole.
-        if module is self.head:
-            initialise_head(self.head)
-        elif not any(module is layer for layer in self.head):
+        # Called for each module that a checkpoint does not hold.
+        position = next((at for at, layer in enumerate(self.head) if layer is module), None)
+        if position is None:
             super()._init_weights(module)
+        else:
+            initialise_layer(self.head, position)
 
     def set_head(self, head: nn.Sequential) -> None:
         """Put a custom head, with its weights, on the encoder.
@@ -89,12 +117,13 @@ class SpecterForSequenceClassification(BertPreTrainedModel):
         """Return the papers' vectors `(batch, hidden_size)`."""
         bert: Any = self.bert
         hidden: torch.Tensor = bert.embeddings(input_ids=input_ids, token_type_ids=token_type_ids)
-        mask = self.get_extended_attention_mask(attention_mask, input_ids.shape, dtype=hidden.dtype)
+        # Added to the attention scores: 0 on tokens and the smallest number on padding.
+        mask = (1.0 - attention_mask[:, None, None, :].to(hidden.dtype)) * torch.finfo(hidden.dtype).min
         *layers, last = bert.encoder.layer
         for layer in layers:
-            hidden = layer(hidden, mask)[0]
+            hidden = self._whole_layer(layer, hidden, mask)
         if self.config.pooling == "mean":
-            hidden = last(hidden, mask)[0]
+            hidden = self._whole_layer(last, hidden, mask)
             weights = attention_mask.unsqueeze(-1).to(hidden.dtype)
             return (hidden * weights).sum(dim=1) / weights.sum(dim=1)
         cls = _first_position(last, hidden, mask)
@@ -103,6 +132,36 @@ class SpecterForSequenceClassification(BertPreTrainedModel):
             return cls_pooled
         return cls[:, 0]
 
+    def _whole_layer(self, layer: Any, hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Run a `BertLayer` for all positions and return its output, `(batch, seq_len, hidden_size)`."""
+        recomputed = self.recompute_layers and self.training
+        output: Any = checkpoint(layer, hidden, mask, use_reentrant=False) if recomputed else layer(hidden, mask)
+        whole: torch.Tensor = output if isinstance(output, torch.Tensor) else output[0]  # transformers 4 gives a tuple
+        return whole
+
+
+def attend(attention: Any, queries: torch.Tensor, hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Return the attention of some positions to all positions, `(batch, n_queries, hidden_size)`.
+
+    These are the steps of `BertSelfAttention` in transformers 4, which ONNX Runtime's optimizer fuses. transformers 5
+    has other steps, and computes query, keys and values for the same positions only.
+
+    Args:
+        attention: A `BertSelfAttention`, whose weights are used.
+        queries: Vectors of the positions that attend, `(batch, n_queries, hidden_size)`.
+        hidden: Vectors of all positions, `(batch, seq_len, hidden_size)`.
+        mask: Added to the scores, `(batch, 1, 1, seq_len)`.
+    """
+    shape = (hidden.shape[0], -1, attention.num_attention_heads, attention.attention_head_size)
+    query, key, value = (
+        product(positions).view(shape).transpose(1, 2)
+        for product, positions in ((attention.query, queries), (attention.key, hidden), (attention.value, hidden))
+    )
+    scores = torch.matmul(query, key.transpose(-1, -2)) / math.sqrt(attention.attention_head_size) + mask
+    shares = attention.dropout(nn.functional.softmax(scores, dim=-1))
+    context = torch.matmul(shares, value).permute(0, 2, 1, 3).contiguous()
+    return context.view((*context.size()[:-2], attention.all_head_size))
+
 
 def _first_position(layer: Any, hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Run a `BertLayer` for position 0 only and return its output, `(batch, 1, hidden_size)`.
@@ -110,6 +169,6 @@ def _first_position(layer: Any, hidden: torch.Tensor, mask: torch.Tensor) -> tor
     Keys and values are computed for all positions, but the query for one. The head reads only this vector.
     """
     first = hidden[:, :1]
-    context = layer.attention.self(first, attention_mask=mask, encoder_hidden_states=hidden)[0]
+    context = attend(layer.attention.self, first, hidden, mask)
     output: torch.Tensor = layer.feed_forward_chunk(layer.attention.output(context, first))
     return output

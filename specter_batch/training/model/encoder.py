@@ -153,6 +153,11 @@ def _tokenizer(folder: EncoderFolder) -> PreTrainedTokenizerBase:
         raise ConfigError(
             f"--encoder {folder.name}: its tokenizer cannot be loaded ({_reason(error)}); fetch it again"
         ) from error
+    if len(tokenizer) <= len(tokenizer.all_special_tokens):  # transformers 5 invents one where there is no file
+        raise ConfigError(
+            f"--encoder {folder.name}: its tokenizer has no words, because tokenizer.json and vocab.txt are missing or "
+            "empty; fetch it again"
+        )
     return tokenizer
 
 

@@ -50,25 +50,24 @@ def _own_head(layers: tuple[LayerConfig, ...], *, hidden_size: int, n_labels: in
     return build()
 
 
-def initialise_head(head: nn.Sequential) -> None:
-    """Initialise every layer so that signals keep their size through any number of layers.
+def initialise_layer(head: nn.Sequential, position: int) -> None:
+    """Initialise one layer so that signals keep their size through any number of layers.
 
     BERT's initialisation, normal(0, 0.02), shrinks signals about sixfold in each layer of 64 units. A deep head then
     gets almost no input and learns nothing. Layers before a rectifier are initialised as in He et al. 2015
     (https://arxiv.org/abs/1502.01852), all others as in Glorot and Bengio 2010.
     """
     rectifiers = (nn.ReLU, nn.GELU, nn.SiLU, nn.ELU, nn.LeakyReLU)
-    layers = list(head)
-    for position, layer in enumerate(layers):
-        if isinstance(layer, nn.Linear):
-            following = (
-                after for after in layers[position + 1 :] if not isinstance(after, nn.BatchNorm1d | nn.LayerNorm)
-            )
-            if isinstance(next(following, None), rectifiers):
-                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-            else:
-                nn.init.xavier_normal_(layer.weight)
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
-        elif isinstance(layer, nn.BatchNorm1d | nn.LayerNorm):
-            layer.reset_parameters()
+    layer = head[position]
+    if isinstance(layer, nn.Linear):
+        following = (
+            after for after in list(head)[position + 1 :] if not isinstance(after, nn.BatchNorm1d | nn.LayerNorm)
+        )
+        if isinstance(next(following, None), rectifiers):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+        else:
+            nn.init.xavier_normal_(layer.weight)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
+    elif isinstance(layer, nn.BatchNorm1d | nn.LayerNorm):
+        layer.reset_parameters()

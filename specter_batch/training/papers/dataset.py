@@ -33,6 +33,15 @@ class EncodedPapers:
     label_ids: Ints
     teacher_logits: Logits | None = None
 
+    def longest_first(self) -> "EncodedPapers":
+        """Return the same papers with the longest first, so that papers of similar length share a batch."""
+        order = np.argsort([-len(ids) for ids in self.token_ids], kind="stable")
+        return EncodedPapers(
+            token_ids=[self.token_ids[row] for row in order],
+            label_ids=self.label_ids[order],
+            teacher_logits=None if self.teacher_logits is None else self.teacher_logits[order],
+        )
+
     def dataset(self, *, leave_out_lone_of: int | None = None) -> Dataset:
         """Return the Trainer's dataset.
 

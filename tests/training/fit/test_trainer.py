@@ -248,7 +248,7 @@ def broken_encoder(encoder: Path, folder: Path, fault: str) -> Path:
         (folder / "model.safetensors").unlink()
     else:
         for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt"):
-            (folder / name).unlink()
+            (folder / name).unlink(missing_ok=True)
     return folder
 
 

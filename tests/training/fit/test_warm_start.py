@@ -10,7 +10,7 @@ from specter_batch.training.fit.config import TrainConfig
 from specter_batch.training.fit.optimisation import make_loss
 from specter_batch.training.fit.warm_start import EmbeddedPapers, head_logits, train_head
 from specter_batch.training.model.head_config import HEAD_PRESETS, HeadConfig
-from specter_batch.training.model.heads import build_head, initialise_head
+from specter_batch.training.model.heads import build_head, initialise_layer
 
 LABELS = LabelSet(names=("a", "b", "c", "d"))
 
@@ -29,7 +29,8 @@ def trained(
 ) -> tuple[nn.Sequential, float]:
     torch.manual_seed(0)
     head = build_head(config, hidden_size=24, n_labels=len(LABELS))
-    initialise_head(head)
+    for position in range(len(head)):
+        initialise_layer(head, position)
     loss = make_loss(TrainConfig(), train.label_ids, n_labels=len(LABELS))
     return head, train_head(head, loss, train=train, val=papers(200, 2), labels=LABELS, seed=1, best_by=best_by)
 

@@ -41,6 +41,15 @@ def refusal(folder: Path, **settings: Any) -> str:
     return message
 
 
+def settings_files(folder: Path) -> list[Path]:
+    """Return the files with the names of the special tokens. transformers 5 writes one, transformers 4 two."""
+    return [file for file in (folder / "tokenizer_config.json", folder / "special_tokens_map.json") if file.exists()]
+
+
+def tokenizer_files(folder: Path) -> list[Path]:
+    return [folder / "vocab.txt", folder / "tokenizer.json", *settings_files(folder)]
+
+
 def edit(file: Path, **changes: Any) -> None:
     file.write_text(json.dumps(json.loads(file.read_text()) | changes))
 
@@ -52,8 +61,7 @@ def test_an_ordinary_encoder_loads_without_a_word(tiny_encoder: Path) -> None:
 
 
 def test_the_encoders_own_separator_parts_title_and_abstract(copied: Path) -> None:
-    for name in ("vocab.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
-        file = copied / name
+    for file in tokenizer_files(copied):
         file.write_text(file.read_text().replace("[SEP]", "</s>"))
     loaded = load(copied)
     assert loaded.text_template == "{title}</s>{abstract}"
@@ -83,16 +91,17 @@ def test_a_tokenizer_that_is_much_smaller_than_the_embeddings_is_warned_about(co
 
 
 def test_an_encoder_without_a_padding_token_loads(copied: Path) -> None:
-    for name in ("tokenizer_config.json", "special_tokens_map.json"):
-        edit(copied / name, pad_token=None)
+    for file in settings_files(copied):
+        edit(file, pad_token=None)
     assert load(copied).tokenizer.pad_token is None
 
 
 def test_a_tokenizer_without_a_fast_version_is_refused(copied: Path) -> None:
-    for name in ("tokenizer.json", "special_tokens_map.json"):
-        (copied / name).unlink()
+    (copied / "tokenizer.json").unlink()
     edit(copied / "tokenizer_config.json", tokenizer_class="BertTokenizer", use_fast=False)
     slow = AutoTokenizer.from_pretrained(copied, use_fast=False)
+    if slow.is_fast:
+        pytest.skip("transformers 5 has no slow tokenizer of BERT")
     with pytest.raises(ConfigError, match=r"its tokenizer \(BertTokenizer\) has no fast version"):
         check_tokenizer("here", slow, vocab_size=len(slow))
 
@@ -103,8 +112,8 @@ def test_a_tokenizer_without_an_unknown_token_is_refused(copied: Path) -> None:
     settings["model"]["unk_token"] = "[NOT-THERE]"  # noqa: S105
     settings["added_tokens"] = [one for one in settings["added_tokens"] if one["content"] != "[UNK]"]
     file.write_text(json.dumps(settings))
-    for name in ("tokenizer_config.json", "special_tokens_map.json"):
-        edit(copied / name, unk_token=None)
+    for file in settings_files(copied):
+        edit(file, unk_token=None)
     assert "cannot read every text" in refusal(copied)
 
 

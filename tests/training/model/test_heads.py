@@ -7,7 +7,7 @@ from torch import nn
 
 from specter_batch.errors import ConfigError
 from specter_batch.training.model.head_config import HEAD_PRESETS, LAYER_ARGUMENTS, Activation, HeadConfig
-from specter_batch.training.model.heads import ACTIVATIONS, build_head, initialise_head
+from specter_batch.training.model.heads import ACTIVATIONS, build_head, initialise_layer
 
 
 def kinds(head: nn.Sequential) -> list[type[nn.Module]]:
@@ -39,7 +39,8 @@ def test_a_head_of_five_hidden_layers_still_sees_its_input(activation: Activatio
     torch.manual_seed(0)
     config = HeadConfig(hidden_sizes=(64,) * 5, activation=activation)
     head = build_head(config, hidden_size=32, n_labels=5).eval()
-    initialise_head(head)
+    for position in range(len(head)):
+        initialise_layer(head, position)
     spread = head(torch.randn(200, 32)).std(dim=0).mean()
     # A sigmoid passes on a quarter of its input's size at most, so after five little is left, but not nothing.
     assert spread > (1e-4 if activation == "sigmoid" else 0.1)
