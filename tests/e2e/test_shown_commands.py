@@ -109,6 +109,7 @@ def taken_for_granted(
     int8 = ROOT / "export/recipes/cpu-int8.toml"
     return {
         "README.md": {"demo/papers/night": papers, "nights/2026-11-23": night, **bundles},
+        "docs/audit.md": {"papers": papers, **bundles},
         "docs/backfill.md": {
             "dumps/all": papers,
             **{f"data/papers/date=2026-11-{day}": papers for day in (20, 21)},
