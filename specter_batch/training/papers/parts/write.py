@@ -1,11 +1,12 @@
 """Writes the papers of each part to parquet, with all their columns, in the order of the input."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from specter_batch.display import storable
 from specter_batch.errors import PaperSchemaError
@@ -15,6 +16,26 @@ from specter_batch.training.papers.parts.account import PARTS
 from specter_batch.training.papers.parts.assignment import Parts
 
 WRITTEN_ROWS = 8192
+
+
+class _PartWriter:
+    """Collects the papers of a part, so that its row groups are no smaller than `WRITTEN_ROWS`."""
+
+    def __init__(self, writer: pq.ParquetWriter) -> None:
+        self._writer = writer
+        self._waiting: list[pa.Table] = []
+
+    def add(self, papers: pa.Table) -> None:
+        """Add papers; they are written when there are enough."""
+        self._waiting.append(papers)
+        if sum(table.num_rows for table in self._waiting) >= WRITTEN_ROWS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write the papers that wait."""
+        if any(table.num_rows for table in self._waiting):
+            self._writer.write_table(pa.concat_tables(self._waiting))
+        self._waiting = []
 
 
 def common_schema(inventory: InputInventory) -> pa.Schema:
@@ -65,20 +86,28 @@ def write_parts(
     """
     with ExitStack() as stack:
         writers = {
-            PARTS.index(name): stack.enter_context(table_writer(folder / f"{name}.parquet", schema)) for name in written
+            PARTS.index(name): _PartWriter(stack.enter_context(table_writer(folder / f"{name}.parquet", schema)))
+            for name in written
         }
         row = 0
         for listed in inventory.files:
-            for batch in open_parquet(listed.path).iter_batches(WRITTEN_ROWS):
+            for batch in _batches(listed):
                 own = parts[row : row + batch.num_rows]
                 table = _with_schema(batch, schema, listed)
                 for number, writer in writers.items():
-                    chosen = table.filter(pa.array(own == number))
-                    if chosen.num_rows:
-                        writer.write_table(chosen)
+                    writer.add(table.filter(pa.array(own == number)))
                 row += batch.num_rows
                 advance(batch.num_rows)
+        for writer in writers.values():
+            writer.flush()
     assert row == len(np.asarray(parts))  # noqa: S101 - both passes read the same rows
+
+
+def _batches(listed: InputPath) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of a file. Row groups are read one at a time, or the reader would hold several in memory."""
+    file = open_parquet(listed.path)
+    for group in range(file.num_row_groups):
+        yield from file.iter_batches(WRITTEN_ROWS, row_groups=[group])
 
 
 def _with_schema(batch: pa.RecordBatch, schema: pa.Schema, listed: InputPath) -> pa.Table:
