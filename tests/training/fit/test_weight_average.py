@@ -99,6 +99,28 @@ def test_a_run_holds_the_average_of_its_steps(
     assert "average of the weights over about the latest 100 % of the steps" in (run.path / "report.html").read_text()
 
 
+def test_a_killed_run_goes_on_with_its_average(
+    tiny_config: TrainConfig, papers: dict[str, LabelledPapers], tmp_path: Path
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def on_save(*_: object, **__: object) -> None:
+        raise Killed
+
+    config = tiny_config.model_copy(update={"epochs": 2, "max_length": 32, "weight_averaging": 0.5})
+    whole = train(config, **papers, out=tmp_path / "whole")
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(EarlyStoppingCallback, "on_save", on_save)
+        train(config, **papers, out=tmp_path / "run")
+    assert [file.parent.name for file in (tmp_path / "run").rglob(AVERAGE_FILE)] == ["checkpoint-3"]
+    run = train(config, **papers, out=tmp_path / "run")
+    kept, others = (load_file(each.path / "model.safetensors") for each in (run, whole))
+    assert all(torch.equal(tensor, others[name]) for name, tensor in kept.items())
+    scores = [entry["eval_macro_f1"] for entry in run.record.training["log"] if "eval_macro_f1" in entry]
+    assert run.record.training["validation"]["macro_f1"] == max(scores)
+
+
 def test_without_averaging_a_run_holds_the_weights_of_its_last_step(
     tiny_config: TrainConfig, papers: dict[str, LabelledPapers], steps: Steps, tmp_path: Path
 ) -> None:
