@@ -33,6 +33,10 @@ COMMANDS: Layer = {
         "specter_batch.embed_papers:embed",
         "Write the embeddings of papers to parquet, from a bundle, a run or a pretrained encoder.",
     ),
+    "push": (
+        "specter_batch.push_bundle:push",
+        "Upload a model bundle to the Hugging Face hub in one commit, after checking every file in it.",
+    ),
 }
 
 # The entry points of the layers.

@@ -75,6 +75,8 @@ _SCP = re.compile(r"^[^/@:]+:(?:.+@(?=[\w.-]+:)|[^/@]+@(?=[\w.-]+/|[\w-]+\.[\w.-
 _WORD = re.compile(r"[^\s'\"]+")
 # In Azure's container@account the container is in the place of a user name, but is not secret.
 _CONTAINER = re.compile(r"(?P<scheme>\b(?:abfss?|az|wasbs?)://)(?P<container>[a-z0-9-]+@)(?=[^/\s@:]+(?:/|\s|$))")
+# In hf://owner/name@revision no part is a user name either.
+_REVISION = re.compile(r"(?P<scheme>\bhf://)(?P<container>(?:(?:datasets|spaces)/)?[\w.-]+/[\w.-]+@)(?=[\w.%/-]+:?$)")
 # Signatures and tokens: ?name=value or #name=value. A ? without = is a wildcard, except in HTTP (no wildcards there).
 _PATH_START = re.compile(rf"(?P<http>https?:/)|[a-z]://|\b(?:{_SCHEMES}):/", re.IGNORECASE)
 _PARAMETER = re.compile(r"[?#][^?#=/]*=")
@@ -215,7 +217,7 @@ def _word_without_credentials(word: str) -> str:
         containers.append(match["container"])
         return match["scheme"] + _KEPT
 
-    word = _CONTAINER.sub(keep, word)
+    word = _REVISION.sub(keep, _CONTAINER.sub(keep, word))
     before, at, after = word.rpartition("@")
     if at:  # only the part before the last @ can match; this keeps the search linear
         word = _SCP.sub("", _USER_INFO.sub(r"\g<start>", before + at) + after)

@@ -24,12 +24,15 @@ class InspectOptions(JsonOutput):
 def inspect(options: InspectOptions) -> None:
     """Show what a model bundle holds, after checking every file in it."""
     from specter_batch.model.bundle import ModelBundle
+    from specter_batch.model.manifest import CARD_FILE
+    from specter_batch.storage.files import file_sha256
 
-    manifest = ModelBundle.open(options.bundle).manifest
+    bundle = ModelBundle.open(options.bundle)
+    manifest = bundle.manifest
     if options.as_json:
         show_json(manifest.model_dump(mode="json"))
         return
-    show(f"bundle {options.bundle}", f"fingerprint  {manifest.fingerprint}", f"encoder      {manifest.encoder}")
+    show(f"bundle {bundle.place}", f"fingerprint  {manifest.fingerprint}", f"encoder      {manifest.encoder}")
     show(f"made by      {manifest.created_by}")
     show(f"labels       {len(manifest.labels)}: {', '.join(manifest.labels)}")
     show(f"text         {manifest.text_template}, at most {manifest.max_length} tokens")
@@ -49,6 +52,10 @@ def inspect(options: InspectOptions) -> None:
     if isinstance(teacher, dict):
         layers = ", ".join(map(str, teacher.get("layers", ())))
         show(f"student of   {teacher.get('run')}, with its layers {layers} of {teacher.get('of_layers')}")
+    card = bundle.path / CARD_FILE
+    if card.is_file():
+        edited = file_sha256(card) != manifest.files.get(CARD_FILE)
+        show(f"model card   {CARD_FILE}{', edited since the export' if edited else ''}")
     validation = manifest.training.get("validation")
     macro_f1 = validation.get("macro_f1") if isinstance(validation, dict) else None
     if isinstance(macro_f1, float):

@@ -20,6 +20,7 @@ from specter_batch.errors import ConfigError, ParityError
 from specter_batch.model.bundle import ModelBundle
 from specter_batch.model.card import ModelCard
 from specter_batch.model.manifest import (
+    CARD_FILE,
     FORMAT_VERSION,
     MANIFEST_FILE,
     PARITY_FILE,
@@ -38,6 +39,7 @@ from specter_batch.storage.output_claim import MARKER_FILE, mark_output
 from specter_batch.storage.scratch import scratch_beside
 from specter_batch.training.papers.labelled import read_labelled
 from specter_batch.training.run.folder import TrainingRun
+from specter_export.card.model_card import write_card
 from specter_export.certificate.certify import CertificateProgress, Certifier
 from specter_export.certificate.papers import CalibrationInput
 from specter_export.certificate.sources import CertificatePapers, certificate_papers
@@ -244,6 +246,8 @@ def _write_manifest(run: TrainingRun, folder: Path, graphs: Sequence[GraphEntry]
         training=_provenance(run) | {"exporter": exporter, "export_versions": versions},
     )
     sealed = manifest.model_copy(update={"fingerprint": manifest.expected_fingerprint()})
+    write_card(folder, sealed)
+    sealed = sealed.model_copy(update={"files": files | {CARD_FILE: file_sha256(folder / CARD_FILE)}})
     write_json(folder / MANIFEST_FILE, sealed.model_dump(mode="json"))
 
 

@@ -1,11 +1,11 @@
-"""The bootstrap interval of a macro F1: the range in which the score would fall for other papers of the same kind."""
+"""Bootstrap intervals of F1 scores: the range in which a score would fall for other papers of the same kind."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from specter_batch.metrics.f1 import Floats, Ints, macro_f1
+from specter_batch.metrics.f1 import Floats, Ints, label_f1, macro_f1
 
 RESAMPLES = 1000
 LEVEL = 0.95
@@ -64,13 +64,39 @@ def macro_f1_interval(
         resamples: Number of resamples.
         level: Share of the resamples' scores that lie inside the interval, 0 to 1.
     """
+    scores = [macro_f1(*counts) for counts in _resampled_counts(confusion, seed=seed, resamples=resamples)]
+    return Interval.of(np.concatenate(scores), level=level, seed=seed) if scores else None
+
+
+def label_f1_intervals(
+    confusion: Ints, *, seed: int, resamples: int = RESAMPLES, level: float = LEVEL
+) -> tuple[Interval | None, ...]:
+    """Return the percentile interval of the F1 of each label, from the resamples of `macro_f1_interval`.
+
+    A resample in which a label is neither a true nor a predicted label says nothing about it and is left out. The
+    interval is None for a label that occurs in no resample.
+
+    Args:
+        confusion: Number of papers by true label (rows) and predicted label (columns), `(n_labels, n_labels)`.
+        seed: Random seed of the resamples.
+        resamples: Number of resamples.
+        level: Share of the resamples' scores that lie inside the interval, 0 to 1.
+    """
+    found: list[list[Floats]] = [[] for _ in confusion]
+    for true_positives, support, predicted in _resampled_counts(confusion, seed=seed, resamples=resamples):
+        f1, occurs = label_f1(true_positives, support, predicted), (support + predicted) > 0
+        for label, scores in enumerate(found):
+            scores.append(f1[occurs[:, label], label])
+    every = [np.concatenate(scores) if scores else np.zeros(0) for scores in found]
+    return tuple(Interval.of(scores, level=level, seed=seed) if len(scores) else None for scores in every)
+
+
+def _resampled_counts(confusion: Ints, *, seed: int, resamples: int) -> Iterator[tuple[Floats, Floats, Floats]]:
+    """Yield true positives, true labels and predicted labels of blocks of resamples, each `(block, n_labels)`."""
     true, predicted = np.nonzero(confusion)
     if not len(true):
-        return None
+        return
     labels = np.arange(len(confusion))
     is_true, is_predicted = true[:, None] == labels, predicted[:, None] == labels
-    scores = [
-        macro_f1(drawn @ (is_true & is_predicted), drawn @ is_true, drawn @ is_predicted)
-        for drawn in resampled_cells(confusion[true, predicted], seed=seed, resamples=resamples)
-    ]
-    return Interval.of(np.concatenate(scores), level=level, seed=seed)
+    for drawn in resampled_cells(confusion[true, predicted], seed=seed, resamples=resamples):
+        yield drawn @ (is_true & is_predicted), drawn @ is_true, drawn @ is_predicted

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from specter_batch.errors import BundleError, FingerprintError, LabelError
+from specter_batch.errors import BundleError, FingerprintError, LabelError, StorageError
 from specter_batch.graph_names import DeviceKind, Precision
-from specter_batch.model.bundle_cache import fetch_bundle
+from specter_batch.model.bundle_cache import fetch_bundle, pinned_bundle
 from specter_batch.model.bundle_files import (
     BundleReference,
     check_external_data,
@@ -21,6 +21,7 @@ from specter_batch.model.bundle_files import (
 )
 from specter_batch.model.external_data import external_data_files
 from specter_batch.model.manifest import (
+    CARD_FILE,
     MANIFEST_FILE,
     PARITY_FILE,
     PREFERRED_PRECISIONS,
@@ -40,14 +41,24 @@ from specter_batch.storage.location import Location, located
 
 @dataclass(frozen=True, kw_only=True)
 class ModelBundle:
-    """A bundle on disk whose files were checked against their hashes; made by `ModelBundle.open`."""
+    """A bundle on disk whose files were checked against their hashes; made by `ModelBundle.open`.
+
+    Attributes:
+        path: Folder of the files. For a bundle in a store it is the local copy.
+        manifest: What `bundle.json` holds.
+        place: Where the bundle can be opened again: a folder, or a URL. A URL of the Hugging Face hub names the commit,
+            so it stays this bundle even if the repository changes.
+    """
 
     path: Path
     manifest: BundleManifest
+    place: Location
 
     @classmethod
     def open(cls, path: str | Location) -> "ModelBundle":
         """Read a bundle and check every file in it against its manifest. A bundle in a store is downloaded first.
+
+        A branch of a repository on the Hugging Face hub is resolved to a commit once, here.
 
         Raises:
             BundleError: The bundle is missing, incomplete or of a newer format, a file in it has unexpected content, or
@@ -58,18 +69,23 @@ class ModelBundle:
         """
         place = located(path)
         if isinstance(place, Path):
-            return cls._open_local(place)
+            return cls._open_local(place, place)
+        place = pinned_bundle(place)
         try:
-            return cls._open_local(fetch_bundle(place, manifest_name=MANIFEST_FILE))
-        except BundleError:  # the local copy may be damaged
-            folder = fetch_bundle(place, manifest_name=MANIFEST_FILE, anew=True)
+            return cls._open_local(fetch_bundle(place), place)
+        except BundleError as error:
+            problem = str(error)  # the local copy may be damaged
         try:
-            return cls._open_local(folder)
+            folder = fetch_bundle(place, anew=True)
+        except StorageError as error:
+            raise type(error)(f"{problem}; the bundle cannot be downloaded again: {error}") from error
+        try:
+            return cls._open_local(folder, place)
         except BundleError as error:
             raise type(error)(str(error).replace(str(folder), str(place))) from error
 
     @classmethod
-    def _open_local(cls, folder: Path) -> "ModelBundle":
+    def _open_local(cls, folder: Path, place: Location) -> "ModelBundle":
         manifest = read_manifest(folder)
         check_template(manifest.text_template)
         _check_files(folder, manifest)
@@ -79,7 +95,7 @@ class ModelBundle:
         if not any(graph.precision == "fp32" for graph in manifest.graphs):
             raise BundleError(f"{folder}: holds no fp32 reference graph; export it again")
         _check_certificates(folder, manifest)
-        bundle = cls(path=folder, manifest=manifest)
+        bundle = cls(path=folder, manifest=manifest, place=place)
         try:
             bundle.labels  # noqa: B018 - computed here, so that an error in the labels appears before the work starts
         except LabelError as error:
@@ -198,9 +214,8 @@ def load_seen_texts(folder: Path) -> npt.NDArray[np.uint64]:
 
 
 def _check_files(folder: Path, manifest: BundleManifest) -> None:
-    expected = dict(manifest.files)
-    for graph in manifest.graphs:
-        expected.update(graph.hashes)
+    expected = manifest.hashes
+    expected.pop(CARD_FILE, None)  # its owner may edit the model card, which decides over nothing
     for name in (TOKENIZER_FILE, PARITY_FILE, REFERENCE_FILE, SEEN_TEXTS_FILE):
         if name not in expected:
             raise BundleError(f"{folder}: the manifest does not list {name}; export the bundle again")

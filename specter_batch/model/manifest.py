@@ -28,6 +28,7 @@ from specter_batch.storage.output_claim import output_command
 # Version 2: graphs may give embeddings, and the temperature is part of the graphs. Bundles of version 1 are read, too.
 FORMAT_VERSION = 2
 FIRST_SCALED_VERSION = 2
+CARD_FILE = "README.md"
 MANIFEST_FILE = "bundle.json"
 PARITY_FILE = "parity.json"
 REFERENCE_FILE = "reference.json"
@@ -144,6 +145,11 @@ class BundleManifest(ModelCard):
         """Length of the vector that all graphs give for each paper; None if a graph gives only logits."""
         sizes = {graph.embedding_size for graph in self.graphs}
         return sizes.pop() if len(sizes) == 1 else None
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """Hashes of all files of the bundle but the manifest, by name."""
+        return {**self.files, **{name: sha256 for graph in self.graphs for name, sha256 in graph.hashes.items()}}
 
     def expected_fingerprint(self) -> str:
         """Return the hash of everything that can change an output: graphs, tokenizer, template, labels, and so on."""

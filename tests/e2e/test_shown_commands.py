@@ -23,8 +23,8 @@ from support.dumps.shown import DUMPS, OPENALEX
 from support.pages import PAGES, ROOT, blocks, commands, run_in_new_process, run_ours, run_python, scripts
 from support.scidocs_on_disk import make_scidocs
 
-# The block that tests/jobs/test_object_storage.py runs, against a server.
-RUN_ELSEWHERE = ("docs/object-storage.md", "sh")
+# Blocks that tests/jobs/night/test_object_storage.py and tests/hub/test_hub_bundles.py run, against servers.
+RUN_ELSEWHERE = {("docs/object-storage.md", "sh"), ("docs/bundle.md", "sh")}
 NOT_RUN = {
     "specter-batch classify papers/ nights/{date} --bundle bundles/mesh --device cuda": "needs a card",
     "specter-batch classify papers/ nights/{date} --bundle bundles/mesh --device cuda:all": "needs cards",
@@ -60,7 +60,7 @@ def steps(page: str) -> list[tuple[Callable[[str], None], str]]:
             if text in scripts(page).values():
                 continue  # tests/e2e/test_warehouses.py runs the scripts
             found.append((run_python, text))
-        elif language != "bash" and (page, language) != RUN_ELSEWHERE:
+        elif language != "bash" and (page, language) not in RUN_ELSEWHERE:
             lines = [line for line in commands(text) if "specter-batch " in line]
             found += [(run_ours, line) for line in lines if line not in NOT_RUN]
     return found
@@ -210,7 +210,8 @@ def asked_for(
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("command", sorted(COMMANDS.keys() - {"demo"}))  # the demo has tests of its own
+# The demo and the upload have tests of their own.
+@pytest.mark.parametrize("command", sorted(COMMANDS.keys() - {"demo", "push"}))
 def test_the_examples_of_a_help_page_run(command: str, asked_for: Things, tmp_path: Path) -> None:
     for number, line in enumerate(COMMANDS[command].epilog.splitlines()):
         folder = tmp_path / f"example-{number}"

@@ -17,7 +17,7 @@ from specter_batch.graph_names import Precision
 from specter_batch.metrics.f1 import softmax
 from specter_batch.model.bundle import ModelBundle
 from specter_batch.model.device import Device
-from specter_batch.model.manifest import MANIFEST_FILE, PARITY_FILE
+from specter_batch.model.manifest import CARD_FILE, MANIFEST_FILE, PARITY_FILE
 from specter_batch.model.predictions import OnnxClassifier
 from specter_batch.model.session import Graph, logits_alone
 from specter_batch.storage.files import file_sha256
@@ -59,6 +59,7 @@ def test_the_bundle_holds_what_the_plan_says_and_no_scraps(tiny_bundle: Path) ->
     tokenizer = {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt"}
     assert {file.name for file in tiny_bundle.iterdir()} == tokenizer | {
         MARKER_FILE,
+        "README.md",
         "bundle.json",
         "config.json",
         "model.onnx",
@@ -99,7 +100,7 @@ def test_the_same_run_exported_twice_gives_the_same_bundle(
 ) -> None:
     build_bundle(tiny_run, tmp_path / "again", recipes=[load_recipe(name) for name in DEFAULT_RECIPES])
     first, again = contents(tiny_bundle), contents(tmp_path / "again")
-    for name in first.keys() - {MANIFEST_FILE, PARITY_FILE}:
+    for name in first.keys() - {MANIFEST_FILE, PARITY_FILE, CARD_FILE}:
         assert again[name] == first[name], name
     assert ModelBundle.open(tmp_path / "again").fingerprint == ModelBundle.open(tiny_bundle).fingerprint
 

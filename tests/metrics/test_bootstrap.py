@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import bootstrap
 from sklearn.metrics import confusion_matrix, f1_score
 
-from specter_batch.metrics.bootstrap import macro_f1_interval
+from specter_batch.metrics.bootstrap import label_f1_intervals, macro_f1_interval
 from specter_batch.metrics.f1 import Ints
 
 
@@ -75,3 +75,29 @@ def test_twenty_thousand_papers_of_a_hundred_labels_take_seconds() -> None:
     began = time.process_time()
     macro_f1_interval(confusion, seed=0)
     assert time.process_time() - began < 10  # about one, of one core
+
+
+def test_the_interval_of_a_label_is_that_of_the_resamples() -> None:
+    confusion = np.array([[30, 10, 0], [5, 40, 0], [0, 0, 0]])
+    first, second, absent = label_f1_intervals(confusion, seed=0)
+    assert absent is None
+    assert first is not None
+    assert second is not None
+    assert first.low < 2 * 30 / (40 + 35) < first.high
+    assert second.low < 2 * 40 / (45 + 50) < second.high
+    # With one label that is always right, its F1 is the macro F1 in every resample.
+    alone = np.array([[7, 0], [0, 0]])
+    assert label_f1_intervals(alone, seed=3)[0] == macro_f1_interval(alone, seed=3)
+
+
+def test_the_interval_of_a_rare_label_leaves_out_resamples_without_it() -> None:
+    confusion = np.array([[99, 0], [0, 1]])
+    rare = label_f1_intervals(confusion, seed=0)[1]
+    assert rare is not None
+    assert (rare.low, rare.high) == (1.0, 1.0)
+    assert rare.resamples < 1000
+
+
+def test_intervals_are_none_without_papers() -> None:
+    assert label_f1_intervals(np.zeros((2, 2), dtype=np.int64), seed=0) == (None, None)
+    assert macro_f1_interval(np.zeros((2, 2), dtype=np.int64), seed=0) is None

@@ -118,7 +118,7 @@ def make_bundle(tmp_path: Path) -> MakeBundle:
             files={},
             training={},
         )
-        return ModelBundle(path=tmp_path, manifest=manifest)
+        return ModelBundle(path=tmp_path, place=tmp_path, manifest=manifest)
 
     return make
 

@@ -7,7 +7,7 @@ from pydantic import Field
 from specter_batch.options import JsonOutput
 from specter_batch.options.command import command
 from specter_batch.settings.declaration import Option
-from specter_batch.storage.location import LocalPath
+from specter_batch.storage.location import LocalPath, PathOrUrl
 from specter_export.cli.parity_table import show_reports
 
 
@@ -16,7 +16,7 @@ class ParityOptions(JsonOutput):
 
     panel: ClassVar[str] = "Input"
 
-    bundle: Annotated[LocalPath, Option(argument="BUNDLE")] = Field(description="Bundle folder that export wrote.")
+    bundle: Annotated[PathOrUrl, Option(argument="BUNDLE")] = Field(description="Model bundle: a folder or a URL.")
     against: Annotated[LocalPath, Option(metavar="RUN")] = Field(
         description="Run folder that the bundle was exported from."
     )

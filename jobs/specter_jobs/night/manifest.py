@@ -44,7 +44,7 @@ def night_manifest(
         seconds=round(finished - started, 3),
         host=socket.gethostname(),
         config=config.model_dump(mode="json"),
-        bundle=BundleUsed(path=str(config.bundle), fingerprint=bundle.fingerprint, encoder=bundle.manifest.encoder),
+        bundle=BundleUsed(path=str(bundle.place), fingerprint=bundle.fingerprint, encoder=bundle.manifest.encoder),
         device=DeviceUsed(
             asked=config.device,
             engine=config.engine,

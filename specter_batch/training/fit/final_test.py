@@ -100,6 +100,7 @@ class FinalTest:
             "test": answers.figures(None).model_dump(mode="json"),
             "test_papers": len(self.papers),
             "test_sha256": self.papers.content_sha256(),
+            "test_file": self.papers.file_name,
         }
 
 

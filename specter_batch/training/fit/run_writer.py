@@ -94,9 +94,13 @@ def write_run(
             **facts,
             STARTED_FROM: lineage.record,
             **({} if lineage.distilled_from is None else {DISTILLED_FROM: lineage.distilled_from}),
+            "encoder_is_folder": Path(config.encoder).is_dir(),
             "train_papers": len(train_papers),
+            "train_labels": _label_counts(train_papers, labels),
+            "train_file": train_papers.file_name,
             "validation_papers": len(val_papers),
             KEPT_VALIDATION: kept_validation,
+            "validation_file": val_papers.file_name,
             "dropped": {
                 name: dict(papers.dropped)
                 for name, papers in (
@@ -123,6 +127,12 @@ def write_run(
     )
     write_run_report(out, record)
     write_json(out / RUN_FILE, record.model_dump(mode="json"))
+
+
+def _label_counts(papers: LabelledPapers, labels: LabelSet) -> dict[str, int]:
+    """Return the number of papers with each label."""
+    counts = np.bincount(papers.label_ids(labels), minlength=len(labels))
+    return {name: int(count) for name, count in zip(labels, counts, strict=True)}
 
 
 def _write_calibration(out: Path, config: TrainConfig, papers: LabelledPapers) -> None:

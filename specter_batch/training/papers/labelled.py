@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from specter_batch.display import storable
+from specter_batch.display import storable, without_credentials
 from specter_batch.errors import ConfigError, LabelError, PaperSchemaError
 from specter_batch.inputs.path_names import shown_partitions
 from specter_batch.metrics.scores import papers_seen
@@ -47,6 +47,11 @@ class LabelledPapers:
 
     def __len__(self) -> int:
         return int(self.papers.num_rows)
+
+    @property
+    def file_name(self) -> str:
+        """The last part of the input's path, glob or URL. The folders of this machine are nobody else's business."""
+        return without_credentials(self.source).rstrip("/").rpartition("/")[2] or self.source
 
     def texts(self, template: str = TEXT_TEMPLATE) -> list[str]:
         """Return each paper's text."""

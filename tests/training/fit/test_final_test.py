@@ -62,6 +62,7 @@ def test_the_score_is_that_of_evaluate_without_the_papers_trained_on(
     assert found["expected_calibration_error"] == pytest.approx(report.expected_calibration_error, abs=1e-4)
     assert found["confusion"] == [list(row) for row in report.confusion]
     assert training["test_sha256"] == report.papers_sha256
+    assert training["test_file"] == "test.parquet"
     assert any("the model is trained on 5 of" in note for note in training["notes"])
 
 
@@ -80,7 +81,7 @@ def test_the_test_changes_nothing_in_the_training(
     assert (without.path / "model.safetensors").read_bytes() == (tested.path / "model.safetensors").read_bytes()
     same = {"temperature", "labels", "max_length"}
     assert tested.record.model_dump(include=same) == without.record.model_dump(include=same)
-    left = {"test", "test_papers", "test_sha256", "notes", "dropped", "log"}
+    left = {"test", "test_file", "test_papers", "test_sha256", "notes", "dropped", "log"}
     assert {k: v for k, v in tested.record.training.items() if k not in left} == {
         k: v for k, v in without.record.training.items() if k not in left
     }

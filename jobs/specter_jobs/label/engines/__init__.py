@@ -43,7 +43,7 @@ def open_engine(
     threads = model.threads or max(usable_cpus() // len(chosen), 1)
     jobs = [
         WorkerJob(
-            place=model.bundle,
+            place=bundle.place,
             bundle=bundle,
             graph=model.graph,
             rules=rules,

@@ -78,7 +78,7 @@ class RayEngine:
             raise
         self.kind = device.kind
         self._job = WorkerJob(
-            place=model.bundle,
+            place=bundle.place,
             bundle=bundle,
             graph=model.graph,
             rules=rules,

@@ -17,7 +17,7 @@ class BundleUsed(ManifestPart):
     """The bundle of a night.
 
     Attributes:
-        path: Its folder or URL.
+        path: Its folder or URL. The URL of a bundle on the Hugging Face hub names the commit that was used.
         fingerprint: Fingerprint of its content.
         encoder: Encoder that the model was trained from.
     """
