@@ -33,6 +33,11 @@ class DistillRequest(RunFolder, ScreeningRules, InputColumns):
     val: LocalPath = Field(
         description="Labelled papers to choose the best epoch on: a parquet file, a folder or a glob."
     )
+    test: Annotated[LocalPath | None, Option(default="validation papers")] = Field(
+        default=None,
+        description="Labelled papers to compare the finished student with its teacher on, once, at the end. They "
+        "decide nothing in the training. Papers that a model was trained on are left out.",
+    )
     papers: Annotated[LocalPath | None, Option(metavar="DUMP", default="labelled papers only")] = Field(
         default=None,
         description="Unlabelled papers to train on as well, because the teacher labels them: a parquet file, a folder "
@@ -85,13 +90,18 @@ def distill(request: DistillRequest, settings: DistillConfig) -> None:
             stack.enter_context(logging_to(console, work="training"))
         teaching = Teaching(TrainingRun.open(request.run), settings)
         fitted, chosen_on = read_labelled(request.train, request.columns), read_labelled(request.val, request.columns)
-        notes = [*fitted.notes, *chosen_on.notes]
+        tested_on = None if request.test is None else read_labelled(request.test, request.columns)
+        notes = [*fitted.notes, *chosen_on.notes, *(tested_on.notes if tested_on else ())]
         if request.papers is not None:
             unlabelled = read_unlabelled(
                 request.papers,
                 request.columns,
                 rules=request,
-                known={"in --train": fitted.seen_hashes(), "in --val": chosen_on.seen_hashes()},
+                known={
+                    f"in --{name}": papers.seen_hashes()
+                    for name, papers in (("train", fitted), ("val", chosen_on), ("test", tested_on))
+                    if papers is not None
+                },
                 limit=request.max_papers,
             )
             teaching = replace(teaching, unlabelled=unlabelled)
@@ -106,6 +116,7 @@ def distill(request: DistillRequest, settings: DistillConfig) -> None:
             val_papers=chosen_on,
             out=request.out,
             allow_overlap=request.allow_overlap,
+            test_papers=tested_on,
             teaching=teaching,
             warn=warn,
             console=console,
@@ -116,11 +127,12 @@ def distill(request: DistillRequest, settings: DistillConfig) -> None:
     compared = comparison_in(training)
     if request.as_json:
         found = None if compared is None else compared.model_dump(mode="json")
-        show_json({"run": str(run.path), **training["validation"], "compared_with_teacher": found}, in_files_too=True)
+        scores = training["validation"] | ({"test": training["test"]} if "test" in training else {})
+        show_json({"run": str(run.path), **scores, "compared_with_teacher": found}, in_files_too=True)
         return
     sentences = ["there are no unseen papers to compare the student with its teacher on"]
     if compared is not None:
-        sentences = [compared.f1_sentence(), compared.verdict(), compared.speed_sentence()]
+        sentences = [compared.verdict(), compared.f1_sentence(), compared.speed_sentence()]
     show(
         *sentences,
         f"{run.path / 'report.html'} has the rest",

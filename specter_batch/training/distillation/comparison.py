@@ -15,6 +15,8 @@ from specter_batch.training.run.lineage import DISTILLED_FROM
 
 # Where `run.json` and `bundle.json` keep the comparison, below `DISTILLED_FROM`.
 COMPARISON = "comparison"
+# The option of `distill` that gives the papers of a comparison.
+_OPTIONS = {"validation": "val", "test": "test"}
 # A student is as good as its teacher if the papers show that it loses at most this macro F1.
 MARGIN = 0.01
 
@@ -49,22 +51,16 @@ class StudentComparison(_Frozen):
         return student / teacher
 
     def f1_sentence(self) -> str:
-        """Return the macro F1 of both, and the difference with its interval."""
+        """Return the macro F1 of both."""
         f1 = self.compared.macro_f1
         return (
             f"on {self.compared.papers:,} {self.papers} papers the student has a macro F1 of {f1.b:.4f} and its "
-            f"teacher {f1.a:.4f}; the difference is {f1.difference:+.4f} ({100 * f1.interval.level:g} % interval "
-            f"{f1.interval.low:+.4f} to {f1.interval.high:+.4f})"
+            f"teacher {f1.a:.4f}"
         )
 
     def verdict(self) -> str:
-        """Return whether the student is as good as its teacher, as far as the papers show."""
-        margin = f"{self.non_inferiority.max_loss:g} of macro F1"
-        return {
-            "not worse": f"the student loses at most {margin}",
-            "worse": f"the student loses more than {margin}",
-            "undecided": f"these papers do not rule out that the student loses more than {margin}",
-        }[self.non_inferiority.verdict]
+        """Return whether the student is as good as its teacher, as far as the papers show, and the difference."""
+        return self.non_inferiority.sentence(a="its teacher", b="the student")
 
     def speed_sentence(self) -> str:
         """Return how often both agree, and how fast they are."""
@@ -151,7 +147,6 @@ def refuse_f1_loss(training: Mapping[str, Any], *, max_loss: float, run: Path) -
         )
     judged = found.model_copy(update={"non_inferiority": non_inferiority(found.compared.macro_f1, max_loss=max_loss)})
     if not judged.non_inferiority.passed:
-        advice = (
-            "" if judged.non_inferiority.verdict == "worse" else "; more papers for --val make the interval narrower"
-        )
-        raise GateError(f"{option}: {run}: {judged.verdict()}: {judged.f1_sentence()}{advice}")
+        advice = f"; more papers for `distill --{_OPTIONS[judged.papers]}` make the interval narrower"
+        advice = "" if judged.non_inferiority.verdict == "worse" else advice
+        raise GateError(f"{option}: {run}: {judged.verdict()}; {judged.f1_sentence()}{advice}")

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +35,25 @@ from specter_batch.training.run.lineage import DISTILLED_FROM, Lineage
 LOGITS_FOLDER = "teacher_logits"
 
 WEIGHTS_FILE = "model.safetensors"
+
+
+@dataclass(frozen=True)
+class ComparedPapers:
+    """Labelled papers on which a student is compared with its teacher.
+
+    Attributes:
+        part: Which papers these are.
+        papers: The papers.
+        token_ids: Token ids of the papers, `(seq_len,)` each.
+        logits: The student's logits, `(n_papers, n_labels)`.
+        unseen: True for papers that neither model was trained on, `(n_papers,)`.
+    """
+
+    part: Literal["validation", "test"]
+    papers: LabelledPapers
+    token_ids: Sequence[TokenIds]
+    logits: Logits
+    unseen: npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -167,36 +186,31 @@ class Teaching:
     def compared(
         self,
         student: SpecterForSequenceClassification,
-        papers: LabelledPapers,
-        token_ids: Sequence[TokenIds],
-        logits: Logits,
+        papers: ComparedPapers,
         *,
         temperature: float,
-        unseen: npt.NDArray[np.bool_],
         cache: VectorCache,
     ) -> StudentComparison | None:
-        """Compare the student with its teacher on validation papers; None if every paper was trained on.
+        """Compare the student with its teacher on labelled papers; None if no paper can be compared.
 
         Args:
             student: The trained student.
-            papers: The validation papers.
-            token_ids: Token ids of the papers, `(seq_len,)` each.
-            logits: The student's logits, `(n_papers, n_labels)`.
+            papers: The papers, with the student's logits.
             temperature: Divisor of the student's logits before the softmax.
-            unseen: True for papers that neither model was trained on, `(n_papers,)`.
             cache: Keeps the teacher's logits.
         """
-        if not unseen.any():
+        true = papers.papers.known_label_ids(self.labels)
+        compared = papers.unseen & (true >= 0)
+        if not compared.any():
             return None
-        teacher_logits = self.logits(token_ids, cache=cache)
-        true = papers.label_ids(self.labels)
-        speeds = papers_per_second(self._model(), student, token_ids)
+        teacher_logits = self.logits(papers.token_ids, cache=cache)
+        speeds = papers_per_second(self._model(), student, papers.token_ids)
         return compare_with_teacher(
-            true[unseen],
-            teacher=Predictions.from_logits(teacher_logits[unseen], temperature=self.teacher.temperature),
-            student=Predictions.from_logits(logits[unseen], temperature=temperature),
+            true[compared],
+            teacher=Predictions.from_logits(teacher_logits[compared], temperature=self.teacher.temperature),
+            student=Predictions.from_logits(papers.logits[compared], temperature=temperature),
             labels=self.labels,
-            papers="validation",
+            papers=papers.part,
             papers_per_second=speeds,
             device=str(student.device),
         )

@@ -138,9 +138,9 @@ class DistillConfig(RunSettings, Optimisation, StudentSettings):
     model_config = ConfigDict(allow_inf_nan=False)
     may_be_in_a_file: ClassVar[bool] = True
 
-    learning_rate: float = Field(default=1e-4, gt=0, description="Peak learning rate of the encoder.")
+    learning_rate: float = Field(default=2e-4, gt=0, description="Peak learning rate of the encoder.")
     head_learning_rate: float = Field(
-        default=1e-4, gt=0, description="Peak learning rate of the head, which is the teacher's and is already trained."
+        default=2e-4, gt=0, description="Peak learning rate of the head, which is the teacher's and is already trained."
     )
 
     def of_student(self, teacher: ModelCard) -> TrainConfig:

@@ -2,7 +2,7 @@
 
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -24,9 +24,9 @@ from specter_batch.logs import log
 from specter_batch.metrics.f1 import F1Report, Tally
 from specter_batch.model.manifest import TOKENIZER_FILE
 from specter_batch.model.ranking import Predictions
-from specter_batch.model.tokens.encoding import TextEncoder
+from specter_batch.model.tokens.encoding import TextEncoder, TokenIds
 from specter_batch.papers.labels import MAG, MESH, LabelSet
-from specter_batch.training.distillation.teaching import LOGITS_FOLDER, Teaching
+from specter_batch.training.distillation.teaching import LOGITS_FOLDER, ComparedPapers, Teaching
 from specter_batch.training.embeddings.cache import VectorCache
 from specter_batch.training.embeddings.embed import embed
 from specter_batch.training.fit.arguments import (
@@ -175,19 +175,21 @@ def train(
             logits = head_logits(model.head.cpu(), embed(model, val_set.token_ids, max_tokens=TORCH_MAX_TOKENS))
             if not np.isfinite(logits).all():
                 raise diverged("at the end")
+            test_ids: Sequence[TokenIds] = ()
             test_logits = None
             if test is not None:
-                token_ids = encoder.encode(test.papers.texts(loaded.text_template))
-                test_logits = head_logits(model.head, embed(model, token_ids, max_tokens=TORCH_MAX_TOKENS))
+                test_ids = encoder.encode(test.papers.texts(loaded.text_template))
+                test_logits = head_logits(model.head, embed(model, test_ids, max_tokens=TORCH_MAX_TOKENS))
             if teaching is not None:
                 seen_texts = np.union1d(train_papers.seen_hashes(), lineage.seen_texts)
+                unseen = ~val_papers.seen_by(seen_texts, template=loaded.text_template)
+                scored = ComparedPapers("validation", val_papers, val_set.token_ids, logits, unseen)
+                if test is not None and test_logits is not None:
+                    scored = ComparedPapers("test", test.papers, test_ids, test_logits, ~test.seen)
                 comparison = teaching.compared(
                     model,
-                    val_papers,
-                    val_set.token_ids,
-                    logits,
+                    scored,
                     temperature=fit_temperature(logits.astype(np.float64), val_ids),
-                    unseen=~val_papers.seen_by(seen_texts, template=loaded.text_template),
                     cache=VectorCache(out / CHECKPOINTS / LOGITS_FOLDER),
                 )
                 lineage = replace(lineage, distilled_from=teaching.record(comparison))

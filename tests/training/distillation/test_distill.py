@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -16,10 +17,11 @@ from specter_batch.errors import ConfigError
 from specter_batch.model.session import Logits
 from specter_batch.options.screening import ScreeningRules
 from specter_batch.training.demo.sample import SamplePaths
-from specter_batch.training.distillation.comparison import comparison_in
+from specter_batch.training.distillation.comparison import StudentComparison, comparison_in
 from specter_batch.training.distillation.loss import DistillationLoss, TaughtLabels
 from specter_batch.training.distillation.student import make_student
-from specter_batch.training.distillation.teaching import Teaching
+from specter_batch.training.distillation.teaching import ComparedPapers, Teaching
+from specter_batch.training.embeddings.cache import VectorCache
 from specter_batch.training.embeddings.embed import embed
 from specter_batch.training.evaluation.evaluate import TorchClassifier
 from specter_batch.training.fit.arguments import CHECKPOINTS
@@ -116,6 +118,27 @@ def test_the_run_and_its_page_compare_the_student_with_its_teacher(
     assert f"{compared.compared.macro_f1.difference:+.4f}" in page
     assert comparison_in(tiny_run.record.training) is None
     assert "Compared with the teacher" not in (tiny_run.path / "report.html").read_text()
+
+
+def test_papers_that_were_trained_on_or_have_an_unknown_label_are_not_compared(
+    teaching: Teaching, labelled: dict[str, LabelledPapers], tmp_path: Path
+) -> None:
+    papers = labelled["val_papers"].papers.slice(0, 20)
+    labels = ["no such label", *papers["label"].to_pylist()[1:]]
+    test = dataclasses.replace(labelled["val_papers"], papers=papers.set_column(3, "label", pa.array(labels)))
+    token_ids = teaching.teacher.text_encoder().encode(test.texts(teaching.teacher.text_template))
+    student, cache = make_student(teaching.teacher, [1]).model.eval(), VectorCache(tmp_path)
+    logits = head_logits(student.head, embed(student, token_ids, max_tokens=4096))
+
+    def compared(unseen: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> StudentComparison | None:
+        scored = ComparedPapers("test", test, token_ids, logits, unseen)
+        return teaching.compared(student, scored, temperature=1.0, cache=cache)
+
+    found = compared(np.arange(20) < 15)
+    assert found is not None
+    assert (found.papers, found.compared.papers) == ("test", 14)
+    assert "on 14 test papers the student has" in found.f1_sentence()
+    assert compared(np.zeros(20, dtype=np.bool_)) is None
 
 
 def test_a_killed_student_resumes_to_the_same_bytes_and_asks_the_teacher_once(
