@@ -140,6 +140,7 @@ def taken_for_granted(
         "docs/scaling-out.md": {"papers": papers, **bundles},
         "docs/trusted-score.md": {"papers.parquet": labelled, "encoder": tiny_encoder, "bundles/old": tiny_bundle},
         "docs/tutorial.md": {**scidocs, **bundles, **deployed, **OPENALEX},
+        "docs/training.md": {"runs/mesh": tiny_run.path},
         "docs/upgrade.md": {
             "bundles/old": tiny_bundle,
             "bundles/new": tiny_bundle,

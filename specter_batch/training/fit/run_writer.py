@@ -22,6 +22,7 @@ from specter_batch.training.fit.config import TrainConfig
 from specter_batch.training.fit.final_test import FinalTest
 from specter_batch.training.fit.run_report import write_run_report
 from specter_batch.training.model.classifier import SpecterForSequenceClassification
+from specter_batch.training.model.saving import save_model
 from specter_batch.training.papers.labelled import LabelledPapers
 from specter_batch.training.run.folder import (
     CALIBRATION_FILE,
@@ -74,7 +75,7 @@ def write_run(
     seen_texts = np.union1d(train_papers.seen_hashes(), lineage.seen_texts)
     temperature = fit_temperature(val_logits.astype(np.float64), val_ids)
     with saving(out):
-        model.save_pretrained(out)
+        save_model(model, out)
         apply_umask(out)
         np.save(out / SEEN_TEXTS_FILE, seen_texts)
         _write_calibration(out, config, train_papers)

@@ -1,13 +1,13 @@
 """The SPECTER encoder with a classification head, as a transformers model."""
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from huggingface_hub.utils.tqdm import are_progress_bars_disabled, enable_progress_bars
 from torch import nn
 from torch.utils.checkpoint import checkpoint
-from transformers import AutoConfig, BertConfig, BertModel, BertPreTrainedModel
+from transformers import AutoConfig, AutoModelForSequenceClassification, BertConfig, BertModel, BertPreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 from transformers.utils import logging
 
@@ -42,6 +42,14 @@ class SpecterClassifierConfig(BertConfig):
                 "absolute positions, such as allenai/specter"
             )
 
+    @classmethod
+    def get_config_dict(cls, *args: Any, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Read a `config.json`. A run that is saved as a plain BERT classifier is read as the model that it is."""
+        settings, others = super().get_config_dict(*args, **kwargs)
+        if "head" in settings:
+            settings["model_type"] = cls.model_type
+        return settings, others
+
 
 def _hide_bars() -> None:
     """Let transformers 5 show no bar for each file that it reads or writes. Downloads keep their bars."""
@@ -60,6 +68,11 @@ class SpecterForSequenceClassification(BertPreTrainedModel):
 
     config_class = SpecterClassifierConfig
     base_model_prefix = "bert"
+    # What `save_model` adds to the weights for transformers' own classifier.
+    _keys_to_ignore_on_load_unexpected: ClassVar[list[str]] = [  # type: ignore[assignment, misc]
+        r"^classifier\.",
+        r"^bert\.pooler\.",
+    ]
 
     # True to compute the layers a second time in the backward pass instead of keeping their results. Trainers of
     # transformers 4 and 5 have different names for it.
@@ -138,6 +151,9 @@ class SpecterForSequenceClassification(BertPreTrainedModel):
         output: Any = checkpoint(layer, hidden, mask, use_reentrant=False) if recomputed else layer(hidden, mask)
         whole: torch.Tensor = output if isinstance(output, torch.Tensor) else output[0]  # transformers 4 gives a tuple
         return whole
+
+
+AutoModelForSequenceClassification.register(SpecterClassifierConfig, SpecterForSequenceClassification)
 
 
 def attend(attention: Any, queries: torch.Tensor, hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

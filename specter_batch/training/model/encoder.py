@@ -23,6 +23,8 @@ from specter_batch.training.model.settings import ModelSettings
 _REASON_CHARACTERS = 240
 
 # The name of a model on the hub: OWNER/NAME, or NAME alone.
+# Settings of `config.json` that belong to the model class, not to the encoder.
+_OWN_SETTINGS = frozenset({"model_type", "architectures", "auto_map"})
 _HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 
 
@@ -115,7 +117,7 @@ def _model(
 ) -> tuple[SpecterForSequenceClassification, tuple[str, ...]]:
     """Return the model with its pretrained weights, and sentences that a user should read."""
     names = {"id2label": dict(enumerate(labels)), "label2id": {name: i for i, name in enumerate(labels)}}
-    inherited = {key: value for key, value in base.to_diff_dict().items() if key not in ("model_type", "architectures")}
+    inherited = {key: value for key, value in base.to_diff_dict().items() if key not in _OWN_SETTINGS}
     head = config.head.model_dump(mode="json", exclude_none=True)
     classifier = SpecterClassifierConfig(**{**inherited, **names, "pooling": pooling, "head": head})
     pretrained: Any
@@ -140,9 +142,13 @@ def _model(
         raise ConfigError(
             f"--encoder {folder.name}: its weights hold NaN or infinity, in {broken} first; fetch it again"
         )
-    model.bert.load_state_dict(state)
-    if pooling == "pooler" and loading["missing_keys"]:
+    # The pooler of a run that reads [CLS] is only there for transformers, see `save_model`.
+    has_pooler = not loading["missing_keys"] and getattr(base, "pooling", "pooler") == "pooler"
+    if pooling == "pooler" and not has_pooler:
+        without = {name: tensor for name, tensor in state.items() if not name.startswith("pooler.")}
+        model.bert.load_state_dict(without, strict=False)
         return model, (f"--encoder {folder.name}: has no pooler, so --pooling pooler starts from random weights",)
+    model.bert.load_state_dict(state)
     return model, ()
 
 

@@ -118,4 +118,7 @@ def _is_fine_tuned(folder: Path) -> bool:
         settings = json.loads((folder / "config.json").read_bytes())
     except (OSError, ValueError):
         return False
-    return isinstance(settings, dict) and settings.get("model_type") == MODEL_TYPE
+    if not isinstance(settings, dict):
+        return False
+    # transformers keeps these two settings of a run that it loaded as a plain BERT classifier and saved elsewhere.
+    return settings.get("model_type") == MODEL_TYPE or {"pooling", "head"} <= settings.keys()

@@ -5,13 +5,16 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from transformers import AutoModelForSequenceClassification
 
 from specter_batch.errors import ConfigError
 from specter_batch.model.manifest import SEEN_TEXTS_FILE
+from specter_batch.papers.labels import LabelSet
 from specter_batch.training.demo.sample import SamplePaths
 from specter_batch.training.evaluation.evaluate import evaluate
 from specter_batch.training.fit.config import TrainConfig
 from specter_batch.training.fit.trainer import train
+from specter_batch.training.model.encoder import load_encoder
 from specter_batch.training.papers.labelled import LabelledPapers, read_labelled
 from specter_batch.training.run.folder import RUN_FILE, TrainingRun
 from specter_batch.training.run.lineage import STARTED_FROM, Lineage, validation_sha256s
@@ -129,6 +132,20 @@ def test_fine_tuned_weights_without_a_record_are_refused(tiny_run: TrainingRun, 
     (folder / SEEN_TEXTS_FILE).unlink()
     with pytest.raises(ConfigError, match="it is not known which papers it has seen"):
         Lineage.of_encoder(str(folder))
+
+
+def test_a_run_that_transformers_loaded_and_saved_elsewhere_is_refused_too(
+    tiny_run: TrainingRun, tmp_path: Path
+) -> None:
+    AutoModelForSequenceClassification.from_pretrained(tiny_run.path).save_pretrained(tmp_path)
+    with pytest.raises(ConfigError, match="it is not known which papers it has seen"):
+        Lineage.of_encoder(str(tmp_path))
+
+
+def test_a_bundle_is_refused_and_the_message_asks_for_its_run(tiny_bundle: Path, tiny_config: TrainConfig) -> None:
+    config = tiny_config.model_copy(update={"encoder": str(tiny_bundle)})
+    with pytest.raises(ConfigError, match="give the run that it was exported from"):
+        load_encoder(config, LabelSet(names=("a", "b")))
 
 
 def test_a_pretrained_encoder_has_seen_nothing(tiny_encoder: Path) -> None:
