@@ -41,7 +41,9 @@ class LabelColumn(Settings):
     panel: ClassVar[str] = "Input"
 
     label_column: Column = Field(
-        default=None, description="Column of the input that holds the true labels; `none` reads no labels."
+        default=None,
+        description="Column of the input that holds the true labels. `none` reads no labels, "
+        "where a command does not need them.",
     )
 
 

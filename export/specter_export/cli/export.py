@@ -26,8 +26,8 @@ class CalibrationPapers(ScreeningRules, TextColumns):
     calibration: Annotated[LocalPath | None, Option(metavar="DUMP", default="validation papers of the run")] = Field(
         default=None,
         description="Papers like those to be labelled, without labels: a parquet file, a folder or a glob. Export "
-        "shows on them how many labels can differ from the exact model (the certificate). Papers of the training data "
-        "are left out.",
+        "shows on them how many labels can differ from the exact model (the certificate). Left out are "
+        "papers of the training data, and papers that --language, --missing-abstract or --min-characters reject.",
     )
 
     @property
@@ -73,8 +73,9 @@ class ExportOptions(JsonOutput, CalibrationPapers):
         default=None,
         ge=0,
         le=1,
-        description="For a student of `distill`: fail (exit 4) unless its validation papers show that it loses at most "
-        "this much macro F1 compared with its teacher.",
+        description="For a student of `distill`: fail (exit 4) unless its comparison with its teacher shows that it "
+        "loses at most this much macro F1. `distill` made that comparison, on the papers of --test, or else on those "
+        "of --val.",
     )
     exporter: ExporterName = Field(
         default=DEFAULT_EXPORTER,

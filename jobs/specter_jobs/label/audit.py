@@ -66,6 +66,6 @@ def _deferred(predictions: Predictions) -> Mask:
 
 
 def _is_clear(probabilities: npt.NDArray[np.float64]) -> Mask:
-    """Return whether papers are far from a tie, `(n,)` bool, from the probabilities of all labels `(n, n_labels)`."""
+    """Return whether papers are clear, `(n,)` bool, from the probabilities of all labels `(n, n_labels)`."""
     second, best = np.partition(probabilities, -2, axis=1)[:, -2:].T
     return np.asarray(best >= CLEAR_RATIO * second)

@@ -78,7 +78,7 @@ _FIGURES: Mapping[str, tuple[Callable[[NightReport], float | None], str]] = {
     ),
     "max_clear_disagreement": (
         lambda report: _shown_disagreement(report, lambda series: series.clear),
-        "no label of a paper that is far from a tie was compared with the exact model",
+        "no label of a clear paper was compared with the exact model",
     ),
     "max_psi": (lambda report: _psi(report.drift.reference), _NONE_LABELLED),
     "max_js_distance": (lambda report: _js_distance(report.drift.reference), _NONE_LABELLED),

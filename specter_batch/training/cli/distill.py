@@ -28,7 +28,8 @@ class DistillRequest(RunFolder, ScreeningRules, InputColumns):
         description="Run folder of the trained model that is the teacher."
     )
     train: LocalPath = Field(
-        description="Labelled papers to train on, best those of the teacher: a parquet file, a folder or a glob."
+        description="Labelled papers to train on: a parquet file, a folder or a glob. The teacher's own training papers "
+        "are the best choice."
     )
     val: LocalPath = Field(
         description="Labelled papers to choose the best epoch on: a parquet file, a folder or a glob."
@@ -41,10 +42,13 @@ class DistillRequest(RunFolder, ScreeningRules, InputColumns):
     papers: Annotated[LocalPath | None, Option(metavar="DUMP", default="labelled papers only")] = Field(
         default=None,
         description="Unlabelled papers to train on as well, because the teacher labels them: a parquet file, a folder "
-        "or a glob. Papers of the kind that the model will label make a better student.",
+        "or a glob. Papers of the kind that the model will label make a better student. Left out are papers that --language, "
+        "--missing-abstract or --min-characters reject, and papers of --train, --val and --test.",
     )
     max_papers: Annotated[int, Option(unit="papers")] = Field(
-        default=20_000, ge=1, description="Most papers of --papers to train on. They are chosen by a hash of the text."
+        default=20_000,
+        ge=1,
+        description="Largest number of papers of --papers to train on. They are chosen by a hash of the text.",
     )
     allow_overlap: Annotated[bool, Option(negative=False)] = Field(
         default=False,

@@ -45,7 +45,9 @@ class Optimisation(Settings):
 
     panel: ClassVar[str] = "Optimisation"
 
-    epochs: Annotated[int, Option(unit="epochs")] = Field(default=3, ge=1, description="Number of passes over TRAIN.")
+    epochs: Annotated[int, Option(unit="epochs")] = Field(
+        default=3, ge=1, description="Number of passes over the training papers."
+    )
     batch_size: Annotated[int, Option(unit="papers")] = Field(
         default=16, ge=1, description="Number of papers in a batch, on each device."
     )
@@ -119,8 +121,8 @@ class RunSettings(Settings):
     calibration_papers: Annotated[int, Option(unit="papers")] = Field(
         default=1000,
         ge=1,
-        description="Number of papers of TRAIN to keep in the run folder. Export quantizes and checks the model with "
-        "them.",
+        description="Number of training papers to keep in the run folder. Export quantizes and checks the model with "
+        "them. They are not the papers of `export --calibration`.",
     )
 
 

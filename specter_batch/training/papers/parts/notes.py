@@ -1,4 +1,4 @@
-"""Sentences about a split that a user should read: labels that a part lacks, and papers that hang together."""
+"""Sentences about a split that a user should read: labels that a part lacks, and papers that stay together."""
 
 from collections.abc import Sequence
 
