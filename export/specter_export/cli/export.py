@@ -26,8 +26,8 @@ class CalibrationPapers(ScreeningRules, TextColumns):
     calibration: Annotated[LocalPath | None, Option(metavar="DUMP", default="validation papers of the run")] = Field(
         default=None,
         description="Papers like those to be labelled, without labels: a parquet file, a folder or a glob. Export "
-        "shows on them how many labels can differ from the exact model (the certificate). Left out are "
-        "papers of the training data, and papers that --language, --missing-abstract or --min-characters reject.",
+        "shows on them how many labels can differ from the exact model (the certificate). Papers of "
+        "the training data are left out, and so are papers that `--language` and the options next to it reject.",
     )
 
     @property

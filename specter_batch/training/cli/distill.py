@@ -28,8 +28,8 @@ class DistillRequest(RunFolder, ScreeningRules, InputColumns):
         description="Run folder of the trained model that is the teacher."
     )
     train: LocalPath = Field(
-        description="Labelled papers to train on: a parquet file, a folder or a glob. The teacher's own training papers "
-        "are the best choice."
+        description="Labelled papers to train on, best those that the teacher was trained on: a parquet file, a folder "
+        "or a glob."
     )
     val: LocalPath = Field(
         description="Labelled papers to choose the best epoch on: a parquet file, a folder or a glob."
@@ -42,8 +42,8 @@ class DistillRequest(RunFolder, ScreeningRules, InputColumns):
     papers: Annotated[LocalPath | None, Option(metavar="DUMP", default="labelled papers only")] = Field(
         default=None,
         description="Unlabelled papers to train on as well, because the teacher labels them: a parquet file, a folder "
-        "or a glob. Papers of the kind that the model will label make a better student. Left out are papers that --language, "
-        "--missing-abstract or --min-characters reject, and papers of --train, --val and --test.",
+        "or a glob. Papers of the kind that the model will label make a better student. Left out are papers of "
+        "--train, --val and --test, and papers that `--language` and the options next to it reject.",
     )
     max_papers: Annotated[int, Option(unit="papers")] = Field(
         default=20_000,

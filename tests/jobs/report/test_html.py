@@ -265,5 +265,5 @@ def test_the_page_and_the_markdown_say_how_many_labels_can_differ_from_the_exact
     text = text_of(night_html(report, manifest_of(report), [entry_of(0)], PaperGroups()))
     assert sentence in text
     assert sentence in night_markdown(report)
-    assert "confidence" not in night_markdown(report_of())
+    assert "of labels differ from" not in night_markdown(report_of())
     assert "certificate" not in report_of().model_dump(mode="json")

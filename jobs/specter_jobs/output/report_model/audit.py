@@ -201,8 +201,8 @@ class AuditReport(AuditPart):
             lines[0] += f", which is below the limit of {limit:.2%}"
         if series.clear.papers:
             lines.append(
-                f"Among them, clear papers (the best label is at least twice as probable as the second): {series.clear}; "
-                f"{series.clear.bounds}"
+                "Among them, clear papers (the best label is at least twice as probable as the second): "
+                f"{series.clear}; {series.clear.bounds}"
             )
         lines.append(f"The series begins with the night of {series.nights[0].date}, because {series.begins}")
         return lines
