@@ -11,6 +11,7 @@ from huggingface_hub import ModelCard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown import markdown
+from tokenizers import Tokenizer
 
 from specter_batch.display import visible_text
 from specter_batch.model.bundle import ModelBundle
@@ -122,6 +123,24 @@ def test_the_examples_in_the_card_run_and_agree(
     assert by_pipeline[1] == by_runtime[0]
     assert float(by_pipeline[2]) == pytest.approx(float(by_runtime[2]), abs=1e-4)
     assert by_runtime[0] in printed[0]
+
+
+def test_the_example_for_onnx_runtime_does_not_pad_although_the_tokenizer_does(
+    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = tmp_path / "bundle"
+    shutil.copytree(tiny_bundle, bundle)
+    monkeypatch.chdir(tmp_path)
+    block = re.findall(r"```python\n(.*?)```", (bundle / CARD_FILE).read_text(), flags=re.DOTALL)[2]
+    printed = []
+    for length in (None, 64):
+        tokenizer = Tokenizer.from_file(str(bundle / "tokenizer.json"))
+        if length is not None:
+            tokenizer.enable_padding(length=length)
+        tokenizer.save(str(bundle / "tokenizer.json"))
+        exec(compile(block, "card", "exec"), {})  # noqa: S102 - our own example
+        printed.append(capsys.readouterr().out)
+    assert printed[0] == printed[1]
 
 
 def test_test_papers_come_before_validation_papers() -> None:
