@@ -147,3 +147,9 @@ def test_modules_and_folders_stay_small(top: str) -> None:
     assert {str(path): count for path, count in lines.items() if count > MOST_LINES} == {}
     modules = Counter(path.parent for path in lines)
     assert {str(folder): count for folder, count in modules.items() if count > MOST_MODULES} == {}
+
+
+def test_test_modules_have_different_names() -> None:
+    """pytest imports them by name alone, so of two with one name the second one stops a run of both."""
+    names = Counter(path.name for path in (ROOT / "tests").rglob("test_*.py"))
+    assert {name for name, count in names.items() if count > 1} == set()
