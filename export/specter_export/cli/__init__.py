@@ -4,7 +4,7 @@
 COMMANDS = {
     "export": (
         "specter_export.cli.export:export",
-        "Export a training run to an ONNX bundle. It fails if the ONNX model gives other labels than PyTorch.",
+        "Export a training run to an ONNX bundle. It fails if too many labels differ from those of PyTorch.",
     ),
     "parity": (
         "specter_export.cli.parity:parity",

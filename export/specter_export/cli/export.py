@@ -90,7 +90,7 @@ class ExportOptions(JsonOutput, CalibrationPapers):
     "specter-batch export run bundle --recipe cpu-int8 --papers val.parquet",
 )
 def export(options: ExportOptions) -> None:
-    """Export a training run to an ONNX bundle. It fails if the ONNX model gives other labels than PyTorch."""
+    """Export a training run to an ONNX bundle. It fails if too many labels differ from those of PyTorch."""
     from specter_batch.training.distillation.comparison import refuse_f1_loss
     from specter_batch.training.run.folder import TrainingRun
     from specter_export.recipe import DEFAULT_RECIPES, load_recipe

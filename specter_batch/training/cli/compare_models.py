@@ -39,7 +39,7 @@ class Judgement(Settings):
         ge=0,
         le=1,
         description="Fail (exit 4) unless the papers show that B loses at most this much macro F1: the whole 95 % "
-        "interval of the difference must lie above the loss.",
+        "interval of the difference must lie above minus this number.",
     )
     seed: int = Field(default=0, ge=0, description="Random seed of the bootstrap intervals.")
 

@@ -134,7 +134,10 @@ def distill(request: DistillRequest, settings: DistillConfig) -> None:
         scores = training["validation"] | ({"test": training["test"]} if "test" in training else {})
         show_json({"run": str(run.path), **scores, "compared_with_teacher": found}, in_files_too=True)
         return
-    sentences = ["there are no unseen papers to compare the student with its teacher on"]
+    sentences = [
+        "the student was not compared with its teacher, because there were no papers that neither was trained on",
+        f"give others: specter-batch compare-models {request.run} {run.path} --papers PAPERS",
+    ]
     if compared is not None:
         sentences = [compared.verdict(), compared.f1_sentence(), compared.speed_sentence()]
     show(
