@@ -7,7 +7,6 @@ B minus A, so a positive difference means that B is better.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +15,6 @@ from specter_batch.metrics.bootstrap import LEVEL, Interval, resampled_cells
 from specter_batch.metrics.f1 import Floats, Ints, label_f1, macro_f1
 
 RESAMPLES = 2000
-
-Verdict = Literal["not worse", "undecided", "worse"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,37 +97,6 @@ class PairedComparison:
     agreement: float
     mcnemar: McNemar
     per_label: tuple[LabelDifference, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class NonInferiority:
-    """The answer to the question whether B's macro F1 is at most `max_loss` lower than A's.
-
-    Attributes:
-        max_loss: Largest loss of macro F1 that is accepted.
-        verdict: `not worse` if the whole interval lies above the loss, `worse` if the whole interval lies below it, and
-            `undecided` if the loss is inside the interval.
-        macro_f1: Macro F1 of both models, with the interval of the difference.
-    """
-
-    max_loss: float
-    verdict: Verdict
-    macro_f1: PairedScore
-
-    @property
-    def passed(self) -> bool:
-        """Return whether a gate passes: only if the papers show that B is not worse."""
-        return self.verdict == "not worse"
-
-    def sentence(self, *, a: str = "A", b: str = "B") -> str:
-        """Return the answer as a sentence, with these names for the models."""
-        loses = f"{b} loses more than {self.max_loss:g} of macro F1 compared with {a}"
-        answer = {
-            "not worse": f"{b} loses at most {self.max_loss:g} of macro F1 compared with {a}",
-            "worse": loses,
-            "undecided": f"it is not ruled out that {loses}",
-        }[self.verdict]
-        return f"{answer}: {difference_text(self.macro_f1)}"
 
 
 def difference_text(score: PairedScore) -> str:
@@ -218,20 +184,6 @@ def mcnemar(a_right: npt.NDArray[np.bool_], b_right: npt.NDArray[np.bool_]) -> M
     log_largest = math.lgamma(papers + 1) - math.lgamma(fewer + 1) - math.lgamma(papers - fewer + 1)
     p_value = min(1.0, 2 * tail * math.exp(log_largest - papers * math.log(2)))
     return McNemar(only_a_right=only_a, only_b_right=only_b, p_value=p_value)
-
-
-def non_inferiority(score: PairedScore, *, max_loss: float) -> NonInferiority:
-    """Judge whether model B loses at most `max_loss` of a score compared with model A.
-
-    B is not worse if even the lower end of the interval loses less. With a 95 % interval, 2.5 % of models that lose
-    just `max_loss` pass by chance (Piaggio et al. 2012, the CONSORT statement on non-inferiority trials).
-    """
-    verdict: Verdict = "undecided"
-    if score.interval.low >= -max_loss:
-        verdict = "not worse"
-    elif score.interval.high < -max_loss:
-        verdict = "worse"
-    return NonInferiority(max_loss=max_loss, verdict=verdict, macro_f1=score)
 
 
 @dataclass(frozen=True, kw_only=True)

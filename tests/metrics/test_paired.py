@@ -1,4 +1,5 @@
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,8 @@ from sklearn.metrics import accuracy_score, f1_score
 
 from specter_batch.metrics.bootstrap import Interval, resampled_cells
 from specter_batch.metrics.f1 import Ints
-from specter_batch.metrics.paired import PairedComparison, PairedScore, compare_predictions, mcnemar, non_inferiority
+from specter_batch.metrics.non_inferiority import non_inferiority
+from specter_batch.metrics.paired import PairedComparison, PairedScore, compare_predictions, mcnemar
 
 
 def papers(n: int = 400, n_labels: int = 4, *, right: tuple[float, float] = (0.7, 0.7), seed: int = 0) -> list[Ints]:
@@ -85,7 +87,8 @@ def test_a_model_equals_itself() -> None:
     intervals = [found.macro_f1.interval, found.accuracy.interval, *(one.interval for one in found.per_label)]
     assert all(one is not None and (one.low, one.high) == (0.0, 0.0) for one in intervals)
     assert (found.agreement, found.mcnemar.p_value) == (1.0, 1.0)
-    assert non_inferiority(found.macro_f1, max_loss=0.0).passed
+    assert non_inferiority(found, max_loss=0.01).passed
+    assert not non_inferiority(found, max_loss=0.0).passed  # no number of papers shows that nothing is lost
 
 
 def test_swapped_models_give_the_opposite_difference() -> None:
@@ -157,8 +160,26 @@ def test_a_model_is_not_worse_only_if_the_whole_interval_says_so(
 ) -> None:
     interval = Interval(low=low, high=high, level=0.95, resamples=2000, seed=0)
     middle = (low + high) / 2
-    found = non_inferiority(PairedScore(a=0.5, b=0.5 + middle, difference=middle, interval=interval), max_loss=0.01)
+    score = PairedScore(a=0.5, b=0.5 + middle, difference=middle, interval=interval)
+    found = non_inferiority(replace(compared(*papers()), macro_f1=score), max_loss=0.01)
     assert (found.verdict, found.passed) == (verdict, passed)
+
+
+def test_papers_that_are_too_few_to_contain_an_error_do_not_show_that_a_model_is_not_worse() -> None:
+    true, a, _ = papers(368)
+    few, enough = (non_inferiority(compared(*(x[:n] for x in (true, a, a))), max_loss=0.01) for n in (367, 368))
+    assert (few.verdict, few.needed_papers, enough.verdict, enough.needed_papers) == (
+        "undecided", 368, "not worse", None
+    )  # fmt: skip
+    assert few.sentence().endswith("; at least 368 papers can show this")
+    assert binomtest(0, 368).proportion_ci(0.95).high <= 0.01 < binomtest(0, 367).proportion_ci(0.95).high
+
+
+def test_few_papers_can_show_that_a_model_is_better() -> None:
+    true = np.arange(60) % 2
+    for wrong, verdict in ((30, "not worse"), (3, "undecided")):
+        a = np.where(np.arange(60) < wrong, 1 - true, true)
+        assert non_inferiority(compared(true, a, true, n_labels=2), max_loss=0.01).verdict == verdict
 
 
 def test_ten_thousand_papers_of_fifty_labels_take_seconds() -> None:

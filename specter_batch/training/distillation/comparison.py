@@ -8,7 +8,8 @@ from pydantic import BaseModel, ConfigDict
 
 from specter_batch.errors import ConfigError, GateError
 from specter_batch.metrics.f1 import F1Report, Ints, Tally
-from specter_batch.metrics.paired import NonInferiority, PairedComparison, compare_predictions, non_inferiority
+from specter_batch.metrics.non_inferiority import NonInferiority, non_inferiority
+from specter_batch.metrics.paired import PairedComparison, compare_predictions
 from specter_batch.model.ranking import Predictions
 from specter_batch.papers.labels import LabelSet
 from specter_batch.training.run.lineage import DISTILLED_FROM
@@ -105,7 +106,7 @@ def compare_with_teacher(
     return StudentComparison(
         papers=papers,
         compared=compared,
-        non_inferiority=non_inferiority(compared.macro_f1, max_loss=MARGIN),
+        non_inferiority=non_inferiority(compared, max_loss=MARGIN),
         calibration_errors=(teacher_error, student_error),
         papers_per_second=papers_per_second,
         device=device,
@@ -145,7 +146,7 @@ def refuse_f1_loss(training: Mapping[str, Any], *, max_loss: float, run: Path) -
             f"{option}: {run} was not compared with its teacher, because all of its validation papers are training "
             "papers; run `specter-batch distill` again with other papers for --val"
         )
-    judged = found.model_copy(update={"non_inferiority": non_inferiority(found.compared.macro_f1, max_loss=max_loss)})
+    judged = found.model_copy(update={"non_inferiority": non_inferiority(found.compared, max_loss=max_loss)})
     if not judged.non_inferiority.passed:
         advice = f"; more papers for `distill --{_OPTIONS[judged.papers]}` make the interval narrower"
         advice = "" if judged.non_inferiority.verdict == "worse" else advice

@@ -14,7 +14,8 @@ from specter_batch.errors import ConfigError, GateError, LabelError
 from specter_batch.graph_names import Precision
 from specter_batch.metrics.bootstrap import macro_f1_interval
 from specter_batch.metrics.f1 import F1Report, Floats, Ints, Tally
-from specter_batch.metrics.paired import compare_predictions, non_inferiority
+from specter_batch.metrics.non_inferiority import non_inferiority
+from specter_batch.metrics.paired import compare_predictions
 from specter_batch.papers.columns import PaperColumns
 from specter_batch.papers.labels import LabelSet
 from specter_batch.training.evaluation.comparison_model import ComparedModel, LabelChange, ModelComparison
@@ -115,7 +116,7 @@ def compare_models(
         papers=first.papers,
         papers_sha256=first.papers_sha256,
         compared=paired,
-        non_inferiority=None if max_f1_loss is None else non_inferiority(paired.macro_f1, max_loss=max_f1_loss),
+        non_inferiority=None if max_f1_loss is None else non_inferiority(paired, max_loss=max_f1_loss),
         changes=_changes(true, *predicted, labels=labels),
         changed_papers=int((predicted[0] != predicted[1]).sum()),
         seen_in_training=int(seen.sum()),

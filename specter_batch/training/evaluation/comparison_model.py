@@ -3,7 +3,8 @@
 from pydantic import BaseModel, ConfigDict
 
 from specter_batch.metrics.bootstrap import Interval
-from specter_batch.metrics.paired import NonInferiority, PairedComparison
+from specter_batch.metrics.non_inferiority import NonInferiority
+from specter_batch.metrics.paired import PairedComparison
 from specter_batch.metrics.score_report import ReliabilityBin
 
 
