@@ -50,8 +50,9 @@ def inspect(options: InspectOptions) -> None:
             show(f"certificate  {graph.file}: {graph.certificate.sentence}")
     teacher = manifest.training.get("distilled_from")
     if isinstance(teacher, dict):
-        layers = ", ".join(map(str, teacher.get("layers", ())))
-        show(f"student of   {teacher.get('run')}, with its layers {layers} of {teacher.get('of_layers')}")
+        layers = teacher.get("layers")
+        shown = ", ".join(map(str, layers)) if isinstance(layers, list) else "not recorded"
+        show(f"student of   {teacher.get('run')}, with its layers {shown} of {teacher.get('of_layers')}")
     card = bundle.path / CARD_FILE
     if card.is_file():
         edited = file_sha256(card) != manifest.files.get(CARD_FILE)

@@ -83,11 +83,13 @@ def _missing_promise(recipe: Recipe, certificate: Certificate | None) -> list[st
     if not recipe.certificate.required or target is None or (certificate is not None and certificate.reaches_target):
         return []
     shown = "nothing" if certificate is None else f"at most {shown_share(certificate.epsilon)} of other labels"
-    needed = papers_needed(target, delta=recipe.certificate.delta) if target else 0
-    return [
-        f"certificate: the papers show {shown}, and the recipe requires {shown_share(target)}; give more unseen papers "
-        f"with --calibration (at least {needed:,} for checking)"
-    ]
+    needed = papers_needed(target, delta=recipe.certificate.delta)
+    advice = (
+        "no number of papers can show that, set a larger max_label_flips"
+        if needed is None
+        else f"give more unseen papers with --calibration (at least {needed:,} for checking)"
+    )
+    return [f"certificate: the papers show {shown}, and the recipe requires {shown_share(target)}; {advice}"]
 
 
 def graph_shape(run: TrainingRun) -> GraphShape:

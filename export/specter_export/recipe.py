@@ -7,6 +7,7 @@ from pydantic import Field
 
 from specter_batch.errors import ConfigError
 from specter_batch.graph_names import DeviceKind, Precision
+from specter_batch.model.certificate import MOST_PAPERS
 from specter_batch.settings import Settings
 from specter_batch.settings.declaration import Option
 
@@ -58,6 +59,7 @@ class Certification(Settings):
     papers: Annotated[int, Option(unit="papers")] = Field(
         default=4000,
         ge=1,
+        le=MOST_PAPERS,
         description="Largest number of papers to check the graph on. More papers show a promise with a narrower "
         "margin, and take more time.",
     )

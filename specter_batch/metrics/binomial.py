@@ -7,6 +7,8 @@ import numpy as np
 
 # Halving the interval from 0 to 1 this often leaves no difference that float64 can hold.
 _HALVINGS = 64
+# More papers than anybody can check would be needed to show a smaller share.
+SMALLEST_SHARE = 1e-9
 
 
 @lru_cache(maxsize=4096)
@@ -34,13 +36,15 @@ def upper_bound(events: int, papers: int, *, delta: float) -> float:
     return high
 
 
-def papers_needed(share: float, *, delta: float) -> int:
-    """Return how many papers without an event show that the share of events is at most this.
+def papers_needed(share: float, *, delta: float) -> int | None:
+    """Return how many papers without an event show that the share of events is at most this; None if no number does.
 
     Args:
-        share: The share to show, above 0. No papers are needed for a share of 1.
+        share: The share to show, 0 to 1. No papers are needed for a share of 1.
         delta: Largest probability that this is wrong.
     """
+    if share < SMALLEST_SHARE:
+        return None
     if share >= 1:
         return 0
     needed = math.ceil(math.log(delta) / math.log1p(-share))

@@ -54,8 +54,8 @@ def _from_hub(place: HubPlace, *, anew: bool) -> Path:
             f"{place}: a graph takes weights from other files, and such a bundle cannot run in the cache of the hub; "
             f"run `hf download {repository} --local-dir bundle`, and give the folder {Path('bundle') / place.folder}"
         )
-    # A name with a slash is never downloaded. Later it counts as a missing file.
-    names = [name for name in manifest.hashes if Path(name).name == name and name != CARD_FILE]
+    # A name with a slash, an empty one and ".." are never downloaded. Later they count as missing files.
+    names = [name for name in manifest.hashes if Path(name).name == name and name not in ("", "..", CARD_FILE)]
     fetch_files(place, names, anew=anew)
     return folder
 

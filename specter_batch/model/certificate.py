@@ -6,13 +6,15 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from specter_batch.graph_names import DeviceKind
-from specter_batch.metrics.binomial import upper_bound
+from specter_batch.metrics.binomial import SMALLEST_SHARE, upper_bound
 
 # Where the papers of a certificate come from, the best source first.
 Source = Literal["calibration papers", "validation papers", "training papers"]
 
 # Rounding of floats, when a bound is computed again on another machine.
 _ROUNDING = 1e-9
+# The bound of more papers would take long to compute, and nobody checks as many.
+MOST_PAPERS = 1_000_000
 
 
 class Certificate(BaseModel):
@@ -42,9 +44,9 @@ class Certificate(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     epsilon: float = Field(gt=0, le=1)
-    target: float = Field(gt=0, le=1)
+    target: float = Field(ge=0, le=1)
     delta: float = Field(gt=0, lt=1)
-    papers: int = Field(ge=1)
+    papers: int = Field(ge=1, le=MOST_PAPERS)
     disagreements: int = Field(ge=0)
     deferred: int = Field(ge=0)
     upper_bound: float = Field(ge=0, le=1)
@@ -91,7 +93,12 @@ class Certificate(BaseModel):
 
 
 def shown_share(share: float) -> str:
-    """Return a share as a percentage with two digits, rounded up, so that a promise never looks better than it is."""
+    """Return a share as a percentage with two digits, rounded up, so that a promise never looks better than it is.
+
+    A share that no number of papers can show is shown as 0.
+    """
+    if share < SMALLEST_SHARE:
+        return "0 %"
     percent = 100 * share
     scale = 10.0 ** (1 - math.floor(math.log10(percent)))
     return f"{math.ceil(percent * scale - _ROUNDING) / scale:g} %"

@@ -124,7 +124,7 @@ class BundleManifest(ModelCard):
         training: Settings and results of the training.
     """
 
-    format_version: int
+    format_version: int = Field(ge=1, strict=True)
     fingerprint: str
     created_by: str
     graphs: tuple[GraphEntry, ...]

@@ -228,6 +228,34 @@ def test_a_file_that_is_missing_or_different_in_the_repository_is_named(
     assert f"hf://{name}@{commit}/model.onnx: differs from the file the bundle was built with" in done.error
 
 
+@pytest.mark.parametrize("file", ["..", "", "../bundle.json", "a/../../b"])
+def test_a_manifest_that_lists_no_plain_file_is_no_problem_of_the_network(
+    server: HubServer, client: HubClient, name: str, file: str
+) -> None:
+    repository = server.repositories[name]
+    manifest = json.loads(repository.files()["bundle.json"])
+    manifest["files"][file] = "0" * 64
+    repository.commit({**repository.files(), "bundle.json": json.dumps(manifest).encode()})
+    before = len(server.requests)
+    done = client.run("inspect", f"hf://{name}")
+    assert done.code == 1
+    assert "a file of the bundle is missing" in done.error
+    assert not any(path.endswith(("/..", "/")) or "/../" in path for _, path in server.requests[before:])
+
+
+@pytest.mark.parametrize("layers", [3, None, "all"])
+def test_a_lineage_that_training_did_not_write_is_shown_as_not_recorded(
+    server: HubServer, client: HubClient, name: str, layers: object
+) -> None:
+    repository = server.repositories[name]
+    manifest = json.loads(repository.files()["bundle.json"])
+    manifest["training"]["distilled_from"] = {"run": "teacher\x1b[2J", "layers": layers, "of_layers": 6}
+    repository.commit({**repository.files(), "bundle.json": json.dumps(manifest).encode()})
+    done = client.run("inspect", f"hf://{name}")
+    assert done.code == 0, done.error
+    assert "student of   teacher\\x1b[2J, with its layers not recorded of 6\n" in done.out
+
+
 def test_a_download_that_ends_too_early_is_an_error_and_then_goes_on(
     server: HubServer, client: HubClient, name: str
 ) -> None:

@@ -19,6 +19,11 @@ def test_the_papers_that_half_a_percent_needs() -> None:
     assert upper_bound(12, 4000, delta=0.05) <= 0.005 < upper_bound(13, 4000, delta=0.05)
 
 
+@pytest.mark.parametrize("share", [0.0, 5e-324, 1e-12])
+def test_no_number_of_papers_shows_that_next_to_nothing_differs(share: float) -> None:
+    assert papers_needed(share, delta=0.05) is None
+
+
 def test_no_papers_are_needed_to_show_that_at_most_all_labels_differ() -> None:
     assert papers_needed(1.0, delta=0.05) == 0
 
@@ -26,6 +31,7 @@ def test_no_papers_are_needed_to_show_that_at_most_all_labels_differ() -> None:
 @given(st.floats(0.0005, 0.5), st.floats(0.001, 0.5))
 def test_one_paper_fewer_than_needed_does_not_show_the_share(share: float, delta: float) -> None:
     needed = papers_needed(share, delta=delta)
+    assert needed is not None
     assert upper_bound(0, needed, delta=delta) <= share
     if needed > 1:
         assert upper_bound(0, needed - 1, delta=delta) >= share * (1 - 1e-9)

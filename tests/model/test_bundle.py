@@ -101,6 +101,13 @@ def test_a_newer_format_asks_for_an_upgrade(copied: Path) -> None:
         ModelBundle.open(copied)
 
 
+@pytest.mark.parametrize("version", [3.0, "3", 0, True, -1])
+def test_a_format_that_is_no_whole_number_is_refused(copied: Path, version: object) -> None:
+    edit(copied, lambda manifest: manifest.update(format_version=version))
+    with pytest.raises(BundleError, match="format_version"):
+        ModelBundle.open(copied)
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", "3", '"bundle"', "{}", b"\xff\xfe\x00"])
 def test_a_manifest_that_is_none_is_a_bundle_error(copied: Path, content: str | bytes) -> None:
     (copied / MANIFEST_FILE).write_bytes(content if isinstance(content, bytes) else content.encode())

@@ -65,6 +65,8 @@ def test_the_sentence_says_what_is_promised_and_for_which_papers() -> None:
         ({"source": "training papers"}, "These are training papers, which the model knows by heart: new papers may"),
         ({"device": "cuda", "margin": None}, "It was checked on CPU, and is made for CUDA."),
         ({"epsilon": 0.01}, "0.5 % was asked for, and these papers cannot show it."),
+        ({"target": 0.0}, "0 % was asked for, and these papers cannot show it."),
+        ({"target": 5e-324}, "0 % was asked for, and these papers cannot show it."),
     ],
 )
 def test_the_sentence_says_what_limits_the_promise(changes: dict[str, Any], more: str) -> None:
@@ -82,6 +84,12 @@ def test_a_promise_is_rounded_up() -> None:
 def test_figures_that_do_not_agree_are_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         certificate(**changes)
+
+
+def test_a_number_of_papers_whose_bound_would_take_hours_is_refused() -> None:
+    held = certificate().model_dump()
+    with pytest.raises(ValidationError, match="less than or equal to 1000000"):
+        Certificate.model_validate(held | {"papers": 10**400, "disagreements": 10**300})
 
 
 def test_a_certificate_changes_no_output(tiny_bundle: Path, tmp_path: Path) -> None:

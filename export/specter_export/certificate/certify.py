@@ -214,12 +214,15 @@ def limits_of(certificate: Certificate) -> Iterator[str]:
     held = certificate
     if not held.reaches_target:
         promise = f"promises at most {shown_share(held.epsilon)} of other labels instead of {shown_share(held.target)}"
-        needed = papers_needed(held.target, delta=held.delta) if held.target else None
-        if needed is not None and held.papers < needed:
+        needed = papers_needed(held.target, delta=held.delta)
+        if needed is None:
+            why = "no number of papers can show that"
+        elif held.papers < needed:
             why = f"{held.papers:,} papers are too few, {needed:,} are needed even if no label differs"
         else:
             why = f"{held.disagreements:,} of {held.papers:,} labels differ"
-        yield f"the certificate {promise}, because {why}; give more unseen papers with --calibration"
+        advice = "set a larger max_label_flips" if needed is None else "give more unseen papers with --calibration"
+        yield f"the certificate {promise}, because {why}; {advice}"
     if held.deferred > MUCH_DEFERRED * held.papers:
         share = held.deferred / held.papers
         yield (

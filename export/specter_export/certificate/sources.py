@@ -77,7 +77,7 @@ class _Wanted:
         return cls(
             fitting=max(recipe.certificate.fitting_papers for recipe in recipes),
             checking=max(one.papers for one in settings),
-            needed=max(papers_needed(share, delta=delta) if share else 0 for share, delta in shares),
+            needed=max(papers_needed(share or 0, delta=delta) or 0 for share, delta in shares),
         )
 
     def divided(self, texts: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -113,7 +113,8 @@ def certificate_papers(
         PaperSchemaError: The given papers cannot be read.
     """
     wanted = _Wanted.by(recipes)
-    count = wanted.fitting + wanted.checking
+    # Recipes that ask for fewer papers than a certificate needs must not make a large dump look too small.
+    count = max(wanted.fitting + wanted.checking, FEWEST_PAPERS)
     if given is not None:
         chosen = _choose(given.batches(), run, rules=given.rules, count=count, advance=advance)
         if len(chosen.texts) < FEWEST_PAPERS:

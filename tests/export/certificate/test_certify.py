@@ -137,6 +137,19 @@ def test_what_fp16_cannot_show_is_promised_less_and_the_user_is_told() -> None:
     ]
 
 
+@pytest.mark.parametrize("target", [0.0, 5e-324])
+def test_that_no_label_differs_cannot_be_promised_and_the_user_is_told(target: float) -> None:
+    recipe = load_recipe("cpu-int8")
+    strict = recipe.model_copy(update={"tolerances": recipe.tolerances.model_copy(update={"max_label_flips": target})})
+    found, said = certified(strict, near_tie, lambda number: [1e-3 * (-1) ** (number // 2), 0.0])
+    assert found.certificate is not None
+    assert (found.certificate.disagreements, found.certificate.target) == (0, target)
+    assert said[0] == (
+        "warning: model_int8.onnx: the certificate promises at most 0.43 % of other labels instead of 0 %, because no "
+        "number of papers can show that; set a larger max_label_flips"
+    )
+
+
 def test_too_few_papers_promise_less_and_the_user_is_told() -> None:
     found, said = certified(load_recipe("cpu-int8"), near_tie, lambda n: [1e-3 * (-1) ** n, 0.0], papers=300)
     assert found.certificate is not None

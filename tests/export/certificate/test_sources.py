@@ -104,6 +104,13 @@ def test_given_papers_that_cannot_be_used_are_refused(
         papers_for(tiny_run, given)
 
 
+def test_recipes_that_want_few_papers_do_not_make_a_dump_too_small(tiny_run: TrainingRun, tmp_path: Path) -> None:
+    given = CalibrationInput(source=dump(tmp_path, make_papers(n_papers=400, seed=77)))
+    few = load_recipe("cpu-int8").model_copy(update={"certificate": Certification(papers=30, fitting_papers=30)})
+    papers = certificate_papers(tiny_run, [few], given=given, training=(make_papers(n_papers=1),) * 2)
+    assert (papers.source, len(papers.checking)) == ("calibration papers", 30)
+
+
 def test_training_papers_cannot_be_given(tiny_run: TrainingRun, sample_paths: SamplePaths) -> None:
     with pytest.raises(ConfigError, match=r"0 of 360 papers can be used .*give papers that the model was not trained"):
         papers_for(tiny_run, CalibrationInput(source=sample_paths.train))
