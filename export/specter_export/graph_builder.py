@@ -15,6 +15,7 @@ from specter_batch.model.tokens.encoding import TokenIds
 from specter_batch.storage.files import file_sha256
 from specter_batch.training.run.folder import TrainingRun
 from specter_export.certificate.certify import Certifier
+from specter_export.certificate.sources import FEWEST_FITTING
 from specter_export.gate import Gate
 from specter_export.graphs.exporters import ExporterName
 from specter_export.graphs.optimize import GraphShape, optimize_fp16
@@ -87,7 +88,7 @@ def _missing_promise(recipe: Recipe, certificate: Certificate | None) -> list[st
     advice = (
         "no number of papers can show that, set a larger max_label_flips"
         if needed is None
-        else f"give more unseen papers with --calibration (at least {needed:,} for checking)"
+        else f"give more unseen papers with --calibration (at least {needed + FEWEST_FITTING:,})"
     )
     return [f"certificate: the papers show {shown}, and the recipe requires {shown_share(target)}; {advice}"]
 
