@@ -131,7 +131,18 @@ class SaveWhenInterrupted(TrainerCallback):
 
 
 class SharedCheckpoints(TrainerCallback):
-    """Makes checkpoints as readable as the umask allows, so that another user of the group can resume a run."""
+    """Makes checkpoints as readable as the umask allows, and finds them in a folder that was moved."""
+
+    def on_train_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,  # noqa: ARG002
+        **_: object,
+    ) -> None:
+        """Find the best checkpoint where it is now. Otherwise the Trainer would silently keep the last epoch."""
+        if state.best_model_checkpoint is not None:
+            state.best_model_checkpoint = str(Path(str(args.output_dir)) / Path(state.best_model_checkpoint).name)
 
     def on_save(
         self,

@@ -117,6 +117,26 @@ def test_a_killed_run_started_again_ends_with_the_same_weights(
     assert not (out / CHECKPOINTS).exists()
 
 
+@pytest.mark.parametrize("weight_averaging", [0.0, 0.5])
+def test_a_run_that_was_moved_before_its_end_keeps_the_best_epoch(
+    short: TrainConfig,
+    train_papers: LabelledPapers,
+    val_papers: LabelledPapers,
+    tmp_path: Path,
+    weight_averaging: float,
+) -> None:
+    papers = {"train_papers": few(train_papers, 48), "val_papers": few(val_papers, 20)}
+    # No epoch is better than the first, because nothing is learned at this rate.
+    rates = {"learning_rate": 1e-12, "head_learning_rate": 1e-12, "weight_averaging": weight_averaging}
+    config = short.model_copy(update={"epochs": 2, **rates})
+    whole = train(config, **papers, out=tmp_path / "whole")
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+        kill_after_checkpoint(2, patch)
+        train(config, **papers, out=tmp_path / "run")
+    (tmp_path / "run").rename(tmp_path / "moved")
+    assert_same_weights(train(config, **papers, out=tmp_path / "moved"), whole)
+
+
 def test_a_run_killed_while_it_wrote_a_checkpoint_goes_on_from_the_one_before(
     short: TrainConfig, train_papers: LabelledPapers, val_papers: LabelledPapers, tmp_path: Path
 ) -> None:
