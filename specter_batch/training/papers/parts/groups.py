@@ -62,7 +62,7 @@ def group_keys(column: pa.ChunkedArray, *, separator: str | None) -> tuple[Ints,
         rows = np.asarray(pc.list_parent_indices(values).to_numpy(), dtype=np.int64)
         values = pc.list_flatten(values)
     if not pa.types.is_integer(values.type):
-        values = values.cast(pa.large_string())
+        values = values.cast(pa.large_binary())  # text in a file need not be UTF-8
     encoded = values.dictionary_encode()
     hashes = [_hashes(value, separator=separator) for value in encoded.dictionary.to_pylist()]
     found = np.asarray(pc.fill_null(encoded.indices, -1).to_numpy(), dtype=np.int64)
@@ -78,6 +78,8 @@ def group_keys(column: pa.ChunkedArray, *, separator: str | None) -> tuple[Ints,
 def _hashes(value: object, *, separator: str | None) -> list[int]:
     if value is None:
         return []
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "backslashreplace")
     names = str(value).split(separator) if separator else [str(value)]
     folded = {
         " ".join(unicodedata.normalize("NFKC", name).casefold().split()) for name in names if not is_missing(name)

@@ -129,8 +129,9 @@ def divided(found: Survey, settings: SplitSettings, *, source: str) -> tuple[Par
         if shares[number] > 0 and not (parts == number).any():
             raise ConfigError(
                 f"{source}: no paper is left for {name}.parquet: {len(papers):,} papers are {len(sizes):,} sets that "
-                f"stay together, the largest of {int(sizes.max()):,}; give more papers, a larger --{name}, or another "
-                "--group-column"
+                f"stay together, the largest of {int(sizes.max()):,}; give more papers"
+                f"{'' if name == 'train' else f', a larger --{name}'}"
+                f"{', or another --group-column' if settings.group_columns else ''}"
             )
     in_groups = np.concatenate([rows for rows, _ in found.groups]) if found.groups else None
     together = Together(

@@ -100,6 +100,11 @@ def survey(
         listed_reasons = ", ".join(f"{count:,} {name}" for name, count in reasons.items()) or "no rows"
         kind = LabelError if set(reasons) == {"missing_label"} else PaperSchemaError
         raise kind(f"{source}: no paper has a title, an abstract and a label ({listed_reasons})")
+    if len(found.label_ids) < 2:
+        raise LabelError(
+            f"{source}: all papers have the label {next(iter(found.label_ids))!r}, and a model needs at least two; add "
+            "papers with other labels, or name another column with --label-column"
+        )
     names = LabelSet.from_values(found.label_ids).names
     final = np.array([names.index(name) for name in found.label_ids], dtype=np.int64)
     return Survey(

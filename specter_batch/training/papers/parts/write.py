@@ -46,6 +46,7 @@ def common_schema(inventory: InputInventory) -> pa.Schema:
     """
     schema = pa.schema([])
     for listed in inventory.files:
+        _check_names(listed)
         own = _schema_of(open_parquet(listed.path).schema_arrow, listed.partitions)
         try:
             schema = pa.unify_schemas([schema, own], promote_options="permissive")
@@ -57,12 +58,28 @@ def common_schema(inventory: InputInventory) -> pa.Schema:
     return schema
 
 
+def _check_names(listed: InputPath) -> None:
+    names = open_parquet(listed.path).schema_arrow.names
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise PaperSchemaError(
+            f"{storable(str(listed.path))}: has {names.count(twice)} columns named {storable(twice)}; rename or remove "
+            "all but one"
+        )
+
+
 def _schema_of(schema: pa.Schema, partitions: Mapping[str, str | None]) -> pa.Schema:
-    fields = [
-        pa.field(one.name, one.type.value_type if pa.types.is_dictionary(one.type) else one.type) for one in schema
-    ]
+    fields = [pa.field(one.name, _written_type(one.type)) for one in schema]
     fields += [pa.field(name, pa.string()) for name in partitions if name not in schema.names]
     return pa.schema(fields)
+
+
+def _written_type(kind: pa.DataType) -> pa.DataType:
+    """Return the type that a column is written with. pyarrow cannot filter views, and dictionaries differ by batch."""
+    if pa.types.is_dictionary(kind):
+        return _written_type(kind.value_type)
+    views = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}
+    return views.get(kind, kind)
 
 
 def write_parts(
@@ -116,7 +133,14 @@ def _with_schema(batch: pa.RecordBatch, schema: pa.Schema, listed: InputPath) ->
         if field.name in batch.schema.names:
             values = batch.column(field.name)
             values = values.dictionary_decode() if pa.types.is_dictionary(values.type) else values
-            columns.append(values if values.type == field.type else values.cast(field.type))
+            try:
+                columns.append(values if values.type == field.type else values.cast(field.type))
+            except pa.ArrowInvalid as error:
+                raise PaperSchemaError(
+                    f"{storable(str(listed.path))}: the column {storable(field.name)} cannot become {field.type}, "
+                    f"which all files together need ({str(error).splitlines()[0]}); write it with the same type in "
+                    "all files"
+                ) from error
         elif field.name in listed.partitions:
             columns.append(pa.array([listed.partitions[field.name]] * batch.num_rows, field.type))
         else:

@@ -63,3 +63,10 @@ def test_keys_of_two_columns_are_not_mixed_up() -> None:
 def test_a_column_that_cannot_group_is_refused(kind: pa.DataType) -> None:
     with pytest.raises(PaperSchemaError, match="expected text, whole numbers or lists of them"):
         check_group_column("authors", pa.schema([("authors", kind)]), [], where="a.parquet")
+
+
+@pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary()])
+def test_names_that_are_not_utf8_stay_apart(kind: pa.DataType) -> None:
+    one, other, again = groups_of(pa.array([b"M\xfcller", b"M\xf6ller", b"m\xfcller"], kind))
+    assert one == again != other
+    assert len(one) == 1

@@ -200,3 +200,35 @@ def test_inputs_that_hold_no_labelled_papers_are_refused(tmp_path: Path, sample_
     with pytest.raises(LabelError, match="missing_label"):
         split_papers(tmp_path / "unlabelled.parquet", tmp_path / "out", SplitSettings())
     assert not (tmp_path / "out").exists()
+
+
+def test_columns_of_any_type_are_written(tmp_path: Path) -> None:
+    whole = sample()
+    kinds = (pa.string_view(), pa.binary_view(), pa.large_string(), pa.null(), pa.map_(pa.string(), pa.int64()))
+    for number, kind in enumerate(kinds):
+        whole = whole.append_column(f"c{number}", pa.nulls(whole.num_rows, kind))
+    pq.write_table(whole, tmp_path / "papers.parquet")
+    split_papers(tmp_path / "papers.parquet", tmp_path / "out", SplitSettings())
+    assert pq.read_table(tmp_path / "out/val.parquet").column_names == whole.column_names
+
+
+def test_papers_that_cannot_be_written_together_are_an_error_that_names_the_column(tmp_path: Path) -> None:
+    whole = sample(100)
+    twice = pa.table([*whole.columns, whole["number"]], names=[*whole.column_names, "number"])
+    labelled = whole.set_column(whole.schema.get_field_index("label"), "label", pa.array(["Mathematics"] * 100))
+    for name, tables, told in (
+        ("twice", [twice], "has 2 columns named number"),
+        ("label", [labelled], "all papers have the label 'Mathematics', and a model needs at least two"),
+        (
+            "types",
+            [whole.append_column("x", pa.array([value] * 100)) for value in (2**60, 0.5)],
+            "the column x cannot become double",
+        ),
+    ):
+        folder = tmp_path / name
+        folder.mkdir()
+        for number, table in enumerate(tables):
+            pq.write_table(table, folder / f"{number}.parquet")
+        with pytest.raises((PaperSchemaError, LabelError), match=told):
+            split_papers(folder, tmp_path / "out", SplitSettings())
+        assert not (tmp_path / "out").exists()
