@@ -80,7 +80,10 @@ def find_previous(
                 _refuse_failed(night)
             elif (night / REPORT_FILE).exists():
                 passed_over[str(night)] = f"it has no {SUCCESS_FILE}: a shard or a gate failed, or it did not finish"
-                nearest = nearest or _report_of_failed(night)
+                try:
+                    nearest = nearest or read_previous(night)
+                except ConfigError as error:
+                    passed_over[str(night)] += f". The audit cannot continue its series either, because of {error}"
             continue
         report = read_previous(night)
         if report is None:
@@ -113,14 +116,6 @@ def read_previous(night: Location) -> NightReport | None:
     try:
         return read_report(night, advice=advice)
     except (FileNotFoundError, NotADirectoryError):
-        return None
-
-
-def _report_of_failed(night: Location) -> NightReport | None:
-    """Read the report of a night that did not succeed; None if it cannot be read."""
-    try:
-        return read_previous(night)
-    except ConfigError:
         return None
 
 

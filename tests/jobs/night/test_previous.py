@@ -62,6 +62,33 @@ def test_a_night_that_failed_its_gates_is_passed_over_and_named(
     assert caplog.messages == ["nearer nights passed over"]
 
 
+def test_a_failed_night_whose_audit_cannot_be_continued_is_named(tmp_path: Path) -> None:
+    """Otherwise the labels that it found to differ would be forgotten without a word."""
+    good = write_night(tmp_path / "2026-03-05")
+    failed = write_night(tmp_path / "2026-03-09", succeeded=False)
+    (failed / "report.json").write_text((failed / "report.json").read_text()[:-100])
+    found = previous_of(config_of(tmp_path))
+    assert found is not None
+    assert (found.used, set(found.passed_over)) == (good, {str(failed)})
+    assert "The audit cannot continue its series either, because of " in found.passed_over[str(failed)]
+    assert f"{failed / 'report.json'}: not the report of a night" in found.passed_over[str(failed)]
+
+
+@pytest.mark.parametrize(("papers", "differ"), [(50, 51), (10**400, 0), (50, -1)])
+def test_counts_of_an_audit_that_cannot_be_are_no_report(tmp_path: Path, papers: int, differ: int) -> None:
+    night = write_night(tmp_path / "night")
+    report = json.loads((night / "report.json").read_text())
+    audited = {"date": "2026-03-08", "papers": papers, "disagreements": differ}
+    audited |= {"clear_papers": 0, "clear_disagreements": 0}
+    rate = {"papers": 50, "disagreements": 0, "low": 0.0, "high": 1.0, "level": 0.95}
+    series = {"model": "m", "nights": [audited], "every": rate, "clear": rate, "begins": "it is the first"}
+    tonight = {"papers": 0, "deferred": 0, "disagreements": 0, "clear_papers": 0, "clear_disagreements": 0}
+    audit = {"graph": "int8", "tonight": tonight, "without_audit": 0, "not_audited": None, "series": series}
+    (night / "report.json").write_text(json.dumps(report | {"audit": audit}))
+    with pytest.raises(ConfigError, match=r"report\.json: not the report of a night; give the OUT folder"):
+        read_previous(night)
+
+
 @pytest.mark.parametrize(("days", "is_found"), [(PREVIOUS_DAYS, True), (PREVIOUS_DAYS + 1, False)])
 def test_the_search_ends_after_so_many_days(tmp_path: Path, days: int, is_found: bool) -> None:
     config = config_of(tmp_path)

@@ -1,8 +1,9 @@
 """The part of `report.json` about the audit: labels of the night compared with labels of the fp32 graph."""
 
 from collections.abc import Iterable
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, NonNegativeInt
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, model_validator
 
 from specter_batch.display import StorableText
 from specter_batch.graph_names import Precision
@@ -13,6 +14,8 @@ from specter_batch.graph_names import Precision
 CLEAR_RATIO = 2.0
 # How many papers with another label a shard and a report list.
 MAX_SHOWN = 20
+# A count that float64 holds exactly: bounds are computed from it.
+Count = Annotated[int, Field(ge=0, le=2**53)]
 
 
 class AuditPart(BaseModel):
@@ -90,10 +93,16 @@ class AuditedNight(AuditPart):
     """
 
     date: str
-    papers: NonNegativeInt
-    disagreements: NonNegativeInt
-    clear_papers: NonNegativeInt
-    clear_disagreements: NonNegativeInt
+    papers: Count
+    disagreements: Count
+    clear_papers: Count
+    clear_disagreements: Count
+
+    @model_validator(mode="after")
+    def _counts_agree(self) -> "AuditedNight":
+        if self.disagreements > self.papers or self.clear_disagreements > self.clear_papers:
+            raise ValueError(f"more papers with another label than papers in the night of {self.date}")
+        return self
 
 
 class AuditedRate(AuditPart):
