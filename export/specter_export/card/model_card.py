@@ -1,5 +1,6 @@
 """Writes the model card of a bundle, `README.md`, as the Hugging Face hub shows it."""
 
+import re
 from functools import cache
 from pathlib import Path
 
@@ -104,7 +105,7 @@ def _shown(value: object) -> object:
 def _code(value: object) -> Markup:
     """Return a text as code in a line or in a table cell."""
     text = visible_text(value).replace("|", "\\|")
-    fence = "`" * (1 + max((len(run) for run in text.replace("`", " ` ").split() if set(run) == {"`"}), default=0))
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
     space = " " if "`" in text else ""
     return Markup(f"{fence}{space}{text}{space}{fence}")  # noqa: S704 - Markdown, in which code is shown as it is
 

@@ -176,6 +176,15 @@ def test_the_encoder_is_a_base_model_only_if_it_came_from_the_hub() -> None:
     assert "- Encoder: enc (a folder on the machine that trained the model)" in body
 
 
+@pytest.mark.parametrize("run", [1, 2, 5])
+def test_backticks_in_the_text_template_do_not_end_the_code(run: int) -> None:
+    template = "{title}" + "`" * run + "<img src=x onerror=alert(1)>{abstract}"
+    _, body = parts(model_card(manifest_with().model_copy(update={"text_template": template})))
+    fence = "`" * (run + 1)
+    assert f"joined as {fence} {template} {fence} |\n" in body
+    assert "<img" not in markdown(body, extensions=["tables", "fenced_code"])
+
+
 def test_the_runs_before_it_are_named_without_their_folders() -> None:
     older = {"run": "/home/me/runs/first", "train_sha256": "cd" * 32, "train_papers": 1234, "started_from": None}
     text = model_card(
