@@ -22,6 +22,7 @@ from specter_batch.training.evaluation.comparison_model import ComparedModel, La
 from specter_batch.training.evaluation.evaluate import Evaluation, evaluate_on, opened_model
 from specter_batch.training.papers.labelled import read_labelled
 from specter_batch.training.papers.split import listed_names
+from specter_batch.training.run.folder import TrainingRun
 
 # Most changes of a label that the report lists.
 SHOWN_CHANGES = 15
@@ -83,6 +84,12 @@ def compare_models(
         LabelError: The models have different labels, or know none of the papers' labels.
     """
     models = opened_model(a), opened_model(b)
+    for option, model, graph in zip(("--graph-a", "--graph-b"), models, (graph_a, graph_b), strict=True):
+        if graph is not None and isinstance(model, TrainingRun):
+            raise ConfigError(
+                f"{option} {graph}: {model.path} is a run and has no graphs; leave {option} out, or give the bundle "
+                "that was exported from the run"
+            )
     labels = models[0].labels
     _check_same_labels(labels, models[1].labels, a=a, b=b)
     labelled = read_labelled(papers, columns)
@@ -98,7 +105,9 @@ def compare_models(
     if not compared.any():
         raise ConfigError(
             f"{papers}: none of its {len(labelled):,} papers can be compared: {int(seen.sum()):,} are in the training "
-            "data of a model; give papers that neither model was trained on"
+            f"data of a model, {int((true < 0).sum()):,} have a label that the models do not know, and for "
+            f"{int((~finite).sum()):,} a model gives NaN or infinity; give papers that neither model was trained on, "
+            "with the models' labels"
         )
     predicted = tuple(_ids(one["predicted"], labels)[compared] for one in (of_a, of_b))
     scores = tuple(one["score"].to_numpy()[compared] for one in (of_a, of_b))

@@ -108,6 +108,11 @@ def test_papers_that_a_model_was_trained_on_cannot_be_compared(
         compare_models(tiny_run.path, tiny_run.path, sample_paths.train)
 
 
+def test_a_graph_of_a_run_is_an_error_that_names_the_option(tiny_run: TrainingRun, sample_paths: SamplePaths) -> None:
+    with pytest.raises(ConfigError, match=r"--graph-b fp32: .* is a run and has no graphs; leave --graph-b out"):
+        compare_models(tiny_run.path, tiny_run.path, sample_paths.val, graph_b="fp32")
+
+
 def test_two_graphs_of_a_bundle_are_compared_and_pass_the_gate(
     tiny_bundle: Path, sample_paths: SamplePaths, tmp_path: Path
 ) -> None:
