@@ -2,8 +2,10 @@
 
 import errno
 import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from specter_batch.display import without_credentials
@@ -13,7 +15,7 @@ from specter_batch.terminal import error_console
 
 # Most characters of the reason that the client gives.
 _REASON_CHARACTERS = 240
-_DISK = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
+_DISK = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOENT, errno.ENOTDIR, errno.EEXIST)
 _UNAUTHORIZED, _NOT_FOUND, _TOO_MANY_REQUESTS, _SERVER_ERROR = 401, 404, 429, 500
 _CONFLICTS = (409, 412)
 # What the client and its libraries say when a file has fewer bytes than the hub promised.
@@ -31,7 +33,9 @@ def quiet_client() -> Iterator[None]:
     if not error_console().is_terminal:
         disable_progress_bars()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="huggingface_hub")
+            yield
     finally:
         client_logging.set_verbosity(verbosity)
         if not silent:
@@ -82,7 +86,7 @@ def _problem(place: HubPlace, error: BaseException, *, name: str, writing: bool)
     if isinstance(error, errors.RevisionNotFoundError):
         return StorageRefusedError(
             f"{place}: the repository has no branch, tag or commit {place.revision}; write {place.at(MAIN)} for its "
-            "main branch"
+            f"main branch{_with_slashes(place)}"
         )
     if isinstance(error, errors.EntryNotFoundError):
         return BundleError(
@@ -153,6 +157,14 @@ def _unreachable(place: HubPlace, reason: str) -> StorageError:
     )
 
 
+def _with_slashes(place: HubPlace) -> str:
+    """Return advice for a revision that was perhaps written with plain slashes, and so was taken for a folder."""
+    if not place.folder:
+        return ""
+    meant = replace(place, revision=f"{place.revision}/{place.folder}", folder="")
+    return f", or {meant} if the slash belongs to the name of a branch or tag"
+
+
 def _do(writing: bool) -> str:
     return "write to" if writing else "read"
 
@@ -169,7 +181,10 @@ def _reason(error: BaseException) -> str:
     of_hub = getattr(error, "server_message", None)
     said = of_hub if of_hub else f"{type(error).__name__}: {error}"
     line = without_credentials(" ".join(str(said).split())).removesuffix(":")
-    token = get_token()
+    try:
+        token = get_token()
+    except OSError:  # the client's folder is what cannot be read
+        token = None
     line = line.replace(token, "…") if token else line
     return line if len(line) <= _REASON_CHARACTERS else line[: _REASON_CHARACTERS - 1] + "…"
 

@@ -46,7 +46,10 @@ def fetch_bundle(url: UrlPath, *, anew: bool = False) -> Path:
 def _from_hub(place: HubPlace, *, anew: bool) -> Path:
     """Download the files that the manifest lists into the cache of huggingface_hub, which other programs use too."""
     folder = fetch_files(place, [MANIFEST_FILE], anew=anew)
-    manifest = read_manifest(folder)
+    try:
+        manifest = read_manifest(folder)
+    except BundleError as error:
+        raise BundleError(str(error).replace(str(folder), str(place))) from error
     if any(graph.external_data for graph in manifest.graphs):
         # In that cache every file is a link, and ONNX Runtime must not follow links to weights.
         repository = f"{place.repository} --repo-type {place.kind} --revision {place.revision}"

@@ -9,6 +9,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pytest
 
 from specter_batch.errors import ConfigError
 from specter_batch.hub.place import HubPlace
+from specter_batch.hub.problems import quiet_client
 from specter_batch.storage.location import located
 from specter_batch.storage.url_path import UrlPath
 from support.pages import blocks, commands
@@ -203,6 +205,40 @@ def test_a_revision_that_does_not_exist_is_named(client: HubClient, name: str) -
         done = client.run("inspect", f"hf://{name}@{revision}")
         assert done.code == 1
         assert f"the repository has no branch, tag or commit {revision}; write hf://{name} for" in done.error
+
+
+def test_a_revision_with_a_plain_slash_is_explained(client: HubClient, name: str) -> None:
+    done = client.run("inspect", f"hf://{name}@try/this")
+    assert done.code == 1
+    assert f"or hf://{name}@try%2Fthis if the slash belongs to the name of a branch or tag" in done.error
+
+
+@pytest.mark.parametrize("content", [b'{"format_version": 2, ', b"version https://git-lfs.github.com/spec/v1\n"])
+def test_a_manifest_that_is_none_is_named_by_its_url(
+    server: HubServer, client: HubClient, name: str, content: bytes
+) -> None:
+    repository = server.repositories[name]
+    commit = repository.commit({**repository.files(), "bundle.json": content})
+    done = client.run("inspect", f"hf://{name}")
+    assert done.code == 1
+    assert f"hf://{name}@{commit}/bundle.json: not valid JSON" in done.error
+    assert str(client.home) not in done.error
+
+
+def test_a_warning_of_the_client_is_no_line_among_those_of_the_log() -> None:
+    with quiet_client():
+        warnings.warn_explicit("disk is full", UserWarning, "file.py", 1, module="huggingface_hub.file_download")
+
+
+def test_a_cache_that_cannot_be_a_folder_is_no_problem_of_the_network(
+    server: HubServer, name: str, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    with running_hub_client(environment(server, tmp_path / "file")) as client:
+        done = client.run("inspect", f"hf://{name}")
+    assert done.code == 1
+    assert f"hf://{name}: a file cannot be written or read here" in done.error
+    assert "set HF_HOME to a folder" in done.error
 
 
 def test_a_repository_without_a_bundle_is_named(server: HubServer, client: HubClient, name: str) -> None:
