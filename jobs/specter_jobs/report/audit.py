@@ -58,7 +58,7 @@ def _why_not(tonight: AuditedModel, entries: Sequence[LedgerEntry]) -> str:
     if tonight.precision == "fp32":
         return "that model labelled all papers itself"
     if not any(entry.labels.rows > entry.reused for entry in entries):
-        return "no paper had to be labelled"
+        return "the model labelled no paper"
     if not tonight.is_on:
         return "--audit-share 0 turns the audit off"
     return "no paper was chosen, or the shards were finished by a run without an audit"

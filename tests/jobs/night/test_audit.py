@@ -1,11 +1,13 @@
 """The audit of a night: it finds labels that differ from the fp32 graph, and changes none."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from specter_batch.errors import UsageError
+from specter_batch.model.manifest import MANIFEST_FILE, BundleManifest
 from specter_jobs.inspect.verify import verify_night
 from specter_jobs.output.ledger_entry import LedgerEntry
 from specter_jobs.output.report_model.audit import AuditReport
@@ -129,6 +131,22 @@ def test_a_rerun_with_another_share_labels_nothing(
     assert never.report.labels == first.report.labels
 
 
+def test_a_night_of_a_model_that_gives_no_numbers_is_not_called_a_night_without_work(
+    night: RunNight, dump: Path, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    """Logits that are divided by next to nothing are infinite."""
+    broken = Path(shutil.copytree(tiny_bundle, tmp_path / "broken"))
+    manifest = json.loads((broken / MANIFEST_FILE).read_bytes())
+    manifest |= {"format_version": 1, "temperature": 1e-320}
+    manifest["fingerprint"] = BundleManifest.model_validate(manifest).expected_fingerprint()
+    (broken / MANIFEST_FILE).write_text(json.dumps(manifest))
+    result = night(dump, bundle=broken, audit_share=1, gates={"max_disagreement": 0.005})
+    assert result.exit_code == 4
+    assert result.report.rejects_by_reason["not_finite"] >= PAPERS
+    assert audit_of(result.report).tonight.papers == 0
+    assert audit_of(result.report).not_audited == "the model labelled no paper"
+
+
 def test_a_gate_of_the_audit_needs_the_audit(night: RunNight, dump: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="max_clear_disagreement needs the audit"):
         night(dump, audit_share=0, gates={"max_clear_disagreement": 0.001})
@@ -159,7 +177,7 @@ def test_nights_of_one_model_are_a_series(
     # A night whose labels are all reused adds nothing to the series, and does not end it.
     assert run(5, flipping, reuse=[tmp_path / "2026-03-04"]) == 0
     reused = audit_of(read_report(tmp_path / "2026-03-05"))
-    assert reused.not_audited == "no paper had to be labelled"
+    assert reused.not_audited == "the model labelled no paper"
     assert reused.series == audit.series
     other = other_bundle(tiny_bundle, tmp_path / "other")
     assert run(6, other) == 0
