@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from specter_batch.errors import BundleError, FingerprintError, LabelError, StorageError
+from specter_batch.errors import BundleError, ConfigError, FingerprintError, LabelError, StorageError
 from specter_batch.graph_names import DeviceKind, Precision
 from specter_batch.model.bundle_cache import fetch_bundle, pinned_bundle
 from specter_batch.model.bundle_files import (
@@ -62,9 +62,9 @@ class ModelBundle:
 
         Raises:
             BundleError: The bundle is missing, incomplete or of a newer format, a file in it has unexpected content, or
-                its parity gate is missing or failed.
+                its parity gate is missing or failed, or its text template does not name title and abstract once each.
             FingerprintError: A file differs from the one the bundle was built with.
-            ConfigError: The bundle's text template does not name title and abstract once each.
+            ConfigError: The URL does not name a repository on the Hugging Face hub.
             StorageError: The store cannot be reached or denies access.
         """
         place = located(path)
@@ -87,7 +87,10 @@ class ModelBundle:
     @classmethod
     def _open_local(cls, folder: Path, place: Location) -> "ModelBundle":
         manifest = read_manifest(folder)
-        check_template(manifest.text_template)
+        try:
+            check_template(manifest.text_template)
+        except ConfigError as error:
+            raise BundleError(f"{folder / MANIFEST_FILE}: {error}; export the bundle again") from error
         _check_files(folder, manifest)
         for graph in manifest.graphs:
             if not graph.parity.passed:
@@ -215,7 +218,8 @@ def load_seen_texts(folder: Path) -> npt.NDArray[np.uint64]:
 
 def _check_files(folder: Path, manifest: BundleManifest) -> None:
     expected = manifest.hashes
-    expected.pop(CARD_FILE, None)  # its owner may edit the model card, which decides over nothing
+    if not any(CARD_FILE in graph.external_data for graph in manifest.graphs):
+        expected.pop(CARD_FILE, None)  # its owner may edit the model card, which decides over nothing
     for name in (TOKENIZER_FILE, PARITY_FILE, REFERENCE_FILE, SEEN_TEXTS_FILE):
         if name not in expected:
             raise BundleError(f"{folder}: the manifest does not list {name}; export the bundle again")

@@ -101,6 +101,23 @@ def test_a_newer_format_asks_for_an_upgrade(copied: Path) -> None:
         ModelBundle.open(copied)
 
 
+def test_a_text_template_that_is_none_is_an_error_of_the_bundle(copied: Path) -> None:
+    edit(copied, lambda manifest: manifest.update(text_template="{title.__class__}{abstract}"), sealed=True)
+    with pytest.raises(BundleError, match=r"bundle\.json: a text template holds \{title\} and \{abstract\} once each"):
+        ModelBundle.open(copied)
+
+
+@pytest.mark.parametrize("content", [None, b"other weights"])
+def test_weights_under_the_name_of_the_model_card_are_checked_like_others(copied: Path, content: bytes | None) -> None:
+    """Everybody may edit the card, so it must never decide over labels."""
+    edit(copied, lambda manifest: manifest["graphs"][0].update(external_data={"README.md": "0" * 64}), sealed=True)
+    (copied / "README.md").unlink(missing_ok=True)
+    if content is not None:
+        (copied / "README.md").write_bytes(content)
+    with pytest.raises(BundleError, match=r"README\.md"):
+        ModelBundle.open(copied)
+
+
 @pytest.mark.parametrize("version", [3.0, "3", 0, True, -1])
 def test_a_format_that_is_no_whole_number_is_refused(copied: Path, version: object) -> None:
     edit(copied, lambda manifest: manifest.update(format_version=version))
