@@ -70,7 +70,7 @@ class DistillRequest(RunFolder, ScreeningRules, InputColumns):
 
 @command(
     "specter-batch distill run --layers 6 --train train.parquet --val val.parquet --out student",
-    "specter-batch distill run --layers 6 --train train.parquet --val val.parquet --papers dump --out student",
+    "specter-batch distill run --layers 6 --train train.parquet --val val.parquet --papers papers --out student",
 )
 def distill(request: DistillRequest, settings: DistillConfig) -> None:
     """Train a student: a faster model with fewer layers that learns from the logits of a trained one."""

@@ -91,11 +91,12 @@ def test_a_run_holds_the_average_of_its_steps(
         run = train(config, **papers, out=tmp_path / "run")
     kept = load_file(run.path / "model.safetensors")
     assert len(steps) == 3
-    for name, tensor in kept.items():
+    for name in steps[-1]:  # the file also has the copies that transformers reads
+        tensor = kept[name]
         expected = torch.stack([weights[name] for weights in steps]).mean(0)
         assert torch.allclose(tensor, expected, atol=1e-6), name
         assert torch.equal(saved[-1][name], tensor)
-    assert any(not torch.allclose(tensor, steps[-1][name], atol=1e-4) for name, tensor in kept.items())
+    assert any(not torch.allclose(kept[name], tensor, atol=1e-4) for name, tensor in steps[-1].items())
     assert "average of the weights over about the latest 100 % of the steps" in (run.path / "report.html").read_text()
 
 
@@ -127,5 +128,5 @@ def test_without_averaging_a_run_holds_the_weights_of_its_last_step(
     config = tiny_config.model_copy(update={"epochs": 1, "max_length": 32, "weight_averaging": 0.0})
     run = train(config, **papers, out=tmp_path / "run")
     kept = load_file(run.path / "model.safetensors")
-    assert all(torch.equal(tensor, steps[-1][name]) for name, tensor in kept.items())
+    assert all(torch.equal(kept[name], tensor) for name, tensor in steps[-1].items())
     assert "average of the weights" not in (run.path / "report.html").read_text()
