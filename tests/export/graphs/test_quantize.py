@@ -83,12 +83,13 @@ def test_a_graph_without_error_defers_nothing(logits: tuple[Logits, Logits]) -> 
     assert fit_deferral_margin(fp32, fp32, max_label_flips=0.0) == 0
 
 
-@given(logits=logits_of(4), shift=st.floats(-5, 5, width=16))
+@given(logits=logits_of(4), steps=st.integers(-1280, 1280))
 @settings(max_examples=50)
-def test_what_is_added_to_all_logits_of_a_paper_does_not_matter(logits: tuple[Logits, Logits], shift: float) -> None:
-    fp32, int8 = logits
+def test_what_is_added_to_all_logits_of_a_paper_does_not_matter(logits: tuple[Logits, Logits], steps: int) -> None:
+    # In steps of 1/256 no sum is rounded: a rounded one could make or break a tie, which is another problem to fit.
+    fp32, int8 = (np.round(each * 256) / np.float32(256) for each in logits)
     margin = fit_deferral_margin(int8, fp32, max_label_flips=0.1)
-    assert fit_deferral_margin(int8 + np.float32(shift), fp32, max_label_flips=0.1) == pytest.approx(margin, abs=1e-4)
+    assert fit_deferral_margin(int8 + np.float32(steps / 256), fp32, max_label_flips=0.1) == margin
 
 
 def operators(file: Path) -> Counter[str]:
