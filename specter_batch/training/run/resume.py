@@ -141,8 +141,9 @@ class SharedCheckpoints(TrainerCallback):
         **_: object,
     ) -> None:
         """Find the best checkpoint where it is now. Otherwise the Trainer would silently keep the last epoch."""
-        if state.best_model_checkpoint is not None:
-            state.best_model_checkpoint = str(Path(str(args.output_dir)) / Path(state.best_model_checkpoint).name)
+        if state.best_global_step is not None:  # transformers 5 forgets the path of a moved one, but not its step
+            best = Path(str(args.output_dir)) / f"{PREFIX_CHECKPOINT_DIR}-{state.best_global_step}"
+            state.best_model_checkpoint = str(best)
 
     def on_save(
         self,
