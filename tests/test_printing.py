@@ -18,8 +18,7 @@ PRINTERS = {"specter_batch/terminal.py", "specter_batch/logs.py"}
 # Module -> what it may use of the streams although it prints nothing.
 MAY_LOOK = {
     "jobs/specter_jobs/inspect/read.py": {"warnings.warn"},  # a function for Python, where a command has a notice
-    "specter_batch/training/cli/distill.py": {"sys.stderr"},  # as train
-    "specter_batch/training/cli/train.py": {"sys.stderr"},  # where notices of libraries go
+    "specter_batch/training/cli/surroundings.py": {"sys.stderr"},  # where notices of libraries go
 }
 WRITERS = {"echo", "secho", "print", "print_exc", "print_exception", "Console", "StreamHandler", "FileHandler", "warn"}
 STREAMS = {"stdout", "stderr", "__stdout__", "__stderr__"}

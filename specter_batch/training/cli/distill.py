@@ -1,8 +1,5 @@
 """The command that makes a smaller, faster model of a trained one: distill."""
 
-import os
-import sys
-from contextlib import ExitStack, redirect_stdout
 from dataclasses import replace
 from typing import Annotated, ClassVar
 
@@ -10,11 +7,12 @@ from pydantic import Field
 
 from specter_batch.errors import UsageError
 from specter_batch.options import InputColumns
-from specter_batch.options.command import command, interruptible
+from specter_batch.options.command import command
 from specter_batch.options.screening import ScreeningRules
 from specter_batch.settings.declaration import Option
 from specter_batch.storage.location import LocalPath
-from specter_batch.terminal import error_console, show, show_json, show_notice, warn
+from specter_batch.terminal import show, show_json, show_notice, warn
+from specter_batch.training.cli.surroundings import training_surroundings
 from specter_batch.training.cli.train import RunFolder
 from specter_batch.training.fit.config import DistillConfig
 
@@ -74,7 +72,6 @@ class DistillRequest(RunFolder, ScreeningRules, InputColumns):
 )
 def distill(request: DistillRequest, settings: DistillConfig) -> None:
     """Train a student: a faster model with fewer layers that learns from the logits of a trained one."""
-    from specter_batch.logs import logging_to
     from specter_batch.training.distillation.comparison import comparison_in
     from specter_batch.training.distillation.teaching import Teaching
     from specter_batch.training.fit.trainer import train as run_training
@@ -83,15 +80,7 @@ def distill(request: DistillRequest, settings: DistillConfig) -> None:
     from specter_batch.training.run.folder import TrainingRun
 
     request.check()
-    is_first = os.environ.get("RANK", "0") == "0"  # torchrun starts this command once per device; the first one reports
-    advice = "run the same command again to resume from what is saved"
-    console = error_console() if is_first else None
-    # Libraries print notices to standard output, which is reserved for the result.
-    with ExitStack() as stack:
-        stack.enter_context(interruptible(advice))
-        stack.enter_context(redirect_stdout(sys.stderr))
-        if console is not None:
-            stack.enter_context(logging_to(console, work="training"))
+    with training_surroundings() as console:
         teaching = Teaching(TrainingRun.open(request.run), settings)
         fitted, chosen_on = read_labelled(request.train, request.columns), read_labelled(request.val, request.columns)
         tested_on = None if request.test is None else read_labelled(request.test, request.columns)
@@ -110,7 +99,7 @@ def distill(request: DistillRequest, settings: DistillConfig) -> None:
             )
             teaching = replace(teaching, unlabelled=unlabelled)
             notes += unlabelled.notes
-        if is_first:
+        if console is not None:
             warn(*notes)
             if teaching.unlabelled is not None:
                 show_notice(teaching.unlabelled.told())
@@ -125,7 +114,7 @@ def distill(request: DistillRequest, settings: DistillConfig) -> None:
             warn=warn,
             console=console,
         )
-    if not is_first:
+    if console is None:
         return
     training = run.record.training
     compared = comparison_in(training)

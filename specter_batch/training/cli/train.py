@@ -1,17 +1,15 @@
 """The command that fine-tunes a model: train."""
 
-import os
-import sys
-from contextlib import ExitStack, redirect_stdout
 from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from specter_batch.options import InputColumns, JsonOutput
-from specter_batch.options.command import command, interruptible
+from specter_batch.options.command import command
 from specter_batch.settings.declaration import Option
 from specter_batch.storage.location import LocalPath
-from specter_batch.terminal import error_console, show, show_json, warn
+from specter_batch.terminal import show, show_json, warn
+from specter_batch.training.cli.surroundings import training_surroundings
 from specter_batch.training.fit.config import TrainConfig
 
 
@@ -51,23 +49,14 @@ class TrainRequest(RunFolder, InputColumns):
 )
 def train(request: TrainRequest, settings: TrainConfig) -> None:
     """Fine-tune an encoder with a classification head on labelled papers."""
-    from specter_batch.logs import logging_to
     from specter_batch.training.fit.final_test import result_of_test
     from specter_batch.training.fit.trainer import train as run_training
     from specter_batch.training.papers.labelled import read_labelled
 
-    is_first = os.environ.get("RANK", "0") == "0"  # torchrun starts this command once per device; the first one reports
-    advice = "run the same command again to resume from what is saved"
-    console = error_console() if is_first else None
-    # Libraries print notices to standard output, which is reserved for the result.
-    with ExitStack() as stack:
-        stack.enter_context(interruptible(advice))
-        stack.enter_context(redirect_stdout(sys.stderr))
-        if console is not None:
-            stack.enter_context(logging_to(console, work="training"))
+    with training_surroundings() as console:
         fitted, chosen_on = read_labelled(request.papers, request.columns), read_labelled(request.val, request.columns)
         tested_on = None if request.test is None else read_labelled(request.test, request.columns)
-        if is_first:
+        if console is not None:
             warn(*fitted.notes, *chosen_on.notes, *(tested_on.notes if tested_on else ()))
         run = run_training(
             settings,
@@ -79,7 +68,7 @@ def train(request: TrainRequest, settings: TrainConfig) -> None:
             warn=warn,
             console=console,
         )
-    if not is_first:
+    if console is None:
         return
     found, test = run.record.training["validation"], run.record.training.get("test")
     if request.as_json:
