@@ -61,7 +61,7 @@ def check_template(template: str) -> str:
 
 def paper_text(title: str | None, abstract: str | None, template: str = TEXT_TEMPLATE) -> str:
     """Join a title and an abstract into the text that the tokenizer reads; a missing part is empty."""
-    head, middle, tail, abstract_first = _parts(template)
+    head, middle, tail, abstract_first = template_parts(template)
     first, second = (title or "").strip(), (abstract or "").strip()
     if abstract_first:
         first, second = second, first
@@ -69,7 +69,7 @@ def paper_text(title: str | None, abstract: str | None, template: str = TEXT_TEM
 
 
 @cache
-def _parts(template: str) -> tuple[str, str, str, bool]:
+def template_parts(template: str) -> tuple[str, str, str, bool]:
     """Return the template's text before, between and after its two fields, and whether the abstract comes first."""
     head, middle, tail = re.split(r"\{(?:title|abstract)\}", template)
     return head, middle, tail, template.index("{abstract}") < template.index("{title}")
