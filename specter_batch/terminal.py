@@ -12,7 +12,8 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any, TextIO
 
 from specter_batch.display import storable, terminal_text, visible_text, without_credentials
@@ -30,6 +31,28 @@ _ERROR_NUMBER = re.compile(r"\[Errno -?\d+\] ")
 _LINE_BREAK = re.compile(r"[ \t]*[\r\n]+\s*")
 # Rich would wrap a table at the width of the terminal, or at 80 characters if the output is not a terminal.
 TABLE_WIDTH = 110
+
+_for_results: TextIO | None = None
+
+
+@contextmanager
+def output_only_for_results() -> Iterator[None]:
+    """Keep standard output for what the functions of this module print.
+
+    Libraries print notices there, too, for example when they are imported. They go to standard error instead, so that
+    a program can read the result, for example the JSON of `--json`.
+    """
+    global _for_results
+    before, _for_results = _for_results, _output()
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _for_results = before
+
+
+def _output() -> TextIO:
+    return sys.stdout if _for_results is None else _for_results
 
 
 def prepare_streams() -> None:
@@ -82,7 +105,7 @@ def show_csv(rows: Iterable[Sequence[object]]) -> None:
     """
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
-    is_shown = sys.stdout.isatty()
+    is_shown = _output().isatty()
     _write_result(visible_text(text.getvalue(), keep="\n") if is_shown else text.getvalue(), in_files_too=False)
 
 
@@ -164,7 +187,7 @@ def output_console() -> "Console":
     """Return a console on standard output, for commands that write no files."""
     from rich.console import Console
 
-    return Console()
+    return Console(file=_output())
 
 
 def print_above(console: "Console", message: object, *, style: str = "") -> None:
@@ -189,11 +212,12 @@ def progress_bars(console: "Console | None", *columns: "ProgressColumn | str", s
 
 
 def _write_result(text: str, *, in_files_too: bool) -> None:
+    output = _output()
     try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
+        output.write(text)
+        output.flush()
     except OSError as error:
-        _to_null_device(sys.stdout)
+        _to_null_device(output)
         if error.errno == errno.EPIPE:
             return  # the reader closed the pipe on purpose, as `head` does
         message = f"the result could not be printed to standard output ({error.strerror})"

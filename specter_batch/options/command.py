@@ -15,7 +15,7 @@ from specter_batch.settings import Settings
 from specter_batch.settings.declaration import DeclaredOption, Option, declared_options, spelled
 from specter_batch.start import EXIT_INTERRUPTED
 from specter_batch.storage.location import LocalPath
-from specter_batch.terminal import show_error
+from specter_batch.terminal import output_only_for_results, show_error
 
 ARGUMENTS, HELP = "Arguments", "Help"
 LAST_PANELS = ("Output", "Cluster", HELP)
@@ -89,7 +89,8 @@ def command(*examples: str) -> Callable[[Callable[..., None]], Callable[..., Non
         sources = {name: _Source.of(hint) for name, hint in hints.items() if name != "return"}
 
         def run(**values: Any) -> None:
-            function(**{name: source.read(values) for name, source in sources.items()})
+            with output_only_for_results():
+                function(**{name: source.read(values) for name, source in sources.items()})
 
         parameters = [
             one for source in sources.values() for option in source.options for one in _parameters(option, source)

@@ -1,6 +1,7 @@
 """With --json, standard output is one JSON value and nothing else."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,9 @@ from specter_batch.training.demo.sample import SamplePaths
 
 def run(*arguments: str | Path) -> Any:
     command = [sys.executable, "-m", "specter_batch", *map(str, arguments), "--json"]
-    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    # With this variable transformers prints a notice to standard output when its trainer is imported.
+    environment = os.environ | {"WANDB_MODE": "offline"}
+    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout)
 
 
 def test_train_prints_only_its_result(tiny_encoder: Path, sample_paths: SamplePaths, tmp_path: Path) -> None:

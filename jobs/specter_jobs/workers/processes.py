@@ -13,6 +13,7 @@ from multiprocessing.context import SpawnProcess
 from typing import Generic, Protocol
 
 from specter_batch.errors import SpecterBatchError
+from specter_batch.terminal import output_only_for_results
 from specter_jobs.workers.events import Done, Event, Failed, Lost, OutcomeT, Progress, Ready, TaskIn, TaskT
 
 # Processes are spawned, not forked: the driver has threads and open duckdb tables, which a fork copies incompletely.
@@ -116,6 +117,7 @@ def _how_it_ended(code: int | None) -> str:
     return f"it was killed by signal {-code}" + (", perhaps because memory ran out" if code == -signal.SIGKILL else "")
 
 
+@output_only_for_results()
 def _serve(number: int, make: MakeWorker[TaskT, OutcomeT], connection: Connection) -> None:
     """Run a worker until the driver stops it or dies.
 

@@ -1,9 +1,8 @@
-"""What surrounds a training in its commands: Ctrl-C, the log, and a standard output for the result alone."""
+"""What surrounds a training in its commands: Ctrl-C and the log."""
 
 import os
-import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, redirect_stdout
+from contextlib import ExitStack, contextmanager
 
 from rich.console import Console
 
@@ -22,8 +21,6 @@ def training_surroundings() -> Iterator[Console | None]:
     console = error_console() if os.environ.get("RANK", "0") == "0" else None
     with ExitStack() as stack:
         stack.enter_context(interruptible("run the same command again to resume from what is saved"))
-        # Libraries print notices to standard output, which is reserved for the result.
-        stack.enter_context(redirect_stdout(sys.stderr))
         if console is not None:
             stack.enter_context(logging_to(console, work="training"))
         yield console

@@ -96,8 +96,6 @@ def test_wandb_without_a_key_stays_offline(monkeypatch: pytest.MonkeyPatch, tmp_
         monkeypatch.delenv(name, raising=False)
     assert make_arguments(TrainConfig(track="wandb"), tmp_path / "run").report_to == ["wandb"]
     assert (os.environ["WANDB_MODE"], os.environ["WANDB_DIR"]) == ("offline", str(tmp_path / "run"))
-    monkeypatch.delenv("WANDB_MODE")
-    monkeypatch.delenv("WANDB_DIR")
 
 
 def test_an_fp32_run_after_a_bf16_one_is_fp32(tmp_path: Path) -> None:
