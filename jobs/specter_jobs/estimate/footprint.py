@@ -16,6 +16,7 @@ from specter_jobs.database import MEMORY
 from specter_jobs.estimate.result import MemoryUse, OutputSize
 from specter_jobs.estimate.sampling import Sample
 from specter_jobs.label.engines.messages import SHARDS_AT_ONCE
+from specter_jobs.night.planning import label_form
 from specter_jobs.output.folder import output_folder
 from specter_jobs.output.label_form import LabelForm
 from specter_jobs.output.names import LABELS, REJECTS
@@ -30,7 +31,6 @@ from specter_jobs.output.schema import (
 )
 from specter_jobs.output.writer import write_output
 from specter_jobs.plan.config import NightConfig
-from specter_jobs.plan.sections import LabelColumns
 from specter_jobs.plan.shards import Plan
 
 # Bytes of a shard in the ledger, which is in memory until the report is written (benchmarks/many_shards.py). Each label
@@ -52,16 +52,7 @@ def output_of(
     The model did not label all papers of the sample. How well a column compresses depends on repeated values. So scores
     are drawn from the distribution of the timed papers' scores (uniformly if none were timed), and labels at random.
     """
-    form = LabelForm(
-        labels=bundle.labels,
-        logit_divisor=bundle.logit_divisor,
-        bundle=bundle.fingerprint,
-        night=config.date,
-        columns=config.section(LabelColumns),
-        kept=plan.kept,
-        partitions=plan.partitions,
-        embedding_size=bundle.embedding_size if config.embeddings else None,
-    )
+    form = label_form(config, plan, bundle, night=config.date)
     table = _drawn_labels(form, sample, scores)
     rejects = pa.concat_tables(sample.rejects)
     with tempfile.TemporaryDirectory() as folder:

@@ -1,5 +1,6 @@
 """Plan a night: choose the folder to label in, and write `plan.json` there before labelling."""
 
+import datetime
 import logging
 from collections.abc import Callable
 
@@ -19,6 +20,7 @@ from specter_jobs.output.progress import NightWatch
 from specter_jobs.plan.config import NightConfig
 from specter_jobs.plan.identity import NightIdentity
 from specter_jobs.plan.sections import LabelColumns
+from specter_jobs.plan.shards import Plan
 from specter_jobs.report.night_report import truth_problem
 
 
@@ -58,16 +60,7 @@ def plan_night(
     held = night_in(out)
     if held is not None and "date" not in config.model_fields_set and not night.differences(held):
         night = night.model_copy(update={"date": held.date})  # a run after midnight resumes the night of the day before
-    form = LabelForm(
-        labels=bundle.labels,
-        logit_divisor=bundle.logit_divisor,
-        bundle=bundle.fingerprint,
-        night=night.date,
-        columns=config.section(LabelColumns),
-        kept=plan.kept,
-        partitions=plan.partitions,
-        embedding_size=bundle.embedding_size if config.embeddings else None,
-    )
+    form = label_form(config, plan, bundle, night=night.date)
     out.prepare(CLASSIFY, (LABELS, REJECTS))
     out.remove_files([SUCCESS_FILE])
     dump = take_over_rejects(out, *source.ingested, labelled_files=papers.labelled_files) if source.ingested else None
@@ -93,6 +86,24 @@ def plan_night(
         dump=dump,
         labels_not_read=labels_not_read,
         watch=watch,
+    )
+
+
+def label_form(config: NightConfig, plan: Plan, bundle: ModelBundle, *, night: datetime.date) -> LabelForm:
+    """Return the form of the label files of a night.
+
+    Raises:
+        ConfigError: A setting asks for more labels than the model has.
+    """
+    return LabelForm(
+        labels=bundle.labels,
+        logit_divisor=bundle.logit_divisor,
+        bundle=bundle.fingerprint,
+        night=night,
+        columns=config.section(LabelColumns),
+        kept=plan.kept,
+        partitions=plan.partitions,
+        embedding_size=bundle.embedding_size if config.embeddings else None,
     )
 
 
