@@ -16,7 +16,7 @@ from specter_jobs.database import MEMORY
 from specter_jobs.estimate.result import MemoryUse, OutputSize
 from specter_jobs.estimate.sampling import Sample
 from specter_jobs.label.engines.messages import SHARDS_AT_ONCE
-from specter_jobs.night.planning import label_form
+from specter_jobs.night.form import label_form
 from specter_jobs.output.folder import output_folder
 from specter_jobs.output.label_form import LabelForm
 from specter_jobs.output.names import LABELS, REJECTS

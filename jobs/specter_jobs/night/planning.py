@@ -1,6 +1,5 @@
 """Plan a night: choose the folder to label in, and write `plan.json` there before labelling."""
 
-import datetime
 import logging
 from collections.abc import Callable
 
@@ -10,17 +9,15 @@ from specter_batch.graph_names import DeviceKind
 from specter_batch.logs import log
 from specter_batch.model.bundle import ModelBundle
 from specter_jobs.night.dump_account import take_over_rejects
+from specter_jobs.night.form import label_form
 from specter_jobs.night.stages import PlannedInput, PlannedNight
 from specter_jobs.output.folder import OutputFolder
 from specter_jobs.output.held import HeldNight, check_no_file_is_gone, held_in
-from specter_jobs.output.label_form import LabelForm
 from specter_jobs.output.names import CLASSIFY, LABELS, REJECTS, SUCCESS_FILE
 from specter_jobs.output.plan_file import night_in, write_plan
 from specter_jobs.output.progress import NightWatch
 from specter_jobs.plan.config import NightConfig
 from specter_jobs.plan.identity import NightIdentity
-from specter_jobs.plan.sections import LabelColumns
-from specter_jobs.plan.shards import Plan
 from specter_jobs.report.night_report import truth_problem
 
 
@@ -86,24 +83,6 @@ def plan_night(
         dump=dump,
         labels_not_read=labels_not_read,
         watch=watch,
-    )
-
-
-def label_form(config: NightConfig, plan: Plan, bundle: ModelBundle, *, night: datetime.date) -> LabelForm:
-    """Return the form of the label files of a night.
-
-    Raises:
-        ConfigError: A setting asks for more labels than the model has.
-    """
-    return LabelForm(
-        labels=bundle.labels,
-        logit_divisor=bundle.logit_divisor,
-        bundle=bundle.fingerprint,
-        night=night,
-        columns=config.section(LabelColumns),
-        kept=plan.kept,
-        partitions=plan.partitions,
-        embedding_size=bundle.embedding_size if config.embeddings else None,
     )
 
 
