@@ -38,7 +38,7 @@ class Comparison(Settings):
     model: Annotated[tuple[LocalPath, ...], Option(metavar="RUN_OR_BUNDLE", default="none")] = Field(
         default=(), description="Trained model to compare with the SVM on TEST."
     )
-    seed: int = Field(default=0, ge=0, lt=2**32, description="Random seed of the SVM and of the bootstrap intervals.")
+    seed: int = Field(default=0, ge=0, lt=2**32, description="Random seed of the bootstrap intervals.")
 
 
 class BaselineOptions(BaselineFolder, Comparison, BundleDevice, EncoderSettings, InputColumns):

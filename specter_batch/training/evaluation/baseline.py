@@ -86,7 +86,7 @@ def baseline(
         models: Folders of runs and bundles to compare with the SVM.
         device: Name of the device that bundles run on.
         columns: Column names of both inputs; detected when None.
-        seed: Random seed of the SVM's solver and of the bootstrap.
+        seed: Random seed of the bootstrap.
 
     Raises:
         ConfigError: No test paper is left to score.
@@ -102,7 +102,7 @@ def baseline(
         raise ConfigError(
             f"{test}: all {len(scored):,} papers are in {train} or in a model's training data; give unseen papers"
         )
-    svm, facts = _svm_answers(fitted, scored, embedder=embedder, cache=cache, seed=seed)
+    svm, facts = _svm_answers(fitted, scored, embedder=embedder, cache=cache)
     chosen_on_test = [one.report.model for one in evaluations if one.report.is_validation_data]
     return BaselineReport(
         train=str(train),
@@ -147,14 +147,14 @@ def _met_by_svm(train: LabelledPapers, test: LabelledPapers, lineage: Lineage) -
 
 
 def _svm_answers(
-    train: LabelledPapers, test: LabelledPapers, *, embedder: Embedder, cache: EmbeddingCache, seed: int
+    train: LabelledPapers, test: LabelledPapers, *, embedder: Embedder, cache: EmbeddingCache
 ) -> tuple[_Answers, SvmFacts]:
     """Fit the SVM and label the test papers; return its predictions and how the SVM was made."""
     labels = LabelSet.from_values(train.papers["label"].unique().to_pylist())
     train_ids, test_ids = train.label_ids(labels), test.label_ids(labels)
     train_texts, test_texts = train.texts(embedder.text_template), test.texts(embedder.text_template)
-    svm = fit_linear_svm(cache.embed(embedder, train_texts), train_ids, label_names=labels.names, seed=seed)
-    predicted = svm.predict(cache.embed(embedder, test_texts))
+    svm = fit_linear_svm(cache.embed(embedder, train_texts), train_ids, label_names=labels.names)
+    predicted = svm.fitted.predict(cache.embed(embedder, test_texts))
     answers = _Answers(
         method=f"frozen {embedder.name}, {embedder.pooling} pooling, linear SVM",
         true=[labels.names[i] for i in test_ids],

@@ -198,7 +198,7 @@ class BaselineReport(SvmFacts, _Inputs):
         seen_in_train: Number of test papers that are also training papers; they are not scored.
         seen_by_models_alone: Number of other test papers that a model was trained on; they are not scored.
         dropped: Input -> reason -> number of rows that were left out.
-        seed: Random seed of the SVM and of the bootstrap.
+        seed: Random seed of the bootstrap.
         methods: Scores of each method; the SVM comes first.
     """
 

@@ -1,10 +1,13 @@
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score
 from sklearn.model_selection import GridSearchCV
 from sklearn.svm import LinearSVC
@@ -18,8 +21,9 @@ from specter_batch.training.embeddings.cache import EmbeddingCache
 from specter_batch.training.embeddings.embed import Embedder
 from specter_batch.training.evaluation.baseline import baseline, baseline_markdown
 from specter_batch.training.evaluation.evaluate import evaluate
-from specter_batch.training.evaluation.linear_svm import fit_linear_svm
+from specter_batch.training.evaluation.linear_svm import C_VALUES, MAX_STEPS, fit_linear_svm
 from specter_batch.training.evaluation.report_model import BaselineReport
+from specter_batch.training.evaluation.squared_hinge import fit_for_each_c
 from specter_batch.training.papers.labelled import read_labelled
 from specter_batch.training.run.folder import TrainingRun
 
@@ -165,15 +169,15 @@ def clouds(*papers: int) -> tuple[np.ndarray, np.ndarray]:
 
 def test_a_label_with_too_few_papers_for_the_folds_is_told_and_still_learned() -> None:
     embeddings, label_ids = clouds(9, 9, 1)
-    svm = fit_linear_svm(embeddings, label_ids, label_names=["a", "b", "rare"], seed=0)
+    svm = fit_linear_svm(embeddings, label_ids, label_names=["a", "b", "rare"])
     assert svm.folds == 3
     assert "labels with too few papers to be in each of the 3 folds: rare (1)" in svm.notes
-    assert svm.estimator.classes_.tolist() == [0, 1, 2]
-    assert (svm.predict(embeddings)[:18] == label_ids[:18]).all()
+    assert svm.fitted.label_ids.tolist() == [0, 1, 2]
+    assert (svm.fitted.predict(embeddings)[:18] == label_ids[:18]).all()
 
 
 def test_two_papers_a_label_make_two_folds() -> None:
-    svm = fit_linear_svm(*clouds(2, 2, 2), label_names=["a", "b", "c"], seed=0)
+    svm = fit_linear_svm(*clouds(2, 2, 2), label_names=["a", "b", "c"])
     assert svm.folds == 2
     assert "C was searched on 2 folds instead of 3" in svm.notes[0]
 
@@ -181,19 +185,67 @@ def test_two_papers_a_label_make_two_folds() -> None:
 @pytest.mark.parametrize("papers", [(1, 1, 1), (9, 1), (1, 1)])
 def test_too_few_papers_to_cross_validate_are_refused(papers: tuple[int, ...]) -> None:
     with pytest.raises(LabelError, match="at least two labels need two papers"):
-        fit_linear_svm(*clouds(*papers), label_names=[str(i) for i in range(len(papers))], seed=0)
+        fit_linear_svm(*clouds(*papers), label_names=[str(i) for i in range(len(papers))])
+
+
+@given(
+    seed=st.integers(0, 1_000),
+    papers=st.lists(st.integers(2, 40), min_size=2, max_size=5),
+    width=st.integers(1, 60),
+    scale=st.sampled_from([0.1, 1.0, 30.0]),
+    c=st.sampled_from(C_VALUES),
+)
+@settings(max_examples=40, deadline=None)
+def test_newton_reaches_the_minimum_from_any_start(
+    seed: int, papers: list[int], width: int, scale: float, c: float
+) -> None:
+    generator = np.random.default_rng(seed)
+    label_ids = np.repeat(np.arange(len(papers)), papers)
+    embeddings = (scale * (generator.normal(size=(len(label_ids), width)) + 1)).astype(np.float32)
+    (alone,) = fit_for_each_c(embeddings, label_ids, [c], max_steps=MAX_STEPS)
+    along = fit_for_each_c(embeddings, label_ids, C_VALUES, max_steps=MAX_STEPS)[C_VALUES.index(c)]
+    assert alone.unconverged == along.unconverged == 0
+    features = np.hstack([embeddings, np.ones((len(embeddings), 1))]).astype(np.float64)
+    for row, label_id in enumerate(alone.label_ids):
+        signs = np.where(label_ids == label_id, 1.0, -1.0)
+        values = []
+        for weights in (alone.weights[row], along.weights[row]):
+            slack = np.maximum(0, 1 - signs * (features @ weights))
+            values.append(weights @ weights / 2 + c * slack @ slack)
+        # Newton's decrement: how far the value is above the minimum of its second-order model.
+        gradient = weights - 2 * c * (signs * slack) @ features
+        in_loss = features[slack > 0]
+        curvature = np.eye(features.shape[1]) + 2 * c * in_loss.T @ in_loss
+        assert gradient @ np.linalg.solve(curvature, gradient) / 2 <= 1e-4 * values[1]
+        assert values[0] == pytest.approx(values[1], rel=1e-3)
+
+
+def test_each_c_has_the_weights_that_scikit_learn_finds() -> None:
+    embeddings, label_ids = clouds(40, 25, 10)
+    found = fit_for_each_c(embeddings, label_ids, C_VALUES, max_steps=MAX_STEPS)
+    for c, svm in zip(C_VALUES, found, strict=True):
+        theirs = LinearSVC(C=c, dual=False, tol=1e-8, max_iter=10_000).fit(embeddings, label_ids)
+        expected = np.hstack([theirs.coef_, theirs.intercept_[:, None]])
+        assert svm.weights == pytest.approx(expected, abs=1e-4)
 
 
 def test_an_svm_that_did_not_converge_is_told() -> None:
-    generator = np.random.default_rng(0)
-    far_from_zero = (100 * generator.normal(size=80) + 10 * generator.normal(size=(60, 80))).astype(np.float32)
-    svm = fit_linear_svm(far_from_zero, np.repeat([0, 1], 30), label_names=["a", "b"], seed=0)
-    assert any("fits of the SVM had not converged after 1000 iterations" in note for note in svm.notes)
-    assert any("the scored one among them" in note for note in svm.notes)
+    noise = 10 * np.random.default_rng(0).normal(size=(60, 80)).astype(np.float32)
+    svm = fit_linear_svm(noise, np.repeat([0, 1], 30), label_names=["a", "b"], max_steps=1)
+    (note,) = (note for note in svm.notes if "had not converged" in note)
+    assert re.fullmatch(r"\d+ of 44 fits of the SVM .* after 1 Newton steps, \d of them in the scored SVM", note)
+    assert not any("converged" in note for note in fit_linear_svm(*clouds(9, 9), label_names=["a", "b"]).notes)
+
+
+def test_embeddings_that_are_not_finite_are_refused() -> None:
+    embeddings, label_ids = clouds(9, 9)
+    embeddings[3, 2] = np.nan
+    with pytest.raises(ConfigError, match="NaN or infinite"):
+        fit_linear_svm(embeddings, label_ids, label_names=["a", "b"])
 
 
 def test_the_end_of_the_range_of_c_is_told() -> None:
-    svm = fit_linear_svm(*clouds(30, 30), label_names=["a", "b"], seed=0)
+    svm = fit_linear_svm(*clouds(30, 30), label_names=["a", "b"])
     told = any("is the end of SciDocs' range" in note for note in svm.notes)
     assert told == (svm.c in (1e-4, 1e2))
 
