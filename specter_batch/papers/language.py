@@ -1,12 +1,14 @@
 """Detects whether papers are in English: a fast screen decides the easy cases, seeded langdetect the others."""
 
 import re
-import threading
 import unicodedata
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
 ENGLISH, UNKNOWN, UNDECIDED = "en", "unknown", "undecided"
 
@@ -59,6 +61,8 @@ _ENGLISH_PER_FOREIGN = 20  # one "van der Waals" does not make a title foreign
 _STRETCH = 20  # English texts rarely have twenty words without a function word
 _MAX_NON_ASCII_SHARE = 0.01  # allows dashes, names and Greek letters, but not a title full of accents
 
+_KNOWN_WORDS = pa.array([*sorted(_ENGLISH), *sorted(_FOREIGN)])
+
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _LATIN = re.compile("[A-z]")
 _OTHER_LETTERS = re.compile(r"[^\W\d_\u0000-\u02ff\u1e00-\u1eff]")
@@ -77,6 +81,36 @@ def is_plain_english(text: str) -> bool:
         return False
     starts = range(0, len(words) - _STRETCH + 1, _STRETCH)
     return not any(_ENGLISH.isdisjoint(words[start : start + _STRETCH]) for start in starts)
+
+
+def are_plain_english(texts: pa.StringArray) -> npt.NDArray[np.bool_]:
+    """Return for which texts `is_plain_english` is certainly true, `(n_texts,)` bool.
+
+    It is not certain of some texts with letters outside ASCII. A column takes less than half the time of its texts one
+    by one, and other threads of Python run meanwhile.
+    """
+    split = pc.utf8_split_whitespace(pc.utf8_trim_whitespace(texts))  # untrimmed texts would have empty words
+    ends = split.offsets.to_numpy()
+    kind = pc.fill_null(pc.index_in(split.values, value_set=_KNOWN_WORDS), len(_KNOWN_WORDS)).to_numpy()
+    english = _running_count(kind < len(_ENGLISH))
+    foreign = _running_count((kind >= len(_ENGLISH)) & (kind < len(_KNOWN_WORDS)))
+    words, english_words, foreign_words = np.diff(ends), np.diff(english[ends]), np.diff(foreign[ends])
+    stretches = words // _STRETCH
+    text = np.repeat(np.arange(len(texts)), stretches)
+    within = np.arange(len(text)) - np.repeat(np.cumsum(stretches) - stretches, stretches)
+    starts = ends[:-1][text] + _STRETCH * within
+    plain = words >= _MIN_WORDS
+    plain &= (english_words >= _MIN_ENGLISH_SHARE * words) & (english_words >= _ENGLISH_PER_FOREIGN * foreign_words)
+    plain[text[english[starts + _STRETCH] == english[starts]]] = False
+    characters = pc.utf8_length(texts).to_numpy()
+    # A character outside ASCII has at least one byte more than one in ASCII.
+    plain &= pc.binary_length(texts).to_numpy() - characters <= _MAX_NON_ASCII_SHARE * characters
+    return np.asarray(plain)
+
+
+def _running_count(values: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """Return how many of the values before each position are true, `(n_values + 1,)`."""
+    return np.concatenate([[0], np.cumsum(values)])
 
 
 def foreign_script(text: str) -> str | None:
@@ -137,35 +171,6 @@ class EnglishFilter:
         return "en" if is_plain_english(text) else foreign_script(text)
 
     def _detect(self, text: str) -> str:
-        from langdetect import LangDetectException
+        from specter_batch.papers.detection import detect  # langdetect is loaded when a text needs it
 
-        detector = _detector_factory().create()
-        detector.seed = self.seed  # each detector has a generator that is seeded again for each text
-        detector.append(text)
-        try:
-            return str(detector.detect())
-        except LangDetectException:  # the text has no letters of a known alphabet
-            return UNKNOWN
-
-
-_factory: Any = None
-_factory_lock = threading.Lock()
-
-
-def _detector_factory() -> Any:
-    """Load langdetect's profiles once, when the screen cannot decide about a text. It takes half a second.
-
-    We do not use langdetect's global factory. It is not safe to load from several threads, other code may change its
-    seed, and the order of its profiles depends on the file system.
-    """
-    global _factory
-    with _factory_lock:
-        if _factory is None:
-            from langdetect import DetectorFactory
-            from langdetect.detector_factory import PROFILES_DIRECTORY
-
-            factory = DetectorFactory()
-            profiles = sorted(Path(PROFILES_DIRECTORY).iterdir())
-            factory.load_json_profile([profile.read_text(encoding="utf-8") for profile in profiles])
-            _factory = factory
-        return _factory
+        return detect(text, seed=self.seed) or UNKNOWN  # None: the text has no letters of a known alphabet

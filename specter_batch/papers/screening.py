@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from specter_batch.options.screening import ScreeningRules
-from specter_batch.papers.language import ENGLISH, MAX_CHARACTERS, UNDECIDED, EnglishFilter
+from specter_batch.papers.language import ENGLISH, MAX_CHARACTERS, UNDECIDED, EnglishFilter, are_plain_english
 from specter_batch.papers.parquet import PaperBatch
 from specter_batch.papers.text import missing_ids, missing_values
 
@@ -19,6 +19,9 @@ Reason = Literal[
     "not_finite",
 ]  # fmt: skip  # in the order of the checks: a row is rejected once, for the first reason
 
+
+# Number of papers whose language is detected together. The words of so many papers fit in a processor's cache.
+LANGUAGE_ROWS = 1024
 
 # What the rejects say about papers that the model gave no label.
 NOT_FINITE_DETAIL = "the model gave NaN or infinity"
@@ -79,18 +82,27 @@ def reject_foreign_languages(screening: Screening, papers: PaperBatch, english: 
 
     Of a long text, only the beginning is read that the language is detected from.
     """
-    parts = (pc.utf8_slice_codeunits(papers.table[name], 0, MAX_CHARACTERS) for name in ("title", "abstract"))
-    titles, abstracts = (part.to_pylist() for part in parts)
     foreign: dict[int, str] = {}
     undecided = 0
-    for row in np.flatnonzero(screening.usable).tolist():
-        language = english.language(f"{titles[row]} {abstracts[row] or ''}")
-        if language == UNDECIDED:
-            undecided += 1
-        elif language != ENGLISH:
-            foreign[row] = language
+    for start in range(0, len(papers), LANGUAGE_ROWS):
+        rows = start + np.flatnonzero(screening.usable[start : start + LANGUAGE_ROWS])
+        texts = _heads(papers.table.slice(start, LANGUAGE_ROWS), rows - start)
+        left = np.flatnonzero(~are_plain_english(texts))
+        for row, text in zip(rows[left].tolist(), texts.take(pa.array(left)).to_pylist(), strict=True):
+            language = english.language(text)
+            if language == UNDECIDED:
+                undecided += 1
+            elif language != ENGLISH:
+                foreign[row] = language
     screening.reject_rows(foreign, "not_english")
     return undecided
+
+
+def _heads(papers: pa.Table, rows: npt.NDArray[np.int64]) -> pa.StringArray:
+    """Return the beginnings of papers from which their language is detected: title and abstract, joined by a space."""
+    columns = (pc.utf8_slice_codeunits(papers[name], 0, MAX_CHARACTERS) for name in ("title", "abstract"))
+    heads = (pc.fill_null(column, "").combine_chunks().take(pa.array(rows)) for column in columns)
+    return pc.utf8_slice_codeunits(pc.binary_join_element_wise(*heads, " "), 0, MAX_CHARACTERS)
 
 
 def _missing(column: pa.ChunkedArray, rule: Callable[[pa.ChunkedArray], npt.NDArray[np.bool_]]) -> dict[int, str]:
