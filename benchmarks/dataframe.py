@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 from measuring.bench_papers import read_usable
 from measuring.command_line import at_least, run_benchmark
-from measuring.machine import load, machine
+from measuring.machine import hardware, load, machine
 from measuring.processes import own_peak_mb
 
 from specter_batch import Classifier
@@ -136,10 +136,7 @@ def main(arguments: argparse.Namespace) -> None:
         papers = read_usable(arguments.source, most=arguments.papers)
         before = load()
         found = costs(arguments.bundle, papers, rounds=arguments.rounds, threads=arguments.threads)
-        facts = machine("cpu")
-        print(
-            f"{arguments.papers:,} papers on {facts['cores']} cores ({facts['processor']}), load {before} to {load()}\n"
-        )
+        print(f"{arguments.papers:,} papers on {hardware(machine('cpu'))}, load {before} to {load()}\n")
         print("\n".join(table(found, arguments.papers // arguments.rounds * arguments.rounds)))
     if arguments.stream:
         for line in stream(arguments.bundle, arguments.stream):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from measuring.bench_papers import read_usable
+from measuring.machine import hardware, load, machine
 from measuring.nights import Night, run_night
 
 WAYS = {"without": (), "with": ("--embeddings",)}
@@ -44,6 +45,7 @@ def main() -> None:
             busy[way].append(night.process.cpu_seconds)
             sizes[way] = row_bytes(night)
     ratios = np.array(busy["with"]) / np.array(busy["without"])
+    print(f"{hardware(machine(given.device))}, load {load()}\n")
     print("| vectors | papers/s | CPU seconds | bytes a paper |\n|---|---:|---:|---:|")
     for way in WAYS:
         print(f"| {way} | {np.median(speeds[way]):.1f} | {np.median(busy[way]):.2f} | {sizes[way]:,.0f} |")

@@ -24,7 +24,7 @@ from contest.targets import spread
 from measuring.bench_pages import ranged, write_found
 from measuring.bench_papers import edited, read_usable
 from measuring.command_line import at_least, run_benchmark
-from measuring.machine import load, machine
+from measuring.machine import hardware, load, machine
 from measuring.nights import Night, run_night
 from measuring.pictures import Bar, bars, curve, svg_file
 
@@ -112,7 +112,7 @@ def scaling_markdown(found: Mapping[str, Any]) -> str:
     facts = found["machine"]
     lines += [
         "",
-        f"{facts['card'] or facts['processor']}, {facts['cores']} cores, load {facts['load_before']} before and "
+        f"{hardware(facts)}, load {facts['load_before']} before and "
         f"{facts['load_after']} after; shards of {found['shard_rows']} papers; medians of {found['rounds']} rounds. "
         "Seconds are for the whole command, including start-up and reports. Papers/s are for labelling only. "
         "Peak MB is the memory of the largest process.",

@@ -6,6 +6,7 @@ from typing import Any
 
 from contest.contenders import JOB, SESSION, STUDENT_HALF, STUDENT_THIRD
 
+from measuring.machine import hardware
 from measuring.pictures import Bar, bars, svg_file
 from specter_batch.storage.files import write_json, write_text
 
@@ -85,8 +86,8 @@ def _notes(found: Mapping[str, Any]) -> list[str]:
     machine, papers, model = found["machine"], found["papers"], found["model"]
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     lines = [
-        f"{machine['card'] or machine['processor']}, {machine['cores']} cores, load {machine['load_before']} before "
-        f"and {machine['load_after']} after; {papers['timed']} papers of {papers['mean_tokens']:.0f} tokens "
+        f"{hardware(machine)}, load {machine['load_before']} before and "
+        f"{machine['load_after']} after; {papers['timed']} papers of {papers['mean_tokens']:.0f} tokens "
         f"(fewer for slow methods, of the same lengths); medians of {found['rounds']} rounds. {versions}."
     ]
     if machine["load_before"] > BUSY * machine["cores"]:

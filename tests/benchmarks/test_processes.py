@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from measuring import processes
-from measuring.machine import load, machine
+from measuring.machine import hardware, instruction_sets, load, machine
 from measuring.peak import peak_tflops
 from measuring.processes import run_measured
 
@@ -75,3 +75,19 @@ def test_the_machine_is_told() -> None:
     assert facts["processor"]
     assert facts["versions"].keys() >= {"python", "torch", "numpy"}
     assert load() >= 0
+    assert str(facts["cores"]) in hardware(facts)
+    assert all(name in hardware(facts) for name in facts["instruction_sets"])
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("flags\t\t: fpu avx2 avx512f avx512_vnni amx_int8 avx2x", ["AVX2", "AVX-512", "AVX512-VNNI", "AMX-INT8"]),
+        ("Features\t: fp asimd asimddp i8mm sve", ["NEON", "dot product", "I8MM", "SVE"]),
+        ("vendor_id\t: avx2", []),
+    ],
+)
+def test_the_instruction_sets_are_those_that_linux_lists(tmp_path: Path, line: str, expected: list[str]) -> None:
+    (tmp_path / "cpuinfo").write_text(f"processor\t: 0\n{line}\nbugs\t\t: sme\n")
+    assert instruction_sets(tmp_path / "cpuinfo") == expected
+    assert instruction_sets(tmp_path / "missing") == []
