@@ -17,15 +17,17 @@ from typing import Any
 import duckdb
 from many_shards import high_water
 
-from specter_jobs.plan.sections import LabelRules
 from specter_jobs.screen.deduplicate import Deduplication
 from specter_jobs.screen.known_labels import KnownLabels
 
 SIZES = ("1000000", "4000000", "16000000")
 ROWS = """
-    INSERT INTO rows SELECT 'W' || paper, md5(paper::VARCHAR), shard, row, shard * (1::BIGINT << 32) + row
-    FROM (SELECT i - (i % 1000 = 999)::INT AS paper, i // 5000 AS shard, i % 5000 AS row
-        FROM range(?) made(i))
+    INSERT INTO rows
+    SELECT 'W' || paper, ('0x' || left(hash, 16))::UBIGINT, ('0x' || right(hash, 16))::UBIGINT, place
+    FROM (
+        SELECT paper, md5(paper::VARCHAR) AS hash, ((i // 5000) << 32) + i % 5000 AS place
+        FROM (SELECT i, i - (i % 1000 = 999)::INT AS paper FROM range(?) made(i))
+    )
 """
 EARLIER = """
     COPY (SELECT md5(i::VARCHAR) AS text_hash, 1 AS label_id, 0.5::DOUBLE AS score
@@ -38,9 +40,9 @@ class MadeUp(Deduplication):
 
     papers: int
 
-    def _read(self, *_: Any) -> tuple[list[str], list[str], dict[int, str]]:
+    def _collect(self, *_: Any) -> list[tuple[str, str, str | None]]:
         self._database.execute(ROWS, [self.papers])
-        return [], [], {}
+        return []
 
 
 def measure(work: Path, papers: int, *, warm: bool) -> str:
@@ -51,14 +53,12 @@ def measure(work: Path, papers: int, *, warm: bool) -> str:
         duckdb.execute(f"{EARLIER} TO '{known[0]}' (COMPRESSION zstd)", [papers])
     scratch = work / "scratch"
     scratch.mkdir()
-    rules = LabelRules()
     MadeUp.papers = papers
     Path("/proc/self/clear_refs").write_text("5")
     wall, cpu = time.perf_counter(), time.process_time()
     deduplication: Any = MadeUp(
         [],
-        rules,
-        template="",
+        [],
         known_labels=KnownLabels(files=known, n_labels=2),
         scratch=scratch,
         advance=lambda _: None,

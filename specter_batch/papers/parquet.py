@@ -181,6 +181,7 @@ def read_papers(
     row_groups: list[int] | None = None,
     partitions: Mapping[str, str | None] = NO_PARTITIONS,
     kept: pa.Schema = NO_COLUMNS,
+    threads: bool = True,
 ) -> Iterator[PaperBatch]:
     """Stream a file's papers, reading only the needed columns.
 
@@ -192,6 +193,7 @@ def read_papers(
         row_groups: Numbers of the row groups to read; all when None.
         partitions: Partition column -> value, as given to `PaperColumns.resolve`.
         kept: More columns to read, with the types that they are converted to; null if the file does not have them.
+        threads: Whether columns are read in parallel, which takes more CPU time.
 
     Raises:
         PaperSchemaError: A row group cannot be decoded.
@@ -200,7 +202,7 @@ def read_papers(
     # Row groups are read one at a time; otherwise the reader would hold the pages of several in memory.
     for group in range(file.num_row_groups) if row_groups is None else row_groups:
         try:
-            for batch in file.iter_batches(batch_rows, row_groups=[group], columns=wanted):
+            for batch in file.iter_batches(batch_rows, row_groups=[group], columns=wanted, use_threads=threads):
                 papers = canonical_papers(batch, columns, partitions)
                 yield replace(papers, kept=_kept_columns(batch, kept)) if kept.names else papers
         except (pa.ArrowException, OSError) as error:

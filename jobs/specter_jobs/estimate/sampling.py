@@ -18,8 +18,10 @@ from specter_batch.model.tokens.encoding import TokenIds
 from specter_jobs.label.prepare import ShardPreparer
 from specter_jobs.output.schema import REJECT_SCHEMA
 from specter_jobs.plan.sections import LabelRules
+from specter_jobs.plan.shard_keys import shard_runs
 from specter_jobs.plan.shards import Plan, Shard
 from specter_jobs.screen.deduplicate import Deduplication
+from specter_jobs.screen.key_reader import KeyReader
 from specter_jobs.screen.known_labels import KnownLabels
 
 # Number of neighbouring rows in the sample. With more, the sample would come from fewer places.
@@ -141,14 +143,13 @@ def _pace_of(stretch: Shard, rules: LabelRules, bundle: ModelBundle) -> Pace | N
 
 
 def _deduplication(shards: list[Shard], rules: LabelRules, bundle: ModelBundle, scratch: Path) -> Deduplication:
+    reader = KeyReader(rules, bundle.text_template)  # keeps no papers, so both reads of a large night are timed
     return Deduplication(
         shards,
-        rules,
-        template=bundle.text_template,
+        map(reader.read, shard_runs(shards)),
         known_labels=KnownLabels(files=[], n_labels=len(bundle.labels)),
         scratch=scratch,
         advance=lambda _: None,
-        kept_bytes=0,  # papers of a large night are read twice, and both reads are timed
     )
 
 

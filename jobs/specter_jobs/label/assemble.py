@@ -19,7 +19,7 @@ from specter_batch.papers.screening import NOT_FINITE_DETAIL
 from specter_batch.storage.location import Location
 from specter_jobs.label.answers import Answers, answer_columns, expected_sums
 from specter_jobs.label.audit_counts import audit_counts
-from specter_jobs.label.engines.messages import ShardAnswer, ShardTask
+from specter_jobs.label.engines.messages import ShardAnswer, ShardTask, WorkerOutcome, WorkerTask
 from specter_jobs.label.fresh import FinishedShard
 from specter_jobs.label.screened_shard import ScreenedShard
 from specter_jobs.output.label_form import LabelForm
@@ -28,6 +28,7 @@ from specter_jobs.output.ledger import Ledger
 from specter_jobs.output.title_only import TitleOnlySums
 from specter_jobs.output.writer import write_shard
 from specter_jobs.plan.decisions import DeduplicatedShard
+from specter_jobs.plan.shard_keys import RunKeys
 from specter_jobs.plan.shards import Mask, Shard
 from specter_jobs.screen.deduplicate import Deduplication
 from specter_jobs.screen.rejects import reject_table
@@ -48,7 +49,7 @@ class ShardPipeline:
 
     def __init__(
         self,
-        scheduler: Scheduler[ShardTask, ShardAnswer | ShardError],
+        scheduler: Scheduler[WorkerTask, WorkerOutcome],
         *,
         deduplication: Deduplication,
         ledger: Ledger,
@@ -72,6 +73,8 @@ class ShardPipeline:
         unsettled = {shard.shard.name for shard in shards}
         waiting: dict[int, tuple[ShardTask, ShardAnswer]] = {}
         for task, outcome in self._scheduler.outcomes(tasks, n_tasks=len(shards)):
+            if not isinstance(task, ShardTask) or isinstance(outcome, RunKeys):
+                continue  # keys of shards are read before any shard is labelled
             name = task.name
             if isinstance(outcome, ShardError):
                 unsettled.discard(name)

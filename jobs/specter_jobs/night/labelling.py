@@ -21,7 +21,6 @@ from specter_jobs.night.stages import LabelledNight, PlannedNight
 from specter_jobs.output.ledger import Ledger
 from specter_jobs.output.plan_file import listed_files
 from specter_jobs.plan.audit_size import audit_size
-from specter_jobs.plan.sections import LabelRules
 from specter_jobs.plan.workload import MaxFresh, Workload
 from specter_jobs.screen.deduplicate import Deduplication
 from specter_jobs.screen.known_labels import KnownLabels
@@ -47,7 +46,6 @@ def label_night(
     planned: PlannedNight,
     bundle: ModelBundle,
     scheduler: Scheduler,
-    rules: LabelRules,
     limits: LabelLimits,
     *,
     audit_share: float | None,
@@ -58,8 +56,7 @@ def label_night(
     Args:
         planned: The plan.
         bundle: The model.
-        scheduler: Scheduler of the workers, which load while the papers are deduplicated.
-        rules: Settings that decide which papers are labelled.
+        scheduler: Scheduler of the workers, which read the papers for the deduplication and label them.
         limits: Earlier nights to reuse, and limits that stop the night.
         audit_share: Share of the fresh papers that the fp32 graph labels too; None for the default.
         console: Console for progress.
@@ -76,7 +73,7 @@ def label_night(
         needs_probabilities=form.columns.needs_probabilities,
         needs_embeddings=form.columns.embeddings,
     )
-    with _progress(console) as progress, _deduplicated(planned, rules, bundle, lent.files, progress, scheduler) as rows:
+    with _progress(console) as progress, _deduplicated(planned, bundle, lent.files, progress, scheduler) as rows:
         scheduler.await_worker()
         workload = rows.workload(lent.unusable)
         if limits.reuse:
@@ -118,7 +115,6 @@ def label_night(
 @contextmanager
 def _deduplicated(
     planned: PlannedNight,
-    rules: LabelRules,
     bundle: ModelBundle,
     known: Sequence[Location],
     progress: Progress,
@@ -126,15 +122,10 @@ def _deduplicated(
 ) -> Iterator[Deduplication]:
     task = progress.add_task("survey", total=planned.plan.rows)
 
-    def advance(rows: int) -> None:
-        progress.update(task, advance=rows)
-        scheduler.check()  # report a bundle that cannot run now, not after all papers are read
-
     with planned.out.scratch() as scratch:
         deduplication = Deduplication(
             planned.plan.shards,
-            rules,
-            template=bundle.text_template,
+            scheduler.keys(planned.plan.shards),
             known_labels=KnownLabels(
                 files=local_copies(known, scratch),
                 n_labels=len(bundle.labels),
@@ -142,7 +133,7 @@ def _deduplicated(
                 embedding_size=planned.form.embedding_size,
             ),
             scratch=scratch,
-            advance=advance,
+            advance=lambda rows: progress.update(task, advance=rows),
         )
         pa.default_memory_pool().release_unused()  # it has held texts of the whole input
         try:

@@ -106,12 +106,10 @@ class Night:
         """Label the shards that are not done yet."""
         config = self._config
         limits = LabelLimits(reuse=config.reuse, max_fresh=config.max_fresh, max_failed_shards=config.max_failed_shards)
-        rules = config.section(LabelRules)
         return label_night(
             planned,
             self._bundle,
             Scheduler(self._engine),
-            rules,
             limits,
             audit_share=config.audit_share,
             console=self._console,

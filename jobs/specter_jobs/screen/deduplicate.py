@@ -2,7 +2,7 @@
 
 import hashlib
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import pairwise
@@ -11,19 +11,15 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from specter_batch.errors import ShardError
 from specter_batch.papers.parquet import PaperBatch
-from specter_batch.papers.screening import screen_columns
-from specter_batch.papers.text import paper_texts, text_hash
 from specter_jobs.database import opened_database
 from specter_jobs.plan.audit_size import AUDIT_DIGITS
 from specter_jobs.plan.decisions import Decisions, DeduplicatedShard
 from specter_jobs.plan.reuse_report import UnusableLabels
-from specter_jobs.plan.sections import LabelRules
-from specter_jobs.plan.shards import Mask, Shard
+from specter_jobs.plan.shard_keys import KEYS, PLACES, RunKeys
+from specter_jobs.plan.shards import Shard
 from specter_jobs.plan.workload import Workload
 from specter_jobs.screen.known_labels import KnownLabels
-from specter_jobs.screen.shard_reader import ShardReader, content_hash, kept_hash
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,42 +36,40 @@ class StatementSize:
 
 STATEMENT_SIZE = StatementSize()
 
-# Bytes of papers that stay in memory until they are labelled, about 30,000 short abstracts. The others are read again
-# from the input, which takes less than a hundredth of the time of labelling them.
-KEPT_BYTES = 16 << 20
-
-# The place of a row in the night is the number of its shard times this factor, plus its row in the shard.
-PLACES = 1 << 32
-
 DECIDE = """
     CREATE TABLE duplicates AS
     WITH firsts AS (SELECT paper_id, min(place) AS first FROM rows GROUP BY paper_id HAVING count(*) > 1)
-    SELECT shard, row, place, first FROM rows JOIN firsts USING (paper_id) WHERE place > first ORDER BY place;
+    SELECT place, first FROM rows JOIN firsts USING (paper_id) WHERE place > first ORDER BY place;
 
     CREATE TABLE known AS
-    SELECT shard, row, place, earlier.* EXCLUDE (text_hash)
-    FROM rows ANTI JOIN duplicates USING (place) JOIN earlier USING (text_hash) ORDER BY place;
+    SELECT place, earlier.* EXCLUDE (hash_high, hash_low)
+    FROM rows ANTI JOIN duplicates USING (place) JOIN earlier USING (hash_high, hash_low) ORDER BY place;
 
     CREATE TABLE copies AS
     WITH unknown AS (SELECT * FROM rows ANTI JOIN duplicates USING (place) ANTI JOIN known USING (place)),
-    firsts AS (SELECT text_hash, min(place) AS first FROM unknown GROUP BY text_hash HAVING count(*) > 1)
-    SELECT shard, row, place, first FROM unknown JOIN firsts USING (text_hash) WHERE place > first ORDER BY place;
+    firsts AS (
+        SELECT hash_high, hash_low, min(place) AS first FROM unknown GROUP BY hash_high, hash_low HAVING count(*) > 1
+    )
+    SELECT place, first FROM unknown JOIN firsts USING (hash_high, hash_low) WHERE place > first ORDER BY place;
 """
 
 COUNTS = "SELECT (SELECT count(*) FROM known), (SELECT count(*) FROM copies)"
 FRESH = """
-    SELECT shard, count(*) FROM rows
+    SELECT (place >> 32)::INTEGER AS shard, count(*) FROM rows
     ANTI JOIN duplicates USING (place) ANTI JOIN known USING (place) ANTI JOIN copies USING (place) GROUP BY shard
 """
 # The end of a text hash orders the papers that the model has to label at random.
 AUDITED = """
-    SELECT right(text_hash, ?) AS digits FROM rows
+    SELECT hash_low FROM rows
     ANTI JOIN duplicates USING (place) ANTI JOIN known USING (place) ANTI JOIN copies USING (place)
-    ORDER BY digits LIMIT 1 OFFSET ?
+    ORDER BY hash_low LIMIT 1 OFFSET ?
 """
 
-# The first and the last of neighbouring shards.
-DECIDED = "SELECT * FROM {table} WHERE shard BETWEEN ? AND ? ORDER BY place"
+# The first of neighbouring shards, and the first shard after them.
+DECIDED = """
+    SELECT (place & 4294967295)::INTEGER AS row, (place >> 32)::INTEGER AS shard, * FROM {table}
+    WHERE place >= ?::BIGINT << 32 AND place < ?::BIGINT << 32 ORDER BY place
+"""
 
 
 class _Decided:
@@ -98,60 +92,53 @@ class _Decided:
 
 
 class Deduplication:
-    """Reads every shard once, in order, and keeps decisions about its rows in duckdb.
+    """Compares the rows of all shards, and keeps decisions about them in duckdb.
 
     - If several rows have the same id, the first usable one (it has id, title and abstract) is labelled.
     - A text that an earlier night labelled with the same model takes its label from there.
     - A text that is in the night several times is labelled once.
 
-    Shards are read in the order of the plan, so nothing depends on workers or restarts.
+    The first row is that of the plan's order, so nothing depends on workers, restarts, or the order of `runs`.
 
     Args:
         shards: The shards of the plan, in its order.
-        rules: Settings that decide which papers can be labelled.
-        template: Template that joins title and abstract to one text.
+        runs: The keys of all shards, in any order.
         known_labels: Labels of earlier nights.
         scratch: Folder for the tables. The caller removes it.
-        advance: Callback that receives the number of rows of each shard that was read.
+        advance: Callback that receives the number of rows of the shards that were read.
         statement: Number of shards in one statement.
-        kept_bytes: Maximum bytes of papers that stay in memory for `take_papers`.
     """
 
     def __init__(
         self,
         shards: Sequence[Shard],
-        rules: LabelRules,
+        runs: Iterable[RunKeys],
         *,
-        template: str,
         known_labels: KnownLabels,
         scratch: Path,
         advance: Callable[[int], None],
         statement: StatementSize = STATEMENT_SIZE,
-        kept_bytes: int = KEPT_BYTES,
     ) -> None:
         self._plan = shards
         self._kept: dict[int, PaperBatch] = {}
-        self._room = kept_bytes
         self._open = ExitStack()
         self._database = self._open.enter_context(opened_database(scratch))
-        self._database.execute(
-            "CREATE TABLE rows (paper_id VARCHAR, text_hash VARCHAR, shard INTEGER, row INTEGER, place BIGINT)"
-        )
+        self._database.from_arrow(KEYS.empty_table()).create("rows")
         self._neighbours = _neighbours(shards, statement)
         self._fetched: tuple[range, dict[str, _Decided]] = range(0), {}
-        hashes, kept, errors = self._read(rules, template, advance)
+        read = self._collect(runs, advance, statement)
         known_labels.load(self._database)
         self._database.execute(DECIDE)
         self.shards = [
             DeduplicatedShard(
                 shard=shard,
                 number=number,
-                rows_hash=hashes[number],
-                content=self._content(hashes[number], number),
-                kept_hash=kept[number],
-                error=errors.get(number),
+                rows_hash=rows_hash,
+                content=self._content(rows_hash, number),
+                kept_hash=kept,
+                error=error,
             )
-            for number, shard in enumerate(shards)
+            for number, (shard, (rows_hash, kept, error)) in enumerate(zip(shards, read, strict=True))
         ]
 
     def decisions(self, number: int) -> Decisions:
@@ -191,8 +178,8 @@ class Deduplication:
         """
         if not papers:
             return None
-        ((threshold,),) = self._database.execute(AUDITED, [AUDIT_DIGITS, papers - 1]).fetchall()
-        return str(threshold)
+        ((threshold,),) = self._database.execute(AUDITED, [papers - 1]).fetchall()
+        return f"{threshold:0{AUDIT_DIGITS}x}"
 
     def close(self) -> None:
         """Close the tables, and release the papers."""
@@ -200,7 +187,7 @@ class Deduplication:
         self._open.close()
 
     def _fetch(self, numbers: range) -> dict[str, _Decided]:
-        limits = [numbers[0], numbers[-1]]
+        limits = [numbers.start, numbers.stop]
         cursor = self._database.cursor()  # a separate cursor, because shards are prepared in another thread
         tables = {
             name: cursor.sql(DECIDED.format(table=name), params=limits).to_arrow_table()
@@ -213,38 +200,33 @@ class Deduplication:
         shard = self._plan[place // PLACES]
         return f"first in {shard.file.name} row {shard.start + place % PLACES}"
 
-    def _read(
-        self, rules: LabelRules, template: str, advance: Callable[[int], None]
-    ) -> tuple[list[str], list[str], dict[int, str]]:
-        reader = ShardReader()
-        hashes: list[str] = []
-        kept: list[str] = []
-        errors: dict[int, str] = {}
-        for numbers in self._neighbours:
-            tables: list[pa.Table] = []
-            for number in numbers:
-                shard = self._plan[number]
-                try:
-                    papers = reader.read(shard)
-                except ShardError as error:
-                    errors[number] = str(error)
-                    hashes.append("")
-                    kept.append("")
-                else:
-                    hashes.append(content_hash(papers))
-                    kept.append(kept_hash(papers))
-                    usable = screen_columns(papers, rules).usable
-                    tables.append(_row_table(papers, usable, template, number))
-                    self._keep(number, papers)
-                advance(shard.rows)
-            if tables:
-                self._database.from_arrow(pa.concat_tables(tables)).insert_into("rows")
-        return hashes, kept, errors
+    def _collect(
+        self, runs: Iterable[RunKeys], advance: Callable[[int], None], statement: StatementSize
+    ) -> list[tuple[str, str, str | None]]:
+        """Put the keys of all rows into the table `rows`.
 
-    def _keep(self, number: int, papers: PaperBatch) -> None:
-        if papers.nbytes <= self._room:
-            self._room -= papers.nbytes
-            self._kept[number] = papers
+        Returns:
+            For each shard the hash of its rows, the hash of its kept columns, and the reason why it cannot be read.
+        """
+        read: list[tuple[str, str, str | None]] = [("", "", None)] * len(self._plan)
+        tables: list[pa.Table] = []
+        for run in runs:
+            for keys in run.shards:
+                read[keys.number] = keys.rows_hash, keys.kept_hash, keys.error
+                if keys.papers is not None:
+                    self._kept[keys.number] = keys.papers
+                if keys.keys is not None:
+                    tables.append(keys.keys)
+            if len(tables) >= statement.shards or sum(table.num_rows for table in tables) >= statement.rows:
+                self._insert(tables)
+                tables = []
+            advance(sum(self._plan[keys.number].rows for keys in run.shards))
+        self._insert(tables)
+        return read
+
+    def _insert(self, tables: Sequence[pa.Table]) -> None:
+        if tables:
+            self._database.from_arrow(pa.concat_tables(tables)).insert_into("rows")
 
     def _content(self, rows: str, number: int) -> str:
         decisions = self.decisions(number)
@@ -264,18 +246,3 @@ def _neighbours(shards: Sequence[Shard], statement: StatementSize) -> list[range
             starts.append(number)
             rows = shard.rows
     return [range(start, stop) for start, stop in pairwise([*starts, len(shards)]) if start < stop]
-
-
-def _row_table(papers: PaperBatch, usable: Mask, template: str, shard: int) -> pa.Table:
-    rows = np.flatnonzero(usable)
-    ids = papers.table["paper_id"].take(pa.array(rows)).to_pylist()
-    hashes = [text_hash(text) for text in paper_texts(papers.table, template, rows=rows)]
-    return pa.table(
-        {
-            "paper_id": pa.array([value.strip() for value in ids], pa.string()),
-            "text_hash": pa.array(hashes, pa.string()),
-            "shard": pa.array(np.full(len(rows), shard), pa.int32()),
-            "row": pa.array(rows, pa.int32()),
-            "place": pa.array(shard * PLACES + rows, pa.int64()),
-        }
-    )

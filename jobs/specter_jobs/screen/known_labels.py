@@ -17,14 +17,23 @@ if TYPE_CHECKING:
     from specter_jobs.database import Database
 
 # Texts of this night that an earlier night labelled.
-LENT = "CREATE TABLE lent AS SELECT * FROM labelled SEMI JOIN rows USING (text_hash) WHERE {condition}"
+LENT = """
+    CREATE TABLE lent AS
+    SELECT * FROM (
+        SELECT
+            TRY_CAST('0x' || left(text_hash, 16) AS UBIGINT) AS hash_high,
+            TRY_CAST('0x' || right(text_hash, 16) AS UBIGINT) AS hash_low,
+            * EXCLUDE (text_hash)
+        FROM labelled WHERE {condition}
+    ) SEMI JOIN rows USING (hash_high, hash_low)
+"""
 # A text with several labels takes one with logits if there is one. Only row numbers are grouped, because lists in a
 # GROUP BY have to fit in memory.
 EARLIER = """
     CREATE TABLE earlier AS
     WITH chosen AS (
         SELECT arg_min(rowid, (logits IS NULL, probabilities IS NULL, margin IS NULL, label_id, score, rowid)) AS number
-        FROM lent GROUP BY text_hash
+        FROM lent GROUP BY hash_high, hash_low
     )
     SELECT lent.* FROM lent JOIN chosen ON lent.rowid = chosen.number
 """
@@ -67,8 +76,8 @@ class KnownLabels:
     def load(self, database: Database) -> None:
         """Make the table `earlier`: a label for each text of the table `rows` that an earlier night labelled.
 
-        Its columns are `text_hash, label_id, score, runner_up, margin, logits, probabilities`, and `embedding` if
-        tonight writes vectors. Those from `runner_up` to `probabilities` are null if they are not known.
+        Its columns are `hash_high, hash_low, label_id, score, runner_up, margin, logits, probabilities`, and
+        `embedding` if tonight writes vectors. Those from `runner_up` to `probabilities` are null if they are not known.
         """
         columns = ["text_hash", "label_id", "score"]
         if self.files:
@@ -77,5 +86,6 @@ class KnownLabels:
             database.execute(EARLIER)
             database.execute("DROP TABLE lent")
         else:
-            types = pa.schema([("text_hash", pa.string()), ("label_id", pa.int32()), ("score", pa.float64())])
+            hashes = [("hash_high", pa.uint64()), ("hash_low", pa.uint64())]
+            types = pa.schema([*hashes, ("label_id", pa.int32()), ("score", pa.float64())])
             database.from_arrow(database_schema(pa.schema([*types, *self._optional])).empty_table()).create("earlier")

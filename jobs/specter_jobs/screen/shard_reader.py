@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from specter_batch.errors import PaperSchemaError, ShardError, StorageError
 from specter_batch.papers.columns import PAPER_SCHEMA
 from specter_batch.papers.parquet import PaperBatch, open_parquet, read_papers
+from specter_batch.storage.location import is_remote
 from specter_jobs.plan.shards import InputFile, Shard
 
 # Number of rows that are decoded at once.
@@ -59,6 +60,7 @@ class ShardReader:
                 row_groups=groups,
                 partitions=shard.file.partitions,
                 kept=shard.file.kept,
+                threads=is_remote(shard.file.path),  # several downloads at once; several shards are read at once anyway
             )
             self._file, self._rest, self._position = shard.file, None, shard.file.group_starts[group]
         self._take(shard.start - self._position)

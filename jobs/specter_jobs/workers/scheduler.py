@@ -118,6 +118,7 @@ class Scheduler(ABC, Generic[TaskT, OutcomeT]):
             ProviderError: Every worker process has died.
         """
         self._fresh, self._left = iter(tasks), n_tasks
+        self._tries.clear()  # an earlier call may have had tasks with the same numbers
         while self._left:
             self._hand_out()
             for event in self._engine.events(wait=True):

@@ -12,10 +12,11 @@ from specter_batch.inputs import parquet_inventory
 from specter_batch.papers.columns import PAPER_SCHEMA, PaperColumns
 from specter_batch.papers.parquet import PaperBatch
 from specter_batch.papers.text import TEXT_TEMPLATE
-from specter_jobs.plan.config import NightConfig
 from specter_jobs.plan.planning import plan_shards
 from specter_jobs.plan.sections import LabelRules
-from specter_jobs.screen.deduplicate import KEPT_BYTES, STATEMENT_SIZE, Deduplication, StatementSize
+from specter_jobs.plan.shard_keys import shard_runs
+from specter_jobs.screen.deduplicate import STATEMENT_SIZE, Deduplication, StatementSize
+from specter_jobs.screen.key_reader import KEPT_BYTES, KeyReader, Room
 from specter_jobs.screen.known_labels import KnownLabels
 from specter_jobs.screen.shard_reader import ShardReader, content_hash
 from support.papers_on_disk import paper, write_dump
@@ -27,21 +28,19 @@ def deduplicated(
     *,
     shard_rows: int = 4,
     statement: StatementSize = STATEMENT_SIZE,
-    kept_bytes: int = KEPT_BYTES,
+    kept_bytes: int = 0,
 ) -> Deduplication:
-    config = NightConfig(dump=str(root), out=scratch, bundle=scratch, shard_rows=shard_rows)
     plan = plan_shards(parquet_inventory(root), columns=PaperColumns(), shard_rows=shard_rows)
     scratch.mkdir(exist_ok=True)
     (scratch / "survey.duckdb").unlink(missing_ok=True)
+    reader = KeyReader(LabelRules(), TEXT_TEMPLATE, Room(kept_bytes))
     return Deduplication(
         plan.shards,
-        config.section(LabelRules),
-        template=TEXT_TEMPLATE,
+        map(reader.read, shard_runs(plan.shards)),
         known_labels=KnownLabels(files=[], n_labels=2),
         scratch=scratch,
         advance=lambda _: None,
         statement=statement,
-        kept_bytes=kept_bytes,
     )
 
 
@@ -202,7 +201,7 @@ def test_the_hash_of_rows_leaves_out_bytes_that_a_null_hides() -> None:
 
 def test_papers_stay_in_memory_until_they_are_taken_as_far_as_there_is_room(tmp_path: Path) -> None:
     write_dump(tmp_path / "in/a.parquet", [paper(number) for number in range(10)])
-    deduplication = deduplicated(tmp_path / "in", tmp_path / "scratch")
+    deduplication = deduplicated(tmp_path / "in", tmp_path / "scratch", kept_bytes=KEPT_BYTES)
     shards = deduplication.shards
     read = [ShardReader().read(shard.shard) for shard in shards]
     kept = [deduplication.take_papers(shard.number) for shard in shards]

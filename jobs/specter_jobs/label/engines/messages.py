@@ -13,6 +13,7 @@ from specter_batch.storage.location import Location
 from specter_jobs.label.screened_shard import AuditAnswers, ScreenedShard
 from specter_jobs.plan.decisions import Decisions, DeduplicatedShard
 from specter_jobs.plan.sections import LabelRules
+from specter_jobs.plan.shard_keys import RunKeys, ShardRun
 from specter_jobs.workers.events import Event
 
 # Maximum number of shards in a worker: one is screened and one is tokenized while the model labels a third. While
@@ -90,4 +91,7 @@ class ShardAnswer:
     logs: Sequence[tuple[int, str, Mapping[str, object]]] = ()
 
 
-ShardEvent = Event[ShardAnswer | ShardError]
+# Workers read the keys of all shards before they label any.
+WorkerTask = ShardTask | ShardRun
+WorkerOutcome = ShardAnswer | RunKeys | ShardError
+WorkerEvent = Event[WorkerOutcome]

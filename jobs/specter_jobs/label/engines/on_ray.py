@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from specter_batch.cpus import usable_cpus
-from specter_batch.errors import ConfigError, ProviderError, ShardError, SpecterBatchError
+from specter_batch.errors import ConfigError, ProviderError, SpecterBatchError
 from specter_batch.model.bundle import ModelBundle
 from specter_batch.model.device import Device
-from specter_jobs.label.engines.messages import SHARDS_AT_ONCE, ShardAnswer, ShardEvent, ShardTask, WorkerJob
+from specter_jobs.label.engines.messages import SHARDS_AT_ONCE, WorkerEvent, WorkerJob, WorkerOutcome, WorkerTask
 from specter_jobs.label.engines.worker import CollectedLogs, ShardWorker
 from specter_jobs.plan.sections import Cluster, LabelRules, Model
 from specter_jobs.workers.events import Done, Failed, Lost, Ready
@@ -42,8 +42,8 @@ class RayWorker:
             return Failed(worker=number, error=error)
         return Ready(worker=number, description=self._worker.describe())
 
-    def label(self, number: int, task: ShardTask) -> Done[ShardAnswer | ShardError]:
-        """Label a shard. Several calls run at the same time."""
+    def work(self, number: int, task: WorkerTask) -> Done[WorkerOutcome]:
+        """Read the keys of shards, or label a shard. Several calls run at the same time."""
         if self._worker is None:
             raise RuntimeError("the worker is not ready")
         return Done(worker=number, number=task.number, outcome=self._worker.submit(task).result())
@@ -63,6 +63,8 @@ class RayEngine:
     Raises:
         ConfigError: Ray is not installed, the cluster cannot be reached, or it does not have the resources of a worker.
     """
+
+    key_threads = None
 
     def __init__(self, cluster: Cluster, model: Model, rules: LabelRules, bundle: ModelBundle, *, audit: bool) -> None:
         try:
@@ -102,11 +104,11 @@ class RayEngine:
         self._actors[worker] = actor
         self._awaited[actor.load.remote(worker, self._job)] = worker
 
-    def submit(self, worker: int, task: ShardTask) -> None:
-        """Send a shard to an actor."""
-        self._awaited[self._actors[worker].label.remote(worker, task)] = worker
+    def submit(self, worker: int, task: WorkerTask) -> None:
+        """Send a task to an actor."""
+        self._awaited[self._actors[worker].work.remote(worker, task)] = worker
 
-    def events(self, *, wait: bool) -> Sequence[ShardEvent]:
+    def events(self, *, wait: bool) -> Sequence[WorkerEvent]:
         """Return the events since the last call. If there are none and `wait` is true, wait for one."""
         while self._awaited:
             ready, _ = self._ray.wait(list(self._awaited), timeout=POLL_SECONDS if wait else 0)
@@ -122,10 +124,10 @@ class RayEngine:
             self._ray.kill(actor)
         self._ray.shutdown()
 
-    def _receive(self, reference: Any) -> ShardEvent:
+    def _receive(self, reference: Any) -> WorkerEvent:
         worker = self._awaited.pop(reference)
         try:
-            event: ShardEvent = self._ray.get(reference)
+            event: WorkerEvent = self._ray.get(reference)
             return event
         except self._ray.exceptions.RayError as error:
             # If an actor dies, each of its calls gives an error. Only the first one is reported.

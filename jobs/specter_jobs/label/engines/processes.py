@@ -3,18 +3,19 @@
 from collections.abc import Sequence
 from functools import partial
 
-from specter_batch.errors import ShardError
-from specter_jobs.label.engines.messages import ShardAnswer, ShardTask, WorkerJob
+from specter_jobs.label.engines.messages import WorkerJob, WorkerOutcome, WorkerTask
 from specter_jobs.label.engines.worker import CollectedLogs, ShardWorker
 from specter_jobs.workers.processes import Advance, WorkerProcesses
 
 
-class ProcessEngine(WorkerProcesses[ShardTask, ShardAnswer | ShardError]):
+class ProcessEngine(WorkerProcesses[WorkerTask, WorkerOutcome]):
     """Runs one process for each worker.
 
     Args:
         jobs: Jobs of the workers, in their order.
     """
+
+    key_threads = None
 
     def __init__(self, jobs: Sequence[WorkerJob]) -> None:
         super().__init__([partial(ShardProcess, job, number) for number, job in enumerate(jobs)])

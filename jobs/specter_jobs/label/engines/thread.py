@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
 
-from specter_batch.errors import ShardError, SpecterBatchError
-from specter_jobs.label.engines.messages import ShardAnswer, ShardEvent, ShardTask, WorkerJob
+from specter_batch.errors import SpecterBatchError
+from specter_jobs.label.engines.messages import WorkerEvent, WorkerJob, WorkerOutcome, WorkerTask
 from specter_jobs.label.engines.worker import ShardWorker
+from specter_jobs.screen.key_reader import KEPT_BYTES, KeyThreads
 from specter_jobs.workers.events import Done, Failed, Ready
 
 
@@ -20,27 +21,29 @@ class ThreadEngine:
         self.threads = job.threads
         self.kind = job.device.kind
         self._worker: ShardWorker | None = None
-        self._events: SimpleQueue[ShardEvent | BaseException] = SimpleQueue()
+        self._events: SimpleQueue[WorkerEvent | BaseException] = SimpleQueue()
         self._making = ThreadPoolExecutor(1, thread_name_prefix="load")
+        # These threads need no bundle, so the worker is still loading while they read.
+        self.key_threads = KeyThreads(job.rules, job.bundle.text_template, threads=job.threads, kept_bytes=KEPT_BYTES)
 
     def start(self, worker: int) -> None:
         """Start to load the session."""
         self._making.submit(self._make, worker)
 
-    def submit(self, worker: int, task: ShardTask) -> None:
-        """Give the worker a shard."""
+    def submit(self, worker: int, task: WorkerTask) -> None:
+        """Give the worker a task."""
         if self._worker is None:
             raise RuntimeError("the worker is not ready")
 
-        def tell(done: "Future[ShardAnswer | ShardError]") -> None:
+        def tell(done: "Future[WorkerOutcome]") -> None:
             if not done.cancelled():  # `close` cancels futures
                 self._events.put(Done(worker=worker, number=task.number, outcome=done.result()))
 
         self._worker.submit(task).add_done_callback(tell)
 
-    def events(self, *, wait: bool) -> Sequence[ShardEvent]:
+    def events(self, *, wait: bool) -> Sequence[WorkerEvent]:
         """Return the events since the last call. If there are none and `wait` is true, wait for one."""
-        events: list[ShardEvent] = []
+        events: list[WorkerEvent] = []
         while (wait and not events) or not self._events.empty():
             event = self._events.get()
             if isinstance(event, BaseException):
@@ -50,6 +53,7 @@ class ThreadEngine:
 
     def close(self) -> None:
         """Stop within about a second."""
+        self.key_threads.close()
         self._making.shutdown()
         if self._worker is not None:
             self._worker.close()

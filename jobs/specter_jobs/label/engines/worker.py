@@ -5,15 +5,19 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
+import pyarrow as pa
+
 from specter_batch.errors import FingerprintError, ShardError
 from specter_batch.logs import logger
 from specter_batch.model.bundle import ModelBundle
 from specter_batch.model.predictions import OnnxClassifier
 from specter_batch.model.tokens.encoding import TokenIds
 from specter_jobs.label.audit import Auditor
-from specter_jobs.label.engines.messages import ShardAnswer, ShardTask, WorkerJob
+from specter_jobs.label.engines.messages import ShardAnswer, ShardTask, WorkerJob, WorkerOutcome, WorkerTask
 from specter_jobs.label.prepare import ShardPreparer
 from specter_jobs.label.screened_shard import ScreenedShard
+from specter_jobs.plan.shard_keys import ShardRun
+from specter_jobs.screen.key_reader import KeyThreads
 
 
 class ShardWorker:
@@ -38,13 +42,21 @@ class ShardWorker:
             self._auditor = Auditor(self._classifier) if audits else None
         except FingerprintError as error:
             raise _replaced(job, str(error)) from error
+        self._keys = KeyThreads(job.rules, bundle.text_template, threads=job.threads)
+        self._surveyed = False
         self._screening = ThreadPoolExecutor(1, thread_name_prefix="screen")
         self._tokenizing = ThreadPoolExecutor(1, thread_name_prefix="tokenize")
         self._labelling = ThreadPoolExecutor(1, thread_name_prefix="label")
         self._free_since = time.monotonic()
 
-    def submit(self, task: ShardTask) -> "Future[ShardAnswer | ShardError]":
-        """Start a shard. An error of any kind becomes the result of the future, and other shards are not affected."""
+    def submit(self, task: WorkerTask) -> "Future[WorkerOutcome]":
+        """Start a task. An error of any kind becomes the result of the future, and other tasks are not affected."""
+        if isinstance(task, ShardRun):
+            self._surveyed = True
+            return self._keys.submit(task)
+        if self._surveyed:
+            self._surveyed = False
+            pa.default_memory_pool().release_unused()  # it has held texts of the whole input
         given = time.monotonic()
         screened = self._screening.submit(
             self._preparer.screen, task.deduplicated, task.decisions, papers=task.papers, unanswered=task.unanswered
@@ -61,6 +73,7 @@ class ShardWorker:
         self._classifier.close()
         if self._auditor is not None:
             self._auditor.close()
+        self._keys.close()
         for stage in (self._screening, self._tokenizing, self._labelling):
             stage.shutdown(wait=False, cancel_futures=True)
 

@@ -10,7 +10,7 @@ import pytest
 
 from specter_batch.errors import BundleError, FingerprintError, ProviderError, ShardError, StorageError
 from specter_batch.graph_names import DeviceKind
-from specter_jobs.label.engines.messages import SHARDS_AT_ONCE, ShardEvent, ShardTask
+from specter_jobs.label.engines.messages import SHARDS_AT_ONCE, ShardTask, WorkerEvent, WorkerTask
 from specter_jobs.label.engines.scheduler import Scheduler
 from specter_jobs.plan.decisions import Decisions, DeduplicatedShard
 from specter_jobs.plan.shards import InputFile, Shard
@@ -35,6 +35,7 @@ class ListedEngine:
 
     kind: DeviceKind = "cpu"
     threads = 1
+    key_threads = None
 
     def __init__(self, n_workers: int, *, fatal: Callable[[int, list[int]], bool] = lambda *_: False) -> None:
         self.n_workers = n_workers
@@ -42,17 +43,17 @@ class ListedEngine:
         self.given: dict[int, list[int]] = {}
         self.asked: list[tuple[int, list[int]]] = []
         self.starts: list[int] = []
-        self.coming: list[ShardEvent] = []
+        self.coming: list[WorkerEvent] = []
 
     def start(self, worker: int) -> None:
         self.starts.append(worker)
         self.coming.append(Ready(worker=worker, description={"device": "cpu"}))
 
-    def submit(self, worker: int, task: ShardTask) -> None:
+    def submit(self, worker: int, task: WorkerTask) -> None:
         self.given.setdefault(worker, []).append(task.number)
         self.asked.append((worker, list(self.given[worker])))
 
-    def events(self, *, wait: bool) -> Sequence[ShardEvent]:
+    def events(self, *, wait: bool) -> Sequence[WorkerEvent]:
         if self.coming or not wait:
             events, self.coming = self.coming, []
             return events
@@ -92,7 +93,7 @@ def test_one_worker_takes_the_shards_in_order() -> None:
 @pytest.mark.parametrize(("n_workers", "n_tasks"), [(2, 4), (2, 5), (4, 4), (3, 7)])
 def test_a_worker_that_is_ready_late_still_gets_its_share(n_workers: int, n_tasks: int) -> None:
     class OneByOne(ListedEngine):
-        def events(self, *, wait: bool) -> Sequence[ShardEvent]:
+        def events(self, *, wait: bool) -> Sequence[WorkerEvent]:
             if self.coming:
                 return [self.coming.pop(0)]
             return super().events(wait=wait)
@@ -159,7 +160,7 @@ def test_a_worker_that_does_not_come_up_is_given_up_and_the_others_go_on() -> No
         def start(self, worker: int) -> None:
             self.starts.append(worker)
             dead = worker == 0
-            event: ShardEvent = Lost(worker=worker, why="x") if dead else Ready(worker=worker, description={})
+            event: WorkerEvent = Lost(worker=worker, why="x") if dead else Ready(worker=worker, description={})
             self.coming.append(event)
 
     engine = OneDead(2)
