@@ -60,6 +60,16 @@ def test_many_papers_decides_with_and_without_an_earlier_night(tmp_path: Path) -
     assert [line.split(" | ")[1] for line in page.splitlines()[2:]] == ["first", "99 % known"]
 
 
+@reads_proc
+def test_survey_decides_the_same_with_every_number_of_workers(
+    tiny_bundle: Path, sample_paths: SamplePaths, tmp_path: Path
+) -> None:
+    page = printed("survey.py", sample_paths.night, tiny_bundle, tmp_path, "--copies", "2", "--rounds", "1")
+    rows = [line.split(" | ")[1:3] for line in page.splitlines() if line.startswith("| this")]
+    assert rows == [["1", "1"], ["1", "2"], ["2", "1"]]
+    assert page.strip().endswith("the decisions of all runs are the same")
+
+
 def test_embeddings_compares_both_ways(tiny_bundle: Path, sample_paths: SamplePaths, tmp_path: Path) -> None:
     page = printed("embeddings.py", tiny_bundle, sample_paths.val, tmp_path, "--papers", "8", "--rounds", "1")
     rows = table_rows(page)

@@ -121,25 +121,26 @@ class Deduplication:
     ) -> None:
         self._plan = shards
         self._kept: dict[int, PaperBatch] = {}
-        self._open = ExitStack()
-        self._database = self._open.enter_context(opened_database(scratch))
-        self._database.from_arrow(KEYS.empty_table()).create("rows")
         self._neighbours = _neighbours(shards, statement)
         self._fetched: tuple[range, dict[str, _Decided]] = range(0), {}
-        read = self._collect(runs, advance, statement)
-        known_labels.load(self._database)
-        self._database.execute(DECIDE)
-        self.shards = [
-            DeduplicatedShard(
-                shard=shard,
-                number=number,
-                rows_hash=rows_hash,
-                content=self._content(rows_hash, number),
-                kept_hash=kept,
-                error=error,
-            )
-            for number, (shard, (rows_hash, kept, error)) in enumerate(zip(shards, read, strict=True))
-        ]
+        with ExitStack() as opened:
+            self._database = opened.enter_context(opened_database(scratch))
+            self._database.from_arrow(KEYS.empty_table()).create("rows")
+            read = self._collect(runs, advance, statement)
+            known_labels.load(self._database)
+            self._database.execute(DECIDE)
+            self.shards = [
+                DeduplicatedShard(
+                    shard=shard,
+                    number=number,
+                    rows_hash=rows_hash,
+                    content=self._content(rows_hash, number),
+                    kept_hash=kept,
+                    error=error,
+                )
+                for number, (shard, (rows_hash, kept, error)) in enumerate(zip(shards, read, strict=True))
+            ]
+            self._open = opened.pop_all()
 
     def decisions(self, number: int) -> Decisions:
         """Return the decisions about the shard with this number."""

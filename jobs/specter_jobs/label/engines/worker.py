@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import cast
 
 import pyarrow as pa
 
@@ -53,7 +54,7 @@ class ShardWorker:
         """Start a task. An error of any kind becomes the result of the future, and other tasks are not affected."""
         if isinstance(task, ShardRun):
             self._surveyed = True
-            return self._keys.submit(task)
+            return cast("Future[WorkerOutcome]", self._keys.submit(task))
         if self._surveyed:
             self._surveyed = False
             pa.default_memory_pool().release_unused()  # it has held texts of the whole input

@@ -188,6 +188,25 @@ def test_a_paper_that_is_fatal_to_its_worker_costs_its_shard_alone(
     assert not workers_of(os.getpid(), "spawn_main")
 
 
+def test_a_shard_that_is_fatal_to_its_reader_is_found_among_its_neighbours(
+    night: RunNight, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = [paper(i) | ({"title": f"{poisoned.POISON} number {i}"} if i == 7 else {}) for i in range(20)]
+    rows[9] = paper(6)  # its first occurrence is in the shard that cannot be read
+    monkeypatch.setattr(processes, "ShardProcess", poisoned.PoisonedReader)
+    with caplog.at_level("WARNING"):
+        result = night(write_dump(tmp_path / "in/a.parquet", rows), shard_rows=2, workers=2, threads=1)
+    assert result.exit_code == 3
+    ((name, error),) = result.report.failed_shards.items()
+    assert "0000000006-000002" in name
+    assert "3 workers died while they read it, the last one because it was killed by signal 9" in error
+    assert [row["paper_id"] for row in read_all(tmp_path / "out/labels")] == [
+        *(f"p{i}" for i in range(6)), "p8", "p6", *(f"p{i}" for i in range(10, 20))
+    ]  # fmt: skip
+    lost = [record for record in caplog.records if record.message == "worker lost"]
+    assert all(name in record.__dict__["fields"]["shards"] for record in lost)
+
+
 class Panic(BaseException):
     """What a Rust library raises when it panics: no Exception."""
 
