@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -13,8 +13,8 @@ from specter_batch.options.command import command, interruptible
 from specter_batch.options.model import BundleDevice, Graph
 from specter_batch.settings.declaration import FormerName, Option
 from specter_batch.storage.location import LocalPath, Location, PathOrUrl, is_remote
-from specter_batch.terminal import error_console, progress_bars, show, show_json, warn
-from specter_batch.training.model.settings import EncoderSettings
+from specter_batch.terminal import error_console, progress_bars, show, show_json, show_notice, warn
+from specter_batch.training.model.settings import CpuThreads, EncoderSettings
 
 if TYPE_CHECKING:
     from specter_batch.embeddings.embedder import PaperEmbedder
@@ -60,7 +60,7 @@ class InputPapers(InputColumns):
     )
 
 
-class EmbedOptions(EmbeddingFile, Embedding, EncoderSettings, InputPapers):
+class EmbedOptions(EmbeddingFile, CpuThreads, Embedding, EncoderSettings, InputPapers):
     """Options of `embed`."""
 
 
@@ -116,7 +116,9 @@ def _opened(options: EmbedOptions) -> Iterator["PaperEmbedder"]:
         from specter_batch.embeddings.embedder import BundleEmbedder
         from specter_batch.model.device import Device
 
-        with closing(BundleEmbedder(model, device=Device.parse(options.device), graph=options.graph)) as embedder:
+        with closing(
+            BundleEmbedder(model, device=Device.parse(options.device), graph=options.graph, threads=options.threads)
+        ) as embedder:
             yield embedder
         return
     _refuse(options, "graph", "device", why="it chooses how a bundle runs; give a bundle as --model")
@@ -127,14 +129,15 @@ def _opened(options: EmbedOptions) -> Iterator["PaperEmbedder"]:
         TrainingRun.open(str(model))  # before the seconds of imports, and where PyTorch may not be installed
     from specter_batch.training.embeddings.embed import Embedder
 
+    computed: Any = {"precision": options.compute, "threads": options.threads}
     if model is not None:
-        yield Embedder.of_run(
-            Path(str(model)), max_length=None if own else options.max_length, precision=options.compute
+        torch_embedder = Embedder.of_run(Path(str(model)), max_length=None if own else options.max_length, **computed)
+    else:
+        torch_embedder = Embedder.of_encoder(
+            options.encoder, pooling=options.pooling, max_length=options.max_length, **computed
         )
-        return
-    yield Embedder.of_encoder(
-        options.encoder, pooling=options.pooling, max_length=options.max_length, precision=options.compute
-    )
+    show_notice(str(torch_embedder.threads))
+    yield torch_embedder
 
 
 def _is_bundle(model: Location) -> bool:

@@ -19,6 +19,11 @@ EXIT_INTERRUPTED = 130
 # pyarrow's allocator keeps freed memory for a while, which raises the peak memory of a night of long texts by a fifth.
 # The allocator reads this variable when pyarrow is loaded. With 0, freed memory is returned at once.
 ALLOCATOR_DELAY = "MIMALLOC_PURGE_DELAY"
+# PyTorch's threads wait for each other after every product. By default they wait in a busy loop: on a machine whose
+# cores are in use they take processor time from the threads that they wait for, and training takes several times as
+# long. OpenMP reads these variables when PyTorch is loaded; the first is the standard's own, the others are of GCC and
+# LLVM.
+OPENMP_WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 # How long an interrupted process may still take to exit, in seconds.
 LAST_SECONDS = 5.0
 
@@ -43,6 +48,8 @@ def settled() -> int | None:
 def main() -> None:
     """Run the command line."""
     os.environ.setdefault(ALLOCATOR_DELAY, "0")
+    if not any(name in os.environ for name in OPENMP_WAITING):
+        os.environ[OPENMP_WAITING[0]] = "PASSIVE"
     # Registered first, so called last: after it Python removes its handlers, and SIGTERM would change the exit code.
     atexit.register(signal.signal, signal.SIGTERM, signal.SIG_IGN)
     before = signal.signal(signal.SIGTERM, _end)

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from specter_batch.start import EXIT_INTERRUPTED
+from specter_batch.start import EXIT_INTERRUPTED, OPENMP_WAITING
 
 
 def run_with_cli(body: str) -> "subprocess.Popen[str]":
@@ -100,3 +100,17 @@ def test_memory_that_pyarrow_frees_goes_back_to_the_system_at_once() -> None:
 def test_the_delay_of_the_allocator_that_a_user_has_set_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MIMALLOC_PURGE_DELAY", "100")
     assert run_with_cli("print(os.environ['MIMALLOC_PURGE_DELAY'])").communicate()[0] == "100\n"
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE"), ({"GOMP_SPINCOUNT": "100"}, "None")],
+)
+def test_threads_of_openmp_do_not_wait_in_a_busy_loop_unless_the_user_says_how(
+    given: dict[str, str], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in OPENMP_WAITING:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    assert run_with_cli("print(os.environ.get('OMP_WAIT_POLICY'))").communicate()[0] == f"{expected}\n"

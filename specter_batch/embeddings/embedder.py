@@ -46,19 +46,22 @@ class BundleEmbedder:
         place: Folder or URL of the bundle.
         device: Device to run on.
         graph: Precision of the graph to run; the fastest graph for the device when None.
+        threads: Number of papers at once on a CPU; the usable cores when None.
 
     Raises:
         BundleError: The bundle cannot be read, or its graphs give no embeddings.
         ProviderError: The bundle cannot run on the device.
     """
 
-    def __init__(self, place: Location, *, device: Device, graph: Precision | None = None) -> None:
+    def __init__(
+        self, place: Location, *, device: Device, graph: Precision | None = None, threads: int | None = None
+    ) -> None:
         bundle = ModelBundle.open(place)
         self.hidden_size = bundle.embedding_size
         self.text_encoder = bundle.text_encoder()
         self.text_template = bundle.text_template
         self.notes: tuple[str, ...] = ()
-        self._classifier = OnnxClassifier(bundle, device=device, precision=graph)
+        self._classifier = OnnxClassifier(bundle, device=device, precision=graph, threads=threads)
         self.about: Mapping[str, str | int] = {
             "encoder": str(place),
             "pooling": bundle.manifest.pooling,

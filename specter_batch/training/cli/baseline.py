@@ -10,8 +10,8 @@ from specter_batch.options.model import BundleDevice
 from specter_batch.settings import Settings
 from specter_batch.settings.declaration import Option
 from specter_batch.storage.location import LocalPath
-from specter_batch.terminal import show_json, show_text
-from specter_batch.training.model.settings import EncoderSettings
+from specter_batch.terminal import show_json, show_notice, show_text
+from specter_batch.training.model.settings import CpuThreads, EncoderSettings
 
 
 class BaselineFolder(JsonOutput):
@@ -41,7 +41,7 @@ class Comparison(Settings):
     seed: int = Field(default=0, ge=0, lt=2**32, description="Random seed of the bootstrap intervals.")
 
 
-class BaselineOptions(BaselineFolder, Comparison, BundleDevice, EncoderSettings, InputColumns):
+class BaselineOptions(BaselineFolder, CpuThreads, Comparison, BundleDevice, EncoderSettings, InputColumns):
     """Options of `baseline`."""
 
     panel: ClassVar[str] = "Input"
@@ -66,7 +66,10 @@ def baseline(options: BaselineOptions) -> None:
     from specter_batch.training.evaluation.baseline import baseline_markdown, claim_baseline, write_baseline
 
     with interruptible("run the same command again; embeddings of whole files that were finished are kept"):
-        embedder = Embedder.of_encoder(options.encoder, pooling=options.pooling, max_length=options.max_length)
+        embedder = Embedder.of_encoder(
+            options.encoder, pooling=options.pooling, max_length=options.max_length, threads=options.threads
+        )
+        show_notice(str(embedder.threads))
         if options.out is not None:
             claim_baseline(
                 options.out,

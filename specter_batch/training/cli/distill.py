@@ -110,6 +110,7 @@ def distill(request: DistillRequest, settings: DistillConfig) -> None:
             out=request.out,
             allow_overlap=request.allow_overlap,
             test_papers=tested_on,
+            threads=request.threads,
             teaching=teaching,
             warn=warn,
             console=console,

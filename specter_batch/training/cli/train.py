@@ -11,9 +11,10 @@ from specter_batch.storage.location import LocalPath
 from specter_batch.terminal import show, show_json, warn
 from specter_batch.training.cli.surroundings import training_surroundings
 from specter_batch.training.fit.config import TrainConfig
+from specter_batch.training.model.settings import CpuThreads
 
 
-class RunFolder(JsonOutput):
+class RunFolder(CpuThreads, JsonOutput):
     """The run folder to write."""
 
     panel: ClassVar[str] = "Output"
@@ -65,6 +66,7 @@ def train(request: TrainRequest, settings: TrainConfig) -> None:
             out=request.out,
             allow_overlap=request.allow_overlap,
             test_papers=tested_on,
+            threads=request.threads,
             warn=warn,
             console=console,
         )

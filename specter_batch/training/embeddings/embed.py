@@ -19,6 +19,7 @@ from specter_batch.papers.labels import LabelSet
 from specter_batch.training.model.classifier import SpecterForSequenceClassification
 from specter_batch.training.model.encoder import load_encoder
 from specter_batch.training.model.settings import TORCH_MAX_TOKENS, ModelSettings
+from specter_batch.training.model.threads import TorchThreads, use_threads
 from specter_batch.training.run.folder import TrainingRun
 
 Precision = Literal["fp32", "bf16"]
@@ -71,6 +72,7 @@ class Embedder:
     Attributes:
         name: The encoder's hub name or folder, or the run's folder.
         model: The model, on the device that computes the embeddings.
+        threads: The number of CPU threads that PyTorch uses.
         text_encoder: The encoder's tokenizer, which cuts texts at `max_length`.
         text_template: Template that joins title and abstract into one text.
         precision: Precision of the matrix products; the weights and the embeddings are always float32.
@@ -79,6 +81,7 @@ class Embedder:
 
     name: str
     model: SpecterForSequenceClassification
+    threads: TorchThreads
     text_encoder: TextEncoder
     text_template: str
     precision: Precision = "fp32"
@@ -92,8 +95,11 @@ class Embedder:
         pooling: str | None = None,
         max_length: int | None = None,
         precision: Precision = "fp32",
+        threads: int | None = None,
     ) -> "Embedder":
         """Load a pretrained encoder. An argument that is None has the default of `ModelSettings`.
+
+        PyTorch then uses `threads` CPU threads in this process; the number is chosen when None.
 
         Raises:
             ConfigError: The encoder cannot be loaded, or a setting is wrong.
@@ -106,6 +112,7 @@ class Embedder:
         return cls(
             name=config.encoder,
             model=_ready(loaded.model),
+            threads=_threads(loaded.model, threads),
             text_encoder=text_encoder,
             text_template=loaded.text_template,
             precision=precision,
@@ -113,8 +120,17 @@ class Embedder:
         )
 
     @classmethod
-    def of_run(cls, path: Path, *, max_length: int | None = None, precision: Precision = "fp32") -> "Embedder":
+    def of_run(
+        cls,
+        path: Path,
+        *,
+        max_length: int | None = None,
+        precision: Precision = "fp32",
+        threads: int | None = None,
+    ) -> "Embedder":
         """Load the fine-tuned encoder of a run, with the run's pooling; `max_length` is the run's when None.
+
+        PyTorch then uses `threads` CPU threads in this process; the number is chosen when None.
 
         Raises:
             BundleError: The folder is not a finished run.
@@ -126,6 +142,7 @@ class Embedder:
         return cls(
             name=str(path),
             model=_ready(model),
+            threads=_threads(model, threads),
             text_encoder=text_encoder,
             text_template=run.text_template,
             precision=precision,
@@ -170,6 +187,10 @@ class Embedder:
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
             digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
+
+
+def _threads(model: SpecterForSequenceClassification, asked: int | None) -> TorchThreads:
+    return use_threads(asked, tokens=TORCH_MAX_TOKENS, hidden_size=model.config.hidden_size)
 
 
 def _ready(model: SpecterForSequenceClassification) -> SpecterForSequenceClassification:

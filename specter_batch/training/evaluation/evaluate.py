@@ -35,9 +35,11 @@ class TorchClassifier:
         import torch
 
         from specter_batch.training.model.classifier import SpecterForSequenceClassification
+        from specter_batch.training.model.threads import use_threads
 
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.model = SpecterForSequenceClassification.from_pretrained(run.path).eval().to(self._device)
+        use_threads(None, tokens=TORCH_MAX_TOKENS, hidden_size=self.model.config.hidden_size)
         self._n_labels = len(run.labels)
 
     def describe(self) -> dict[str, str]:

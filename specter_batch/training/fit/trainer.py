@@ -11,13 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from rich.console import Console
-from transformers import (
-    EarlyStoppingCallback,
-    EvalPrediction,
-    PrinterCallback,
-    TrainingArguments,
-    set_seed,
-)
+from transformers import EarlyStoppingCallback, EvalPrediction, PrinterCallback, TrainingArguments, set_seed
 
 from specter_batch.errors import ConfigError
 from specter_batch.logs import log
@@ -47,6 +41,7 @@ from specter_batch.training.fit.weight_average import make_trainer
 from specter_batch.training.model.classifier import SpecterForSequenceClassification
 from specter_batch.training.model.encoder import load_encoder
 from specter_batch.training.model.settings import TORCH_MAX_TOKENS
+from specter_batch.training.model.threads import use_threads
 from specter_batch.training.papers.dataset import EncodedPapers, padded
 from specter_batch.training.papers.labelled import LabelledPapers, label_warnings
 from specter_batch.training.papers.split import check_split
@@ -75,6 +70,7 @@ def train(
     allow_overlap: bool = False,
     test_papers: LabelledPapers | None = None,
     teaching: Teaching | None = None,
+    threads: int | None = None,
     warn: Callable[[str], None] = logger.warning,
     console: Console | None = None,
 ) -> TrainingRun:
@@ -92,6 +88,7 @@ def train(
         test_papers: Papers to score the finished model on, once, at the end; no test when None.
         teaching: Makes a student of a trained model, and teaches the student with the model's logits. Then `config` is
             from `DistillConfig.of_student`. When None, an encoder is trained on the labels alone.
+        threads: Number of CPU threads; chosen when None.
         warn: Function that is called with each warning before training starts. The run records the warnings as well.
         console: Gets a progress bar if it is a terminal; nothing is shown when None.
 
@@ -131,6 +128,12 @@ def train(
     set_seed(config.seed)
     loaded = load_encoder(config, labels) if teaching is None else teaching.student()
     model = loaded.model
+    used = use_threads(threads, tokens=config.batch_size * loaded.max_length, hidden_size=model.config.hidden_size)
+    facts: dict[str, Any] = {
+        "precision": resolve_precision(config),
+        "threads": used.count,
+        "threads_chosen_by": used.chosen_by,
+    }
     notes += loaded.notes
     if arguments.process_index == 0:
         for note in notes:
@@ -162,7 +165,7 @@ def train(
             encoder=config.encoder,
             epochs=config.epochs,
             device=str(arguments.device),
-            precision=resolve_precision(config),
+            **facts,
         )
         history: list[dict[str, Any]] = []
         if (config.warm_start or config.freeze_encoder) and last_checkpoint(out / CHECKPOINTS) is None:
@@ -206,7 +209,7 @@ def train(
                 lineage=lineage,
                 test=test,
                 test_logits=test_logits,
-                facts=request | {"precision": resolve_precision(config), "notes": notes, "log": history},
+                facts=request | facts | {"notes": notes, "log": history},
             )
             shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
             log("run written", run=str(out))
@@ -255,14 +258,15 @@ def _fine_tune(
 ) -> list[dict[str, Any]]:
     """Train the encoder and the head in place, and return the Trainer's log of losses and scores."""
     stop = SaveWhenInterrupted()
-    needs_two = config.batch_size if config.head.normalises_batches else None
     model.recompute_layers = config.gradient_checkpointing
     trainer = make_trainer(
         config.weight_averaging,
         warmup_ratio=config.warmup_ratio,
         model=model,
         args=arguments,
-        train_dataset=train_set.dataset(leave_out_lone_of=needs_two),
+        train_dataset=train_set.dataset(
+            leave_out_lone_of=config.batch_size if config.head.normalises_batches else None
+        ),
         eval_dataset=val_set.longest_first().dataset(),
         data_collator=padded,
         compute_metrics=_metrics_of(labels),
@@ -281,8 +285,7 @@ def _fine_tune(
     checkpoints = Path(str(arguments.output_dir))
     with saving(checkpoints), stop.listening():
         trainer.train(resume_from_checkpoint=last_checkpoint(checkpoints))
-    history: list[dict[str, Any]] = trainer.state.log_history
-    return history
+    return list(trainer.state.log_history)
 
 
 def _metrics_of(labels: LabelSet) -> Callable[[EvalPrediction], dict[str, float]]:

@@ -4,6 +4,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
+from specter_batch.options import MAX_WORKERS
 from specter_batch.settings import Settings
 from specter_batch.settings.declaration import Option
 from specter_batch.training.model.head_config import HEAD_PRESETS, HeadConfig, Pooling
@@ -33,6 +34,20 @@ class EncoderSettings(Settings):
         ge=8,
         description="Number of tokens of a paper that are read; the rest is cut off. Half the length is more than "
         "twice as fast.",
+    )
+
+
+class CpuThreads(Settings):
+    """How many CPU threads the model uses."""
+
+    panel: ClassVar[str] = "Run"
+
+    threads: Annotated[int | None, Option(unit="threads", default="the usable cores; fewer for a tiny model")] = Field(
+        default=None,
+        ge=1,
+        le=MAX_WORKERS,
+        description="Number of CPU threads of the model. Another number changes the last bits of the results. Without "
+        "the option PyTorch uses the environment variable OMP_NUM_THREADS, if it is set.",
     )
 
 
