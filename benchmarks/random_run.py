@@ -7,6 +7,7 @@ VOCABULARY is the `vocab.txt` of a BERT, or its name on the Hugging Face hub. PA
 int8. The recipe allows every label to change, so that no paper is run again in fp32.
 """
 
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -35,11 +36,10 @@ def main(vocabulary: str, papers: str, out: str) -> None:
     folder = Path(out)
     folder.mkdir(parents=True)
     settings: dict[str, Any] = {"model_max_length": MAX_LENGTH}
-    is_file = Path(vocabulary).is_file()
-    tokenizers: Any = BertTokenizerFast
-    tokenizer = (
-        tokenizers(vocab_file=vocabulary, **settings) if is_file else tokenizers.from_pretrained(vocabulary, **settings)
-    )
+    if Path(vocabulary).is_file():  # transformers 5 reads a vocabulary from a folder only
+        shutil.copyfile(vocabulary, folder / "vocab.txt")
+        vocabulary = str(folder)
+    tokenizer = BertTokenizerFast.from_pretrained(vocabulary, **settings)
     tokenizer.save_pretrained(folder)
     labels = MESH.names
     torch.manual_seed(0)

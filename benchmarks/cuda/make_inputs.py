@@ -6,6 +6,7 @@ VOCABULARY is SPECTER's `vocab.txt`, PAPERS are parquet files with title and abs
 that their mean is 256 tokens: papers with longer texts are drawn more often (exponential tilting), up to 512.
 """
 
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -72,7 +73,8 @@ def main(vocabulary: str, *papers: str) -> None:
     """Write both files next to this script."""
     save_hollow(hollow_graph(), GRAPH_FILE)
     with tempfile.TemporaryDirectory() as scratch:
-        BertTokenizerFast(vocab_file=vocabulary, model_max_length=MAX_LENGTH).save_pretrained(scratch)
+        shutil.copyfile(vocabulary, Path(scratch) / "vocab.txt")  # transformers 5 reads it from a folder only
+        BertTokenizerFast.from_pretrained(scratch, model_max_length=MAX_LENGTH).save_pretrained(scratch)
         encoder = TextEncoder(Path(scratch) / "tokenizer.json", max_length=MAX_LENGTH)
         texts = [text for file in papers for text in paper_texts(pq.read_table(file, columns=["title", "abstract"]))]
         lengths = np.array([len(ids) for ids in encoder.encode(texts)], dtype=np.int64)

@@ -152,15 +152,17 @@ def time_ways(found: Sequence[Way], papers: Sequence[TokenIds], record: Record, 
     """Run the methods in turns and record the seconds of each. The first pass of each is not counted."""
     asks: dict[str, ways.Ask] = {}
     first: dict[str, float] = {}
+    memory: dict[str, int] = {}
     for way in found:
         if time.monotonic() > until:
             record.failed(way.name, RuntimeError("not tried: the time was up"))
             continue
-        began = time.monotonic()
+        began, used = time.monotonic(), used_mib()
         try:
             ask = way.make()
             first[way.name] = ways.seconds(ask, papers)[0]  # kernels are chosen and memory is taken
             asks[way.name] = ask
+            memory[way.name] = used_mib() - used
             print(f"{way.name}: ready after {time.monotonic() - began:.1f} s", flush=True)
         except Exception as error:
             record.failed(way.name, error)
@@ -170,12 +172,24 @@ def time_ways(found: Sequence[Way], papers: Sequence[TokenIds], record: Record, 
             if time.monotonic() > until and number:
                 break
             taken[name].append(ways.seconds(ask, papers)[0])
-        record.put(seconds=taken, first_pass_seconds=first)
+        record.put(seconds=taken, first_pass_seconds=first, memory_mib_by_way=memory)
         print(f"round {number + 1} of {rounds}", flush=True)
 
 
+def used_mib() -> int:
+    """Return the memory of the card in use by all processes, in MiB; 0 without a card.
+
+    Memory that Torch has kept from an earlier method is given back first, so that each method shows its own.
+    """
+    if not torch.cuda.is_available():
+        return 0
+    torch.cuda.empty_cache()
+    free, total = torch.cuda.mem_get_info()
+    return (total - free) >> 20
+
+
 def compare(work: Path, bert: Any, papers: Sequence[TokenIds], record: Record, device: str) -> None:
-    """Record the largest differences of logits from the fp32 graph on the CPU."""
+    """Record the largest differences of logits from the fp32 graph, on the CPU and on the device."""
     reference = ways.onnx_way(work / "fp32.onnx", "cpu", max_tokens=4_096, threads=os.cpu_count() or 1)(papers)
     spread = float(np.abs(reference).max())
     asks = {
@@ -185,17 +199,28 @@ def compare(work: Path, bert: Any, papers: Sequence[TokenIds], record: Record, d
         "torch_fp16": lambda: ways.torch_way(bert, device, dtype=torch.float16, max_tokens=16_384),
         "torch_bf16": lambda: ways.torch_way(bert, device, dtype=torch.bfloat16, max_tokens=16_384),
     }
-    logits: dict[str, Any] = {}
+    found: dict[str, ways.Logits] = {}
     for name, make in asks.items():
         try:
-            found = make()(papers)
-            logits[name] = {
-                "largest_difference": float(np.abs(found - reference).max()),
-                "labels_changed": int((found.argmax(1) != reference.argmax(1)).sum()),
-            }
+            found[name] = make()(papers)
         except Exception as error:
             record.failed(f"logits of {name}", error)
-    record.put(logits={"papers": len(papers), "largest_logit": spread, "against_fp32_on_cpu": logits})
+    against = {"cpu": reference} | ({"device": found["fp32"]} if "fp32" in found else {})
+    record.put(
+        logits={"papers": len(papers), "largest_logit": spread}
+        | {f"against_fp32_on_{place}": differences(found, exact) for place, exact in against.items()}
+    )
+
+
+def differences(found: dict[str, ways.Logits], exact: ways.Logits) -> dict[str, dict[str, float]]:
+    """Return by method how far its logits are from exact ones, and how many labels differ."""
+    return {
+        name: {
+            "largest_difference": float(np.abs(logits - exact).max()),
+            "labels_changed": int((logits.argmax(1) != exact.argmax(1)).sum()),
+        }
+        for name, logits in found.items()
+    }
 
 
 def look_at_placement(file: Path, work: Path, papers: Sequence[TokenIds], record: Record) -> None:
@@ -289,8 +314,7 @@ def main() -> None:
     time_ways(found, papers, record, rounds=args.rounds, until=until)
     if args.device == "cuda":
         cuda_graphs(work, papers, record)
-        free, total = torch.cuda.mem_get_info()
-        record.put(memory_mib={"torch_reserved": torch.cuda.memory_reserved() >> 20, "used": (total - free) >> 20})
+        record.put(memory_mib={"torch_reserved": torch.cuda.memory_reserved() >> 20, "used": used_mib()})
     page = table(record.values, found)
     (args.out / "cuda.md").write_text(page)
     print(page)

@@ -2,9 +2,13 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterable
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires
 from pathlib import Path
 
 import pytest
@@ -74,6 +78,42 @@ def test_a_filled_graph_is_the_same_for_the_same_seed(tmp_path: Path) -> None:
     assert models[0].graph.initializer == models[1].graph.initializer
 
 
+def packages_of(names: Iterable[str]) -> set[str]:
+    """Return packages with everything that they need, as far as it is installed."""
+    found: set[str] = set()
+    waiting = list(names)
+    while waiting:
+        name = re.split(r"[^A-Za-z0-9._-]", waiting.pop())[0].lower().replace("_", "-")
+        if name in found:
+            continue
+        with suppress(PackageNotFoundError):
+            waiting += [line for line in requires(name) or [] if "extra ==" not in line]
+            found.add(name)
+    return found
+
+
+def test_measuring_needs_torch_numpy_onnx_and_onnxruntime_alone() -> None:
+    there = packages_of(["torch", "numpy", "onnx", "onnxruntime-gpu", "onnxruntime"])
+    missing = sorted(
+        module
+        for module, names in packages_distributions().items()
+        if not {name.lower().replace("_", "-") for name in names} & there and module != "specter_batch"
+    )
+    refuse = f"""
+import sys
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {missing!r}:
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Refuse())
+sys.path.insert(0, {str(CUDA)!r})
+import measure
+"""
+    assert {"tokenizers", "pydantic", "transformers"} <= set(missing)
+    done = subprocess.run([sys.executable, "-c", refuse], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2_000:]
+
+
 def test_one_command_measures_and_runs_nights(tmp_path: Path) -> None:
     save_hollow(make_inputs.hollow_graph(layers=2), tmp_path / "graph.onnx.xz")
     ways = "ours_16384 bound unfused fp32 torch_bf16"
@@ -94,6 +134,8 @@ def test_one_command_measures_and_runs_nights(tmp_path: Path) -> None:
     assert found["fp32"]["largest_difference"] == 0
     assert 0 < found["ours"]["largest_difference"] < 0.05
     assert found["torch_fp16"]["largest_difference"] < 0.05  # the peer is the same model
+    assert record["logits"]["against_fp32_on_device"] == found  # the device is the CPU here
+    assert set(record["memory_mib_by_way"].values()) == {0}
     assert record["end_to_end"]["night"]["rows"]["labelled"] == 24
     assert record["end_to_end"]["killed"]["same_bytes"]
     assert (out / "cuda.md").read_text().count("| ours") >= 2

@@ -51,9 +51,10 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> BertTokenizerFast:
         SENTENCES, WordPieceTrainer(vocab_size=250, special_tokens=special, show_progress=False)
     )
     words = sorted(trained.get_vocab(), key=trained.get_vocab().__getitem__)
-    vocabulary = tmp_path_factory.mktemp("vocabulary") / "vocab.txt"
-    vocabulary.write_text("\n".join(words) + "\n", encoding="utf-8")
-    return BertTokenizerFast(vocab_file=str(vocabulary), do_lower_case=True)
+    folder = tmp_path_factory.mktemp("vocabulary")
+    (folder / "vocab.txt").write_text("\n".join(words) + "\n", encoding="utf-8")
+    tokenizer: BertTokenizerFast = BertTokenizerFast.from_pretrained(folder, do_lower_case=True)
+    return tokenizer
 
 
 @pytest.fixture(scope="module")
