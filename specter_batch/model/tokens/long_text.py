@@ -9,9 +9,10 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tokenizers import Tokenizer
+if TYPE_CHECKING:  # batches are also made where no tokenizer is installed
+    from tokenizers import Tokenizer
 
 # A letter that every vocabulary reads as part of a word.
 _PROBE = "x"
@@ -51,13 +52,13 @@ class LongTextTokenizer:
         reads_words: True if the tokenizer works word by word, as BERT's does. Only then may a text be cut.
     """
 
-    def __init__(self, tokenizer: Tokenizer, windows: Windows = WINDOWS) -> None:
+    def __init__(self, tokenizer: "Tokenizer", windows: Windows = WINDOWS) -> None:
         self._windows = windows
         settings = json.loads(tokenizer.to_str())
         self.reads_words = _reads_words(settings)
         self._specials: list[str] = [token["content"] for token in settings["added_tokens"]]
         self._longest_word: int = settings["model"].get("max_input_chars_per_word", 0)
-        self._tokenizer: Tokenizer = Tokenizer.from_str(tokenizer.to_str())
+        self._tokenizer = type(tokenizer).from_str(tokenizer.to_str())
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         mask = self._tokenizer.encode(_PROBE).special_tokens_mask
