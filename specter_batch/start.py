@@ -28,6 +28,8 @@ OPENMP_WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 LAST_SECONDS = 5.0
 
 _settled: int | None = None
+# Whether this process runs nothing but the command line, so that no other code shares its libraries.
+_is_alone = False
 
 # What is running is dropped and tidied up within it. A store that hangs would take minutes, and schedulers kill a
 # process that is not gone after 30 seconds or so.
@@ -45,8 +47,42 @@ def settled() -> int | None:
     return _settled
 
 
+class _NoPandas:
+    """An import hook that finds no pandas."""
+
+    @staticmethod
+    def find_spec(fullname: str, *_: object) -> None:
+        """Leave all other modules to the other finders."""
+        if fullname == "pandas":
+            raise ModuleNotFoundError(name=fullname)
+
+
+def keep_pandas_out() -> None:
+    """Let pyarrow do without pandas, in a process of the command line.
+
+    With the first value that it converts, pyarrow imports pandas if it is installed, to recognise values of pandas.
+    This takes 0.4 s, and the nightly job has no such values. Code that asks for pandas later still gets it.
+    """
+    if not _is_alone or "pandas" in sys.modules:
+        return
+    import pyarrow as pa
+
+    sys.meta_path.insert(0, _NoPandas)
+    try:
+        pa.scalar(0)  # pyarrow looks for pandas once
+    finally:
+        sys.meta_path.remove(_NoPandas)
+
+
+def run_alone() -> None:
+    """Note that this process runs nothing but the command line, or a worker of it."""
+    global _is_alone
+    _is_alone = True
+
+
 def main() -> None:
     """Run the command line."""
+    run_alone()
     os.environ.setdefault(ALLOCATOR_DELAY, "0")
     if not any(name in os.environ for name in OPENMP_WAITING):
         os.environ[OPENMP_WAITING[0]] = "PASSIVE"

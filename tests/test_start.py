@@ -114,3 +114,22 @@ def test_threads_of_openmp_do_not_wait_in_a_busy_loop_unless_the_user_says_how(
     for name, value in given.items():
         monkeypatch.setenv(name, value)
     assert run_with_cli("print(os.environ.get('OMP_WAIT_POLICY'))").communicate()[0] == f"{expected}\n"
+
+
+PANDAS = """
+import sys
+from specter_batch.start import keep_pandas_out, run_alone
+if {alone}:
+    run_alone()
+keep_pandas_out()
+import pyarrow as pa
+table = pa.table({{"a": pa.array([1, 2])}})
+print("pandas" in sys.modules, list(table.to_pandas()["a"]), table["a"].to_pylist())
+"""
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_pyarrow_does_without_pandas_in_a_process_of_the_command_alone(alone: bool) -> None:
+    command = [sys.executable, "-c", PANDAS.format(alone=alone)]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert printed.strip() == f"{not alone} [1, 2] [1, 2]"

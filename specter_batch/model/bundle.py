@@ -1,5 +1,6 @@
 """The model bundle: a folder with graphs, tokenizer and manifest. All its files are checked before any is used."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -36,7 +37,10 @@ from specter_batch.model.tokens.encoding import TextEncoder
 from specter_batch.papers.labels import LabelSet
 from specter_batch.papers.text import check_template
 from specter_batch.storage.files import file_sha256
-from specter_batch.storage.location import Location, located
+from specter_batch.storage.location import Location, in_parallel, located
+
+# How much of a file is in memory while it is hashed.
+PIECE_BYTES = 8 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,21 +95,25 @@ class ModelBundle:
             check_template(manifest.text_template)
         except ConfigError as error:
             raise BundleError(f"{folder / MANIFEST_FILE}: {error}; export the bundle again") from error
-        _check_files(folder, manifest)
+        bundle = cls(path=folder, manifest=manifest, place=place)
+        with ThreadPoolExecutor(1) as pool:
+            checking = pool.submit(_check_files, folder, manifest)
+            try:
+                bundle.text_encoder()
+                bundle.reference()
+                bundle.seen_texts()
+            finally:
+                checking.result()  # its errors say more
         for graph in manifest.graphs:
             if not graph.parity.passed:
                 raise BundleError(f"{folder / graph.file}: failed its parity gate; export again (see {PARITY_FILE})")
         if not any(graph.precision == "fp32" for graph in manifest.graphs):
             raise BundleError(f"{folder}: holds no fp32 reference graph; export it again")
         _check_certificates(folder, manifest)
-        bundle = cls(path=folder, manifest=manifest, place=place)
         try:
             bundle.labels  # noqa: B018 - computed here, so that an error in the labels appears before the work starts
         except LabelError as error:
             raise BundleError(f"{folder / MANIFEST_FILE}: {error}; export the bundle again") from error
-        bundle.text_encoder()
-        bundle.reference()
-        bundle.seen_texts()
         return bundle
 
     def read(self, name: str) -> bytes:
@@ -225,15 +233,12 @@ def _check_files(folder: Path, manifest: BundleManifest) -> None:
             raise BundleError(f"{folder}: the manifest does not list {name}; export the bundle again")
     for graph in manifest.graphs:
         check_external_data(folder / graph.file, graph.external_data, listed=graph.external_data)
-    for name, sha256 in sorted(expected.items()):
-        file = folder / name
-        if Path(name).name != name or not file.is_file():
-            raise BundleError(f"{file}: a file of the bundle is missing; copy or export the bundle again")
-        try:
-            sha256_now = file_sha256(file)
-        except OSError as error:
-            raise unreadable(file, error) from error
-        check_hash(file, sha256_now, sha256)
+    names = sorted(expected)
+    for name in names:
+        if Path(name).name != name or not (folder / name).is_file():
+            raise BundleError(f"{folder / name}: a file of the bundle is missing; copy or export the bundle again")
+    for name, sha256_now in zip(names, in_parallel(lambda name: _sha256_of(folder / name), names), strict=True):
+        check_hash(folder / name, sha256_now, expected[name])
     for graph in manifest.graphs:
         file = folder / graph.file
         check_external_data(file, _external_data(file), listed=graph.external_data)
@@ -242,6 +247,13 @@ def _check_files(folder: Path, manifest: BundleManifest) -> None:
             f"{folder / MANIFEST_FILE}: was edited, its fingerprint is {manifest.fingerprint[:12]}… and its contents "
             f"give {manifest.expected_fingerprint()[:12]}…; copy or export the bundle again"
         )
+
+
+def _sha256_of(file: Path) -> str:
+    try:
+        return file_sha256(file, piece_bytes=PIECE_BYTES)
+    except OSError as error:
+        raise unreadable(file, error) from error
 
 
 def _check_certificates(folder: Path, manifest: BundleManifest) -> None:

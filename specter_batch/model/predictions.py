@@ -65,6 +65,7 @@ class OnnxClassifier:
         precision: Precision of the graph to run; the fastest graph for the device when None.
         threads: Number of papers labelled at once on a CPU; the usable cores when None.
         session: A session of that graph which is open already; a session is made when None.
+        compared: Whether labels are compared with those of the fp32 graph (`exact`), which is then loaded too.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class OnnxClassifier:
         precision: Precision | None = None,
         threads: int | None = None,
         session: Graph | None = None,
+        compared: bool = False,
     ) -> None:
         self.entry = bundle.graph_for(device.kind, precision)
         self.device = device
@@ -82,12 +84,14 @@ class OnnxClassifier:
         self._bundle = bundle
         self._n_labels = len(bundle.labels)
         self._logit_divisor = bundle.logit_divisor
-        self._graph = session or Graph.of_bundle(bundle, self.entry, device=device, threads=1)
         self._deferral_margin = self.entry.deferral_margin or 0.0
-        self._reference: Graph | None = None
-        if self._deferral_margin > 0:
-            reference = bundle.graph_for(device.kind, "fp32")
-            self._reference = Graph.of_bundle(bundle, reference, device=device, threads=1)
+        self._exact: Graph | None = None
+        # The largest graph comes first, because a graph takes several times its size while it is loaded.
+        if self._deferral_margin > 0 or (compared and self.entry.precision != "fp32"):
+            exact = bundle.graph_for(device.kind, "fp32")
+            self._exact = Graph.of_bundle(bundle, exact, device=device, threads=1)
+        self._reference = self._exact if self._deferral_margin > 0 else None
+        self._graph = session or Graph.of_bundle(bundle, self.entry, device=device, threads=1)
         self.provider = self._graph.provider
         self.length_multiple = CUDA_LENGTH_MULTIPLE
         self.max_batch_tokens = CUDA_MAX_TOKENS if device.kind == "cuda" else None
@@ -98,10 +102,10 @@ class OnnxClassifier:
     def exact(self) -> "OnnxClassifier":
         """Return a classifier that runs the fp32 graph on the same device, to compare labels with.
 
-        It shares the session for papers that are too close to call, if there is one.
+        It shares the session of that graph, if there is one.
         """
         return OnnxClassifier(
-            self._bundle, device=self.device, precision="fp32", threads=self.threads, session=self._reference
+            self._bundle, device=self.device, precision="fp32", threads=self.threads, session=self._exact
         )
 
     def logits(self, token_ids: Sequence[TokenIds]) -> Logits:

@@ -98,10 +98,20 @@ def sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def file_sha256(path: Path) -> str:
-    """Return the hex SHA-256 of a file."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def file_sha256(path: Path, *, piece_bytes: int = 1 << 18) -> str:
+    """Return the hex SHA-256 of a file.
+
+    Args:
+        path: The file.
+        piece_bytes: How much of it is in memory. After each piece a thread may wait for Python's lock, so that a large
+            file takes many times as long in small pieces while another thread imports modules.
+    """
+    digest = hashlib.sha256()
+    with path.open("rb", buffering=0) as stream:
+        piece = memoryview(bytearray(min(os.fstat(stream.fileno()).st_size or piece_bytes, piece_bytes)))
+        while read := stream.readinto(piece):
+            digest.update(piece[:read])
+    return digest.hexdigest()
 
 
 def json_hash(values: dict[str, Any]) -> str:

@@ -102,3 +102,15 @@ def test_object_stores_times_every_client_that_is_installed() -> None:
     page = printed("object_stores.py", "--objects", "20", "--rounds", "1")
     for what in ("list", "put and get", "parquet", "import s3fs"):
         assert f"| {what} | ours | " in page
+
+
+def test_warm_nights_compares_a_night_of_changed_papers_with_one_without_earlier_labels(
+    tiny_bundle: Path, sample_paths: SamplePaths
+) -> None:
+    run = "import sys, warm_nights as it; it.ROUNDS, it.SAMPLE = 1, 20; it.main(*sys.argv[1:])"
+    command = [sys.executable, "-c", run, str(sample_paths.night), str(tiny_bundle)]
+    page = subprocess.run(command, check=True, capture_output=True, text=True, cwd=BENCHMARKS / "versions").stdout
+    (cells,) = table_rows(page).values()
+    assert len(cells) == 10
+    assert all(float(cell.strip("%")) >= 0 for cell in cells)
+    assert "computed from" in page

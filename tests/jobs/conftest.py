@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 
 from specter_batch.model.predictions import OnnxClassifier
-from specter_jobs.night.reporting import NightResult
 from specter_jobs.night.run import run_night
+from specter_jobs.night.stages import NightResult
 from specter_jobs.plan.config import NightConfig
 from support.papers_on_disk import RunNight
 

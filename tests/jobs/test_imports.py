@@ -1,27 +1,34 @@
 """What the commands load: reading a result does not load what made it, and a chain of imports stays short."""
 
 import ast
+import json
 import subprocess
 import sys
 from collections import Counter
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from specter_jobs.output.names import PROGRESS_FILE
 from specter_jobs.output.progress_file import Progress
+from support.papers_on_disk import paper, write_dump
 from support.written_nights import Row, write_night
 
 ROOT = Path(__file__).parents[2]
+START_UP = ROOT / "benchmarks/versions/start_up.py"
 PACKAGES = {"specter_batch": ROOT / "specter_batch", "specter_jobs": ROOT / "jobs/specter_jobs"}
 # Where a local folder and a store are told apart; all others ask `specter_batch.storage.location` or an `OutputFolder`.
 MAY_ASK = ("specter_batch/storage/", "jobs/specter_jobs/output/")
 MOST_LEVELS = 7
 MOST_LINES, MOST_MODULES = 300, 14
 # Modules of the project that a command loads, packages included.
+MOST_UNTIL_SCREENED, MOST_UNTIL_SCREENED_OF_ALL = 150, 700
 MOST_OF_STATUS, MOST_OF_INGEST, MOST_OF_LOOKING = 40, 50, 75
 # The folders that are machinery: none of the commands below loads a module of them.
+# The runtime of the model.
+RUNTIME = {"specter_batch.model.session", "specter_batch.model.predictions", "specter_batch.model.tokens.long_text"}
 MACHINERY = ("specter_jobs.label", "specter_jobs.screen", "specter_jobs.night", "specter_jobs.estimate")
 
 COUNT = """
@@ -91,8 +98,7 @@ def loaded_by(*arguments: object) -> set[str]:
 
 def machinery(names: set[str], folders: tuple[str, ...] = MACHINERY) -> set[str]:
     """Return the modules that belong to the machinery of a night or to the runtime of the model."""
-    runtime = {"specter_batch.model.session", "specter_batch.model.predictions", "specter_batch.model.tokens.long_text"}
-    return {name for name in names if name in runtime or name.startswith(folders)}
+    return {name for name in names if name in RUNTIME or name.startswith(folders)}
 
 
 def started_night(out: Path) -> Path:
@@ -101,6 +107,24 @@ def started_night(out: Path) -> Path:
     progress = Progress(process="process 7 on far-away", started=0.0, updated=1.0, rows=10, shards=2)
     (out / PROGRESS_FILE).write_text(progress.model_dump_json())
     return out
+
+
+def test_the_first_papers_are_screened_before_what_they_do_not_need_is_loaded(
+    tiny_bundle: Path, tmp_path: Path
+) -> None:
+    dump = write_dump(tmp_path / "in/a.parquet", [paper(i) for i in range(5)])
+    words = [START_UP, "--one", 0, "classify", dump, tmp_path / "out", "--bundle", tiny_bundle, "--device", "cpu"]
+    command = [sys.executable, *map(str, words)]
+    names = set(json.loads(subprocess.run(command, check=True, capture_output=True).stdout)["modules"])
+    assert {"specter_jobs.label.prepare", "pyarrow", "duckdb"} <= names
+    assert find_spec("pandas")  # else this test shows nothing about it
+    later = ("pandas", "jinja2", "ray", "torch", "transformers", "sklearn", "langdetect", "requests", "fsspec")
+    assert names & set(later) == set()
+    unused = ("specter_jobs.report.html", "specter_jobs.dumps.ingest", "specter_jobs.inspect", "specter_jobs.estimate")
+    assert [name for name in names if name.startswith(unused)] == []
+    ours = {name for name in names if name.split(".")[0] in ("specter_batch", "specter_jobs")}
+    assert len(ours) <= MOST_UNTIL_SCREENED, sorted(ours)
+    assert len(names) <= MOST_UNTIL_SCREENED_OF_ALL, sorted(names)
 
 
 def test_status_loads_no_more_than_forty_modules(tmp_path: Path) -> None:

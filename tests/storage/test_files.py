@@ -1,4 +1,5 @@
 import errno
+import hashlib
 import json
 import os
 import subprocess
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from specter_batch.inputs import parquet_inventory
-from specter_batch.storage.files import apply_umask, write_json, write_text, written_whole
+from specter_batch.storage.files import apply_umask, file_sha256, write_json, write_text, written_whole
 
 
 @pytest.fixture
@@ -145,3 +146,11 @@ def test_what_is_no_file_is_never_replaced(tmp_path: Path, make: Callable[[Path]
     assert place.exists()
     assert not place.is_file()
     assert list(tmp_path.iterdir()) == [place]
+
+
+@pytest.mark.parametrize("size", [0, 1, 9, 10, 11, 35])
+def test_the_hash_of_a_file_does_not_depend_on_the_pieces_in_which_it_is_read(size: int, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(bytes(range(size)))
+    expected = hashlib.sha256(bytes(range(size))).hexdigest()
+    assert {file_sha256(file), file_sha256(file, piece_bytes=10)} == {expected}

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from specter_jobs.night.reporting import NightResult
+from specter_jobs.night.stages import NightResult
 
 RunNight = Callable[..., NightResult]
 

@@ -1,5 +1,6 @@
 """The command that labels a dump of papers: classify."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import typer
@@ -7,12 +8,14 @@ import typer
 from specter_batch.display import ignored_line
 from specter_batch.options import JsonOutput
 from specter_batch.options.command import command, interruptible
+from specter_batch.start import keep_pandas_out
+from specter_batch.storage.location import is_remote
 from specter_batch.terminal import error_console, show, show_json
 from specter_jobs.output.names import LABELS, REPORT_HTML
 from specter_jobs.plan.config import NightConfig
 
 if TYPE_CHECKING:
-    from specter_jobs.night.reporting import NightResult
+    from specter_jobs.night.stages import NightResult
 
 
 @command(
@@ -23,11 +26,20 @@ if TYPE_CHECKING:
 def classify(settings: NightConfig, output: JsonOutput) -> None:
     """Label a dump of papers. If it is interrupted, run it again to resume."""
     from specter_batch.logs import logging_to
-    from specter_jobs.night.run import run_night
+    from specter_batch.model.bundle import ModelBundle
 
+    keep_pandas_out()
     console = error_console()
-    with interruptible("what is finished is kept, run the same command again to go on"), logging_to(console):
-        result = run_night(settings, console=console)
+    with (
+        interruptible("what is finished is kept, run the same command again to go on"),
+        logging_to(console),
+        ThreadPoolExecutor(1) as pool,
+    ):
+        # The graphs are hashed while more modules are imported.
+        opening = None if is_remote(settings.bundle) else pool.submit(ModelBundle.open, settings.bundle)
+        from specter_jobs.night.run import run_night
+
+        result = run_night(settings, console=console, opening=opening)
     if output.as_json:
         show_json(result.as_json(), in_files_too=True)
     else:

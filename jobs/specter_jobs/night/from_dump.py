@@ -3,17 +3,10 @@
 from pydantic import ValidationError
 from rich.console import Console
 
-from specter_batch.cpus import usable_cpus
-from specter_batch.errors import ConfigError, PaperSchemaError, UsageError
+from specter_batch.errors import PaperSchemaError, UsageError
 from specter_batch.inputs import parquet_inventory
 from specter_batch.options import InputColumns
-from specter_batch.papers.columns import PaperColumns
-from specter_batch.storage.location import is_remote
 from specter_jobs.dumps.account_model import ListedFiles
-from specter_jobs.dumps.ingest import IngestRequest, ingest
-from specter_jobs.dumps.readers import Format
-from specter_jobs.dumps.record_output import DUMP_SCHEMA
-from specter_jobs.dumps.records import TableColumns, TableLayout
 from specter_jobs.night.stages import NightInput, PlannedInput
 from specter_jobs.output.folder import OutputFolder
 from specter_jobs.output.names import ACCOUNT_FILE, INGESTED, PAPERS
@@ -37,28 +30,12 @@ def night_input(config: NightConfig, out: OutputFolder, *, console: Console) -> 
         SpecterBatchError: The dump does not have the format.
     """
     if config.format is None:
-        if _layout(config) != TableLayout():
+        if any(value is not None for value in (config.delimiter, config.quote, config.escape, config.encoding)):
             raise UsageError("--delimiter, --quote, --escape and --encoding describe a dump of text; add --format csv")
         return NightInput(dump=config.dump, columns=config.section(InputColumns).columns, failed={}, ignored={})
-    if is_remote(out.place) or is_remote(config.out) or is_remote(config.dump):
-        raise ConfigError(
-            f"--format {config.format}: a dump can only be converted on a local disk. Run ingest into a local folder, "
-            "copy its papers to the store, and classify them there without --format"
-        )
-    _check_kept(config)
-    ingested = out.place / INGESTED
-    columns = TableColumns(papers=config.section(InputColumns).columns, year=None)
-    format_ = Format(name=config.format, columns=columns, layout=_layout(config))
-    request = IngestRequest(format=format_, source=config.dump, out=ingested, workers=usable_cpus(), writes=config.out)
-    account = ingest(request, console=console).account
-    return NightInput(
-        dump=str(ingested / PAPERS),
-        columns=PaperColumns(),
-        failed=account.failed_files,
-        ignored=account.ignored_files,
-        unusable_labels=account.unusable_labels,
-        ingested=(ingested, account),
-    )
+    from specter_jobs.night.ingested import ingested_input  # here, because most nights read parquet
+
+    return ingested_input(config, config.format, out, console=console)
 
 
 def plan_input(config: NightConfig, out: OutputFolder, *, console: Console) -> PlannedInput:
@@ -105,23 +82,3 @@ def _ingested_files(out: OutputFolder) -> frozenset[str]:
     except (OSError, ValidationError):
         return frozenset()
     return frozenset([*(file.file for file in listed.inputs), *listed.failed_files])
-
-
-def _check_kept(config: NightConfig) -> None:
-    """Check, before a long conversion, that its result has the columns to keep.
-
-    Raises:
-        PaperSchemaError: It does not have one of them.
-    """
-    for name in config.keep_columns:
-        if name not in DUMP_SCHEMA.names:
-            raise PaperSchemaError(
-                f"--keep-columns {name}: the conversion of a {config.format} dump keeps only the columns "
-                f"{', '.join(DUMP_SCHEMA.names)}; to keep others, write the dump as parquet and leave out --format"
-            )
-
-
-def _layout(config: NightConfig) -> TableLayout:
-    return TableLayout.of(
-        delimiter=config.delimiter, quote=config.quote, escape=config.escape, encoding=config.encoding
-    )

@@ -1,6 +1,7 @@
 """The labelling of a planned night: deduplicate the papers, label what is not done yet, and check every file."""
 
 import logging
+import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -85,7 +86,9 @@ def label_night(
             _announce_rewriting(rewriter)
             workload.check(limits.max_fresh, pending=pending)
 
-        audited = audit_size(audit_share, fresh=workload.n_fresh, precision=planned.graph.precision)
+        audited = audit_size(
+            audit_share, fresh=workload.n_fresh, precision=planned.graph.precision, reused=workload.reusable
+        )
         pipeline = ShardPipeline(
             scheduler,
             deduplication=rows,
@@ -94,6 +97,7 @@ def label_night(
             form=form,
             audit=rows.audit_threshold(audited),
         )
+        began = time.monotonic()
         entries, failed, fresh = label_shards(
             rows.shards,
             pipeline.run,
@@ -103,7 +107,8 @@ def label_night(
             progress=progress,
             watch=planned.watch,
         )
-    fresh = replace(fresh, rewritten=rewriter.papers)
+    loading = max(scheduler.await_ready() - began, 0.0)  # the model may have been loaded beside the first shards
+    fresh = replace(fresh, rewritten=rewriter.papers, seconds=max(fresh.seconds - loading, 0.0))
     damaged = ledger.damaged(list(entries.values()))
     failed = {**planned.unreadable, **failed, **damaged}
     ordered = [entries[shard.name] for shard in plan.shards if shard.name in entries and shard.name not in damaged]

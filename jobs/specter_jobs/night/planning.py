@@ -16,9 +16,10 @@ from specter_jobs.output.held import HeldNight, check_no_file_is_gone, held_in
 from specter_jobs.output.names import CLASSIFY, LABELS, REJECTS, SUCCESS_FILE
 from specter_jobs.output.plan_file import night_in, write_plan
 from specter_jobs.output.progress import NightWatch
+from specter_jobs.output.report_model.parts import LabelsNotRead
 from specter_jobs.plan.config import NightConfig
 from specter_jobs.plan.identity import NightIdentity
-from specter_jobs.report.night_report import truth_problem
+from specter_jobs.plan.shards import Plan
 
 
 def plan_night(
@@ -66,7 +67,7 @@ def plan_night(
     unreadable = {**source.failed, **{file.name: file.error for file in plan.failed}}
     ignored = {**source.ignored, **plan.ignored}
     watch = NightWatch(out, rows=plan.rows, shards=len(plan.shards), unreadable=unreadable, ignored=ignored)
-    labels_not_read = truth_problem(plan, unusable_labels=source.unusable_labels)
+    labels_not_read = _truth_problem(plan, unusable_labels=source.unusable_labels)
     if labels_not_read is not None:
         log("true labels not read", level=logging.WARNING, **labels_not_read.model_dump())
     write_plan(out, papers.root, plan, night=night, unreadable=unreadable, ignored=ignored, dump=dump)
@@ -148,3 +149,21 @@ def _differences(night: NightIdentity, held: HeldNight) -> list[str]:
     if not differences and bindings - night.bindings:
         differences = ["the labels were made with another bundle, device, setting or version of specter-batch"]
     return differences
+
+
+def _truth_problem(plan: Plan, *, unusable_labels: int = 0) -> LabelsNotRead | None:
+    """Describe true labels of the input that cannot be used; None if all can be used.
+
+    Args:
+        plan: The night's input.
+        unusable_labels: Papers of a dump that the ingest kept without their label.
+
+    Returns:
+        The number of papers that have no true label because of it, and the first problem.
+    """
+    problems = plan.label_problems
+    papers = sum(file.rows for file in plan.files if file.name in problems) + unusable_labels
+    if not papers:
+        return None
+    first = next(iter(problems.values()), "labels of the dump are neither text nor whole numbers")
+    return LabelsNotRead(files=len(problems), papers=papers, first=first)

@@ -1,20 +1,14 @@
 """Write the report of a labelled night, and choose the exit code."""
 
 import logging
-from dataclasses import dataclass
-
-from pydantic import JsonValue
 
 from specter_batch.logs import log
 from specter_batch.model.bundle import ModelBundle
 from specter_batch.storage.files import write_json, write_text
-from specter_batch.storage.location import Location
 from specter_jobs.night.manifest import night_manifest
 from specter_jobs.night.previous import PreviousNight
-from specter_jobs.night.stages import LabelledNight, PlannedNight
+from specter_jobs.night.stages import LabelledNight, NightResult, PlannedNight
 from specter_jobs.output.names import MANIFEST_FILE, REPORT_FILE, REPORT_HTML, REPORT_MARKDOWN
-from specter_jobs.output.report_model.manifest import NightManifest
-from specter_jobs.output.report_model.report import NightReport
 from specter_jobs.plan.config import NightConfig
 from specter_jobs.report.audit import AuditedModel
 from specter_jobs.report.html import night_html
@@ -24,24 +18,6 @@ from specter_jobs.report.papers_behind import NightFiles, night_papers
 
 EXIT_SHARDS_FAILED = 3
 EXIT_GATES_FAILED = 4
-
-
-@dataclass(frozen=True, kw_only=True)
-class NightResult:
-    """The result of a night: the report, the manifest, and exit code 0, `EXIT_SHARDS_FAILED` or `EXIT_GATES_FAILED`.
-
-    Attributes:
-        out: Folder that the labels are in: OUT, or the folder of a replacement that did not succeed.
-    """
-
-    report: NightReport
-    manifest: NightManifest
-    exit_code: int
-    out: Location
-
-    def as_json(self) -> dict[str, JsonValue]:
-        """Return the output of `--json`: the report with the manifest in it."""
-        return self.report.model_dump(mode="json") | {"manifest": self.manifest.model_dump(mode="json")}
 
 
 def report_night(

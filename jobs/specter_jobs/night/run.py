@@ -2,6 +2,7 @@
 
 import logging
 import time
+from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -21,8 +22,7 @@ from specter_jobs.night.labelling import LabelLimits, label_night
 from specter_jobs.night.planning import plan_night
 from specter_jobs.night.previous import PreviousNight, find_previous
 from specter_jobs.night.replacement import finish_swap, swap_in
-from specter_jobs.night.reporting import NightResult, report_night
-from specter_jobs.night.stages import LabelledNight, PlannedInput, PlannedNight
+from specter_jobs.night.stages import LabelledNight, NightResult, PlannedInput, PlannedNight
 from specter_jobs.output.folder import output_folder
 from specter_jobs.output.names import CLASSIFY, SUCCESS_FILE
 from specter_jobs.plan.config import NightConfig
@@ -32,7 +32,7 @@ from specter_jobs.report.gates import AUDIT_GATES
 from specter_jobs.report.metrics_file import prepare_metrics_file, write_metrics
 
 
-def run_night(config: NightConfig, *, console: Console) -> NightResult:
+def run_night(config: NightConfig, *, console: Console, opening: Future[ModelBundle] | None = None) -> NightResult:
     """Label a dump of papers.
 
     Shards that an earlier run finished for the same rows, bundle and settings are kept. A shard that fails is reported
@@ -41,6 +41,7 @@ def run_night(config: NightConfig, *, console: Console) -> NightResult:
     Args:
         config: Settings of the night.
         console: Console for progress. Nothing is printed to standard output.
+        opening: The bundle, if another thread opens it already; it is opened here when None.
 
     Raises:
         SpecterBatchError: The night could not start.
@@ -49,7 +50,7 @@ def run_night(config: NightConfig, *, console: Console) -> NightResult:
     if config.engine == "ray":
         config = config.with_absolute_paths()  # the cluster starts workers in another folder
     with sigterm_interrupts() as signals:
-        bundle = ModelBundle.open(config.bundle)
+        bundle = ModelBundle.open(config.bundle) if opening is None else opening.result()
         cluster, model, rules = config.section(Cluster), config.section(Model), config.section(LabelRules)
         audit = config.audit_share != 0
         with closing(open_engine(cluster, model, rules, bundle, audit=audit)) as engine:
@@ -117,6 +118,8 @@ class Night:
 
     def report(self, planned: PlannedNight, labelled: LabelledNight, previous: PreviousNight | None) -> NightResult:
         """Account for every row, check the gates, and write the report and the manifest."""
+        from specter_jobs.night.reporting import report_night  # not at the top, where papers would wait for it
+
         return report_night(self._config, self._bundle, planned, labelled, previous, started=self._started)
 
     def finish(self, planned: PlannedNight, result: NightResult) -> NightResult:

@@ -1,8 +1,10 @@
-"""The results that the stages of a night pass on: its papers, its plan, and its labels."""
+"""The results that the stages of a night pass on: its papers, its plan, its labels, and its report."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from pydantic import JsonValue
 
 from specter_batch.model.manifest import GraphEntry
 from specter_batch.papers.columns import PaperColumns
@@ -16,7 +18,9 @@ from specter_jobs.output.label_form import LabelForm
 from specter_jobs.output.ledger_entry import LedgerEntry
 from specter_jobs.output.plan_file import DumpAccount
 from specter_jobs.output.progress import NightWatch
+from specter_jobs.output.report_model.manifest import NightManifest
 from specter_jobs.output.report_model.parts import LabelsNotRead
+from specter_jobs.output.report_model.report import NightReport
 from specter_jobs.plan.identity import ModelIdentity
 from specter_jobs.plan.shards import Plan
 from specter_jobs.plan.workload import Workload
@@ -112,3 +116,21 @@ class LabelledNight:
     workload: Workload
     fresh: Fresh
     workers: Scheduler
+
+
+@dataclass(frozen=True, kw_only=True)
+class NightResult:
+    """The result of a night: the report, the manifest, and its exit code.
+
+    Attributes:
+        out: Folder that the labels are in: OUT, or the folder of a replacement that did not succeed.
+    """
+
+    report: NightReport
+    manifest: NightManifest
+    exit_code: int
+    out: Location
+
+    def as_json(self) -> dict[str, JsonValue]:
+        """Return the output of `--json`: the report with the manifest in it."""
+        return self.report.model_dump(mode="json") | {"manifest": self.manifest.model_dump(mode="json")}

@@ -163,7 +163,7 @@ class Audit(Settings):
 
     audit_share: Annotated[
         Annotated[float, Field(ge=0, le=1)] | None,
-        Option(default="0.002, or 0.0011 with fp16, and at least 50 papers"),
+        Option(default="0.002, or 0.0011 with fp16, and at least 50 papers, or fewer with --reuse"),
     ] = Field(
         default=None,
         description="Share of the papers labelled tonight, 0 to 1, that the exact fp32 graph labels too, to measure "

@@ -161,24 +161,6 @@ def _estimated(entries: Sequence[LedgerEntry], *, validation_papers: int) -> Est
     return estimated_scores(reduce(add, (sums for sums, _ in known)), predicted, validation_papers=validation_papers)
 
 
-def truth_problem(plan: Plan, *, unusable_labels: int = 0) -> LabelsNotRead | None:
-    """Describe true labels of the input that cannot be used; None if all can be used.
-
-    Args:
-        plan: The night's input.
-        unusable_labels: Papers of a dump that the ingest kept without their label.
-
-    Returns:
-        The number of papers that have no true label because of it, and the first problem.
-    """
-    problems = plan.label_problems
-    papers = sum(file.rows for file in plan.files if file.name in problems) + unusable_labels
-    if not papers:
-        return None
-    first = next(iter(problems.values()), "labels of the dump are neither text nor whole numbers")
-    return LabelsNotRead(files=len(problems), papers=papers, first=first)
-
-
 def _records(dump: DumpAccount) -> DumpRecords:
     return DumpRecords(records=dump.records, papers=dump.papers, filtered=dump.filtered, tombstones=dump.tombstones)
 

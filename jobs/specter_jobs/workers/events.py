@@ -25,8 +25,15 @@ OutcomeT = TypeVar("OutcomeT")
 
 
 @dataclass(frozen=True, kw_only=True)
+class Started:
+    """A worker takes tasks and prepares them. `Ready` or `Failed` comes before the first `Done`."""
+
+    worker: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Ready:
-    """A worker is ready for tasks; `description` describes what it runs on."""
+    """A worker can run tasks; `description` describes what it runs on."""
 
     worker: int
     description: Mapping[str, str]
@@ -66,4 +73,4 @@ class Done(Generic[OutcomeT]):
     outcome: OutcomeT
 
 
-Event = Ready | Failed | Lost | Progress | Done[OutcomeT]
+Event = Started | Ready | Failed | Lost | Progress | Done[OutcomeT]

@@ -13,6 +13,7 @@ from multiprocessing.context import SpawnProcess
 from typing import Generic, Protocol
 
 from specter_batch.errors import SpecterBatchError
+from specter_batch.start import keep_pandas_out, run_alone
 from specter_batch.terminal import output_only_for_results
 from specter_jobs.workers.events import Done, Event, Failed, Lost, OutcomeT, Progress, Ready, TaskIn, TaskT
 
@@ -29,7 +30,7 @@ class Worker(Protocol[TaskIn, OutcomeT]):
     """The work of a worker process."""
 
     def describe(self) -> Mapping[str, str]:
-        """Return what the worker runs on."""
+        """Return what the worker runs on. Raises `SpecterBatchError` if it cannot run here."""
 
     def submit(self, task: TaskIn) -> "Future[OutcomeT]":
         """Start a task; if the task fails, the error is part of its outcome."""
@@ -124,6 +125,8 @@ def _serve(number: int, make: MakeWorker[TaskT, OutcomeT], connection: Connectio
     This thread only receives tasks, so that the driver never waits for a busy worker.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C reaches us too; the driver stops us
+    run_alone()
+    keep_pandas_out()
     sending = threading.Lock()
 
     def report(event: Event[OutcomeT]) -> None:
@@ -138,10 +141,11 @@ def _serve(number: int, make: MakeWorker[TaskT, OutcomeT], connection: Connectio
 
     try:
         worker = make(lambda task, size: report(Progress(worker=number, number=task, size=size)))
+        description = worker.describe()
     except SpecterBatchError as error:
         report(Failed(worker=number, error=error))
         return
-    report(Ready(worker=number, description=worker.describe()))
+    report(Ready(worker=number, description=description))
     while True:
         try:
             task: TaskT | None = connection.recv()

@@ -1,13 +1,14 @@
 """Assign tasks to workers; the tasks of a dead worker are tried again, and a task that kills its workers fails."""
 
 import math
+import time
 from abc import ABC, abstractmethod
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Generic, Protocol
 
 from specter_batch.errors import ProviderError, SpecterBatchError
-from specter_jobs.workers.events import Done, Event, Failed, Lost, OutcomeT, Progress, Ready, TaskIn, TaskT
+from specter_jobs.workers.events import Done, Event, Failed, Lost, OutcomeT, Progress, Ready, Started, TaskIn, TaskT
 
 # Number of workers that may die with a task before the task fails. Also the number of times in a row that a worker may
 # die without a task before it is no longer started.
@@ -22,10 +23,13 @@ class Engine(Protocol[TaskIn, OutcomeT]):
         """Number of workers."""
 
     def start(self, worker: int) -> None:
-        """Start a worker, or restart a lost one; the result is reported as `Ready`, `Failed` or `Lost`."""
+        """Start a worker, or restart a lost one. The result is reported as `Ready`, `Failed` or `Lost`.
+
+        `Started` may come before it, if the worker can prepare tasks until it is ready.
+        """
 
     def submit(self, worker: int, task: TaskIn) -> None:
-        """Give a ready worker a task; its outcome is reported as `Done`."""
+        """Give a worker that is ready or has started a task; its outcome is reported as `Done`."""
 
     def events(self, *, wait: bool) -> Sequence[Event[OutcomeT]]:
         """Return the events since the last call; if there are none and `wait` is set, wait for one."""
@@ -55,7 +59,7 @@ class Scheduler(ABC, Generic[TaskT, OutcomeT]):
         self._engine = engine
         self._at_once = at_once
         self.n_workers = engine.n_workers
-        self._running: dict[int, dict[int, TaskT]] = {}  # by ready worker, then by task
+        self._running: dict[int, dict[int, TaskT]] = {}  # by worker that takes tasks, then by task
         self._again: deque[TaskT] = deque()
         self._suspects: deque[TaskT] = deque()
         self._quarantine: int | None = None  # the worker that runs suspects, one by one
@@ -64,6 +68,7 @@ class Scheduler(ABC, Generic[TaskT, OutcomeT]):
         self._tries: Counter[int] = Counter()
         self._deaths: Counter[int] = Counter()
         self.descriptions: dict[int, dict[str, str]] = {}
+        self._ready_at: float | None = None
         for worker in range(engine.n_workers):
             engine.start(worker)
 
@@ -96,14 +101,25 @@ class Scheduler(ABC, Generic[TaskT, OutcomeT]):
             self._note(event)
 
     def await_worker(self) -> None:
-        """Wait until a worker is ready.
+        """Wait until a worker takes tasks.
 
         Raises:
             SpecterBatchError: The workers cannot start.
         """
-        while not self.descriptions:
+        while not self._running:
             for event in self._engine.events(wait=True):
                 self._note(event)
+
+    def await_ready(self) -> float:
+        """Wait until a worker is ready, and return the time of `time.monotonic` at which it was.
+
+        Raises:
+            SpecterBatchError: The workers cannot start.
+        """
+        while self._ready_at is None:
+            for event in self._engine.events(wait=True):
+                self._note(event)
+        return self._ready_at
 
     def again(self, task: TaskT) -> None:
         """Run a task once more, before the tasks that were not run yet."""
@@ -127,7 +143,7 @@ class Scheduler(ABC, Generic[TaskT, OutcomeT]):
                     yield task, outcome
 
     def _hand_out(self) -> None:
-        """Give tasks to the ready workers."""
+        """Give tasks to the workers."""
         most = min(self._at_once, math.ceil(self._left / self.n_workers))
         if self._suspects and self._quarantine not in self._running:
             self._quarantine = min(self._running, key=lambda worker: len(self._running[worker]), default=None)
@@ -162,9 +178,13 @@ class Scheduler(ABC, Generic[TaskT, OutcomeT]):
             event = Lost(worker=event.worker, why=f"{self.cannot_start}: {event.error}")
         if isinstance(event, Lost):
             return self._lost(event)
+        if isinstance(event, Started):
+            self._running.setdefault(event.worker, {})
+            return []
         if isinstance(event, Ready):
-            self._running[event.worker] = {}
+            self._running.setdefault(event.worker, {})
             self.descriptions[event.worker] = dict(event.description)
+            self._ready_at = self._ready_at or time.monotonic()
             return []
         task = self._running[event.worker].pop(event.number)
         self._deaths[event.worker] = 0

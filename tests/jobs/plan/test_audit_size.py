@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from specter_batch.graph_names import Precision
-from specter_jobs.plan.audit_size import COST, MAX_COST, MIN_PAPERS, audit_size
+from specter_jobs.plan.audit_size import COST, MAX_COST, MAX_COST_WITH_REUSE, MIN_PAPERS, audit_size
 
 FAST: list[Precision] = ["int8", "fp16"]
 
@@ -33,3 +33,19 @@ def test_the_default_costs_at_most_one_percent_of_a_night_that_is_not_small(fres
     papers = audit_size(None, fresh=fresh, precision=precision)
     assert min(fresh, MIN_PAPERS) <= papers <= fresh
     assert papers in (MIN_PAPERS, fresh) or (papers - 1) * COST[precision] <= MAX_COST * fresh
+
+
+@given(st.integers(0, 10_000_000), st.integers(1, 10_000_000), st.sampled_from(FAST))
+def test_in_a_night_that_reuses_labels_the_audit_takes_at_most_a_tenth_of_the_time_of_the_model(
+    fresh: int, reused: int, precision: Precision
+) -> None:
+    papers = audit_size(None, fresh=fresh, precision=precision, reused=reused)
+    assert (papers > 0) == (fresh > 0)
+    assert (papers - 1) * COST[precision] <= MAX_COST_WITH_REUSE * fresh
+    whole = audit_size(None, fresh=fresh, precision=precision)
+    assert papers == whole if papers >= MIN_PAPERS else papers <= whole
+
+
+def test_a_night_with_one_percent_of_new_papers_audits_few() -> None:
+    assert audit_size(None, fresh=200, precision="int8", reused=19_800) == 7
+    assert audit_size(0.25, fresh=200, precision="int8", reused=19_800) == 50

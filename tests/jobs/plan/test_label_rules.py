@@ -9,8 +9,8 @@ from pydantic import Field
 from rich.console import Console
 
 from specter_batch.errors import ConfigError
-from specter_jobs.night.reporting import NightResult
 from specter_jobs.night.run import run_night
+from specter_jobs.night.stages import NightResult
 from specter_jobs.plan.config import NightConfig
 from specter_jobs.plan.sections import LabelRules
 from support.papers_on_disk import RunNight, label_bytes, paper, write_dump

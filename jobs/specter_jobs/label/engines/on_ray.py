@@ -17,7 +17,7 @@ from specter_batch.errors import ConfigError, ProviderError, SpecterBatchError
 from specter_batch.model.bundle import ModelBundle
 from specter_batch.model.device import Device
 from specter_jobs.label.engines.messages import SHARDS_AT_ONCE, WorkerEvent, WorkerJob, WorkerOutcome, WorkerTask
-from specter_jobs.label.engines.worker import CollectedLogs, ShardWorker
+from specter_jobs.label.engines.worker import CollectedLogs, ShardWorker, opened_bundle
 from specter_jobs.plan.sections import Cluster, LabelRules, Model
 from specter_jobs.workers.events import Done, Failed, Lost, Ready
 
@@ -37,10 +37,10 @@ class RayWorker:
     def load(self, number: int, job: WorkerJob) -> Ready | Failed:
         """Open the bundle on this machine, and load its session."""
         try:
-            self._worker = ShardWorker(job, CollectedLogs(number))
+            self._worker = ShardWorker(job, opened_bundle(job), CollectedLogs(number))
+            return Ready(worker=number, description=self._worker.describe())
         except SpecterBatchError as error:
             return Failed(worker=number, error=error)
-        return Ready(worker=number, description=self._worker.describe())
 
     def work(self, number: int, task: WorkerTask) -> Done[WorkerOutcome]:
         """Read the keys of shards, or label a shard. Several calls run at the same time."""

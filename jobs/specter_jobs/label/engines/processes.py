@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from specter_jobs.label.engines.messages import WorkerJob, WorkerOutcome, WorkerTask
-from specter_jobs.label.engines.worker import CollectedLogs, ShardWorker
+from specter_jobs.label.engines.worker import CollectedLogs, ShardWorker, opened_bundle
 from specter_jobs.workers.processes import Advance, WorkerProcesses
 
 
@@ -34,7 +34,7 @@ class ShardProcess(ShardWorker):
 
     def __init__(self, job: WorkerJob, number: int, advance: Advance) -> None:
         del advance
-        super().__init__(job, CollectedLogs(number))
+        super().__init__(job, opened_bundle(job), CollectedLogs(number))
 
     def stop(self) -> None:
         """Do nothing, because a worker writes no files and its process may end at once."""

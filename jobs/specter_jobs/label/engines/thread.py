@@ -8,11 +8,14 @@ from specter_batch.errors import SpecterBatchError
 from specter_jobs.label.engines.messages import WorkerEvent, WorkerJob, WorkerOutcome, WorkerTask
 from specter_jobs.label.engines.worker import ShardWorker
 from specter_jobs.screen.key_reader import KEPT_BYTES, KeyThreads
-from specter_jobs.workers.events import Done, Failed, Ready
+from specter_jobs.workers.events import Done, Failed, Ready, Started
 
 
 class ThreadEngine:
-    """Runs a `ShardWorker` in this process. The worker is loaded in the background."""
+    """Runs a `ShardWorker` in this process, with the bundle that the driver has opened.
+
+    The worker is made in the background. It prepares the first shards while its model is loaded.
+    """
 
     n_workers = 1
 
@@ -27,7 +30,7 @@ class ThreadEngine:
         self.key_threads = KeyThreads(job.rules, job.bundle.text_template, threads=job.threads, kept_bytes=KEPT_BYTES)
 
     def start(self, worker: int) -> None:
-        """Start to load the session."""
+        """Start to make the worker and to load its model."""
         self._making.submit(self._make, worker)
 
     def submit(self, worker: int, task: WorkerTask) -> None:
@@ -36,7 +39,8 @@ class ThreadEngine:
             raise RuntimeError("the worker is not ready")
 
         def tell(done: "Future[WorkerOutcome]") -> None:
-            if not done.cancelled():  # `close` cancels futures
+            # `close` cancels futures. They have exceptions if the model cannot be loaded, which `_report` tells.
+            if not done.cancelled() and done.exception() is None:
                 self._events.put(Done(worker=worker, number=task.number, outcome=done.result()))
 
         self._worker.submit(task).add_done_callback(tell)
@@ -60,7 +64,20 @@ class ThreadEngine:
 
     def _make(self, worker: int) -> None:
         try:
-            self._worker = ShardWorker(self._job)
+            self._worker = ShardWorker(self._job, self._job.bundle)
+        except SpecterBatchError as error:
+            self._events.put(Failed(worker=worker, error=error))
+        except BaseException as error:
+            self._events.put(error)
+        else:
+            # Called by the thread that loads the model and then labels, so the verdict comes before the first label.
+            self._worker.model.add_done_callback(lambda _: self._report(worker))
+            self._events.put(Started(worker=worker))
+
+    def _report(self, worker: int) -> None:
+        """Report whether the model of the worker could be loaded."""
+        assert self._worker is not None  # noqa: S101 - it loads the model
+        try:
             self._events.put(Ready(worker=worker, description=self._worker.describe()))
         except SpecterBatchError as error:
             self._events.put(Failed(worker=worker, error=error))

@@ -26,21 +26,20 @@ class ShardWorker:
 
     Args:
         job: Bundle, device and settings of the worker.
+        bundle: The bundle, opened in this process.
         logs: Log lines, which are sent to the driver with the answers if the worker is in another process.
+
+    Attributes:
+        model: The classifier and the fp32 graph for the audit, when they are loaded.
 
     Raises:
         FingerprintError: The bundle is not the one that the driver opened.
-        SpecterBatchError: The bundle cannot run here.
     """
 
-    def __init__(self, job: WorkerJob, logs: "CollectedLogs | None" = None) -> None:
+    def __init__(self, job: WorkerJob, bundle: ModelBundle, logs: "CollectedLogs | None" = None) -> None:
         self._logs = logs
-        bundle = _opened_bundle(job)
         try:
             self._preparer = ShardPreparer(bundle, job.rules)
-            self._classifier = OnnxClassifier(bundle, device=job.device, precision=job.graph, threads=job.threads)
-            audits = job.audit and self._classifier.entry.precision != "fp32"
-            self._auditor = Auditor(self._classifier) if audits else None
         except FingerprintError as error:
             raise _replaced(job, str(error)) from error
         self._keys = KeyThreads(job.rules, bundle.text_template, threads=job.threads)
@@ -48,7 +47,9 @@ class ShardWorker:
         self._screening = ThreadPoolExecutor(1, thread_name_prefix="screen")
         self._tokenizing = ThreadPoolExecutor(1, thread_name_prefix="tokenize")
         self._labelling = ThreadPoolExecutor(1, thread_name_prefix="label")
-        self._free_since = time.monotonic()
+        self._free_since = 0.0
+        # The sessions take longest to load. The first shards are screened meanwhile, and are labelled after it.
+        self.model = self._labelling.submit(self._load, job, bundle)
 
     def submit(self, task: WorkerTask) -> "Future[WorkerOutcome]":
         """Start a task. An error of any kind becomes the result of the future, and other tasks are not affected."""
@@ -66,17 +67,36 @@ class ShardWorker:
         return self._labelling.submit(self._label, task, tokenized, given)
 
     def describe(self) -> dict[str, str]:
-        """Return the device, provider and graph that are used."""
-        return self._classifier.describe()
+        """Return the device, provider and graph that are used, once the model is loaded.
+
+        Raises:
+            FingerprintError: The bundle is not the one that the driver opened.
+            SpecterBatchError: The bundle cannot run here.
+        """
+        return self.model.result()[0].describe()
 
     def close(self) -> None:
         """Stop within about a second. Shards in progress are dropped."""
-        self._classifier.close()
-        if self._auditor is not None:
-            self._auditor.close()
+        if self.model.exception() is None:
+            classifier, auditor = self.model.result()
+            classifier.close()
+            if auditor is not None:
+                auditor.close()
         self._keys.close()
         for stage in (self._screening, self._tokenizing, self._labelling):
             stage.shutdown(wait=False, cancel_futures=True)
+
+    def _load(self, job: WorkerJob, bundle: ModelBundle) -> tuple[OnnxClassifier, Auditor | None]:
+        try:
+            classifier = OnnxClassifier(
+                bundle, device=job.device, precision=job.graph, threads=job.threads, compared=job.audit
+            )
+            audits = job.audit and classifier.entry.precision != "fp32"
+            return classifier, Auditor(classifier) if audits else None
+        except FingerprintError as error:
+            raise _replaced(job, str(error)) from error
+        finally:
+            self._free_since = time.monotonic()
 
     def _tokenize(self, coming: Future[tuple[ScreenedShard, list[str]]]) -> tuple[ScreenedShard, list[TokenIds]]:
         screened, texts = coming.result()
@@ -85,14 +105,15 @@ class ShardWorker:
     def _label(
         self, task: ShardTask, coming: Future[tuple[ScreenedShard, list[TokenIds]]], given: float
     ) -> ShardAnswer | ShardError:
+        classifier, auditor = self.model.result()  # an error in loading it ends the run, see `describe`
         began = max(self._free_since, given)
         try:
             screened, token_ids = coming.result()
             model_began = time.monotonic()
-            predictions = self._classifier.predict(token_ids, embeddings=task.embeddings)
+            predictions = classifier.predict(token_ids, embeddings=task.embeddings)
             audit = None
-            if self._auditor is not None and task.audit is not None:
-                audit = self._auditor.answers(screened, token_ids, predictions, threshold=task.audit)
+            if auditor is not None and task.audit is not None:
+                audit = auditor.answers(screened, token_ids, predictions, threshold=task.audit)
         except ShardError as error:
             return error
         except BaseException as error:  # panics of Rust libraries are not subclasses of Exception
@@ -104,14 +125,19 @@ class ShardWorker:
             predictions=predictions,
             seconds=self._free_since - began,
             model_seconds=self._free_since - model_began,
-            max_batch_tokens=self._classifier.max_batch_tokens,
+            max_batch_tokens=classifier.max_batch_tokens,
             audit=audit,
             logs=self._logs.take() if self._logs is not None else (),
         )
 
 
-def _opened_bundle(job: WorkerJob) -> ModelBundle:
-    """Open the bundle in this worker. The folder may be on another machine, or may have been replaced."""
+def opened_bundle(job: WorkerJob) -> ModelBundle:
+    """Open the bundle in the process of a worker. The folder may be on another machine, or may have been replaced.
+
+    Raises:
+        FingerprintError: The bundle is not the one that the driver opened.
+        SpecterBatchError: The bundle cannot be opened.
+    """
     try:
         bundle = ModelBundle.open(job.place)
     except FingerprintError as error:

@@ -76,7 +76,13 @@ REPLACEMENTS = {
 }
 
 
-KINDS = [(kind, name) for kind in ("local", "processes") for name in REPLACEMENTS] + [("ray", "another model")]
+# One worker in the process of the driver uses the bundle that the driver has opened, and reads only these files later.
+READ_LATER = ("half copied", "other tokenizer")
+KINDS = [
+    *(("local", name) for name in READ_LATER),
+    *(("processes", name) for name in REPLACEMENTS),
+    ("ray", "another model"),
+]
 
 
 @pytest.mark.parametrize(("kind", "replacement"), KINDS)
@@ -100,7 +106,7 @@ def test_a_bundle_that_is_replaced_before_a_worker_opens_it_ends_the_night(
         closing(open_engine(*map(config.section, (Cluster, Model, LabelRules)), bundle)) as engine,
         pytest.raises(FingerprintError, match=r"is not the bundle that the run started with .* put that bundle back"),
     ):
-        Scheduler(engine).await_worker()
+        list(Scheduler(engine).outcomes((), n_tasks=1))
 
 
 def test_a_worker_that_finds_another_model_after_a_restart_ends_the_night(tiny_bundle: Path, tmp_path: Path) -> None:
@@ -138,6 +144,8 @@ def test_a_bundle_that_is_replaced_while_one_worker_runs_changes_nothing(
 
     def replace(scheduler: Scheduler) -> None:
         await_worker(scheduler)
+        while not scheduler.descriptions:  # the model is still loading
+            scheduler.check()
         if (tmp_path / "other").exists():
             replace_folder(other, place)
             shutil.rmtree(other)
@@ -151,3 +159,25 @@ def test_a_bundle_that_is_replaced_while_one_worker_runs_changes_nothing(
         pq.read_table(tmp_path / name / "labels").select(columns).sort_by("paper_id") for name in ("expected", "found")
     ]
     assert tables[0].equals(tables[1])
+
+
+@pytest.mark.parametrize("replacement", [name for name in REPLACEMENTS if name not in READ_LATER])
+def test_one_worker_in_this_process_uses_the_bundle_as_it_was_opened(
+    replacement: str, night: RunNight, tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Path(shutil.copytree(tiny_bundle, tmp_path / "bundle"))
+    papers = write_dump(tmp_path / "in/a.parquet", [paper(i) for i in range(20)])
+    expected = night(papers, out=tmp_path / "expected")
+    opened = []
+
+    def replace(kind: type[ModelBundle], folder: Path, place: Path) -> ModelBundle:
+        opened.append(open_local(kind, folder, place))
+        replace_folder(REPLACEMENTS[replacement](folder, tmp_path / "other"), folder)
+        return opened[-1]
+
+    open_local = ModelBundle._open_local.__func__  # type: ignore[attr-defined]
+    monkeypatch.setattr(ModelBundle, "_open_local", classmethod(replace))
+    found = night(papers, out=tmp_path / "found", bundle=place)
+    assert len(opened) == 1
+    assert found.report.drift.reference == expected.report.drift.reference
+    assert label_bytes(tmp_path / "found") == label_bytes(tmp_path / "expected")

@@ -14,7 +14,7 @@ from specter_jobs.label.engines.messages import SHARDS_AT_ONCE, ShardTask, Worke
 from specter_jobs.label.engines.scheduler import Scheduler
 from specter_jobs.plan.decisions import Decisions, DeduplicatedShard
 from specter_jobs.plan.shards import InputFile, Shard
-from specter_jobs.workers.events import Done, Failed, Lost, Ready
+from specter_jobs.workers.events import Done, Failed, Lost, Ready, Started
 from specter_jobs.workers.scheduler import MAX_TRIES
 
 
@@ -199,3 +199,38 @@ def test_a_bundle_that_cannot_run_ends_the_night() -> None:
     engine.coming = [Failed(worker=0, error=BundleError("no graph"))]
     with pytest.raises(BundleError, match="no graph"):
         scheduler.check()
+
+
+class EarlyEngine(ListedEngine):
+    """Takes shards before its worker is ready, or before it turns out that the worker cannot start."""
+
+    def __init__(self, verdict: WorkerEvent) -> None:
+        super().__init__(1)
+        self.verdict = verdict
+
+    def start(self, worker: int) -> None:
+        self.starts.append(worker)
+        self.coming.append(Started(worker=worker))
+
+    def submit(self, worker: int, task: ShardTask) -> None:
+        super().submit(worker, task)
+        self.coming += [self.verdict] if len(self.asked) == 2 else []
+
+
+def test_a_worker_gets_shards_as_soon_as_it_has_started() -> None:
+    engine = EarlyEngine(Ready(worker=0, description={"device": "cpu"}))
+    scheduler = Scheduler(engine)
+    scheduler.await_worker()
+    assert scheduler.descriptions == {}
+    found = [task.number for task, _ in scheduler.outcomes(map(task_of, range(5)), n_tasks=5)]
+    assert found == [0, 1, 2, 3, 4]
+    assert scheduler.descriptions == {0: {"device": "cpu"}}
+
+
+def test_a_worker_that_has_started_and_cannot_run_ends_the_night() -> None:
+    engine = EarlyEngine(Failed(worker=0, error=BundleError("the graph cannot run")))
+    scheduler = Scheduler(engine)
+    scheduler.await_worker()
+    with pytest.raises(BundleError, match="the graph cannot run"):
+        list(scheduler.outcomes(map(task_of, range(5)), n_tasks=5))
+    assert engine.starts == [0]
