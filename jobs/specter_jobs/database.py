@@ -91,6 +91,7 @@ def register_parquet(
     columns: Iterable[str],
     *,
     optional: pa.Schema = NO_COLUMNS,
+    number: str | None = None,
 ) -> Iterator[None]:
     """Give the database a view of some columns of parquet files; it can be read once.
 
@@ -103,6 +104,7 @@ def register_parquet(
         columns: The columns of the view that all files have.
         optional: More columns of the view. They are null for files that do not have them with this type. Vectors of
             float16 become bytes, because duckdb has no such type; `vectors_in` reads them.
+        number: Name of a column with the number of each row over all files; None for no such column.
 
     Raises:
         ShardError: A file cannot be read, or has not these columns.
@@ -111,18 +113,27 @@ def register_parquet(
     failed: list[ShardError] = []
 
     def batches(schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+        read = 0
         for path in paths:
             try:
                 with parquet_file(path) as parquet:
                     there = [field.name for field in optional if _has(parquet.schema_arrow, field)]
                     rows = READ_VECTORS if any(_is_vector(field.type) for field in optional) else READ_ROWS
                     for batch in parquet.iter_batches(rows, columns=[*names, *there]):
-                        yield pa.record_batch([_column(batch, field) for field in schema], schema=schema)
+                        numbers = pa.array(np.arange(read, read + batch.num_rows))
+                        read += batch.num_rows
+                        yield pa.record_batch(
+                            [numbers if field.name == number else _column(batch, field) for field in schema],
+                            schema=schema,
+                        )
             except (pa.ArrowException, OSError, KeyError) as error:
                 failed.append(_unreadable(path, error))
                 raise
 
-    reader = pa.RecordBatchReader.from_batches(schema := _schema(paths[0], names, optional), batches(schema))
+    schema = _schema(paths[0], names, optional)
+    if number is not None:
+        schema = schema.append(pa.field(number, pa.int64()))
+    reader = pa.RecordBatchReader.from_batches(schema, batches(schema))
     database.register(view, reader)
     try:
         yield

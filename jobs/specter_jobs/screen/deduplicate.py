@@ -36,21 +36,24 @@ class StatementSize:
 
 STATEMENT_SIZE = StatementSize()
 
-DECIDE = """
+# Ids and texts are first compared by a hash of 64 bits, because most of them occur once. Only the others are compared
+# exactly, so that a group needs no text and little memory.
+DUPLICATES = """
     CREATE TABLE duplicates AS
-    WITH firsts AS (SELECT paper_id, min(place) AS first FROM rows GROUP BY paper_id HAVING count(*) > 1)
-    SELECT place, first FROM rows JOIN firsts USING (paper_id) WHERE place > first ORDER BY place;
-
-    CREATE TABLE known AS
-    SELECT place, earlier.* EXCLUDE (hash_high, hash_low)
-    FROM rows ANTI JOIN duplicates USING (place) JOIN earlier USING (hash_high, hash_low) ORDER BY place;
-
+    WITH repeated AS (SELECT hash(paper_id) AS id_hash FROM rows GROUP BY id_hash HAVING count(*) > 1),
+    candidates AS (SELECT paper_id, place FROM rows WHERE hash(paper_id) IN (FROM repeated)),
+    firsts AS (SELECT paper_id, min(place) AS first FROM candidates GROUP BY paper_id)
+    SELECT place, first FROM candidates JOIN firsts USING (paper_id) WHERE place > first ORDER BY place;
+"""
+COPIES = """
     CREATE TABLE copies AS
-    WITH unknown AS (SELECT * FROM rows ANTI JOIN duplicates USING (place) ANTI JOIN known USING (place)),
-    firsts AS (
-        SELECT hash_high, hash_low, min(place) AS first FROM unknown GROUP BY hash_high, hash_low HAVING count(*) > 1
-    )
-    SELECT place, first FROM unknown JOIN firsts USING (hash_high, hash_low) WHERE place > first ORDER BY place;
+    WITH repeated AS (SELECT hash_low FROM rows GROUP BY hash_low HAVING count(*) > 1),
+    candidates AS (
+        SELECT hash_high, hash_low, place FROM rows SEMI JOIN repeated USING (hash_low)
+        ANTI JOIN duplicates USING (place) ANTI JOIN known USING (place)
+    ),
+    firsts AS (SELECT hash_high, hash_low, min(place) AS first FROM candidates GROUP BY hash_high, hash_low)
+    SELECT place, first FROM candidates JOIN firsts USING (hash_high, hash_low) WHERE place > first ORDER BY place;
 """
 
 COUNTS = "SELECT (SELECT count(*) FROM known), (SELECT count(*) FROM copies)"
@@ -125,10 +128,13 @@ class Deduplication:
         self._fetched: tuple[range, dict[str, _Decided]] = range(0), {}
         with ExitStack() as opened:
             self._database = opened.enter_context(opened_database(scratch))
+            # All queries sort by place. Keeping the order of rows in between would need memory.
+            self._database.execute("SET preserve_insertion_order = false")
             self._database.from_arrow(KEYS.empty_table()).create("rows")
             read = self._collect(runs, advance, statement)
+            self._database.execute(DUPLICATES)
             known_labels.load(self._database)
-            self._database.execute(DECIDE)
+            self._database.execute(COPIES)
             self.shards = [
                 DeduplicatedShard(
                     shard=shard,

@@ -16,26 +16,36 @@ from specter_jobs.output.schema import EMBEDDING, LOGITS, MARGIN, PROBABILITIES,
 if TYPE_CHECKING:
     from specter_jobs.database import Database
 
-# Texts of this night that an earlier night labelled.
+# Papers of this night whose text an earlier night labelled, each with all of its labels. The join keeps `rows`, because
+# it is narrow. duckdb does not know how many labels come, so it cannot choose the smaller side.
 LENT = """
+    SET disabled_optimizers = 'join_order,build_side_probe_side';
     CREATE TABLE lent AS
-    SELECT * FROM (
+    SELECT * EXCLUDE (hash_high, hash_low) FROM (
         SELECT
             TRY_CAST('0x' || left(text_hash, 16) AS UBIGINT) AS hash_high,
             TRY_CAST('0x' || right(text_hash, 16) AS UBIGINT) AS hash_low,
             * EXCLUDE (text_hash)
         FROM labelled WHERE {condition}
-    ) SEMI JOIN rows USING (hash_high, hash_low)
+    ) JOIN (SELECT hash_high, hash_low, place FROM rows) USING (hash_high, hash_low);
+    RESET disabled_optimizers;
 """
-# A text with several labels takes one with logits if there is one. Only row numbers are grouped, because lists in a
-# GROUP BY have to fit in memory.
-EARLIER = """
-    CREATE TABLE earlier AS
-    WITH chosen AS (
-        SELECT arg_min(rowid, (logits IS NULL, probabilities IS NULL, margin IS NULL, label_id, score, rowid)) AS number
-        FROM lent GROUP BY hash_high, hash_low
-    )
-    SELECT lent.* FROM lent JOIN chosen ON lent.rowid = chosen.number
+# A paper with several labels takes one with logits if there is one, and the first of equal ones. Most papers have one
+# label, so the labels that are not taken are deleted, and the rest is not grouped.
+KNOWN = """
+    CREATE TABLE several AS SELECT place FROM lent GROUP BY place HAVING count(*) > 1;
+    CREATE TABLE others AS
+    SELECT place, number FROM lent SEMI JOIN several USING (place)
+    EXCEPT
+    SELECT place, arg_min(number, (logits IS NULL, probabilities IS NULL, margin IS NULL, label_id, score, number))
+    FROM lent SEMI JOIN several USING (place) GROUP BY place;
+
+    DELETE FROM lent USING others WHERE lent.place = others.place AND lent.number = others.number;
+    DELETE FROM lent WHERE place IN (SELECT place FROM duplicates);
+    CREATE TABLE known AS SELECT * EXCLUDE (number) FROM lent ORDER BY place;
+    DROP TABLE lent;
+    DROP TABLE several;
+    DROP TABLE others;
 """
 
 
@@ -74,18 +84,17 @@ class KnownLabels:
         return " AND ".join(conditions)
 
     def load(self, database: Database) -> None:
-        """Make the table `earlier`: a label for each text of the table `rows` that an earlier night labelled.
+        """Make the table `known`: a label for each row of the table `rows` whose text an earlier night labelled.
 
-        Its columns are `hash_high, hash_low, label_id, score, runner_up, margin, logits, probabilities`, and
-        `embedding` if tonight writes vectors. Those from `runner_up` to `probabilities` are null if they are not known.
+        Rows of the table `duplicates` are left out. The columns are `place, label_id, score, runner_up, margin, logits,
+        probabilities`, and `embedding` if tonight writes vectors. Those from `runner_up` to `probabilities` are null if
+        they are not known.
         """
         columns = ["text_hash", "label_id", "score"]
         if self.files:
-            with register_parquet(database, "labelled", self.files, columns, optional=self._optional):
+            with register_parquet(database, "labelled", self.files, columns, optional=self._optional, number="number"):
                 database.execute(LENT.format(condition=self._condition))
-            database.execute(EARLIER)
-            database.execute("DROP TABLE lent")
+            database.execute(KNOWN)
         else:
-            hashes = [("hash_high", pa.uint64()), ("hash_low", pa.uint64())]
-            types = pa.schema([*hashes, ("label_id", pa.int32()), ("score", pa.float64())])
-            database.from_arrow(database_schema(pa.schema([*types, *self._optional])).empty_table()).create("earlier")
+            types = [("label_id", pa.int32()), ("score", pa.float64()), *self._optional, ("place", pa.int64())]
+            database.from_arrow(database_schema(pa.schema(types)).empty_table()).create("known")
