@@ -25,7 +25,7 @@ from rich.console import Console
 from specter_batch.cpus import usable_cpus
 from specter_batch.model.predictions import OnnxClassifier
 from specter_batch.model.session import Logits
-from specter_batch.model.tokens.encoding import TextEncoder, TokenIds
+from specter_batch.model.tokens.encoding import TextEncoder, TokenIds, Tokenized
 from specter_batch.papers.language import EnglishFilter
 from specter_jobs.label import prepare
 from specter_jobs.label.assemble import ShardPipeline
@@ -42,13 +42,13 @@ STAGES: dict[str, list[tuple[Any, str]]] = {
     "hash, in both passes": [(key_reader, "content_hash"), (prepare, "content_hash"), (key_reader, "text_hashes")],
     "language": [(EnglishFilter, "language")],
     "screen, with read, hash and language": [(prepare.ShardPreparer, "screen")],
-    "tokenize": [(TextEncoder, "encode")],
+    "tokenize": [(TextEncoder, "tokenize")],
     "label": [(ShardPipeline, "_labelled")],
     "write": [(ShardPipeline, "_written")],
 }
 
 
-ENCODE = TextEncoder.encode
+TOKENIZE = TextEncoder.tokenize
 
 
 def zeros(classifier: OnnxClassifier, token_ids: Sequence[TokenIds]) -> Logits:
@@ -59,13 +59,13 @@ def zeros(classifier: OnnxClassifier, token_ids: Sequence[TokenIds]) -> Logits:
 def remembered_texts() -> list[tuple[TextEncoder, Sequence[str]]]:
     """Return a list to which every call of the job's tokenizer is added."""
     given: list[tuple[TextEncoder, Sequence[str]]] = []
-    timed = TextEncoder.encode
+    timed = TextEncoder.tokenize
 
-    def remembering(self: TextEncoder, texts: Sequence[str]) -> list[TokenIds]:
+    def remembering(self: TextEncoder, texts: Sequence[str]) -> Tokenized:
         given.append((self, texts))
         return timed(self, texts)
 
-    TextEncoder.encode = remembering  # type: ignore[method-assign]
+    TextEncoder.tokenize = remembering  # type: ignore[method-assign]
     return given
 
 
@@ -90,7 +90,7 @@ def main(dump: str, bundle: str = "bundles/sample", shard_rows: str = "5000") ->
     print(f"{cpu:.2f} CPU seconds: {rows / cpu:,.0f} papers per CPU second; load before the run {load:.1f}")
     began = time.perf_counter()
     for encoder, given in texts:
-        ENCODE(encoder, given)
+        TOKENIZE(encoder, given)
     print(f"the tokenizer alone, right after it: {rows / (time.perf_counter() - began):,.0f} papers/s\n")
     print("| stage | seconds | papers/s | CPU seconds of its thread |\n|---|---:|---:|---:|")
     for stage, clock in clocks.items():

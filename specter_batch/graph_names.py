@@ -1,6 +1,8 @@
-"""The names of a bundle's graphs: the precision of their numbers, and the kind of device they are made for."""
+"""Names that settings share with the model: the graphs of a bundle, kinds of devices, and tokenizers."""
 
 from typing import Literal
 
 Precision = Literal["fp32", "fp16", "int8"]
 DeviceKind = Literal["cpu", "cuda"]
+# `auto` uses nanotoken as long as its token ids are those of `tokenizers`.
+TokenizerChoice = Literal["auto", "tokenizers"]

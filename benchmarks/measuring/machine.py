@@ -20,7 +20,7 @@ INSTRUCTION_SETS = {
 }
 PACKAGES = (
     *("specter-batch", "torch", "transformers", "optimum-onnx", "onnxruntime-gpu", "onnxruntime", "openvino", "nncf"),
-    *("tokenizers", "pyarrow", "numpy"),
+    *("tokenizers", "nanotoken", "pyarrow", "numpy"),
 )
 
 

@@ -17,7 +17,7 @@ from specter_batch.classifier.result_columns import ResultColumns
 from specter_batch.classifier.settings import ClassifierSettings, check_bundle, check_names, checked_top_k
 from specter_batch.classifier.text_columns import PaperRows
 from specter_batch.display import without_credentials
-from specter_batch.graph_names import Precision
+from specter_batch.graph_names import Precision, TokenizerChoice
 from specter_batch.model.bundle import ModelBundle
 from specter_batch.model.device import Device
 from specter_batch.model.predictions import OnnxClassifier
@@ -71,6 +71,7 @@ class Classifier:
         device: str = "auto",
         graph: Precision | None = None,
         threads: int | None = None,
+        tokenizer: TokenizerChoice = "auto",
         language: Literal["en", "any"] = "en",
         missing_abstract: Literal["reject", "title_only"] = "reject",
         min_characters: int = 0,
@@ -84,6 +85,8 @@ class Classifier:
                 is one, else the CPU.
             graph: Graph of the bundle to run: `int8`, `fp32` or `fp16`; the fastest one for the device when None.
             threads: Number of papers that are labelled at once on a CPU; the usable cores when None.
+            tokenizer: Package that makes token ids. `auto` uses nanotoken, which is faster, if it is installed and
+                gives the ids of `tokenizers`. Ids and labels are the same with both.
             language: `en` rejects papers that are not English; `any` turns the detection off.
             missing_abstract: What happens to a paper without an abstract: `reject` it, or label it by its title
                 (`title_only`), which is less certain.
@@ -101,6 +104,7 @@ class Classifier:
             device=device,
             graph=graph,
             threads=threads,
+            tokenizer=tokenizer,
             language=language,
             missing_abstract=missing_abstract,
             min_characters=min_characters,

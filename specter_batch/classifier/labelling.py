@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from specter_batch.classifier.recent_texts import Plan, RecentResults, RecentTexts
+from specter_batch.classifier.settings import ClassifierSettings
 from specter_batch.classifier.text_columns import PaperRows
 from specter_batch.model.bundle import ModelBundle
 from specter_batch.model.predictions import OnnxClassifier
 from specter_batch.model.ranking import Predictions
 from specter_batch.model.tokens.encoding import TokenIds
-from specter_batch.options.screening import ScreeningRules
 from specter_batch.papers.language import EnglishFilter
 from specter_batch.papers.screening import NOT_FINITE_DETAIL, Screening, reject_foreign_languages, screen_columns
 from specter_batch.papers.text import paper_texts, text_hash
@@ -62,14 +62,14 @@ class PaperLabeller:
     Args:
         bundle: The opened bundle.
         model: The session that runs the bundle.
-        rules: Settings that decide which papers are labelled.
+        rules: Settings that decide which papers are labelled, and how they are tokenized.
     """
 
-    def __init__(self, bundle: ModelBundle, model: OnnxClassifier, rules: ScreeningRules) -> None:
+    def __init__(self, bundle: ModelBundle, model: OnnxClassifier, rules: ClassifierSettings) -> None:
         self._model, self._rules = model, rules
         self._n_labels, self._logit_divisor = len(bundle.labels), bundle.logit_divisor
         self._template = bundle.text_template
-        self._encoder = bundle.text_encoder()
+        self._encoder = bundle.text_encoder(rules.tokenizer)
         self._english = EnglishFilter() if rules.language == "en" else None
 
     @property

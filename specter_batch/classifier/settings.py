@@ -8,7 +8,7 @@ from pydantic import Field, ValidationError
 
 from specter_batch.errors import ConfigError
 from specter_batch.options import MAX_WORKERS
-from specter_batch.options.model import BundleDevice, Graph
+from specter_batch.options.model import BundleDevice, Graph, TokenizerOption
 from specter_batch.options.screening import ScreeningRules
 from specter_batch.settings.declaration import Option
 from specter_batch.settings.problems import place_problem, problem_of
@@ -19,6 +19,7 @@ class ClassifierSettings(ScreeningRules, BundleDevice):
     """Where a bundle runs and which papers are labelled. The defaults are those of the nightly job."""
 
     graph: Graph = None
+    tokenizer: TokenizerOption = "auto"
     threads: Annotated[int | None, Option(unit="papers", default="the usable cores")] = Field(
         default=None, ge=1, le=MAX_WORKERS, description="Number of papers that are labelled at once on a CPU."
     )

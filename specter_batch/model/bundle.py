@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from specter_batch.errors import BundleError, ConfigError, FingerprintError, LabelError, StorageError
-from specter_batch.graph_names import DeviceKind, Precision
+from specter_batch.graph_names import DeviceKind, Precision, TokenizerChoice
 from specter_batch.model.bundle_cache import fetch_bundle, pinned_bundle
 from specter_batch.model.bundle_files import (
     BundleReference,
@@ -34,6 +34,7 @@ from specter_batch.model.manifest import (
     read_manifest,
 )
 from specter_batch.model.tokens.encoding import TextEncoder
+from specter_batch.model.tokens.nanotoken import load_nanotoken
 from specter_batch.papers.labels import LabelSet
 from specter_batch.papers.text import check_template
 from specter_batch.storage.files import file_sha256
@@ -156,10 +157,18 @@ class ModelBundle:
         """What the logits of the graphs must still be divided by, so that a softmax gives calibrated scores."""
         return self.manifest.logit_divisor
 
-    def text_encoder(self) -> TextEncoder:
-        """Return a text encoder with the bundle's tokenizer and `max_length`."""
-        content = self.read(TOKENIZER_FILE)
-        return TextEncoder(self.path / TOKENIZER_FILE, max_length=self.manifest.max_length, content=content)
+    def text_encoder(self, tokenizer: TokenizerChoice = "auto") -> TextEncoder:
+        """Return a text encoder with the bundle's tokenizer and `max_length`.
+
+        Args:
+            tokenizer: `auto` for nanotoken as long as it gives the same token ids, or `tokenizers`.
+        """
+        return TextEncoder(
+            self.path / TOKENIZER_FILE,
+            max_length=self.manifest.max_length,
+            content=self.read(TOKENIZER_FILE),
+            fast=load_nanotoken if tokenizer == "auto" else None,
+        )
 
     def graph_for(self, device: DeviceKind, precision: Precision | None = None) -> GraphEntry:
         """Return the graph to run on a device: the one of the given precision, or the fastest one in the bundle.

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from specter_batch.graph_names import Precision
+from specter_batch.graph_names import Precision, TokenizerChoice
 from specter_batch.settings import Settings
 from specter_batch.settings.declaration import Option
 
@@ -12,6 +12,15 @@ Graph = Annotated[
     Precision | None,
     Option(default="int8 on a CPU and fp16 on CUDA, if the bundle has them"),
     Field(description="Graph of the bundle to run. fp32 is exact and slower. Labels of another graph are not reused."),
+]
+
+
+TokenizerOption = Annotated[
+    TokenizerChoice,
+    Field(
+        description="Package that makes token ids. `auto` uses nanotoken, which is faster, if it is installed and "
+        "gives the ids of tokenizers. Ids and labels are the same with both."
+    ),
 ]
 
 

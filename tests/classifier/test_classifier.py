@@ -22,6 +22,7 @@ from specter_batch.classifier.recent_texts import RecentResults, RecentTexts
 from specter_batch.classifier.settings import ClassifierSettings
 from specter_batch.errors import BundleError, ConfigError, ProviderError
 from specter_batch.model.predictions import OnnxClassifier
+from specter_batch.model.tokens.fast_path import TEXTS_BEFORE_LOADING
 from specter_batch.training.demo.sample import make_papers
 from specter_jobs.night.run import run_night
 from specter_jobs.plan.config import NightConfig
@@ -130,6 +131,20 @@ def test_embeddings_need_a_bundle_that_has_them(classifier: Classifier, tiny_bun
         assert np.unique(vectors[:12], axis=0).shape == (12, 32)
         assert np.array_equal(vectors[:3], vectors[12:])
         assert table["score"].equals(other.predict(table.select(papers.column_names))["score"])
+
+
+def test_labels_do_not_depend_on_the_tokenizer_that_is_chosen(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", logger="specter_batch")
+    papers = pa.Table.from_pylist([paper(number) for number in range(TEXTS_BEFORE_LOADING + 200)])
+    found = []
+    for tokenizer, events in (("auto", ["tokenizer chosen"]), ("tokenizers", [])):
+        caplog.clear()
+        with Classifier.load(GOLDEN_BUNDLE, device="cpu", tokenizer=tokenizer, language="any") as classifier:
+            found.append(classifier.predict(papers))
+        assert [r.getMessage() for r in caplog.records if r.getMessage().startswith("tokenizer ")] == events
+    assert found[0].equals(found[1])
+    with pytest.raises(ConfigError, match="tokenizer: "):
+        Classifier.load(GOLDEN_BUNDLE, tokenizer="nanotoken")
 
 
 def test_several_threads_may_use_one_classifier(classifier: Classifier) -> None:

@@ -294,14 +294,14 @@ def test_an_image_copies_what_is_there_and_installs_with_the_tested_versions(nam
     assert "--constraint /tmp/constraints.txt" in installs[0]
 
 
-def test_only_the_cuda_image_installs_an_extra_and_it_exists() -> None:
+def test_the_images_install_extras_that_exist() -> None:
     extras = {
         name: re.findall(r"\[([a-z,]+)\]", (DEPLOY / name).read_text().partition("ENTRYPOINT")[0])
         for name in DOCKERFILES
     }
-    assert extras == {"Dockerfile": [], "Dockerfile.cuda": ["cuda"]}
+    assert extras == {"Dockerfile": ["fast"], "Dockerfile.cuda": ["cuda,fast"]}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert "cuda" in project["optional-dependencies"]
+    assert {"cuda", "fast"} <= project["optional-dependencies"].keys()
 
 
 @pytest.mark.parametrize(("name", "device"), [("Dockerfile", None), ("Dockerfile.cuda", "cuda")])

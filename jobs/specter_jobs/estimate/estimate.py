@@ -18,6 +18,7 @@ from specter_jobs.estimate.model_rate import rate_of
 from specter_jobs.estimate.ranges import Range
 from specter_jobs.estimate.result import Estimate, FixedSeconds, ReuseFigures, SampleFigures, TokenFigures, WallTime
 from specter_jobs.estimate.sampling import Sample, read_pace, read_sample, sample_shards
+from specter_jobs.label.prepare import ShardPreparer
 from specter_jobs.plan.config import NightConfig
 from specter_jobs.plan.identity import NightIdentity
 from specter_jobs.plan.planning import plan_shards
@@ -65,7 +66,8 @@ def estimate_night(
     )
     if not plan.rows:
         raise PaperSchemaError(f"{config.dump}: {len(plan.files)} parquet files and no row; is the dump complete?")
-    sample = read_sample(sample_shards(plan, rows=sample_rows, seed=seed), rules, bundle)
+    preparer = ShardPreparer(bundle, rules, tokenizer=config.tokenizer)
+    sample = read_sample(sample_shards(plan, rows=sample_rows, seed=seed), rules, bundle, preparer)
     _check_sample(sample, str(config.dump))
     whole = sample.rows == plan.rows
     papers = Range.share_of(len(sample.hashes), sample.rows, whole=whole).times(plan.rows)
@@ -74,7 +76,7 @@ def estimate_night(
     model, scores = rate_of(bundle, device, config, sample, papers_per_second=papers_per_second, seconds=seconds)
     busy = to_label.over(model.papers_per_second)
     output, write_seconds = output_of(config, plan, sample, scores, bundle)
-    pace = read_pace(plan, rules, bundle)
+    pace = read_pace(plan, rules, bundle, preparer)
     fixed = FixedSeconds(
         survey=pace.deduplication_start + pace.deduplication * plan.rows,
         prepare=pace.prepare * plan.rows,

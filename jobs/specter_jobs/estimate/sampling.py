@@ -85,14 +85,14 @@ def _windows(plan: Plan, rows: int, rng: np.random.Generator) -> Iterator[Shard]
         yield Shard(file=file, start=inside, rows=min(window, file.rows - inside, after - start))
 
 
-def read_sample(shards: list[Shard], rules: LabelRules, bundle: ModelBundle) -> Sample:
+def read_sample(shards: list[Shard], rules: LabelRules, bundle: ModelBundle, preparer: ShardPreparer) -> Sample:
     """Deduplicate, screen and tokenize rows as the night does."""
     sample = Sample(rejects=[REJECT_SCHEMA.empty_table()])
     with (
         tempfile.TemporaryDirectory() as scratch,
         closing(_deduplication(shards, rules, bundle, Path(scratch))) as deduplication,
     ):
-        _prepare(sample, deduplication, ShardPreparer(bundle, rules))
+        _prepare(sample, deduplication, preparer)
     return sample
 
 
@@ -105,7 +105,7 @@ class Pace:
     prepare: float
 
 
-def read_pace(plan: Plan, rules: LabelRules, bundle: ModelBundle) -> Pace:
+def read_pace(plan: Plan, rules: LabelRules, bundle: ModelBundle, preparer: ShardPreparer) -> Pace:
     """Time the steps before the model for some neighbouring rows. Call it after `read_sample`, when all is loaded.
 
     Raises:
@@ -113,13 +113,13 @@ def read_pace(plan: Plan, rules: LabelRules, bundle: ModelBundle) -> Pace:
     """
     for file in sorted(plan.files, key=lambda file: file.rows, reverse=True):
         stretch = Shard(file=file, start=0, rows=min(PACE_ROWS, file.rows))
-        pace = _pace_of(stretch, rules, bundle)
+        pace = _pace_of(stretch, rules, bundle, preparer)
         if pace is not None:
             return pace
     raise PaperSchemaError("the first rows cannot be read in any file; write the files again")
 
 
-def _pace_of(stretch: Shard, rules: LabelRules, bundle: ModelBundle) -> Pace | None:
+def _pace_of(stretch: Shard, rules: LabelRules, bundle: ModelBundle, preparer: ShardPreparer) -> Pace | None:
     """Time the steps for these rows; None if they cannot be read."""
     with tempfile.TemporaryDirectory() as empty, tempfile.TemporaryDirectory() as scratch:
         began = time.perf_counter()
@@ -128,8 +128,6 @@ def _pace_of(stretch: Shard, rules: LabelRules, bundle: ModelBundle) -> Pace | N
         with closing(_deduplication([stretch], rules, bundle, Path(scratch))) as deduplication:
             deduplicated = time.perf_counter()
             sample = Sample(rejects=[REJECT_SCHEMA.empty_table()])
-            preparer = ShardPreparer(bundle, rules)
-            loaded = time.perf_counter()
             _prepare(sample, deduplication, preparer)
             prepared = time.perf_counter()
     if not sample.rows:
@@ -138,7 +136,7 @@ def _pace_of(stretch: Shard, rules: LabelRules, bundle: ModelBundle) -> Pace | N
     return Pace(
         deduplication_start=start,
         deduplication=max(deduplicated - opened - start, 0.0) / stretch.rows,
-        prepare=(prepared - loaded) / stretch.rows,
+        prepare=(prepared - deduplicated) / stretch.rows,
     )
 
 
@@ -163,7 +161,7 @@ def _prepare(sample: Sample, deduplication: Deduplication, preparer: ShardPrepar
         except ShardError as error:
             sample.errors.append(str(error))
             continue
-        token_ids = preparer.tokenize(texts)
+        token_ids = preparer.tokenize(texts).token_ids
         sample.rows += deduplicated.shard.rows
         sample.paper_ids += screened.paper_ids.to_pylist()
         sample.rejects.append(screened.rejects)

@@ -178,6 +178,7 @@ class ShardPipeline:
                 if answer.audit is not None
                 else None
             ),
+            token_differences=answer.token_differences,
             seconds=answer.seconds,
             model_seconds=answer.model_seconds,
             audit_seconds=answer.audit.seconds if answer.audit is not None else 0.0,

@@ -7,9 +7,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from specter_batch.errors import ShardError
+from specter_batch.graph_names import TokenizerChoice
 from specter_batch.metrics.scores import papers_seen
 from specter_batch.model.bundle import ModelBundle
-from specter_batch.model.tokens.encoding import TokenIds
+from specter_batch.model.tokens.encoding import Tokenized
 from specter_batch.papers.columns import normalise_label
 from specter_batch.papers.language import EnglishFilter
 from specter_batch.papers.parquet import PaperBatch
@@ -31,14 +32,15 @@ class ShardPreparer:
     Args:
         bundle: The opened bundle.
         rules: Settings that decide which papers are labelled.
+        tokenizer: Package that makes token ids.
     """
 
-    def __init__(self, bundle: ModelBundle, rules: LabelRules) -> None:
+    def __init__(self, bundle: ModelBundle, rules: LabelRules, *, tokenizer: TokenizerChoice = "auto") -> None:
         self._rules = rules
         self._bundle = bundle
         self._template = bundle.text_template
         self._seen_texts = bundle.seen_texts()
-        self._encoder = bundle.text_encoder()
+        self._encoder = bundle.text_encoder(tokenizer)
         self._english = EnglishFilter() if rules.language == "en" else None
         self._reader = ShardReader()
 
@@ -112,9 +114,9 @@ class ShardPreparer:
             raise ShardError(f"{deduplicated.shard.file.path}: changed while the job ran; leave it alone and rerun")
         return papers
 
-    def tokenize(self, texts: Sequence[str]) -> list[TokenIds]:
+    def tokenize(self, texts: Sequence[str]) -> Tokenized:
         """Return the texts' token ids."""
-        return self._encoder.encode(texts)
+        return self._encoder.tokenize(texts)
 
 
 def true_labels(

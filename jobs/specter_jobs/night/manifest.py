@@ -15,6 +15,18 @@ from specter_jobs.output.report_model.manifest import BundleUsed, DeviceUsed, Ni
 from specter_jobs.output.report_model.report import NightReport
 from specter_jobs.plan.config import NightConfig
 
+# The packages that decide over labels and speed.
+PACKAGES = (
+    "specter-batch",
+    "onnxruntime-gpu",
+    "onnxruntime",
+    "tokenizers",
+    "nanotoken",
+    "pyarrow",
+    "duckdb",
+    "numpy",
+)
+
 
 def night_manifest(
     config: NightConfig,
@@ -37,7 +49,6 @@ def night_manifest(
     """
     finished = time.time()
     at_work = fresh.model_seconds / (fresh.seconds * scheduler.n_workers) if fresh.papers else None
-    packages = ("specter-batch", "onnxruntime-gpu", "onnxruntime", "tokenizers", "pyarrow", "duckdb", "numpy")
     return NightManifest(
         started=datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
         finished=datetime.fromtimestamp(finished, UTC).isoformat(timespec="seconds"),
@@ -65,7 +76,7 @@ def night_manifest(
             audit_seconds=round(fresh.audit_seconds, 3),
         ),
         ledger=LEDGER_FILE,
-        versions={"python": platform.python_version()} | _versions(packages),
+        versions={"python": platform.python_version()} | _versions(PACKAGES),
     )
 
 

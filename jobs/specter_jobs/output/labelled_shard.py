@@ -43,6 +43,7 @@ class ShardSums:
         expected: What the probabilities say about how many labels are right; None if those of any paper are unknown.
         title_only: Sums over the papers without abstract; None when there are none.
         audit: What the fp32 graph said about some of the papers; None without an audit.
+        token_differences: Compared texts to which the fast tokenizer gave other ids, as in `ShardAnswer`.
         seconds: Time that the worker spent on the shard.
         model_seconds: The part of it in which the model ran.
         audit_seconds: The part of that in which the fp32 graph ran for the audit.
@@ -61,6 +62,7 @@ class ShardSums:
     expected: ExpectedSums | None
     title_only: TitleOnlySums | None
     audit: AuditCounts | None
+    token_differences: int
     seconds: float
     model_seconds: float
     audit_seconds: float

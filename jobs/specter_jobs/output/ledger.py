@@ -80,6 +80,7 @@ class Ledger:
             expected=sums.expected,
             title_only=sums.title_only,
             audit=sums.audit,
+            token_differences=sums.token_differences,
             seconds=round(sums.seconds, 3),
             model_seconds=round(sums.model_seconds, 3),
         )

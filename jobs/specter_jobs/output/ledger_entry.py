@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from specter_batch.metrics.expected_sums import ExpectedSums
 from specter_batch.metrics.score_report import N_SCORE_BINS
@@ -20,6 +20,8 @@ class LedgerEntry(BaseModel):
         without_margin: Number of papers whose runner-up and margin are not known.
         without_logits: Number of papers whose logits are not known; 0 if the label file should have none.
         audit: What the fp32 graph said about some of the papers; None if the shard was labelled without an audit.
+        token_differences: Number of compared texts to which the fast tokenizer gave other ids. If there are any, all
+            ids of the shard are those of `tokenizers`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -47,6 +49,7 @@ class LedgerEntry(BaseModel):
     expected: ExpectedSums | None = None
     title_only: TitleOnlySums | None = None
     audit: AuditCounts | None = None
+    token_differences: int = Field(default=0, ge=0, exclude_if=lambda differences: differences == 0)
     seconds: float
     model_seconds: float = 0.0
 

@@ -18,7 +18,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, field_validator
 
 from specter_batch.options import MAX_WORKERS, FormatName, TextColumns, TextFiles
-from specter_batch.options.model import Graph
+from specter_batch.options.model import Graph, TokenizerOption
 from specter_batch.options.screening import ScreeningRules
 from specter_batch.settings import Settings
 from specter_batch.settings.declaration import FormerName, Option
@@ -89,6 +89,7 @@ class Model(Settings):
         "uses a working CUDA card if there is one, else the CPU. With `cuda` the command fails if there is none.",
     )
     graph: Annotated[Graph, FormerName("precision")] = None
+    tokenizer: TokenizerOption = "auto"
     threads: Annotated[int | None, Option(unit="papers", default="the usable cores, shared by the workers")] = Field(
         default=None, ge=1, le=MAX_WORKERS, description="Number of papers that a worker labels at once on a CPU."
     )

@@ -37,6 +37,8 @@ def night_markdown(report: NightReport) -> str:
         lines += ["## Failed", ""]
         lines += [f"- {markdown_text(name)}: {markdown_text(error)}" for name, error in report.failed_shards.items()]
         lines += ["", "The input files named here are to be mended; a rerun does only these shards.", ""]
+    if report.token_differences is not None:
+        lines += ["## Token ids", "", *(f"- {sentence}." for sentence in report.token_differences.sentences()), ""]
     if report.reuse:
         lines += ["## Reuse", "", *(f"- {markdown_text(line)}." for line in report.reuse.sentences()), ""]
     lines += ["## Gates", "", gates_markdown(report.gates)]

@@ -26,6 +26,7 @@ from specter_jobs.output.report_model.parts import (
     RowCounts,
     ShardCounts,
     TitleOnlyReport,
+    TokenDifferences,
 )
 from specter_jobs.output.report_model.report import SCHEMA_VERSION, NightReport, NightTotals
 from specter_jobs.output.title_only import TitleOnlySums
@@ -148,8 +149,15 @@ def night_totals(
         dump=_records(dump) if dump else None,
         bundle=bundle.fingerprint,
         certificate=graph.certificate.sentence if graph.certificate is not None else None,
+        token_differences=_token_differences(entries),
         estimated=_estimated(entries, validation_papers=bundle.reference().papers),
     )
+
+
+def _token_differences(entries: Sequence[LedgerEntry]) -> TokenDifferences | None:
+    """Return how many shards and texts got other ids from the fast tokenizer; None if there are none."""
+    found = [entry.token_differences for entry in entries if entry.token_differences]
+    return TokenDifferences(shards=len(found), texts=sum(found)) if found else None
 
 
 def _estimated(entries: Sequence[LedgerEntry], *, validation_papers: int) -> EstimatedScores | None:

@@ -3,13 +3,17 @@
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from specter_batch.errors import BundleError
+from specter_batch.model.tokens.fast_path import Encode, FastPath, compared
+from specter_batch.model.tokens.hard_texts import hard_texts
 from specter_batch.model.tokens.long_text import WINDOWS, LongTextTokenizer, Windows
+from specter_batch.model.tokens.nanotoken import FastLoader, load_nanotoken
 
 TokenIds = npt.NDArray[np.int64]
 
@@ -35,26 +39,50 @@ class EncodedBatch:
     row: TokenIds
 
 
+@dataclass(frozen=True, kw_only=True)
+class Tokenized:
+    """Texts as token ids.
+
+    Attributes:
+        token_ids: Token ids `(seq_len,)` int64 of each text.
+        differences: Number of compared texts to which the fast tokenizer gave other ids. If there are any, all ids are
+            those of `tokenizers`.
+    """
+
+    token_ids: list[TokenIds]
+    differences: int = 0
+
+
 class TextEncoder:
     """Turns texts into token ids exactly as the checkpoint's own tokenizer does.
+
+    A fast tokenizer makes the ids if there is one, as long as it agrees with the package `tokenizers` (`FastPath`).
 
     Args:
         tokenizer_file: Path of a `tokenizer.json`.
         content: Content of that file, if the caller has read it already.
         max_length: Largest number of tokens of a text, including [CLS] and [SEP]; longer texts are cut at the end.
         windows: Sizes of the windows in which long texts are read.
+        fast: Makes the fast tokenizer; None to use `tokenizers` alone.
 
     Raises:
         BundleError: The file is missing or is not a tokenizer.
     """
 
     def __init__(
-        self, tokenizer_file: Path, *, max_length: int, content: bytes | None = None, windows: Windows = WINDOWS
+        self,
+        tokenizer_file: Path,
+        *,
+        max_length: int,
+        content: bytes | None = None,
+        windows: Windows = WINDOWS,
+        fast: FastLoader | None = load_nanotoken,
     ) -> None:
         from tokenizers import Tokenizer  # batches are also made where no tokenizer is needed or installed
 
         try:
-            self._tokenizer = Tokenizer.from_buffer(tokenizer_file.read_bytes() if content is None else content)
+            content = tokenizer_file.read_bytes() if content is None else content
+            self._tokenizer = Tokenizer.from_buffer(content)
             self._tokenizer.no_padding()
             self._tokenizer.enable_truncation(max_length)
             self._long_texts = LongTextTokenizer(self._tokenizer, windows)
@@ -62,23 +90,48 @@ class TextEncoder:
             raise BundleError(f"{tokenizer_file}: not a readable tokenizer.json ({error})") from error
         self.max_length = max_length
         self._prefix = windows.prefix * max_length
+        self._fast = FastPath(
+            None if fast is None else partial(fast, content, max_length),
+            reference=self._reference,
+            hard_texts=partial(
+                hard_texts,
+                specials=self._long_texts.specials,
+                longest_word=self._long_texts.longest_word,
+                max_length=max_length,
+            ),
+        )
 
     def encode(self, texts: Iterable[str]) -> list[TokenIds]:
-        """Return each text's token ids, `(seq_len,)` int64 with `seq_len <= max_length`.
+        """Return each text's token ids, `(seq_len,)` int64 with `seq_len <= max_length`."""
+        return self.tokenize(texts).token_ids
+
+    def tokenize(self, texts: Iterable[str]) -> Tokenized:
+        """Turn texts into token ids, and compare some of them if a fast tokenizer is used.
 
         For a long text, a prefix is tokenized first, and more of the text only if the prefix gives too few ids. The
         result is the same as for the whole text.
         """
+        texts = list(texts)
+        differences = self._fast.check(len(texts), lambda: [self._prefix_of(texts[at]) for at in compared(len(texts))])
+        in_use = self._fast.in_use
+        token_ids = self._fast.attempt(partial(self._encoded, texts))
+        if token_ids is None:
+            differences += in_use  # it failed on at least one text
+            token_ids = self._encoded(texts, self._reference)
+        return Tokenized(token_ids=token_ids, differences=differences)
+
+    def _encoded(self, texts: Sequence[str], encode: Encode) -> list[TokenIds]:
         token_ids: list[TokenIds] = []
         for group in _groups(texts, most_characters=self._prefix):
             prefixes = [self._prefix_of(text) for text in group]
-            encodings = self._tokenizer.encode_batch_fast(prefixes)
-            for text, prefix, encoding in zip(group, prefixes, encodings, strict=True):
-                ids = encoding.ids
+            for text, prefix, ids in zip(group, prefixes, encode(prefixes), strict=True):
                 if len(prefix) < len(text) and len(ids) < self.max_length:
-                    ids = self._long_texts.encode(text, max_length=self.max_length)
-                token_ids.append(np.array(ids, dtype=np.int64))
+                    ids = np.array(self._long_texts.encode(text, max_length=self.max_length), dtype=np.int64)
+                token_ids.append(ids)
         return token_ids
+
+    def _reference(self, texts: Sequence[str]) -> Iterable[TokenIds]:
+        return (np.array(encoding.ids, dtype=np.int64) for encoding in self._tokenizer.encode_batch_fast(texts))
 
     def shortened(self, text: str) -> str:
         """Return a shorter text with the same ids if one is easy to find, otherwise the text itself.

@@ -50,14 +50,16 @@ class LongTextTokenizer:
 
     Attributes:
         reads_words: True if the tokenizer works word by word, as BERT's does. Only then may a text be cut.
+        specials: Special tokens, such as [SEP].
+        longest_word: Number of characters of the longest word that is split into pieces; 0 if there is no limit.
     """
 
     def __init__(self, tokenizer: "Tokenizer", windows: Windows = WINDOWS) -> None:
         self._windows = windows
         settings = json.loads(tokenizer.to_str())
         self.reads_words = _reads_words(settings)
-        self._specials: list[str] = [token["content"] for token in settings["added_tokens"]]
-        self._longest_word: int = settings["model"].get("max_input_chars_per_word", 0)
+        self.specials: list[str] = [token["content"] for token in settings["added_tokens"]]
+        self.longest_word: int = settings["model"].get("max_input_chars_per_word", 0)
         self._tokenizer = type(tokenizer).from_str(tokenizer.to_str())
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
@@ -107,11 +109,11 @@ class LongTextTokenizer:
         A word that is longer than the tokenizer's limit is cut to one character more than the limit: its id is [UNK].
         """
         normalised: str = self._tokenizer.normalizer.normalize_str(beginning)
-        return normalised[: self._longest_word + 1]
+        return normalised[: self.longest_word + 1]
 
     def _outside_specials(self, text: str, end: int) -> int:
         """Move the end of a window to after a special token such as [SEP] if the window would cut the token."""
-        for special in self._specials:
+        for special in self.specials:
             start = text.find(special, max(end - len(special) + 1, 0), end + len(special) - 1)
             if start >= 0:
                 return start + len(special)

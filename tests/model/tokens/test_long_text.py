@@ -8,100 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer
-from tokenizers.models import BPE, WordPiece
-from tokenizers.normalizers import BertNormalizer
-from tokenizers.pre_tokenizers import BertPreTokenizer, Whitespace
-from tokenizers.processors import TemplateProcessing
+from tokenizers.models import BPE
+from tokenizers.pre_tokenizers import Whitespace
 
 from specter_batch.model.tokens import encoding
 from specter_batch.model.tokens.encoding import TextEncoder
 from specter_batch.model.tokens.long_text import WINDOWS, LongTextTokenizer, Windows
+from support.small_tokenizers import KINDS, TEXTS
 
-SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789.,-[]<>中日가éΣσςß"
-WORDS = ["the", "river", "##s", "sep", "cl", "##ing", "liver", *LETTERS, *(f"##{letter}" for letter in LETTERS)]
-
-# What a cut may fall into: words, words too long, marks that vanish or stay, letters that change their length,
-# characters that vanish, blanks of all kinds, special tokens and parts of them, and text without any blank.
-PIECES = st.one_of(
-    st.sampled_from(
-        [
-            *[
-                "river",
-                "the ",
-                " ",
-                "\n",
-                "\t",
-                "\u3000",
-                "\xa0",
-                "\u2028",
-                ".",
-                "-",
-                "[",
-                "]",
-                "[SEP]",
-                "[CLS]",
-                "[SE",
-            ],
-            *[
-                "P]",
-                "[SEP",
-                "[MASK]",
-                "[sep]",
-                "中",
-                "日本",
-                "가",
-                "İ",
-                "ß",
-                "ﬁ",
-                "≯",
-                "é",
-                "e\u0301",
-                "\u0301",
-                "\u0301a",
-            ],
-            *[
-                "\x00",
-                "\ufffd",
-                "\u00ad",
-                "\u200b",
-                "\u034f",
-                "\u302e",
-                "\U0001d165",
-                "\U0001d16d",
-                "🧬",
-                "مر",
-                "ς",
-                "Σ",
-            ],
-        ]
-    ),
-    st.sampled_from("aé\u0301\x00 中.").flatmap(lambda one: st.integers(1, 40).map(lambda count: one * count)),
-    st.integers(95, 110).map(lambda count: "x" * count),
-    st.text(max_size=8),
-)
-TEXTS = st.lists(PIECES, max_size=30).map("".join)
 LENGTHS = (2, 3, 9, 40)
-
-
-def tokenizer(*, lowercase: bool = True, accents: bool | None = None, chinese: bool = True) -> Tokenizer:
-    vocabulary = {word: i for i, word in enumerate(dict.fromkeys([*SPECIALS, *WORDS]))}
-    made = Tokenizer(WordPiece(vocabulary, unk_token="[UNK]"))  # noqa: S106 - a token of text
-    made.normalizer = BertNormalizer(lowercase=lowercase, strip_accents=accents, handle_chinese_chars=chinese)
-    made.pre_tokenizer = BertPreTokenizer()
-    made.add_special_tokens(SPECIALS)
-    made.post_processor = TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
-    return made
-
-
-KINDS = {
-    "uncased": tokenizer(),
-    "cased": tokenizer(lowercase=False),
-    "cased without accents": tokenizer(lowercase=False, accents=True),
-    "uncased with accents": tokenizer(accents=False),
-    "Chinese as words": tokenizer(chinese=False),
-}
-
 
 SMALL = Windows(first=16, longest=64, reread=8, prefix=1)
 SHORT_REREAD = replace(WINDOWS, reread=8)

@@ -50,6 +50,7 @@ def open_engine(
             device=device,
             threads=threads,
             audit=audit,
+            tokenizer=model.tokenizer,
         )
         for device in chosen
     ]

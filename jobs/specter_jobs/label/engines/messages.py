@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from specter_batch.errors import ShardError
-from specter_batch.graph_names import Precision
+from specter_batch.graph_names import Precision, TokenizerChoice
 from specter_batch.model.bundle import ModelBundle
 from specter_batch.model.device import Device
 from specter_batch.model.ranking import Predictions
@@ -33,6 +33,7 @@ class WorkerJob:
         device: Device that the worker's session runs on.
         threads: Number of papers labelled at once on a CPU.
         audit: Whether papers may be labelled by the fp32 graph too.
+        tokenizer: Package that makes token ids.
     """
 
     place: Location
@@ -42,6 +43,7 @@ class WorkerJob:
     device: Device
     threads: int
     audit: bool = False
+    tokenizer: TokenizerChoice = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +81,8 @@ class ShardAnswer:
         max_batch_tokens: Maximum tokens of a batch on CUDA, smaller than at the start if memory was short; None on a
             CPU.
         audit: Labels of the fp32 graph; None if there is no audit.
+        token_differences: Number of compared texts to which the fast tokenizer gave other ids. If there are any, all
+            ids of the shard are those of `tokenizers`.
         logs: Log lines of the worker: level, event and fields.
     """
 
@@ -88,6 +92,7 @@ class ShardAnswer:
     model_seconds: float
     max_batch_tokens: int | None
     audit: AuditAnswers | None = None
+    token_differences: int = 0
     logs: Sequence[tuple[int, str, Mapping[str, object]]] = ()
 
 

@@ -87,6 +87,7 @@ class RayEngine:
             device=device,
             threads=self.threads,
             audit=audit,
+            tokenizer=model.tokenizer,
         )
         cuda = device.kind == "cuda"
         self._actor: Any = ray.remote(RayWorker).options(

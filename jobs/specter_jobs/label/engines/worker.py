@@ -12,7 +12,7 @@ from specter_batch.errors import FingerprintError, ShardError
 from specter_batch.logs import logger
 from specter_batch.model.bundle import ModelBundle
 from specter_batch.model.predictions import OnnxClassifier
-from specter_batch.model.tokens.encoding import TokenIds
+from specter_batch.model.tokens.encoding import Tokenized
 from specter_jobs.label.audit import Auditor
 from specter_jobs.label.engines.messages import ShardAnswer, ShardTask, WorkerJob, WorkerOutcome, WorkerTask
 from specter_jobs.label.prepare import ShardPreparer
@@ -39,7 +39,7 @@ class ShardWorker:
     def __init__(self, job: WorkerJob, bundle: ModelBundle, logs: "CollectedLogs | None" = None) -> None:
         self._logs = logs
         try:
-            self._preparer = ShardPreparer(bundle, job.rules)
+            self._preparer = ShardPreparer(bundle, job.rules, tokenizer=job.tokenizer)
         except FingerprintError as error:
             raise _replaced(job, str(error)) from error
         self._keys = KeyThreads(job.rules, bundle.text_template, threads=job.threads)
@@ -98,17 +98,18 @@ class ShardWorker:
         finally:
             self._free_since = time.monotonic()
 
-    def _tokenize(self, coming: Future[tuple[ScreenedShard, list[str]]]) -> tuple[ScreenedShard, list[TokenIds]]:
+    def _tokenize(self, coming: Future[tuple[ScreenedShard, list[str]]]) -> tuple[ScreenedShard, Tokenized]:
         screened, texts = coming.result()
         return screened, self._preparer.tokenize(texts)
 
     def _label(
-        self, task: ShardTask, coming: Future[tuple[ScreenedShard, list[TokenIds]]], given: float
+        self, task: ShardTask, coming: Future[tuple[ScreenedShard, Tokenized]], given: float
     ) -> ShardAnswer | ShardError:
         classifier, auditor = self.model.result()  # an error in loading it ends the run, see `describe`
         began = max(self._free_since, given)
         try:
-            screened, token_ids = coming.result()
+            screened, tokenized = coming.result()
+            token_ids = tokenized.token_ids
             model_began = time.monotonic()
             predictions = classifier.predict(token_ids, embeddings=task.embeddings)
             audit = None
@@ -127,6 +128,7 @@ class ShardWorker:
             model_seconds=self._free_since - model_began,
             max_batch_tokens=classifier.max_batch_tokens,
             audit=audit,
+            token_differences=tokenized.differences,
             logs=self._logs.take() if self._logs is not None else (),
         )
 

@@ -70,6 +70,29 @@ class ShardCounts(ReportPart):
     failed: Count
 
 
+class TokenDifferences(ReportPart):
+    """Shards in which the fast tokenizer gave other token ids than `tokenizers`, which then made the ids.
+
+    Attributes:
+        shards: Number of these shards.
+        texts: Number of compared texts that got other ids.
+    """
+
+    shards: Count
+    texts: Count
+
+    def sentences(self) -> list[str]:
+        """What happened, and what to do, in sentences."""
+        shards = "1 shard" if self.shards == 1 else f"{self.shards:,} shards"
+        return [
+            f"nanotoken gave other token ids than tokenizers: for {self.texts:,} of the texts that were compared, in "
+            f"{shards}",
+            "tokenizers made all ids of such a shard, and of all shards that the same process labelled after it. In "
+            "the shards before it, the compared texts had equal ids",
+            "To let tokenizers make the ids of every paper, use --tokenizer tokenizers, a new OUT, and no --reuse",
+        ]
+
+
 class TitleOnlyReport(ReportPart):
     """Papers that were labelled by their title alone.
 

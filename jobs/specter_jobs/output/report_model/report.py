@@ -28,6 +28,7 @@ from specter_jobs.output.report_model.parts import (
     ShardCounts,
     Share,
     TitleOnlyReport,
+    TokenDifferences,
 )
 from specter_jobs.plan.reuse_report import ReuseReport
 
@@ -80,6 +81,7 @@ class NightTotals(ScoreReport, SchemaVersion):
         bundle: Fingerprint of the bundle.
         certificate: How many labels can differ from the exact model, as a sentence; absent if nothing was certified
             for the graph that labels.
+        token_differences: Shards in which the fast tokenizer gave other token ids; absent if there are none.
         estimated: Accuracy and macro F1, estimated without true labels; absent if the probabilities of all labels are
             known of no paper.
     """
@@ -102,6 +104,7 @@ class NightTotals(ScoreReport, SchemaVersion):
     dump: DumpRecords | None = Field(default=None, exclude_if=lambda dump: dump is None)
     bundle: str
     certificate: str | None = Field(default=None, exclude_if=lambda certificate: certificate is None)
+    token_differences: TokenDifferences | None = Field(default=None, exclude_if=lambda found: found is None)
     estimated: EstimatedScores | None = Field(default=None, exclude_if=lambda estimated: estimated is None)
 
     @model_validator(mode="after")
