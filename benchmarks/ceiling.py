@@ -31,7 +31,7 @@ from specter_jobs.label import prepare
 from specter_jobs.label.assemble import ShardPipeline
 from specter_jobs.night.run import run_night
 from specter_jobs.plan.config import NightConfig
-from specter_jobs.screen import key_reader
+from specter_jobs.screen import shard_reader
 from specter_jobs.screen.deduplicate import Deduplication
 from specter_jobs.screen.shard_reader import ShardReader
 
@@ -39,7 +39,7 @@ from specter_jobs.screen.shard_reader import ShardReader
 STAGES: dict[str, list[tuple[Any, str]]] = {
     "deduplicate": [(Deduplication, "__init__")],
     "read, in both passes": [(ShardReader, "read")],
-    "hash, in both passes": [(key_reader, "content_hash"), (prepare, "content_hash"), (key_reader, "text_hashes")],
+    "hash, in both passes": [(shard_reader, "content_hash"), (prepare, "content_hash"), (shard_reader, "text_hashes")],
     "language": [(EnglishFilter, "language")],
     "screen, with read, hash and language": [(prepare.ShardPreparer, "screen")],
     "tokenize": [(TextEncoder, "tokenize")],

@@ -9,6 +9,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -23,9 +24,11 @@ PART_CHARACTERS = 1 << 16
 # SPECTER reads title and abstract as one sequence, with the tokenizer's separator token between them.
 TEXT_TEMPLATE = "{title}[SEP]{abstract}"
 
-# Limits on the rows and bytes that are converted to Python strings at once.
-GROUP_ROWS = 256
+# Limits on the rows and bytes of the texts that are in memory at once.
+GROUP_ROWS = 1024
 GROUP_BYTES = 1 << 20
+# The bytes of a text hash. `text_hash` writes them as 32 hex digits.
+HASH_BYTES = 16
 
 # The exact spellings that pandas, R and SQL write for a missing value, and that pandas reads as missing. A paper titled
 # "Null" keeps its title, and one titled "NULL" has no title. NA is not in the list, because it is also a term of many
@@ -77,7 +80,7 @@ def template_parts(template: str) -> tuple[str, str, str, bool]:
 
 def text_hash(text: str) -> str:
     """Return the BLAKE2b hash of a text as 32 hex digits (128 bits)."""
-    digest = hashlib.blake2b(digest_size=16)
+    digest = hashlib.blake2b(digest_size=HASH_BYTES)
     for start in range(0, len(text), PART_CHARACTERS):  # so that no second copy of a long text is made
         digest.update(text[start : start + PART_CHARACTERS].encode())
     return digest.hexdigest()
@@ -124,24 +127,57 @@ def _parts_of(text: str) -> Iterator[str]:
 def paper_texts(
     papers: pa.Table, template: str = TEXT_TEMPLATE, *, rows: npt.NDArray[np.int64] | None = None
 ) -> Iterator[str]:
-    """Yield the text of each paper for the model, with a few hundred papers in memory at once.
+    """Yield the text of each paper for the model, see `text_columns`.
 
     All commands make texts from papers with this function, and token ids from texts with `TextEncoder.encode`.
+    """
+    for texts in text_columns(papers, template, rows=rows):
+        yield from texts.to_pylist()
+
+
+def text_columns(
+    papers: pa.Table, template: str = TEXT_TEMPLATE, *, rows: npt.NDArray[np.int64] | None = None
+) -> Iterator[pa.LargeStringArray]:
+    """Yield the texts of the papers for the model, as columns of up to a thousand papers.
+
+    Each text is that of `paper_text`.
 
     Args:
         papers: Table with the columns `title` and `abstract`.
         template: Template that joins a title and an abstract into one text.
         rows: Numbers of the rows to read, `(n,)`, in this order; all rows when None.
     """
-    columns = papers.select(["title", "abstract"])
-    if rows is None:
-        rows = np.arange(papers.num_rows)
-    sizes = sum(pc.fill_null(pc.binary_length(column), 0).to_numpy().astype(np.int64) for column in columns.columns)
-    for group in _groups(rows, np.asarray(sizes)):
+    columns = papers["title"], papers["abstract"]
+    rows = np.arange(papers.num_rows) if rows is None else rows
+    head, middle, tail, abstract_first = template_parts(template)
+    outer = [pa.scalar(text, pa.large_string()) for text in (head, middle, tail, "")]
+    sizes = [pc.fill_null(pc.binary_length(column), 0).to_numpy().astype(np.int64) for column in columns]
+    for group in _groups(rows, sizes[0] + sizes[1]):
         together = group[-1] - group[0] == len(group) - 1 and bool((np.diff(group) == 1).all())
-        taken = columns.slice(group[0], len(group)) if together else columns.take(pa.array(group))  # a slice is no copy
-        for title, abstract in zip(taken["title"].to_pylist(), taken["abstract"].to_pylist(), strict=True):
-            yield paper_text(title, abstract, template)
+        parts = [
+            _trimmed(column.slice(group[0], len(group)) if together else column.take(pa.array(group)))
+            for column in columns
+        ]
+        first, second = reversed(parts) if abstract_first else parts
+        yield pc.binary_join_element_wise(
+            outer[0], first, outer[1], second, outer[2], outer[3], null_handling="replace"
+        )
+
+
+def text_hashes(texts: pa.LargeStringArray) -> bytes:
+    """Return the hashes of texts one after another, each as the `HASH_BYTES` bytes that `text_hash` writes in hex."""
+    _, offsets, content = texts.buffers()
+    ends = np.frombuffer(offsets, np.int64)[texts.offset : texts.offset + len(texts) + 1].tolist()
+    data = memoryview(content if content is not None else b"")
+    return b"".join(
+        [hashlib.blake2b(data[start:stop], digest_size=HASH_BYTES).digest() for start, stop in pairwise(ends)]
+    )
+
+
+def _trimmed(column: pa.ChunkedArray) -> pa.LargeStringArray:
+    """Return the texts without white space at their ends. Arrow and `str.strip` remove the same characters."""
+    whole = pa.concat_arrays([chunk.cast(pa.large_string()) for chunk in column.chunks])
+    return pc.utf8_trim_whitespace(whole)
 
 
 def _groups(rows: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.int64]]:

@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from specter_batch.papers import text_columns as module
-from specter_batch.papers.text import paper_text, text_hash
-from specter_batch.papers.text_columns import text_columns, text_hashes
+from specter_batch.papers import text as module
+from specter_batch.papers.text import paper_text, text_columns, text_hash, text_hashes
 
 TEXTS = st.one_of(st.none(), st.text(max_size=6), st.text(" \t\n\x1c\x85\xa0\u2003\u3000ab", max_size=6))
 TEMPLATES = ("{title}[SEP]{abstract}", "{abstract} {title}", "<{title}|{abstract}>", "{title}{abstract}")

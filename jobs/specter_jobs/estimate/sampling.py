@@ -21,8 +21,8 @@ from specter_jobs.plan.sections import LabelRules
 from specter_jobs.plan.shard_keys import shard_runs
 from specter_jobs.plan.shards import Plan, Shard
 from specter_jobs.screen.deduplicate import Deduplication
-from specter_jobs.screen.key_reader import KeyReader
 from specter_jobs.screen.known_labels import KnownLabels
+from specter_jobs.screen.shard_reader import KeyReader
 
 # Number of neighbouring rows in the sample. With more, the sample would come from fewer places.
 WINDOW_ROWS = 64

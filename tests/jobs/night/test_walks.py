@@ -18,7 +18,7 @@ from support.walks import Walk
 
 REPOSITORY = Path(__file__).parents[3]
 BUNDLE = REPOSITORY / "tests" / "golden" / "bundle_v1"
-MOST_FILES_OF_DUMP, MOST_FILES_OF_A_TITLE = 20, 18
+MOST_FILES_OF_DUMP, MOST_FILES_OF_A_TITLE = 20, 15
 
 TITLE = "Zebrafish larvae learn to avoid a looming shadow"
 ABSTRACT = (

@@ -16,9 +16,8 @@ from specter_jobs.plan.planning import plan_shards
 from specter_jobs.plan.sections import LabelRules
 from specter_jobs.plan.shard_keys import shard_runs
 from specter_jobs.screen.deduplicate import STATEMENT_SIZE, Deduplication, StatementSize
-from specter_jobs.screen.key_reader import KEPT_BYTES, KeyReader, Room
 from specter_jobs.screen.known_labels import KnownLabels
-from specter_jobs.screen.shard_reader import ShardReader, content_hash
+from specter_jobs.screen.shard_reader import KEPT_BYTES, KeyReader, Room, ShardReader, content_hash
 from support.papers_on_disk import paper, write_dump
 
 

@@ -10,7 +10,7 @@ from specter_batch.logs import log
 from specter_jobs.label.engines.messages import SHARDS_AT_ONCE, WorkerOutcome, WorkerTask
 from specter_jobs.plan.shard_keys import RunKeys, ShardKeys, ShardRun, shard_runs
 from specter_jobs.plan.shards import Shard
-from specter_jobs.screen.key_reader import KeyThreads
+from specter_jobs.screen.shard_reader import KeyThreads
 from specter_jobs.workers import scheduler
 from specter_jobs.workers.events import Lost
 
@@ -43,16 +43,18 @@ class Scheduler(scheduler.Scheduler[WorkerTask, WorkerOutcome]):
         self._key_threads = engine.key_threads
 
     def keys(self, shards: Sequence[Shard]) -> Iterator[RunKeys]:
-        """Yield the keys of shards as they are read, several shards at the same time.
+        """Return the keys of shards as they are read, several shards at the same time."""
+        runs = shard_runs(shards)
+        if self._key_threads is not None:
+            # A bundle that cannot run is reported now, not after all papers are read.
+            return self._key_threads.read(runs, check=self.check)
+        return self._keys_from_workers(runs)
+
+    def _keys_from_workers(self, runs: Sequence[ShardRun]) -> Iterator[RunKeys]:
+        """Yield the keys that the workers read.
 
         A shard with which workers die is read again alone, and has an error if that kills its workers too.
         """
-        runs = shard_runs(shards)
-        if self._key_threads is not None:
-            for keys in self._key_threads.read(runs):
-                self.check()  # report a bundle that cannot run now, not after all papers are read
-                yield keys
-            return
         for task, outcome in self.outcomes(runs, n_tasks=len(runs)):
             if isinstance(outcome, RunKeys):
                 yield outcome

@@ -7,7 +7,7 @@ from queue import SimpleQueue
 from specter_batch.errors import SpecterBatchError
 from specter_jobs.label.engines.messages import WorkerEvent, WorkerJob, WorkerOutcome, WorkerTask
 from specter_jobs.label.engines.worker import ShardWorker
-from specter_jobs.screen.key_reader import KEPT_BYTES, KeyThreads
+from specter_jobs.screen.shard_reader import KEPT_BYTES, KeyThreads
 from specter_jobs.workers.events import Done, Failed, Ready, Started
 
 

@@ -18,7 +18,7 @@ from specter_jobs.label.engines.messages import ShardAnswer, ShardTask, WorkerJo
 from specter_jobs.label.prepare import ShardPreparer
 from specter_jobs.label.screened_shard import ScreenedShard
 from specter_jobs.plan.shard_keys import ShardRun
-from specter_jobs.screen.key_reader import KeyThreads
+from specter_jobs.screen.shard_reader import KeyThreads
 
 
 class ShardWorker:

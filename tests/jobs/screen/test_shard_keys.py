@@ -17,10 +17,10 @@ from specter_jobs.plan.planning import plan_shards
 from specter_jobs.plan.sections import LabelRules
 from specter_jobs.plan.shard_keys import PLACES, RunKeys, ShardRun, shard_runs
 from specter_jobs.plan.shards import InputFile, Shard
-from specter_jobs.screen import key_reader
+from specter_jobs.screen import shard_reader
 from specter_jobs.screen.deduplicate import Deduplication
-from specter_jobs.screen.key_reader import KeyReader, KeyThreads
 from specter_jobs.screen.known_labels import KnownLabels
+from specter_jobs.screen.shard_reader import KeyReader, KeyThreads
 from support.papers_on_disk import paper, write_dump
 
 
@@ -82,7 +82,7 @@ def test_threads_give_the_runs_in_order_and_keep_papers_while_there_is_room(
     runs = shard_runs(planned(tmp_path, 2))
     alone = [without_tables(KeyReader(LabelRules(), TEXT_TEMPLATE).read(run)) for run in runs]
     threads = KeyThreads(LabelRules(), TEXT_TEMPLATE, threads=2, kept_bytes=1 << 20)
-    found = list(threads.read(runs))
+    found = list(threads.read(runs, check=lambda: None))
     threads.close()
     assert len(runs) == 6
     assert [without_tables(keys) for keys in found] == alone
@@ -92,13 +92,13 @@ def test_threads_give_the_runs_in_order_and_keep_papers_while_there_is_room(
 def test_threads_stop_after_the_shard_that_they_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_dump(tmp_path / "a.parquet", [paper(number) for number in range(50)])
     threads = KeyThreads(LabelRules(), TEXT_TEMPLATE, threads=1)
-    read = key_reader.content_hash
+    read = shard_reader.content_hash
 
     def stopping(papers: object) -> str:
         threads._stopped.set()
         return read(papers)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(key_reader, "content_hash", stopping)
+    monkeypatch.setattr(shard_reader, "content_hash", stopping)
     (run,) = shard_runs(planned(tmp_path, 1))
     assert len(threads.submit(run).result().shards) == 1
     threads.close()
@@ -107,7 +107,7 @@ def test_threads_stop_after_the_shard_that_they_read(tmp_path: Path, monkeypatch
 def test_an_error_that_nobody_expects_is_that_of_its_shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_dump(tmp_path / "a.parquet", [paper(number) for number in range(4)])
     (run,) = shard_runs(planned(tmp_path, 2))
-    read = key_reader.screen_columns
+    read = shard_reader.screen_columns
     calls: list[int] = []
 
     def failing(papers: object, rules: LabelRules) -> object:
@@ -116,7 +116,7 @@ def test_an_error_that_nobody_expects_is_that_of_its_shard(tmp_path: Path, monke
             raise ZeroDivisionError("a mistake")
         return read(papers, rules)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(key_reader, "screen_columns", failing)
+    monkeypatch.setattr(shard_reader, "screen_columns", failing)
     first, second = KeyReader(LabelRules(), TEXT_TEMPLATE).read(run).shards
     assert first.error == f"{run.shards[0].name}: ZeroDivisionError: a mistake"
     assert second.error is None
