@@ -26,12 +26,16 @@ def table_rows(page: str) -> dict[str, list[str]]:
     return {cells[0]: cells[1:] for cells in lines[2:]}
 
 
-def test_ceiling_times_every_stage(tiny_bundle: Path, sample_paths: SamplePaths) -> None:
-    page = printed("ceiling.py", sample_paths.night, tiny_bundle)
-    assert "papers/s on" in page
-    times = {stage: float(cells[0]) for stage, cells in table_rows(page).items()}
-    assert len(times) >= 5
-    assert {"deduplicate", "language"} <= {stage for stage, seconds in times.items() if seconds > 0}
+@reads_proc
+def test_ceiling_compares_two_checkouts_and_times_every_stage(tiny_bundle: Path, sample_paths: SamplePaths) -> None:
+    page = printed("ceiling.py", sample_paths.night, tiny_bundle, "--against", sys.executable)
+    nights, stages = page.split("| stage |")
+    assert set(table_rows(nights)) == {"this checkout", "the other"}
+    assert "label files and rejects are equal" in stages
+    times = {stage: float(cells[0]) for stage, cells in table_rows("| stage |" + stages).items()}
+    assert {"deduplicate", "language", "tokenize", "write"} <= {
+        stage for stage, seconds in times.items() if seconds > 0
+    }
 
 
 def test_language_tells_speed_and_every_difference(sample_paths: SamplePaths) -> None:

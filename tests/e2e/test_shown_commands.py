@@ -28,6 +28,7 @@ RUN_ELSEWHERE = {("docs/object-storage.md", "sh"), ("docs/bundle.md", "sh")}
 NOT_RUN = {
     "specter-batch classify papers/ nights/{date} --bundle bundles/mesh --device cuda": "needs a card",
     "specter-batch classify papers/ nights/{date} --bundle bundles/mesh --device cuda:all": "needs cards",
+    "specter-batch classify papers/ nights/{date} --bundle bundles/mesh --device cuda --workers 2": "needs a card",
     "specter-batch classify /data/papers /data/nights/{date} --bundle /data/bundle --engine ray --ray-address auto": (
         "needs a Ray cluster that runs already"
     ),

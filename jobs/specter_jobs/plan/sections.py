@@ -217,11 +217,11 @@ class Cluster(Settings):
         Field(default=None, description="Address of a running Ray cluster, for example auto or ray://head:10001.")
     )
     workers: Annotated[
-        int | None, Option(unit="processes", default="1 on this machine; on Ray as many as there is room for")
+        int | None, Option(unit="processes", default="1 on the CPUs or on each card; on Ray all there is room for")
     ] = Field(
         default=None,
         ge=1,
         le=MAX_WORKERS,
-        description="Number of worker processes on CPUs, each with its own copy of the model. With CUDA there is one "
-        "on each card.",
+        description="Number of worker processes, each with its own copy of the model. Each prepares its own papers, so "
+        "several workers can feed a fast card. On one machine, give a multiple of the number of cards.",
     )

@@ -21,7 +21,8 @@ TokenIds = npt.NDArray[np.int64]
 GROUP_TEXTS = 512
 GROUP_CHARACTERS = 1 << 19
 
-_HAS_WORD = re.compile("[A-Za-z0-9]").search
+# A word between spaces that has an ASCII letter or digit, from the end of the word before it.
+_WORD = r"[^A-Za-z0-9]*+[A-Za-z0-9][^ ]*+"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +91,7 @@ class TextEncoder:
             raise BundleError(f"{tokenizer_file}: not a readable tokenizer.json ({error})") from error
         self.max_length = max_length
         self._prefix = windows.prefix * max_length
+        self._has_enough_words = re.compile(rf"(?:{_WORD}){{{max_length}}}+").match
         self._fast = FastPath(
             None if fast is None else partial(fast, content, max_length),
             reference=self._reference,
@@ -139,7 +141,7 @@ class TextEncoder:
         This works because each word between spaces that has an ASCII letter or digit gives at least one id.
         """
         prefix = self._prefix_of(text)
-        if len(prefix) == len(text) or sum(map(bool, map(_HAS_WORD, prefix.split(" ")))) < self.max_length:
+        if len(prefix) == len(text) or self._has_enough_words(prefix) is None:
             return text
         return prefix
 

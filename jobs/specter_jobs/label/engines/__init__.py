@@ -19,8 +19,9 @@ def open_engine(
 ) -> ThreadEngine | ProcessEngine | RayEngine:
     """Return the engine that the settings of a night choose.
 
-    On one machine it has one worker for each card, or `cluster.workers` on the CPU. A single worker is a thread of this
-    process. Several workers are processes.
+    On one machine it has one worker for each card, or one on the CPU, unless `cluster.workers` is set. A single worker
+    is a thread of this process. Several workers are processes. Those of the same card take turns on it: while one
+    prepares papers, the card labels papers of another.
 
     Args:
         cluster: Settings of the worker processes.
@@ -30,7 +31,7 @@ def open_engine(
         audit: Whether papers may be labelled by the fp32 graph too.
 
     Raises:
-        ConfigError: The device or cluster does not exist.
+        ConfigError: The device or cluster does not exist, or the workers cannot be divided between the cards.
         ProviderError: The device cannot be used here.
     """
     if cluster.engine == "ray":
@@ -38,8 +39,14 @@ def open_engine(
     if cluster.ray_address is not None:
         raise ConfigError("--ray-address needs --engine ray; add it, or leave --ray-address out")
     chosen = devices(model.device)
-    if chosen[0].kind == "cpu":
-        chosen *= cluster.workers or 1
+    wanted = cluster.workers or len(chosen)
+    if wanted % len(chosen):
+        more = len(chosen) * (wanted // len(chosen) + 1)
+        raise ConfigError(
+            f"--workers {wanted}: {len(chosen)} cards cannot have the same number of workers each; give --workers "
+            f"{more}, or choose a card with --device cuda:N"
+        )
+    chosen *= wanted // len(chosen)
     threads = model.threads or max(usable_cpus() // len(chosen), 1)
     jobs = [
         WorkerJob(

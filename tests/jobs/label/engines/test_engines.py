@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,12 @@ import pytest
 from specter_batch.errors import ConfigError
 from specter_batch.inputs import parquet_inventory
 from specter_batch.model.bundle import ModelBundle
+from specter_batch.model.device import Device
 from specter_batch.papers.columns import PaperColumns
 from specter_batch.training.demo.sample import SamplePaths
+from specter_jobs.label import engines
 from specter_jobs.label.engines import ProcessEngine, ThreadEngine, open_engine, processes
+from specter_jobs.label.engines.messages import WorkerJob
 from specter_jobs.label.prepare import ShardPreparer
 from specter_jobs.plan.config import NightConfig
 from specter_jobs.plan.planning import plan_shards
@@ -263,6 +267,18 @@ def test_one_worker_needs_no_process(tiny_bundle: Path, tmp_path: Path) -> None:
     several = opened(config_of(tmp_path, workers=3), bundle)
     assert isinstance(several, ProcessEngine)
     assert (several.n_workers, several.threads, several.kind) == (3, 1, "cpu")
+
+
+def test_workers_share_the_cards_equally(tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle, cards = ModelBundle.open(tiny_bundle), [Device(kind="cuda", index=index) for index in (0, 1)]
+    jobs: list[Sequence[WorkerJob]] = []
+    monkeypatch.setattr(engines, "devices", lambda _: list(cards))
+    monkeypatch.setattr(engines, "ProcessEngine", jobs.append)
+    opened(config_of(tmp_path), bundle)
+    opened(config_of(tmp_path, workers=4), bundle)
+    assert [[job.device.index for job in of_engine] for of_engine in jobs] == [[0, 1], [0, 1, 0, 1]]
+    with pytest.raises(ConfigError, match=r"--workers 3: 2 cards cannot .* give --workers 4, or"):
+        opened(config_of(tmp_path, workers=3), bundle)
 
 
 def test_a_cluster_that_is_not_there_is_a_clear_error(tiny_bundle: Path, tmp_path: Path) -> None:
