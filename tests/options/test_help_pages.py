@@ -27,6 +27,7 @@ OTHER_MEANING = {
     "--papers",
     "--model",
     "--sample",
+    "--threads",
     "--seed",
     "--workers",
     "--device",
