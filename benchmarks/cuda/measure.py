@@ -9,7 +9,6 @@ Needs torch, numpy, onnx and onnxruntime-gpu. OUT gets `cuda.json`, written afte
 import argparse
 import json
 import os
-import platform
 import sys
 import time
 import traceback
@@ -27,6 +26,7 @@ import torch  # noqa: E402 - before onnxruntime: its CUDA libraries are then fou
 import ways  # noqa: E402
 from figures_table import table  # noqa: E402
 from hollow import fill, load_hollow  # noqa: E402
+from setting import flops, machine, papers_of  # noqa: E402
 from torch_bert import torch_bert  # noqa: E402
 from ways import Way  # noqa: E402
 
@@ -54,23 +54,6 @@ class Record:
         traceback.print_exc()
         self.values["failed"][name] = (str(error).strip().splitlines() or [type(error).__name__])[0][:600]
         self.put()
-
-
-def papers_of(lengths: Sequence[int], *, words: int, seed: int) -> list[TokenIds]:
-    """Make random token ids of the given lengths, without ids of special tokens."""
-    drawn = np.random.default_rng(seed)
-    return [drawn.integers(200, words, size=length, dtype=np.int64) for length in lengths]
-
-
-def flops(lengths: Sequence[int], *, layers: int, hidden: int = 768, inner: int = 3_072) -> float:
-    """Return the floating-point operations that the encoder needs for papers, without padding.
-
-    There are two operations for each weight and token. The two products of attention need 4 · hidden · length² per
-    layer. This is appendix B of Narayanan et al. 2021 (https://arxiv.org/abs/2104.04473), forward only.
-    """
-    tokens = np.asarray(lengths, dtype=np.float64)
-    weights = 4 * hidden * hidden + 2 * hidden * inner
-    return float(layers * (2 * weights * tokens.sum() + 4 * hidden * (tokens**2).sum()))
 
 
 def all_ways(work: Path, bert: Any, device: str) -> list[Way]:
@@ -250,23 +233,6 @@ def cuda_graphs(work: Path, papers: Sequence[TokenIds], record: Record) -> None:
         record.put(cuda_graph={"papers": len(chosen), "length": length, "seconds": taken})
     except Exception as error:
         record.failed("cuda_graph", error)
-
-
-def machine(device: str) -> dict[str, Any]:
-    """Describe the card and the packages."""
-    import onnxruntime
-
-    found: dict[str, Any] = {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "onnxruntime": onnxruntime.__version__,
-        "onnx": onnx.__version__,
-        "device": device,
-    }
-    if device == "cuda":
-        card = torch.cuda.get_device_properties(0)
-        found |= {"card": card.name, "memory_mib": card.total_memory >> 20, "cuda": torch.version.cuda}
-    return found
 
 
 def main() -> None:

@@ -107,8 +107,11 @@ def label_night(
             progress=progress,
             watch=planned.watch,
         )
-    loading = max(scheduler.await_ready() - began, 0.0)  # the model may have been loaded beside the first shards
-    fresh = replace(fresh, rewritten=rewriter.papers, seconds=max(fresh.seconds - loading, 0.0))
+    # The model may have been loaded beside the first shards. The driver may hear of it after the first labels, so the
+    # time of the model itself is the least that labelling took.
+    loading = max(scheduler.await_ready() - began, 0.0)
+    labelling = max(fresh.seconds - loading, fresh.model_seconds / scheduler.n_workers)
+    fresh = replace(fresh, rewritten=rewriter.papers, seconds=labelling)
     damaged = ledger.damaged(list(entries.values()))
     failed = {**planned.unreadable, **failed, **damaged}
     ordered = [entries[shard.name] for shard in plan.shards if shard.name in entries and shard.name not in damaged]

@@ -48,7 +48,8 @@ def night_manifest(
         fresh: Shards and papers that this run labelled.
     """
     finished = time.time()
-    at_work = fresh.model_seconds / (fresh.seconds * scheduler.n_workers) if fresh.papers else None
+    labelled = fresh.papers and fresh.seconds  # the clock may see no time in a night of a few papers
+    at_work = fresh.model_seconds / (fresh.seconds * scheduler.n_workers) if labelled else None
     return NightManifest(
         started=datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
         finished=datetime.fromtimestamp(finished, UTC).isoformat(timespec="seconds"),
@@ -71,7 +72,7 @@ def night_manifest(
             papers=fresh.papers,
             rewritten=fresh.rewritten,
             seconds=round(fresh.seconds, 3),
-            papers_per_second=round(fresh.papers / fresh.seconds, 2) if fresh.papers else None,
+            papers_per_second=round(fresh.papers / fresh.seconds, 2) if labelled else None,
             model_wait_share=None if at_work is None else round(max(1 - at_work, 0.0), 4),
             audit_seconds=round(fresh.audit_seconds, 3),
         ),
