@@ -1,6 +1,7 @@
 """Compare an epoch of `specter-batch train` with the training loop of transformers' `run_classification.py`, in turn.
 
-Usage: python benchmarks/epoch.py ENCODER PAPERS [--papers N] [--tokens N] [--rounds N] [--threads N] [--compute NAME]
+Usage: python benchmarks/training/epoch.py ENCODER PAPERS [--papers N] [--tokens N] [--rounds N] [--threads N]
+       [--compute NAME]
 
 ENCODER is a folder with a BERT, PAPERS are labelled papers. `run_classification.py` is an example of transformers
 (https://github.com/huggingface/transformers/tree/main/examples/pytorch/text-classification). It gives a
@@ -11,12 +12,15 @@ steadier than wall-clock time.
 """
 
 import argparse
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+sys.path.append(str(Path(__file__).parents[1]))
 
 import numpy as np
 import torch
