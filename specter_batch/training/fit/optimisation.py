@@ -29,7 +29,7 @@ def make_optimizer(model: SpecterForSequenceClassification, config: TrainConfig)
     ]
     if config.optimizer == "sgd":
         return torch.optim.SGD(settings, lr=config.learning_rate, momentum=SGD_MOMENTUM)
-    return torch.optim.AdamW(settings, lr=config.learning_rate)
+    return torch.optim.AdamW(settings, lr=config.learning_rate, fused=True)
 
 
 def learning_rate_of(parameter: str, config: TrainConfig, *, n_layers: int) -> float:
