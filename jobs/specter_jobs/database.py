@@ -46,7 +46,7 @@ def opened_database(scratch: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         scratch: An existing folder. The caller removes it.
 
     Raises:
-        SpecterBatchError: The tables outgrew the disk.
+        SpecterBatchError: The tables outgrew the disk or the memory.
     """
     with _plain(scratch.absolute()) as spill:
         database = duckdb.connect(
@@ -62,6 +62,11 @@ def opened_database(scratch: Path) -> Iterator[duckdb.DuckDBPyConnection]:
             yield database
         except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
             why = " ".join(str(error).split("\n\n")[0].split())
+            if "pin block" in why:  # the disk has space, but a statement needs more memory than it may have
+                raise SpecterBatchError(
+                    f"{scratch.parent}: the night has too many papers to compare at once with {MEMORY} of memory "
+                    f"({why}). Label it as several nights, each with a part of the files; finished work is kept"
+                ) from error
             raise SpecterBatchError(
                 f"{scratch.parent}: the disk has no space for the temporary tables of ids and texts ({why}). Free "
                 "disk space in this folder and run the same command again; finished work is kept. If OUT is in a "
