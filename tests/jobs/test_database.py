@@ -11,8 +11,9 @@ import pytest
 
 import specter_batch
 import specter_jobs
-from specter_batch.errors import ShardError
+from specter_batch.errors import ShardError, SpecterBatchError
 from specter_batch.papers.parquet import read_table, write_table
+from specter_jobs import database
 from specter_jobs.database import opened_database, register_parquet
 
 ODD_NAMES = [
@@ -111,3 +112,14 @@ def test_tables_that_outgrow_the_disk_name_the_folder_and_what_to_do(tmp_path: P
     done = subprocess.run([sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True, check=False)
     assert done.stdout.startswith(f"{tmp_path}: the disk has no space for the temporary tables"), done.stderr
     assert "disk space in this folder and run the same command again" in done.stdout
+
+
+def test_a_statement_that_needs_more_memory_than_it_may_have_does_not_blame_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "MEMORY", "20MB")
+    with (
+        pytest.raises(SpecterBatchError, match="too many papers to compare at once with 20MB of memory"),
+        opened_database(tmp_path) as opened,
+    ):
+        opened.execute("CREATE TABLE t AS SELECT list(hash(i)) OVER (ORDER BY i) FROM range(3000000) r(i)")
