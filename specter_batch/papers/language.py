@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections import Counter
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -61,8 +62,6 @@ _ENGLISH_PER_FOREIGN = 20  # one "van der Waals" does not make a title foreign
 _STRETCH = 20  # English texts rarely have twenty words without a function word
 _MAX_NON_ASCII_SHARE = 0.01  # allows dashes, names and Greek letters, but not a title full of accents
 
-_KNOWN_WORDS = pa.array([*sorted(_ENGLISH), *sorted(_FOREIGN)])
-
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _LATIN = re.compile("[A-z]")
 _OTHER_LETTERS = re.compile(r"[^\W\d_\u0000-\u02ff\u1e00-\u1eff]")
@@ -91,9 +90,10 @@ def are_plain_english(texts: pa.StringArray) -> npt.NDArray[np.bool_]:
     """
     split = pc.utf8_split_whitespace(pc.utf8_trim_whitespace(texts))  # untrimmed texts would have empty words
     ends = split.offsets.to_numpy()
-    kind = pc.fill_null(pc.index_in(split.values, value_set=_KNOWN_WORDS), len(_KNOWN_WORDS)).to_numpy()
+    known = _known_words()
+    kind = pc.fill_null(pc.index_in(split.values, value_set=known), len(known)).to_numpy()
     english = _running_count(kind < len(_ENGLISH))
-    foreign = _running_count((kind >= len(_ENGLISH)) & (kind < len(_KNOWN_WORDS)))
+    foreign = _running_count((kind >= len(_ENGLISH)) & (kind < len(known)))
     words, english_words, foreign_words = np.diff(ends), np.diff(english[ends]), np.diff(foreign[ends])
     stretches = words // _STRETCH
     text = np.repeat(np.arange(len(texts)), stretches)
@@ -106,6 +106,12 @@ def are_plain_english(texts: pa.StringArray) -> npt.NDArray[np.bool_]:
     # A character outside ASCII has at least one byte more than one in ASCII.
     plain &= pc.binary_length(texts).to_numpy() - characters <= _MAX_NON_ASCII_SHARE * characters
     return np.asarray(plain)
+
+
+@cache
+def _known_words() -> pa.StringArray:
+    """Return the words that count. Made when needed: pyarrow imports pandas with the first value that it converts."""
+    return pa.array([*sorted(_ENGLISH), *sorted(_FOREIGN)])
 
 
 def _running_count(values: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
