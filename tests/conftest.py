@@ -29,16 +29,6 @@ if TYPE_CHECKING:
 N_SAMPLE_PAPERS = 600
 
 
-@pytest.fixture(autouse=True)
-def _same_environment() -> Iterator[None]:
-    """Restore the environment variables after a test, because what the code sets would change what later tests see."""
-    before = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
-    yield
-    for name in os.environ.keys() - before.keys() - {"PYTEST_CURRENT_TEST"}:
-        del os.environ[name]
-    os.environ.update(before)
-
-
 @pytest.fixture(scope="session")
 def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with a BERT of two layers, random weights and a tokenizer of the sample's words."""

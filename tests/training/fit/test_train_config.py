@@ -93,7 +93,8 @@ def test_wandb_without_a_key_stays_offline(monkeypatch: pytest.MonkeyPatch, tmp_
     (tmp_path / "wandb/__init__.py").touch()
     monkeypatch.syspath_prepend(tmp_path)
     for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_DIR"):
-        monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv(name, "")  # so that whatever the variable is set to later is undone after the test
+        monkeypatch.delenv(name)
     assert make_arguments(TrainConfig(track="wandb"), tmp_path / "run").report_to == ["wandb"]
     assert (os.environ["WANDB_MODE"], os.environ["WANDB_DIR"]) == ("offline", str(tmp_path / "run"))
 
