@@ -62,7 +62,7 @@ def opened_database(scratch: Path) -> Iterator[duckdb.DuckDBPyConnection]:
             yield database
         except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
             why = " ".join(str(error).split("\n\n")[0].split())
-            if "pin block" in why or "allocate block" in why:  # a statement needs more memory than it may have
+            if " used)" in why and "offload" not in why:  # a statement needs more memory than it may have
                 raise SpecterBatchError(
                     f"{scratch.parent}: the night has too many papers to compare at once with {MEMORY} of memory "
                     f"({why}). Label it as several nights, each with a part of the files; finished work is kept"

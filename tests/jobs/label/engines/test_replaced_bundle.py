@@ -139,7 +139,7 @@ def test_a_bundle_that_is_replaced_while_one_worker_runs_changes_nothing(
     place = Path(shutil.copytree(tiny_bundle, tmp_path / "bundle"))
     other = other_model(tiny_bundle, tmp_path / "other")
     papers = write_dump(tmp_path / "in/a.parquet", [paper(i) for i in range(20)])
-    expected = night(papers, out=tmp_path / "expected")
+    expected = night(papers, out=tmp_path / "expected", shard_rows=5)
     await_worker = Scheduler.await_worker
 
     def replace(scheduler: Scheduler) -> None:
