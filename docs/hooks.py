@@ -111,7 +111,7 @@ def _settings_page() -> str:
     lines = [
         "# Configuration files\n",
         "For people who keep their settings in a file. `--config FILE` reads settings from a TOML file. "
-        "An option on the command line wins over the file. A key that does not exist is refused. "
+        "An option on the command line overrides the file. A key that does not exist is refused. "
         "Every key below is also an option of the commands: its name has dashes there.\n",
     ]
     for title, commands, settings, example in FILES:

@@ -45,8 +45,8 @@ class Embedding(BundleDevice):
     graph: Graph = None
     compute: Annotated[Literal["fp32", "bf16"], FormerName("precision")] = Field(
         default="fp32",
-        description="Number format in which PyTorch computes, for a run or an encoder. `bf16` is about twice as fast "
-        "on hardware that has it, and slightly different.",
+        description="Number format in which PyTorch computes, for a run or an encoder. `bf16` is 1.5 to 2 times as "
+        "fast on hardware that has it, and slightly different.",
     )
 
 

@@ -25,7 +25,7 @@ class Quantization(Settings):
         default=None,
         ge=0,
         le=1,
-        description="How much of the range of loud activation channels moves into the weights before quantization.",
+        description="Share of the range of large activation channels that moves into the weights before quantization.",
     )
     reduce_range: bool = Field(
         default=False,

@@ -16,7 +16,10 @@ MAX_WORKERS = 10_000
 # The names of the formats of public dumps.
 FormatName = Literal["s2ag", "s2orc", "openalex", "arxiv", "pubmed", "crossref", "scidocs", "jsonl", "csv"]
 
-Column = Annotated[str | None, Option(metavar="NAME", default="found by its usual names")]
+PaperIdColumn = Annotated[str | None, Option(metavar="NAME", default="paper_id, pid, id or corpusid")]
+TitleColumn = Annotated[str | None, Option(metavar="NAME", default="title")]
+AbstractColumn = Annotated[str | None, Option(metavar="NAME", default="abstract")]
+LabelColumnName = Annotated[str | None, Option(metavar="NAME", default="label, class_label or labels")]
 Language = Annotated[
     Literal["en", "any"],
     Field(
@@ -30,9 +33,9 @@ class TextColumns(Settings):
 
     panel: ClassVar[str] = "Input"
 
-    paper_id_column: Column = Field(default=None, description="Column of the input that holds the paper ids.")
-    title_column: Column = Field(default=None, description="Column of the input that holds the titles.")
-    abstract_column: Column = Field(default=None, description="Column of the input that holds the abstracts.")
+    paper_id_column: PaperIdColumn = Field(default=None, description="Column of the input that holds the paper ids.")
+    title_column: TitleColumn = Field(default=None, description="Column of the input that holds the titles.")
+    abstract_column: AbstractColumn = Field(default=None, description="Column of the input that holds the abstracts.")
 
 
 class LabelColumn(Settings):
@@ -40,7 +43,7 @@ class LabelColumn(Settings):
 
     panel: ClassVar[str] = "Input"
 
-    label_column: Column = Field(
+    label_column: LabelColumnName = Field(
         default=None,
         description="Column of the input that holds the true labels. `none` reads no labels, "
         "where a command does not need them.",
@@ -76,8 +79,8 @@ class TextFiles(Settings):
         description="CSV: the character around values, or `none` if quotes are plain text. Without this option a file "
         "fails if its quotes may hide rows.",
     )
-    escape: Annotated[str | None, Option(metavar="CHARACTER", default="a backslash, if the file uses it so")] = Field(
-        default=None, description="CSV: the character that makes a quote after it plain text, or `none`."
+    escape: Annotated[str | None, Option(metavar="CHARACTER", default="a backslash, if the file uses it like this")] = (
+        Field(default=None, description="CSV: the character that makes a quote after it plain text, or `none`.")
     )
     encoding: Annotated[str | None, Option(metavar="NAME", default="UTF-8, or UTF-16 where it is recognised")] = Field(
         default=None, description="CSV and JSON Lines: the encoding of the file, for example cp1252."

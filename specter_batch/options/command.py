@@ -40,7 +40,7 @@ class ConfigFile(Settings):
     panel: ClassVar[str] = "Input"
 
     config: Annotated[LocalPath | None, Option(metavar="FILE", default="no file")] = Field(
-        default=None, description="TOML file of settings. An option on the command line wins over the file."
+        default=None, description="TOML file of settings. An option on the command line overrides the file."
     )
 
 

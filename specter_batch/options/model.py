@@ -31,6 +31,6 @@ class BundleDevice(Settings):
 
     device: Annotated[str, Option(metavar="DEVICE")] = Field(
         default="auto",
-        description="Where a bundle runs: auto, cpu, cuda or cuda:N. `auto` uses a working CUDA card if there is one, "
+        description="Where a bundle runs: auto, cpu, cuda or cuda:N. `auto` uses a working CUDA GPU if there is one, "
         "else the CPU. With `cuda` the command fails if there is none.",
     )

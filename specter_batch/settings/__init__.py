@@ -30,7 +30,7 @@ class Settings(BaseModel):
 
     @classmethod
     def load(cls, file: Path | None, flags: Mapping[str, Any]) -> Self:
-        """Return the settings from a TOML file, if any, and flags. A flag that is not None wins over the file.
+        """Return the settings from a TOML file, if any, and flags. A flag that is not None overrides the file.
 
         Raises:
             ConfigError: The file is missing or is not TOML, or a key or value in it is wrong.

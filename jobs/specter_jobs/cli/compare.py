@@ -28,7 +28,7 @@ class NightsToCompare(PapersPlace):
         default=NEAR_TIE_MARGIN,
         ge=0,
         le=1,
-        description="A label is nearly a tie if its probability leads that of the second label by less than this.",
+        description="A label is a near tie if its probability minus that of the runner-up is smaller than this.",
     )
 
 

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from specter_batch.display import ignored_line
 from specter_batch.errors import ConfigError
-from specter_batch.options import MAX_WORKERS, Column, FormatName, InputColumns, JsonOutput, TextFiles
+from specter_batch.options import MAX_WORKERS, FormatName, InputColumns, JsonOutput, TextFiles
 from specter_batch.options.command import command, interruptible
 from specter_batch.settings.declaration import Option
 from specter_batch.storage.location import LocalPath, PathTextOrUrl
@@ -30,7 +30,7 @@ class IngestOptions(JsonOutput, TextFiles, InputColumns):
         description="The dump: a file, a folder, a glob or a URL."
     )
     out: Annotated[LocalPath, Option(argument="OUT")] = Field(
-        description="Folder for papers, rejects and ingest.json, the account of both."
+        description="Folder for papers, rejects and ingest.json, which counts the records by outcome."
     )
     year: Annotated[str | None, Option(metavar="YEARS", default="all years")] = Field(
         default=None, description="Publication years of the papers to keep: 2020, 2015:2020, 2020: or :2010."
@@ -41,7 +41,9 @@ class IngestOptions(JsonOutput, TextFiles, InputColumns):
     workers: Annotated[int | None, Option(unit="processes", default="the usable cores")] = Field(
         default=None, ge=1, le=MAX_WORKERS, description="Number of files to read at once, each in a process of its own."
     )
-    year_column: Column = Field(default=None, description="Column of the input that holds the publication years.")
+    year_column: Annotated[str | None, Option(metavar="NAME", default="year or publication_year")] = Field(
+        default=None, description="Column of the input that holds the publication years."
+    )
     replace: Annotated[bool, Option(negative=False)] = Field(
         default=False,
         description="Replace the finished papers of another ingest in OUT. Without it such a run is refused.",

@@ -53,7 +53,7 @@ def verify(night: NightFolder) -> None:
             *(f"gate {gate}" for gate in result.failed_gates),
             *(f"note: {note}" for note in result.notes),
             f"{result.rows:,} rows in {result.shards:,} shards, {result.files:,} files: "
-            + (f"{len(result.differences):,} differences" if result.differences else "all as the ledger says")
+            + (f"{len(result.differences):,} differences" if result.differences else "all match the ledger")
             + (", but gates failed and there is no _SUCCESS" if result.failed_gates else ""),
         )
     raise typer.Exit(EXIT_DIFFERS if result.differences else EXIT_GATE_FAILED if result.failed_gates else 0)

@@ -30,20 +30,20 @@ class Choice(Settings):
 
     panel = QUESTIONS
 
-    least_certain: Annotated[int | None, Option(metavar="N", default="not asked for")] = Field(
+    least_certain: Annotated[int | None, Option(metavar="N", default="none")] = Field(
         default=None, ge=1, description="The N papers whose best two labels are closest to each other."
     )
-    confused: Annotated[tuple[str, str] | None, Option(metavar="TRUE PREDICTED", default="not asked for")] = Field(
+    confused: Annotated[tuple[str, str] | None, Option(metavar="TRUE PREDICTED", default="none")] = Field(
         default=None,
         description="Papers with the true label TRUE that got the label PREDICTED, the most confident errors first.",
     )
-    label: Annotated[str | None, Option(metavar="LABEL", default="not asked for")] = Field(
+    label: Annotated[str | None, Option(metavar="LABEL", default="none")] = Field(
         default=None, description="Papers that got this label."
     )
-    id: Annotated[str | None, Option(metavar="ID", default="not asked for")] = Field(
+    id: Annotated[str | None, Option(metavar="ID", default="none")] = Field(
         default=None, description="All rows with this id, with all that is known about each."
     )
-    rejected: Annotated[str | None, Option(metavar="REASON", default="not asked for")] = Field(
+    rejected: Annotated[str | None, Option(metavar="REASON", default="none")] = Field(
         default=None, description="Rows that were rejected for this reason."
     )
 
@@ -151,7 +151,9 @@ def _lines(question: Question, rows: list[dict[str, Any]], total: int) -> list[s
         shown = [at for at in range(len(columns)) if any(row[at] != "-" for row in cells)]
         columns, cells = [columns[at] for at in shown], [[row[at] for at in shown] for row in cells]
         lines = table_lines(columns, cells, below=titles, numbers=("score", "margin"))
-    number = f"{len(rows):,} of {total:,} papers" if len(rows) < total else f"{total:,} papers"
+    number = (
+        f"{len(rows):,} of {total:,} papers" if len(rows) < total else f"{total:,} paper{'' if total == 1 else 's'}"
+    )
     return [*lines, f"{number}{', chosen at random' if question.at_random else ''}: {_what(question)}"]
 
 

@@ -37,7 +37,7 @@ class NightDate(Settings):
     panel: ClassVar[str] = INPUT
 
     date: Annotated[
-        datetime.date, Option(metavar="YYYY-MM-DD", default="the date that OUT is named by, else today in UTC")
+        datetime.date, Option(metavar="YYYY-MM-DD", default="the date in the name of OUT, else today in UTC")
     ] = Field(
         default_factory=_today,
         validate_default=True,
@@ -85,8 +85,8 @@ class Model(Settings):
     bundle: Annotated[PathOrUrl, Option()] = Field(description="Model bundle that export wrote: a folder or a URL.")
     device: Annotated[str, Option(metavar="DEVICE")] = Field(
         default="auto",
-        description="Where the model runs: auto, cpu, cuda, cuda:N, or cuda:all for one worker on each card. `auto` "
-        "uses a working CUDA card if there is one, else the CPU. With `cuda` the command fails if there is none.",
+        description="Where the model runs: auto, cpu, cuda, cuda:N, or cuda:all for one worker on each GPU. `auto` "
+        "uses a working CUDA GPU if there is one, else the CPU. With `cuda` the command fails if there is none.",
     )
     graph: Annotated[Graph, FormerName("precision")] = None
     tokenizer: TokenizerOption = "auto"
@@ -217,11 +217,11 @@ class Cluster(Settings):
         Field(default=None, description="Address of a running Ray cluster, for example auto or ray://head:10001.")
     )
     workers: Annotated[
-        int | None, Option(unit="processes", default="1 on the CPUs or on each card; on Ray all there is room for")
+        int | None, Option(unit="processes", default="1 on the CPUs or on each GPU; on Ray as many as fit there")
     ] = Field(
         default=None,
         ge=1,
         le=MAX_WORKERS,
         description="Number of worker processes, each with its own copy of the model. Each prepares its own papers, so "
-        "several workers can feed a fast card. On one machine, give a multiple of the number of cards.",
+        "several workers can supply a fast GPU. On one machine, give a multiple of the number of GPUs.",
     )

@@ -26,8 +26,8 @@ class DistillRequest(RunFolder, ScreeningRules, InputColumns):
         description="Run folder of the trained model that is the teacher."
     )
     train: LocalPath = Field(
-        description="Labelled papers to train on, best those that the teacher was trained on: a parquet file, a folder "
-        "or a glob."
+        description="Labelled papers to train on: a parquet file, a folder or a glob. If possible, give the papers "
+        "that the teacher was trained on."
     )
     val: LocalPath = Field(
         description="Labelled papers to choose the best epoch on: a parquet file, a folder or a glob."
@@ -50,7 +50,8 @@ class DistillRequest(RunFolder, ScreeningRules, InputColumns):
     )
     allow_overlap: Annotated[bool, Option(negative=False)] = Field(
         default=False,
-        description="Train although some papers of --val are in --train, too. Validation scores are then too high.",
+        description="Train although some papers of --val are in --train, too. They help to choose the epoch, and the "
+        "validation score leaves them out.",
     )
 
     def check(self) -> None:

@@ -31,13 +31,11 @@ class Scoring(Settings):
 
     panel: ClassVar[str] = "Scores"
 
-    min_precision: Annotated[float | None, Option(default="no threshold is looked for"), FormerName("precision")] = (
-        Field(
-            default=None,
-            ge=0,
-            le=1,
-            description="Find the lowest score threshold at which the labels kept have at least this precision.",
-        )
+    min_precision: Annotated[float | None, Option(default="no threshold"), FormerName("precision")] = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Find the lowest score threshold at which the labels kept have at least this precision.",
     )
     strict_leaks: Annotated[bool, Option(negative=False)] = Field(
         default=False, description="Fail if a paper of TEST was in the training data."
@@ -45,7 +43,7 @@ class Scoring(Settings):
     batch_mean_size: Annotated[int, Option(unit="papers")] = Field(
         default=32,
         ge=1,
-        description="Batch size of the older per-batch F1, which is reported for comparison only.",
+        description="Batch size of `batch_mean_macro_f1`, which is only for comparison with publications.",
     )
     seed: int = Field(default=0, ge=0, description="Random seed of the bootstrap intervals.")
 

@@ -34,7 +34,8 @@ class Projected(Settings):
 
     run: Annotated[LocalPath, Option(argument="RUN")] = Field(description="Run folder that train wrote.")
     papers: Annotated[LocalPath, Option(argument="PAPERS")] = Field(
-        description="Labelled papers to draw, best not those of the training: a parquet file, a folder or a glob."
+        description="Labelled papers to draw: a parquet file, a folder or a glob. Training papers look too well "
+        "separated."
     )
     encoder: Annotated[str | None, Option(metavar="NAME_OR_FOLDER", default="the encoder that RUN names")] = Field(
         default=None,

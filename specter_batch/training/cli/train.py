@@ -40,7 +40,8 @@ class TrainRequest(RunFolder, InputColumns):
     )
     allow_overlap: Annotated[bool, Option(negative=False)] = Field(
         default=False,
-        description="Train although some papers of --val are in TRAIN, too. Validation scores are then too high.",
+        description="Train although some papers of --val are in TRAIN, too. They help to choose the epoch, and the "
+        "validation score leaves them out.",
     )
 
 

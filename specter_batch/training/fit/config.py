@@ -36,7 +36,7 @@ class LabelLoss(Settings):
     class_weights: Literal["none", "sqrt", "balanced"] = Field(
         default="sqrt",
         description="Weight of rare classes in the loss: `balanced` is the inverse of a class's share of TRAIN, `sqrt` "
-        "the root of that. Macro F1 counts every class the same.",
+        "is the square root of it. Macro F1 counts every class the same.",
     )
 
 
@@ -67,8 +67,8 @@ class Optimisation(Settings):
         default=1.0,
         gt=0,
         le=1,
-        description="Learning rate of each encoder layer, as a share of that of the layer above. 1 is the same rate "
-        "everywhere.",
+        description="Learning rate of each encoder layer, divided by the learning rate of the layer above it. 1 gives "
+        "all layers the same learning rate.",
     )
     weight_decay: float = Field(
         default=0.01, ge=0, description="Weight decay, applied to weight matrices and not to biases or LayerNorm."
@@ -108,8 +108,8 @@ class RunSettings(Settings):
 
     compute: Annotated[Literal["auto", "fp32", "bf16", "fp16"], FormerName("precision")] = Field(
         default="auto",
-        description="Number format of the computation. `bf16` is about twice as fast on hardware that has it; `auto` "
-        "uses it there, and fp32 elsewhere. fp16 needs CUDA.",
+        description="Number format of the computation. `bf16` is 1.5 to 2 times as fast on hardware that has it; "
+        "`auto` uses it there, and fp32 elsewhere. fp16 needs CUDA.",
     )
     gradient_checkpointing: bool = Field(
         default=False, description="Save memory by computing activations twice. It takes about a third more time."
