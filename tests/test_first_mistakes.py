@@ -19,7 +19,7 @@ CLASSIFY = "classify papers night --bundle bundle"
 MISTAKES = (
     ("classify paper night --bundle bundle", 1, "paper: no such file or folder; did you mean papers?"),
     ("classify nothing/at/all night --bundle bundle", 1, "nothing/at/all: no such file or folder; check the path"),
-    ("classify papers night --bundle bundel", 1, "did you mean bundle?; make a bundle with `specter-batch export RUN bundel`"),
+    ("classify papers night --bundle bundel", 1, "there is no such folder; did you mean bundle?"),
     ("evaluate no-run val.parquet --out scores", 1, "--val VAL --out no-run`"),
     ("status nigth", 1, "nigth: no night has started here, there is no progress.json; did you mean night?; give the OUT folder of `specter-batch classify`"),
     ("verify nigth", 1, "did you mean night?; give the OUT folder of `specter-batch classify`"),

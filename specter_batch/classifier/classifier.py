@@ -81,7 +81,7 @@ class Classifier:
         Args:
             bundle: A folder that `export` wrote, or the URL of one (`hf://…`, `s3://…`). A bundle in a store is
                 downloaded once, into the user's cache.
-            device: Where the model runs: `auto`, `cpu`, `cuda` or `cuda:N`. `auto` uses a working CUDA card if there
+            device: Where the model runs: `auto`, `cpu`, `cuda` or `cuda:N`. `auto` uses a working CUDA GPU if there
                 is one, else the CPU.
             graph: Graph of the bundle to run: `int8`, `fp32` or `fp16`; the fastest one for the device when None.
             threads: Number of papers that are labelled at once on a CPU; the usable cores when None.

@@ -178,7 +178,10 @@ class ModelBundle:
         """
         allowed = PREFERRED_PRECISIONS[device]
         if precision is not None and precision not in allowed:
-            raise BundleError(f"{precision} does not run on {device} without falling back; use {' or '.join(allowed)}")
+            raise BundleError(
+                f"--graph {precision}: {device} cannot run all of this graph; give "
+                f"{' or '.join(f'--graph {name}' for name in allowed)}"
+            )
         for wanted in allowed if precision is None else (precision,):
             for graph in self.manifest.graphs:
                 if graph.precision == wanted:

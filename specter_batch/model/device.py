@@ -81,11 +81,11 @@ def cuda_problem(index: int) -> str | None:
     count = ctypes.c_int()
     started = driver.cuInit(0)
     if started == CUDA_ERROR_NO_DEVICE:
-        return "no CUDA card is to be seen here; see nvidia-smi and CUDA_VISIBLE_DEVICES"
+        return "no CUDA GPU is visible here; check nvidia-smi and CUDA_VISIBLE_DEVICES"
     if started != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
         return "the NVIDIA driver does not start (cuInit failed); see nvidia-smi"
     if index >= count.value:
-        return f"this machine has {count.value} CUDA card(s), numbered from 0"
+        return f"this machine has {count.value} CUDA GPU{'s' if count.value > 1 else ''}, numbered from 0"
     return None
 
 

@@ -198,7 +198,8 @@ def read_manifest(folder: Path) -> BundleManifest:
         version = raw.get("format_version") if isinstance(raw, dict) else None
         if isinstance(version, int) and version > FORMAT_VERSION:
             raise BundleError(
-                f"{folder}: bundle format {version} is newer than the {FORMAT_VERSION} this version reads; upgrade"
+                f"{folder}: bundle format {version} is newer than the {FORMAT_VERSION} this version reads; upgrade: "
+                "pip install --upgrade specter-batch"
             )
         return BundleManifest.model_validate(raw)
     except ValidationError as error:
@@ -215,7 +216,8 @@ def _no_bundle(folder: Path) -> str:
             f"{missing}; an export was killed at its last step, the older bundle is {set_aside(folder)}: export again"
         )
     if not folder.exists():
-        return f"there is no such folder{name_meant(folder)}; make a bundle with `specter-batch export RUN {folder}`"
+        meant = name_meant(folder)
+        return f"there is no such folder{meant or f'; make a bundle with `specter-batch export RUN {folder}`'}"
     if not folder.is_dir():
         return "is a file; give the folder that `specter-batch export` made"
     if (folder / PARITY_FILE).is_file():

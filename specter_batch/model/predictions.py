@@ -197,7 +197,7 @@ class OnnxClassifier:
             if papers == 1:
                 raise ProviderError(
                     f"{self.device} has too little free memory for one paper of {seq_len} tokens (the bundle's "
-                    f"max_length is {self._max_length}): {error}. Run nvidia-smi to see which programs use the card; "
+                    f"max_length is {self._max_length}): {error}. Run nvidia-smi to see which programs use the GPU; "
                     "use a bundle with a smaller max_length, or run with --device cpu"
                 ) from error
             self.max_batch_tokens = papers * seq_len // 2  # half of the batch, which may be smaller than the budget

@@ -46,7 +46,7 @@ def test_cuda_asked_for_without_cuda_says_what_is_missing_and_what_to_do(name: s
         Device.parse(name)
     message = str(caught.value)
     assert message.startswith(f"cuda:{name[5:] or 0} cannot be used: {cuda_problem(0)}")
-    assert any(thing in message for thing in ("onnxruntime-gpu", "driver", "CUDA card"))
+    assert any(thing in message for thing in ("onnxruntime-gpu", "driver", "CUDA GPU"))
     assert message.endswith("or run with --device cpu")
 
 

@@ -213,7 +213,7 @@ def limits_of(certificate: Certificate) -> Iterator[str]:
     """Yield sentences about what could not be reached: a smaller promise, or many papers that are run again."""
     held = certificate
     if not held.reaches_target:
-        promise = f"promises at most {shown_share(held.epsilon)} of other labels instead of {shown_share(held.target)}"
+        promise = f"promises that at most {shown_share(held.epsilon)} of labels differ, not {shown_share(held.target)}"
         needed = papers_needed(held.target, delta=held.delta)
         if needed is None:
             why = "no number of papers can show that"
@@ -221,7 +221,7 @@ def limits_of(certificate: Certificate) -> Iterator[str]:
             why = f"{held.papers:,} papers are too few, {needed:,} are needed even if no label differs"
         else:
             why = f"{held.disagreements:,} of {held.papers:,} labels differ"
-        advice = "set a larger max_label_flips" if needed is None else "give more unseen papers with --calibration"
+        advice = "set a larger max_label_flips" if needed is None else "add --calibration with more unseen papers"
         yield f"the certificate {promise}, because {why}; {advice}"
     if held.deferred > MUCH_DEFERRED * held.papers:
         share = held.deferred / held.papers

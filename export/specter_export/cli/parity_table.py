@@ -30,7 +30,7 @@ def show_reports(reports: "dict[str, ParityReport]", *, as_json: bool) -> None:
                     ("passed" if report.passed else "FAILED") if alone else "",
                 )
             )
-    show_table(("graph", "asked", "papers", "max Δlogit", "flips", "deferred", "F1 (Torch)", "gate"), rows)
+    show_table(("graph", "run as", "papers", "max Δlogit", "flips", "deferred", "F1 (Torch)", "gate"), rows)
     for name, report in reports.items():
         if report.certificate is not None:
             show(f"{name}: {report.certificate.sentence}")

@@ -65,7 +65,9 @@ def estimate_night(
         keep=config.keep_columns,
     )
     if not plan.rows:
-        raise PaperSchemaError(f"{config.dump}: {len(plan.files)} parquet files and no row; is the dump complete?")
+        raise PaperSchemaError(
+            f"{config.dump}: {len(plan.files)} parquet files without a row; check that the dump is complete"
+        )
     preparer = ShardPreparer(bundle, rules, tokenizer=config.tokenizer)
     sample = read_sample(sample_shards(plan, rows=sample_rows, seed=seed), rules, bundle, preparer)
     _check_sample(sample, str(config.dump))

@@ -43,6 +43,5 @@ def _package(name: str) -> Any:
     try:
         return import_module(name)
     except ModuleNotFoundError:
-        raise UsageError(
-            f"{name} is not installed; it needs: pip install 'specter-batch[{name}]'. Or give as_=\"arrow\""
-        ) from None
+        package = "'specter-batch[pandas]'" if name == "pandas" else name
+        raise UsageError(f'{name} is not installed; it needs: pip install {package}. Or give as_="arrow"') from None

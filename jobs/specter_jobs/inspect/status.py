@@ -154,7 +154,7 @@ def status_lines(status: NightStatus) -> list[str]:
         state,
         f"shards   {shards.done:,} of {shards.planned:,} done, {shards.failed:,} failed",
         f"rows     {rows.done:,} of {rows.rows_in:,}",
-        f"started  {status.started}, last heard of {status.updated}",
+        f"started  {status.started}, last update {status.updated}",
     ]
     if status.papers_per_second is not None:
         waited = status.model_wait_share
@@ -194,7 +194,7 @@ def _report(out: OutputFolder) -> NightReport | None:
 def _replacement(out: OutputFolder) -> str | None:
     """Return a sentence about the progress of a replacement of this night; None without a replacement."""
     if out.is_swapping:
-        return "the new night is complete and is being put in place; if no job is at work, run its command again"
+        return "the new night is complete and is being put in place; if no job is running, run its command again"
     try:
         progress = Progress.model_validate_json((out.staging / PROGRESS_FILE).read_bytes())
     except (FileNotFoundError, NotADirectoryError, ValidationError):

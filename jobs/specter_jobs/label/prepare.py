@@ -111,7 +111,10 @@ class ShardPreparer:
     def _read(self, deduplicated: DeduplicatedShard) -> PaperBatch:
         papers = self._reader.read(deduplicated.shard)
         if (content_hash(papers), kept_hash(papers)) != (deduplicated.rows_hash, deduplicated.kept_hash):
-            raise ShardError(f"{deduplicated.shard.file.path}: changed while the job ran; leave it alone and rerun")
+            raise ShardError(
+                f"{deduplicated.shard.file.path}: changed while the job ran; run the same command again when nothing "
+                "writes to this file"
+            )
         return papers
 
     def tokenize(self, texts: Sequence[str]) -> Tokenized:

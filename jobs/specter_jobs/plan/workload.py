@@ -64,6 +64,6 @@ class Workload:
             share = f"{fresh / self.papers:.1%}"
             reasons = "".join(f"; {one}" for one in self.unusable)
             raise GateError(
-                f"--max-fresh {shown}: {fresh:,} of {self.papers:,} papers ({share}) would be labelled afresh, and "
+                f"--max-fresh {shown}: {fresh:,} of {self.papers:,} papers ({share}) have to be labelled, and "
                 f"nothing was labelled{reasons}. If you expect that, run the same command with --max-fresh {fresh}"
             )

@@ -82,7 +82,7 @@ def night_metrics(
     yield "shards", "Shards by state.", shards
     yield "papers_per_second", "Papers labelled a second in this run.", [({}, run.papers_per_second)]
     waited: Samples = [({}, run.model_wait_share)]
-    yield "model_wait_share", "Share of the labelling time in which the model was not at work.", waited
+    yield "model_wait_share", "Share of the labelling time in which the model was idle.", waited
     yield "seconds", "Seconds from start to end.", [({}, manifest.seconds)]
     yield "macro_f1", "Macro F1 over labelled papers that were not trained on.", [({}, report.macro_f1)]
     if (estimated := report.estimated) is not None:

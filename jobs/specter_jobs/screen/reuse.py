@@ -65,7 +65,10 @@ def reusable_labels(
             if output_command(night, names=names) == CLASSIFY:
                 log("earlier night has no labels", level=logging.WARNING, reuse=str(night))
                 continue
-            raise ConfigError(f"--reuse {night}: no output of this job, {LEDGER_FILE} is missing")
+            raise ConfigError(
+                f"--reuse {night}: is not an output of `classify`, {LEDGER_FILE} is missing; give the OUT folder of an "
+                "earlier night"
+            )
         newest = {entry.shard: entry for entry in read_entries(folder)}
         ours = [entry for entry in newest.values() if entry.model == tonight.hash]
         others = [entry for entry in newest.values() if entry.model != tonight.hash]

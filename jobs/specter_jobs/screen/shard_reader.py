@@ -68,7 +68,7 @@ class ShardReader:
         if self._file != shard.file or not shard.file.group_starts[group] <= self._position <= shard.start:
             parquet = open_parquet(shard.file.path)
             if parquet.metadata.num_rows != shard.file.rows:
-                raise PaperSchemaError("the file changed while the job ran; leave it alone")
+                raise PaperSchemaError("the file changed while the job ran; nothing may write to it meanwhile")
             groups = list(range(group, parquet.num_row_groups))
             self._batches = read_papers(
                 parquet,

@@ -53,7 +53,7 @@ def run_demo(folder: Path, *, console: Console) -> dict[str, Any]:
     print_above(
         console,
         f"{sample.n_train} papers to train on, {sample.n_val} to validate on, and a night of four files: all "
-        f"synthetic, made by this project. The night holds {NIGHT_DIRT.n_rows} rows of the dirt of real dumps.",
+        f"synthetic, made by this project. {NIGHT_DIRT.n_rows} rows of the night have errors, as in real dumps.",
     )
     encoder = make_stand_in_encoder(folder / "encoder", sample.train)
     print_above(console, f"{encoder}: a compact BERT with random weights, a stand-in for allenai/specter.")

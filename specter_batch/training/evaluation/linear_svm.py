@@ -63,7 +63,9 @@ def fit_linear_svm(
     """
     papers = np.bincount(label_ids, minlength=len(label_names))
     if (papers >= 2).sum() < 2:
-        raise LabelError("C is searched by cross-validation: at least two labels need two papers or more to train on")
+        raise LabelError(
+            "cross-validation chooses C, and needs at least two labels with two papers each; add training papers"
+        )
     if not np.isfinite(embeddings).all():
         raise ConfigError("the encoder gives embeddings that are NaN or infinite: choose another --encoder")
     folds = min(FOLDS, int(papers.max()))

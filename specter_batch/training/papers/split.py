@@ -59,13 +59,13 @@ def _overlap(train_papers: LabelledPapers, val_papers: LabelledPapers, *, allowe
         "(by a hash of the text without case and punctuation)"
     )
     if shared == len(val_papers):  # a trial of the tool: there is no figure that anybody could believe
-        return (f"{sentence}, so there is no validation score, and the best epoch is chosen on papers trained on",)
+        return (f"{sentence}, so there is no validation score, and the best epoch is chosen on training papers",)
     if not allowed:
         raise ConfigError(
-            f"{sentence}: the best epoch would be chosen on papers trained on; remove them from one of the two, or "
+            f"{sentence}: the best epoch would be chosen on training papers; remove them from one of the two, or "
             "continue with --allow-overlap"
         )
-    return (f"{sentence}: the best epoch is chosen on papers trained on; the validation score leaves them out",)
+    return (f"{sentence}: they help to choose the best epoch; the validation score leaves them out",)
 
 
 def _seen_before(val_papers: LabelledPapers, inherited: npt.NDArray[np.uint64]) -> tuple[str, ...]:
@@ -82,7 +82,7 @@ def _small_classes(papers: LabelledPapers, labels: LabelSet, counts: npt.NDArray
     single = [name for name, count in zip(labels, counts, strict=True) if count == 1]
     absent = [name for name, count in zip(labels, counts, strict=True) if count == 0]
     return (
-        *((f"{papers.source}: only one paper each has the label {listed_names(single)}",) if single else ()),
+        *((f"{papers.source}: labels with only one paper: {listed_names(single)}",) if single else ()),
         *(
             (f"{papers.source}: no paper has the label {listed_names(absent)}, so it is never learned",)
             if absent

@@ -132,8 +132,8 @@ def test_what_fp16_cannot_show_is_promised_less_and_the_user_is_told() -> None:
     assert found.certificate.disagreements == 70
     assert found.certificate.epsilon == found.certificate.upper_bound > 0.1
     assert said == [
-        "warning: model_fp16.onnx: the certificate promises at most 13 % of other labels instead of 0.5 %, because 70 "
-        "of 700 labels differ; give more unseen papers with --calibration"
+        "warning: model_fp16.onnx: the certificate promises that at most 13 % of labels differ, not 0.5 %, because 70 "
+        "of 700 labels differ; add --calibration with more unseen papers"
     ]
 
 
@@ -145,7 +145,7 @@ def test_that_no_label_differs_cannot_be_promised_and_the_user_is_told(target: f
     assert found.certificate is not None
     assert (found.certificate.disagreements, found.certificate.target) == (0, target)
     assert said[0] == (
-        "warning: model_int8.onnx: the certificate promises at most 0.43 % of other labels instead of 0 %, because no "
+        "warning: model_int8.onnx: the certificate promises that at most 0.43 % of labels differ, not 0 %, because no "
         "number of papers can show that; set a larger max_label_flips"
     )
 
@@ -155,9 +155,7 @@ def test_too_few_papers_promise_less_and_the_user_is_told() -> None:
     assert found.certificate is not None
     assert found.certificate.disagreements == 0
     assert found.certificate.epsilon == pytest.approx(1 - 0.05 ** (1 / 300))
-    assert (
-        "at most 1 % of other labels instead of 0.5 %, because 300 papers are too few, 598 are needed even" in said[0]
-    )
+    assert "at most 1 % of labels differ, not 0.5 %, because 300 papers are too few, 598 are needed even" in said[0]
 
 
 def test_a_recipe_without_tolerance_promises_nothing() -> None:

@@ -144,7 +144,7 @@ def test_what_cannot_be_estimated_says_why(tiny_bundle: Path, tmp_path: Path) ->
         estimate(dump, tmp_path)
     with pytest.raises(PaperSchemaError, match="no such file or folder"):
         estimate(tmp_path / "nowhere", tiny_bundle)
-    with pytest.raises(PaperSchemaError, match="1 parquet files and no row"):
+    with pytest.raises(PaperSchemaError, match="1 parquet files without a row"):
         estimate(write_dump(tmp_path / "none/a.parquet", []), tiny_bundle)
     german = write_dump(tmp_path / "de/a.parquet", [paper(1, title="Ergebnisse", abstract=GERMAN), paper(2, title=" ")])
     with pytest.raises(PaperSchemaError, match=r"not one of 2 sampled rows would be labelled: .*not_english 1"):

@@ -178,7 +178,7 @@ def test_an_input_that_has_changed_is_found_and_one_that_is_gone_is_noted(out: P
 def test_a_night_at_work_is_not_verified(out: Path) -> None:
     with (
         output_folder(out).locked(),
-        pytest.raises(ConfigError, match="is at work in this folder; verify it when the job has ended"),
+        pytest.raises(ConfigError, match="is running in this folder; verify it when the job has ended"),
     ):
         verify_night(out)
 
@@ -202,7 +202,7 @@ def test_of_very_many_differences_the_command_shows_the_first_and_json_all(out: 
 def test_the_command_exits_with_1_and_names_what_differs(out: Path) -> None:
     runner, app = CliRunner(), build_app()
     good = runner.invoke(app, ["verify", str(out)])
-    assert (good.exit_code, good.stdout) == (0, "10 rows in 3 shards, 4 files: all as the ledger says\n")
+    assert (good.exit_code, good.stdout) == (0, "10 rows in 3 shards, 4 files: all match the ledger\n")
     (out / "_SUCCESS").unlink()
     bad = runner.invoke(app, ["verify", str(out)])
     assert bad.exit_code == 1
@@ -227,7 +227,7 @@ def test_a_night_whose_gates_failed_says_so_in_verify_and_status(night: RunNight
     assert verified.exit_code == 4
     assert verified.stdout.splitlines() == [
         "gate min_rows 99: failed, found 1",
-        "1 rows in 1 shards, 1 files: all as the ledger says, but gates failed and there is no _SUCCESS",
+        "1 rows in 1 shards, 1 files: all match the ledger, but gates failed and there is no _SUCCESS",
     ]
     as_json = json.loads(runner.invoke(app, ["verify", str(tmp_path / "out"), "--json"]).stdout)
     assert (as_json["verified"], as_json["differences"]) == (False, [])

@@ -114,7 +114,7 @@ def test_several_nights_can_lend(night: RunNight, tmp_path: Path, asked: list[in
 
 
 def test_a_folder_that_is_no_night_is_a_clear_error(night: RunNight, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"no output of this job, ledger\.jsonl is missing"):
+    with pytest.raises(ConfigError, match=r"is not an output of `classify`, ledger\.jsonl is missing; give the OUT"):
         night(write_dump(tmp_path / "in/a.parquet", [paper(1)]), reuse=[tmp_path])
 
 

@@ -184,7 +184,7 @@ def test_two_papers_a_label_make_two_folds() -> None:
 
 @pytest.mark.parametrize("papers", [(1, 1, 1), (9, 1), (1, 1)])
 def test_too_few_papers_to_cross_validate_are_refused(papers: tuple[int, ...]) -> None:
-    with pytest.raises(LabelError, match="at least two labels need two papers"):
+    with pytest.raises(LabelError, match="at least two labels with two papers each"):
         fit_linear_svm(*clouds(*papers), label_names=[str(i) for i in range(len(papers))])
 
 

@@ -69,7 +69,7 @@ def test_tiny_and_missing_classes_are_warnings() -> None:
     )
     found = check_split(single, val(["x"], ["gout"]), LABELS, inherited=NOTHING)
     assert found == (
-        "train: only one paper each has the label 'stroke'",
+        "train: labels with only one paper: 'stroke'",
         "train: no paper has the label 'ulcer', so it is never learned",
         "val: no validation paper has the label 'stroke', so nothing shows whether it is learned",
     )

@@ -43,8 +43,8 @@ def open_engine(
     if wanted % len(chosen):
         more = len(chosen) * (wanted // len(chosen) + 1)
         raise ConfigError(
-            f"--workers {wanted}: {len(chosen)} cards cannot have the same number of workers each; give --workers "
-            f"{more}, or choose a card with --device cuda:N"
+            f"--workers {wanted}: {len(chosen)} GPUs cannot have the same number of workers each; give --workers "
+            f"{more}, or choose a GPU with --device cuda:N"
         )
     chosen *= wanted // len(chosen)
     threads = model.threads or max(usable_cpus() // len(chosen), 1)

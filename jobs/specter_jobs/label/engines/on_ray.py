@@ -164,14 +164,14 @@ class RayEngine:
         cards = int(sum(node.get("GPU", 0) for node in nodes))
         if model.device.startswith("cuda") or (model.device == "auto" and cards):
             if model.device not in ("auto", "cuda", "cuda:all"):
-                raise ConfigError(f"--device {model.device}: Ray chooses the card of each worker; give --device cuda")
+                raise ConfigError(f"--device {model.device}: Ray chooses the GPU of each worker; give --device cuda")
             if not cards:
                 raise ProviderError(
-                    f"--device {model.device}: no machine of the Ray cluster has a card; `ray status` lists what it has"
+                    f"--device {model.device}: no machine of the Ray cluster has a GPU; `ray status` lists what it has"
                 )
             if (cluster.workers or 1) > cards:
                 raise ConfigError(
-                    f"--workers {cluster.workers}: the Ray cluster has {cards} cards, one for each worker; "
+                    f"--workers {cluster.workers}: the Ray cluster has {cards} GPUs, one for each worker; "
                     f"give --workers {cards}"
                 )
             return Device(kind="cuda"), 1, cluster.workers or cards
@@ -180,7 +180,9 @@ class RayEngine:
         threads = model.threads or max(min(cores, default=1) // (1 if cluster.ray_address else cluster.workers or 1), 1)
         room = sum(core // threads for core in cores)
         if not room:
-            raise ConfigError(f"--threads {threads}: no machine of the Ray cluster has so many cores; give fewer")
+            raise ConfigError(
+                f"--threads {threads}: no machine of the Ray cluster has so many cores; give a smaller --threads"
+            )
         if (cluster.workers or 1) > room:
             raise ConfigError(
                 f"--workers {cluster.workers}: the Ray cluster has cores for {room} workers with {threads} threads; "

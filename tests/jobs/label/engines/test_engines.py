@@ -277,7 +277,7 @@ def test_workers_share_the_cards_equally(tiny_bundle: Path, tmp_path: Path, monk
     opened(config_of(tmp_path), bundle)
     opened(config_of(tmp_path, workers=4), bundle)
     assert [[job.device.index for job in of_engine] for of_engine in jobs] == [[0, 1], [0, 1, 0, 1]]
-    with pytest.raises(ConfigError, match=r"--workers 3: 2 cards cannot .* give --workers 4, or"):
+    with pytest.raises(ConfigError, match=r"--workers 3: 2 GPUs cannot .* give --workers 4, or"):
         opened(config_of(tmp_path, workers=3), bundle)
 
 
