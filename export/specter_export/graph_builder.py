@@ -83,7 +83,7 @@ def _missing_promise(recipe: Recipe, certificate: Certificate | None) -> list[st
     target = recipe.tolerances.max_label_flips
     if not recipe.certificate.required or target is None or (certificate is not None and certificate.reaches_target):
         return []
-    shown = "nothing" if certificate is None else f"at most {shown_share(certificate.epsilon)} of other labels"
+    shown = "nothing" if certificate is None else f"that at most {shown_share(certificate.epsilon)} of labels differ"
     needed = papers_needed(target, delta=recipe.certificate.delta)
     advice = (
         "no number of papers can show that, set a larger max_label_flips"

@@ -31,7 +31,7 @@ def classify(settings: NightConfig, output: JsonOutput) -> None:
     keep_pandas_out()
     console = error_console()
     with (
-        interruptible("what is finished is kept, run the same command again to go on"),
+        interruptible("finished shards are kept; run the same command again to resume"),
         logging_to(console),
         ThreadPoolExecutor(1) as pool,
     ):

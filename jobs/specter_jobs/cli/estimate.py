@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 EXIT_FILES_FAILED = 3
 ASSUMED = """assumed    a worker on each device, with the cores of this machine for it, and one driver:
-           wall = survey + max(model, preparation) / devices + writing. Ranges are those of the sample and of the
-           timed slices. Equal ids and texts in different places of the dump are not seen in a sample; they save
+           night time = survey + max(model, preparation) / devices + writing. Ranges come from the sample and the
+           timed slices. A sample cannot show equal ids and texts in different places of the dump; they save
            time."""
 
 
@@ -87,7 +87,7 @@ def _table(estimate: "Estimate") -> list[str]:
         + ("as given" if model.measured is False else _measured(model)),
         *_reuse_lines(estimate.reuse),
         f"model      {_range(estimate.device_hours)} device-hours{cost}",
-        f"fixed      survey {_time(fixed.survey)}, preparation {_time(fixed.prepare)} (beside the model, by each "
+        f"other time survey {_time(fixed.survey)}, preparation {_time(fixed.prepare)} (next to the model, in each "
         f"worker), writing {_time(fixed.write)}",
         *(_wall_line(wall) for wall in estimate.wall),
         f"output     {_size(output.labels)} of labels ({output.bytes_a_label:.0f} bytes each), "
@@ -127,7 +127,7 @@ def _reuse_lines(reuse: "ReuseFigures | None") -> list[str]:
         return []
     cost = "" if reuse.cost_saved is None else f", cost {_digits(reuse.cost_saved)}"
     return [
-        f"reuse      {_range(reuse.share.times(100))} % of the papers stand in {reuse.label_files:,} earlier label "
+        f"reuse      {_range(reuse.share.times(100))} % of the papers are in {reuse.label_files:,} earlier label "
         f"files: saves {_digits(reuse.papers)} papers, {_digits(reuse.device_hours_saved)} device-hours{cost}",
         *(f"           {sentence}" for sentence in reuse.unusable),
     ]
@@ -137,7 +137,7 @@ def _wall_line(wall: "WallTime") -> str:
     count = f"{wall.devices:>2} device{'s' if wall.devices > 1 else ' '}"
     estimate, low, high = (_time(value) for value in (wall.seconds.estimate, wall.seconds.low, wall.seconds.high))
     duration = estimate if low == high else f"{estimate} ({low} to {high})"
-    return f"wall       {count}  {duration}, bound by the {wall.bound_by}"
+    return f"night time {count}  {duration}, limited by the {wall.bound_by}"
 
 
 def _range(value: "Range") -> str:

@@ -78,7 +78,7 @@ def ingest(options: IngestOptions) -> None:
         replace=options.replace,
         workers=options.workers or usable_cpus(),
     )
-    with interruptible("what is finished is kept, run the same command again to go on"):
+    with interruptible("finished files are kept; run the same command again to resume"):
         result = ingest_dump(request, console=error_console())
         settle(result.exit_code)
     if options.as_json:

@@ -107,7 +107,7 @@ def _question(choice: Choice, amount: Amount) -> Question:
     given: dict[Ask, Any] = {ask: value for ask in get_args(Ask) if (value := getattr(choice, ask)) is not None}
     names = ", ".join(Choice.spelling(name) for name in Choice.model_fields)
     if not given:
-        raise UsageError(f"which papers should be shown? give one of {names}")
+        raise UsageError(f"no papers are chosen; give one of {names}")
     if len(given) > 1:
         first, second, *_ = (Choice.spelling(name) for name in given)
         raise UsageError(f"{first} and {second} cannot be given together; give one of {names}")

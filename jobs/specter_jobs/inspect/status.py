@@ -149,7 +149,7 @@ def status_lines(status: NightStatus) -> list[str]:
         state += f" with exit code {status.exit_code}"
         state += "" if status.success else f", without {SUCCESS_FILE}"
     elif state == "stopped":
-        state += " before its end; run the same command again to go on"
+        state += " before its end; run the same command again to resume"
     lines = [
         state,
         f"shards   {shards.done:,} of {shards.planned:,} done, {shards.failed:,} failed",

@@ -81,7 +81,9 @@ def test_the_certificate_counts_what_the_job_answers(bundle: ModelBundle, dump: 
 
 def test_a_recipe_can_require_its_promise(tiny_run: TrainingRun, tmp_path: Path) -> None:
     recipe = load_recipe("cpu-int8").model_copy(update={"certificate": Certification(required=True)})
-    with pytest.raises(ParityError, match=r"show at most 3 % of other labels, and the recipe requires 0\.5 %; give mo"):
+    with pytest.raises(
+        ParityError, match=r"show that at most 3 % of labels differ, and the recipe requires 0\.5 %; give mo"
+    ):
         build_bundle(tiny_run, tmp_path / "bundle", recipes=[recipe], say=lambda _: None)
 
 

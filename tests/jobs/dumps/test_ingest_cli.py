@@ -129,6 +129,6 @@ def test_sigterm_ends_it_resumable(large: Path, tmp_path: Path) -> None:
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 130, errors
-    assert errors.strip().splitlines()[-1].startswith("error: interrupted; what is finished is kept")
+    assert errors.strip().splitlines()[-1].startswith("error: interrupted; finished files are kept")
     assert not list(out.rglob("*.partial"))
     assert call("arxiv", large, out, "--workers", 2).returncode == 0

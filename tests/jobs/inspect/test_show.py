@@ -114,7 +114,7 @@ def test_rejected_rows_are_shown_with_their_place(written: WrittenNight) -> None
         ),
         (("--label", "chem"), "no paper has the label chem; did you mean Chem?"),
         (("--confused", "Chem", "bio"), "--confused: no paper has the label bio; did you mean Bio?"),
-        ((), "which papers should be shown? give one of --least-certain, --confused, --label, --id, --rejected"),
+        ((), "no papers are chosen; give one of --least-certain, --confused, --label, --id, --rejected"),
         (("--id", "a", "--label", "b"), "--label and --id cannot be given together"),
         (("--label", "Bio", "--sample", 3, "--all"), "--sample and --all cannot be given together"),
         (("--id", "a", "--all"), "--sample and --all do not go with --id"),

@@ -84,7 +84,7 @@ def test_a_night_without_a_job_at_work_has_stopped(tmp_path: Path) -> None:
     write_progress(tmp_path)
     status = night_status(tmp_path)
     assert (status.state, status.holder, status.eta_seconds) == ("stopped", None, None)
-    assert "run the same command again to go on" in "\n".join(status_lines(status))
+    assert "run the same command again to resume" in "\n".join(status_lines(status))
 
 
 def test_a_survey_has_no_speed_yet(tmp_path: Path) -> None:
