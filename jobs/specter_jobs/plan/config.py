@@ -56,9 +56,9 @@ class NightConfig(
     """Settings of a nightly run. Every setting is declared in its section, none of them here.
 
     In every path `{date}` is replaced by the night's date and `{yesterday}` by the day before. Other braces are
-    refused, unless they are part of the name of an existing file or folder. If no date is given and no path has a
-    placeholder, the date is taken from the name of `out` (`nights/2026-11-25`). Otherwise it is today in UTC. The date
-    is fixed at the start, so midnight does not change it.
+    refused, unless they are part of the name of an existing file or folder. If no date is given, it is taken from the
+    name of `out` (`nights/2026-11-25`), or is today in UTC if `out` is not named by a date. The date is fixed at the
+    start, so midnight does not change it.
 
     The input, output, bundle and earlier nights may be URLs of a store (`s3://`, `gs://`, `az://`, `hf://` …).
     """
@@ -71,12 +71,11 @@ class NightConfig(
     @model_validator(mode="before")
     @classmethod
     def _date_of_the_folder(cls, values: Any) -> Any:
-        """Take the date from the name of OUT, unless a date is given or a path has a placeholder."""
+        """Take the date from the name of OUT, unless a date is given."""
         if not isinstance(values, Mapping) or values.get("date") is not None:
             return values
-        placeholders = any("{" in str(values.get(name) or "") for name in _PATHS)
         named = _date_named(str(values.get("out") or "").rstrip("/").rpartition("/")[2])
-        return values if placeholders or named is None else {**values, "date": named}
+        return values if named is None else {**values, "date": named}
 
     @model_validator(mode="wrap")
     @classmethod

@@ -48,10 +48,10 @@ def test_a_folder_that_is_not_named_by_a_date_is_dated_today(out: str) -> None:
     assert before <= load(out=out).date <= datetime.now(UTC).date()
 
 
-def test_placeholders_stand_for_today_whatever_the_folder_is_called() -> None:
-    config = load(dump="papers/{date}", out="nights/2026-03-01")
-    assert config.date > date(2026, 3, 1)
-    assert config.dump == f"papers/{config.date.isoformat()}"
+def test_placeholders_stand_for_the_date_of_the_folder() -> None:
+    config = load(dump="papers/{date}", out="nights/2026-03-01", previous="nights/{yesterday}")
+    assert config.dump == "papers/2026-03-01"
+    assert config.previous_nights()[0] == config.previous == Path("nights/2026-02-28")
 
 
 def test_the_date_is_today_in_utc_unless_given() -> None:
