@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     Database: TypeAlias = duckdb.DuckDBPyConnection
 
 # duckdb writes tables to disk beyond this size. The ids of all of PubMed fit.
-MEMORY = "1GB"
+MEMORY = 1_000_000_000
+# A join needs memory for each row even if all tables are on disk. One of 50 million rows failed with 20 bytes for each.
+ROW_MEMORY = 40
 FLOAT16_BYTES = 2
 READ_ROWS = 100_000
 # Rows that are read at once if they have vectors, which take a hundred times as much as all else.
@@ -54,7 +56,7 @@ def opened_database(scratch: Path) -> Iterator[duckdb.DuckDBPyConnection]:
             config={
                 "autoinstall_known_extensions": "false",
                 "autoload_known_extensions": "false",
-                "memory_limit": MEMORY,
+                "memory_limit": _megabytes(MEMORY),
                 "temp_directory": spill,
             },
         )
@@ -64,7 +66,7 @@ def opened_database(scratch: Path) -> Iterator[duckdb.DuckDBPyConnection]:
             why = " ".join(str(error).split("\n\n")[0].split())
             if " used)" in why and "offload" not in why:  # a statement needs more memory than it may have
                 raise SpecterBatchError(
-                    f"{scratch.parent}: the night has too many papers to compare at once with {MEMORY} of memory "
+                    f"{scratch.parent}: the night has too many papers to compare at once with the memory allowed "
                     f"({why}). Label it as several nights, each with a part of the files; finished work is kept"
                 ) from error
             raise SpecterBatchError(
@@ -74,6 +76,22 @@ def opened_database(scratch: Path) -> Iterator[duckdb.DuckDBPyConnection]:
             ) from error
         finally:
             database.close()
+
+
+def memory_for(rows: int) -> int:
+    """Return how many bytes of memory tables with so many rows may use."""
+    return max(MEMORY, ROW_MEMORY * rows)
+
+
+def allow_joins(database: Database, *tables: str) -> None:
+    """Let the database use more memory if the tables are so large that they could not be joined otherwise."""
+    counts = ", ".join(f"(SELECT count(*) FROM {table})" for table in tables)  # noqa: S608 - ours
+    rows = sum(database.execute(f"SELECT {counts}").fetchall()[0])
+    database.execute(f"SET memory_limit = '{_megabytes(memory_for(rows))}'")
+
+
+def _megabytes(size: int) -> str:
+    return f"{size // 10**6}MB"
 
 
 @contextmanager

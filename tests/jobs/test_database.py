@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 import pytest
 
@@ -14,7 +15,7 @@ import specter_jobs
 from specter_batch.errors import ShardError, SpecterBatchError
 from specter_batch.papers.parquet import read_table, write_table
 from specter_jobs import database
-from specter_jobs.database import opened_database, register_parquet
+from specter_jobs.database import allow_joins, opened_database, register_parquet
 
 ODD_NAMES = [
     "version=2026",
@@ -96,7 +97,7 @@ import resource, sys
 from pathlib import Path
 from specter_batch.errors import SpecterBatchError
 from specter_jobs import database
-database.MEMORY = "30MB"
+database.MEMORY = 30_000_000
 resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))  # stands for a disk without room
 folder = Path(sys.argv[1])
 try:
@@ -117,9 +118,30 @@ def test_tables_that_outgrow_the_disk_name_the_folder_and_what_to_do(tmp_path: P
 def test_a_statement_that_needs_more_memory_than_it_may_have_does_not_blame_the_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database, "MEMORY", "20MB")
+    monkeypatch.setattr(database, "MEMORY", 20_000_000)
     with (
-        pytest.raises(SpecterBatchError, match="too many papers to compare at once with 20MB of memory"),
+        pytest.raises(SpecterBatchError, match="too many papers to compare at once with the memory allowed"),
         opened_database(tmp_path) as opened,
     ):
         opened.execute("CREATE TABLE t AS SELECT list(hash(i)) OVER (ORDER BY i) FROM range(3000000) r(i)")
+
+
+def test_large_tables_may_use_more_memory_for_joins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "MEMORY", 20_000_000)
+    with opened_database(tmp_path) as opened:
+        opened.execute("CREATE TABLE a AS SELECT hash(i) AS text FROM range(1000000) r(i)")
+        opened.execute("CREATE TABLE b AS SELECT hash(i) AS text, i AS number FROM range(1000000) r(i)")
+        join = "SELECT count(DISTINCT number), sum(length(text::VARCHAR)) FROM a JOIN b USING (text)"
+        with pytest.raises(duckdb.OutOfMemoryException):
+            opened.execute(join)
+        allow_joins(opened, "a", "b")
+        assert opened.execute(join).fetchall()[0][0] == 1_000_000
+
+
+def test_small_tables_keep_the_limit(tmp_path: Path) -> None:
+    with opened_database(tmp_path) as opened:
+        opened.execute("CREATE TABLE a AS SELECT 1 AS i")
+        limit = "SELECT current_setting('memory_limit')"
+        before = opened.execute(limit).fetchall()
+        allow_joins(opened, "a")
+        assert opened.execute(limit).fetchall() == before

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from specter_batch.papers.parquet import read_table, write_table
 from specter_batch.storage.files import written_whole
-from specter_jobs.database import opened_database, register_parquet
+from specter_jobs.database import allow_joins, opened_database, register_parquet
 from specter_jobs.dumps.ingest_unit import IngestUnit
 from specter_jobs.dumps.ledger import IngestEntry
 from specter_jobs.dumps.record_output import INDEX_SCHEMA, Reason, RecordWriter, output_file
@@ -92,6 +92,7 @@ def losers_by_unit(
                     "INSERT INTO ids SELECT *, $unit, ($unit::BIGINT << $bits::BIGINT) + position FROM versions",
                     {"unit": number, "bits": _PLACE_BITS},
                 )
+        allow_joins(database, "ids")
         database.execute(_LOSERS)
         for number in versioned:
             rows = database.execute(

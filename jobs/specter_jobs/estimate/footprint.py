@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from specter_batch.model.bundle import ModelBundle
 from specter_batch.model.manifest import GraphEntry
-from specter_jobs.database import MEMORY
+from specter_jobs.database import memory_for
 from specter_jobs.estimate.result import MemoryUse, OutputSize
 from specter_jobs.estimate.sampling import Sample
 from specter_jobs.label.engines.messages import SHARDS_AT_ONCE
@@ -127,7 +127,7 @@ def memory_of(
     tables = plan.rows * DEDUPLICATION_ROW_BYTES
     # Linux counts in kibibytes (getrusage(2)). The memory of the sample is included, so this is slightly too much.
     process = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 + unloaded
-    in_flight, in_memory = held * SHARDS_AT_ONCE, min(tables, _bytes(MEMORY))
+    in_flight, in_memory = held * SHARDS_AT_ONCE, min(tables, memory_for(plan.rows))
     ledger = len(plan.shards) * LEDGER_ENTRY_BYTES
     return MemoryUse(
         process_and_sessions=process,
@@ -137,7 +137,3 @@ def memory_of(
         total=process + in_flight + in_memory + ledger,
         survey_on_disk=tables,
     )
-
-
-def _bytes(size: str) -> int:
-    return int(size.removesuffix("GB")) * 10**9

@@ -66,7 +66,7 @@ def test_a_text_with_several_labels_takes_the_lowest_one_and_the_first_of_equal_
 
 
 def test_tables_that_do_not_fit_into_memory_are_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "MEMORY", "40MB")
+    monkeypatch.setattr(database, "MEMORY", 40_000_000)
     hashes = [f"{number * 0x9E3779B97F4A7C15 % (1 << 64):016x}{number:016x}" for number in range(400_000)]
     table = {
         "text_hash": pa.array(hashes[4:]),

@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from specter_jobs.database import opened_database
+from specter_jobs.database import allow_joins, opened_database
 
 # The margin below which a label is nearly a tie: its two best labels have almost the same probability.
 NEAR_TIE_MARGIN = 0.1
@@ -167,6 +167,7 @@ def paired_rows(
                 database.register("arrived", table.select(["paper_id", *COMPARED]))
                 database.execute(f"INSERT INTO rows_{side} SELECT * FROM arrived")  # noqa: S608 - ours
                 database.unregister("arrived")
+        allow_joins(database, *(f"rows_{side}" for side in SIDES))
         names = [f"{side}_{name}" for name in COMPARED for side in SIDES]
         paired = _PAIRED.format(columns=", ".join(names))
         settings: dict[str, Any] = {"near_tie": near_tie, "compares_texts": compares_texts}
