@@ -27,6 +27,7 @@ from specter_jobs.output.labelled_shard import LabelledShard, ShardSums
 from specter_jobs.output.ledger import Ledger
 from specter_jobs.output.title_only import TitleOnlySums
 from specter_jobs.output.writer import write_shard
+from specter_jobs.plan.audit_size import AuditChoice
 from specter_jobs.plan.decisions import DeduplicatedShard
 from specter_jobs.plan.shard_keys import RunKeys
 from specter_jobs.plan.shards import Mask, Shard
@@ -44,7 +45,7 @@ class ShardPipeline:
         ledger: Ledger that gets an entry for each shard whose files are written.
         out: The output folder.
         form: Columns of the label files.
-        audit: End of the text hash up to which papers are labelled by the fp32 graph too; None for no paper.
+        audit: Which papers are labelled by the fp32 graph too; None for no paper.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class ShardPipeline:
         ledger: Ledger,
         out: Location,
         form: LabelForm,
-        audit: str | None = None,
+        audit: AuditChoice | None = None,
     ) -> None:
         self._scheduler = scheduler
         self._deduplication = deduplication

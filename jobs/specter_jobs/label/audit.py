@@ -11,7 +11,7 @@ from specter_batch.model.ranking import Predictions
 from specter_batch.model.tokens.encoding import TokenIds
 from specter_jobs.label.screened_shard import AuditAnswers, ScreenedShard
 from specter_jobs.output.report_model.audit import CLEAR_RATIO
-from specter_jobs.plan.audit_size import AUDIT_DIGITS
+from specter_jobs.plan.audit_size import AuditChoice
 from specter_jobs.plan.shards import Mask
 
 
@@ -26,7 +26,7 @@ class Auditor:
         self._exact = classifier.exact()
 
     def answers(
-        self, screened: ScreenedShard, token_ids: Sequence[TokenIds], predictions: Predictions, *, threshold: str
+        self, screened: ScreenedShard, token_ids: Sequence[TokenIds], predictions: Predictions, *, choice: AuditChoice
     ) -> AuditAnswers:
         """Return the fp32 graph's labels of the chosen papers.
 
@@ -36,11 +36,11 @@ class Auditor:
             screened: The shard.
             token_ids: Token ids of its fresh papers.
             predictions: Predictions of its fresh papers.
-            threshold: Papers are chosen if the end of their text hash is at most this.
+            choice: Which papers are chosen.
         """
         began = time.monotonic()
-        ends = [screened.hashes[position][-AUDIT_DIGITS:] for position in screened.fresh]
-        chosen = np.array([at for at, end in enumerate(ends) if end <= threshold], dtype=np.int64)
+        hashes = [screened.hashes[position] for position in screened.fresh]
+        chosen = np.array([at for at, text_hash in enumerate(hashes) if choice.includes(text_hash)], dtype=np.int64)
         deferred = _deferred(predictions)[chosen]
         label_id = predictions.label_id[chosen]
         rows = chosen[~deferred]

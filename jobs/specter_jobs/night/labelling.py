@@ -1,5 +1,6 @@
 """The labelling of a planned night: deduplicate the papers, label what is not done yet, and check every file."""
 
+import datetime
 import logging
 import time
 from collections.abc import Collection, Iterator, Sequence
@@ -21,7 +22,7 @@ from specter_jobs.label.rewrite import LabelRewriter
 from specter_jobs.night.stages import LabelledNight, PlannedNight
 from specter_jobs.output.ledger import Ledger
 from specter_jobs.output.plan_file import listed_files
-from specter_jobs.plan.audit_size import audit_size
+from specter_jobs.plan.audit_size import audit_size, night_key
 from specter_jobs.plan.workload import MaxFresh, Workload
 from specter_jobs.screen.deduplicate import Deduplication
 from specter_jobs.screen.known_labels import KnownLabels
@@ -50,6 +51,7 @@ def label_night(
     limits: LabelLimits,
     *,
     audit_share: float | None,
+    date: datetime.date,
     console: Console,
 ) -> LabelledNight:
     """Label the shards that are not done yet. A shard that fails does not affect the others.
@@ -60,6 +62,7 @@ def label_night(
         scheduler: Scheduler of the workers, which read the papers for the deduplication and label them.
         limits: Earlier nights to reuse, and limits that stop the night.
         audit_share: Share of the fresh papers that the fp32 graph labels too; None for the default.
+        date: Date of the night, which decides which papers these are.
         console: Console for progress.
 
     Raises:
@@ -95,7 +98,7 @@ def label_night(
             ledger=ledger,
             out=out.place,
             form=form,
-            audit=rows.audit_threshold(audited),
+            audit=rows.audit_choice(audited, key=night_key(date)),
         )
         began = time.monotonic()
         entries, failed, fresh = label_shards(

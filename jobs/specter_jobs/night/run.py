@@ -113,6 +113,7 @@ class Night:
             Scheduler(self._engine),
             limits,
             audit_share=config.audit_share,
+            date=config.date,
             console=self._console,
         )
 

@@ -1,7 +1,10 @@
-"""How many papers of a night the fp32 graph labels too, decided before the night labels any."""
+"""How many papers of a night the fp32 graph labels too, and which, decided before the night labels any."""
 
+import datetime
+import hashlib
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from specter_batch.graph_names import Precision
 
@@ -17,6 +20,32 @@ MAX_COST = 0.01
 MAX_COST_WITH_REUSE = 0.1
 # The last digits of the hash of a text, by which papers are chosen. They are random, and no other choice uses them.
 AUDIT_DIGITS = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditChoice:
+    """A rule that chooses papers by their text alone, so that shards, workers and restarts choose the same ones.
+
+    The end of the text hash times the key of the night, modulo 2**64, is a random number that differs from night to
+    night (multiply-shift hashing, Dietzfelbinger et al. 1997). The bounds of the audit need new random papers in every
+    night, even if the dump stays the same.
+
+    Attributes:
+        key: Key of the night, from `night_key`.
+        threshold: Papers with at most this number are chosen.
+    """
+
+    key: int
+    threshold: int
+
+    def includes(self, text_hash: str) -> bool:
+        """Return whether the paper with this text hash is chosen."""
+        return int(text_hash[-AUDIT_DIGITS:], 16) * self.key % 2**64 <= self.threshold
+
+
+def night_key(date: datetime.date) -> int:
+    """Return a random odd number of 64 bits for the night of a date."""
+    return int.from_bytes(hashlib.blake2b(date.isoformat().encode(), digest_size=8).digest(), "big") | 1
 
 
 def audit_size(share: float | None, *, fresh: int, precision: Precision, reused: int = 0) -> int:

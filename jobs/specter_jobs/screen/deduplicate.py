@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 
 from specter_batch.papers.parquet import PaperBatch
-from specter_jobs.database import opened_database
-from specter_jobs.plan.audit_size import AUDIT_DIGITS
+from specter_jobs.database import allow_joins, opened_database
+from specter_jobs.plan.audit_size import AuditChoice
 from specter_jobs.plan.decisions import Decisions, DeduplicatedShard
 from specter_jobs.plan.reuse_report import UnusableLabels
 from specter_jobs.plan.shard_keys import KEYS, PLACES, RunKeys
@@ -57,15 +57,20 @@ COPIES = """
 """
 
 COUNTS = "SELECT (SELECT count(*) FROM known), (SELECT count(*) FROM copies)"
+# A row is in at most one of the other tables.
 FRESH = """
-    SELECT (place >> 32)::INTEGER AS shard, count(*) FROM rows
-    ANTI JOIN duplicates USING (place) ANTI JOIN known USING (place) ANTI JOIN copies USING (place) GROUP BY shard
+    SELECT (place >> 32)::INTEGER AS shard, sum(number)::BIGINT AS papers FROM (
+        SELECT place, 1 AS number FROM rows
+        UNION ALL SELECT place, -1 FROM duplicates
+        UNION ALL SELECT place, -1 FROM known
+        UNION ALL SELECT place, -1 FROM copies
+    ) GROUP BY shard HAVING papers > 0
 """
-# The end of a text hash orders the papers that the model has to label at random.
+# The numbers by which `AuditChoice` chooses among the papers that the model has to label.
 AUDITED = """
-    SELECT hash_low FROM rows
+    SELECT (hash_low::UHUGEINT * ?::UHUGEINT & 18446744073709551615::UHUGEINT)::UBIGINT AS number FROM rows
     ANTI JOIN duplicates USING (place) ANTI JOIN known USING (place) ANTI JOIN copies USING (place)
-    ORDER BY hash_low LIMIT 1 OFFSET ?
+    ORDER BY number LIMIT 1 OFFSET ?
 """
 
 # The first of neighbouring shards, and the first shard after them.
@@ -132,6 +137,7 @@ class Deduplication:
             self._database.execute("SET preserve_insertion_order = false")
             self._database.from_arrow(KEYS.empty_table()).create("rows")
             read = self._collect(runs, advance, statement)
+            allow_joins(self._database, "rows")
             self._database.execute(DUPLICATES)
             known_labels.load(self._database)
             self._database.execute(COPIES)
@@ -175,18 +181,17 @@ class Deduplication:
         fresh = dict(self._database.execute(FRESH).fetchall())
         return Workload(reusable=reusable, copies=copies, fresh=fresh, unusable=unusable)
 
-    def audit_threshold(self, papers: int) -> str | None:
-        """Return the largest end of a text hash among the papers to audit; None if none are to be audited.
-
-        The choice depends on the texts of the night alone, so restarts, workers and shards make the same one.
+    def audit_choice(self, papers: int, *, key: int) -> AuditChoice | None:
+        """Choose papers to audit, among those that the model has to label; None if none are to be audited.
 
         Args:
-            papers: Number of papers to audit, among those that the model has to label.
+            papers: Number of papers to audit.
+            key: Key of the night, from `night_key`.
         """
         if not papers:
             return None
-        ((threshold,),) = self._database.execute(AUDITED, [papers - 1]).fetchall()
-        return f"{threshold:0{AUDIT_DIGITS}x}"
+        ((threshold,),) = self._database.execute(AUDITED, [key, papers - 1]).fetchall()
+        return AuditChoice(key=key, threshold=threshold)
 
     def close(self) -> None:
         """Close the tables, and release the papers."""

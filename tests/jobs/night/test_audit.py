@@ -102,6 +102,19 @@ def test_the_same_papers_are_chosen_whatever_the_shards_and_workers(
     assert audit_of(small.report).tonight == audit_of(many.report).tonight == one.tonight
 
 
+def test_nights_of_the_same_papers_audit_different_ones(
+    night: RunNight, dump: Path, flipping: Path, tmp_path: Path
+) -> None:
+    """Otherwise a series would count the same few papers again and again as if they were new."""
+    found = set()
+    for day in range(1, 5):
+        out = tmp_path / f"2026-01-{day:02d}"
+        audit = audit_of(night(dump, bundle=flipping, audit_share=0.5, out=out, date=f"2026-01-{day:02d}").report)
+        assert audit.tonight.papers == PAPERS / 2
+        found.add(tuple(shown.paper_id for shown in audit.tonight.shown))
+    assert len(found) > 1
+
+
 def test_a_resumed_night_has_the_same_audit(night: RunNight, dump: Path, flipping: Path, tmp_path: Path) -> None:
     settings = {"bundle": flipping, "audit_share": 0.5, "shard_rows": 20}
     night(dump, **settings)

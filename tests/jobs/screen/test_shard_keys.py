@@ -142,7 +142,7 @@ def test_decisions_do_not_depend_on_the_order_in_which_workers_answer(
         known = KnownLabels(files=[], n_labels=2)
         decided = Deduplication(shards, runs, known_labels=known, scratch=scratch, advance=lambda _: None)
         decisions = [(decided.decisions(n).duplicates, decided.decisions(n).copies) for n in range(len(shards))]
-        found.append((decided.shards, decisions, decided.audit_threshold(3)))
+        found.append((decided.shards, decisions, decided.audit_choice(3, key=5)))
         decided.close()
     assert found[1:] == found[:-1]
     assert any(copies for _, copies in found[0][1])

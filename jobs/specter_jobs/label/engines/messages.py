@@ -11,6 +11,7 @@ from specter_batch.model.ranking import Predictions
 from specter_batch.papers.parquet import PaperBatch
 from specter_batch.storage.location import Location
 from specter_jobs.label.screened_shard import AuditAnswers, ScreenedShard
+from specter_jobs.plan.audit_size import AuditChoice
 from specter_jobs.plan.decisions import Decisions, DeduplicatedShard
 from specter_jobs.plan.sections import LabelRules
 from specter_jobs.plan.shard_keys import RunKeys, ShardRun
@@ -57,7 +58,7 @@ class ShardTask:
         unanswered: Hashes of texts that the model labels here although they occur in an earlier shard, because that
             shard has no label for them.
         embeddings: Whether the vectors of the papers are wanted too.
-        audit: End of the text hash up to which papers are labelled by the fp32 graph too; None for no paper.
+        audit: Which papers are labelled by the fp32 graph too; None for no paper.
     """
 
     number: int
@@ -67,7 +68,7 @@ class ShardTask:
     papers: PaperBatch | None = None
     unanswered: frozenset[str] = frozenset()
     embeddings: bool = False
-    audit: str | None = None
+    audit: AuditChoice | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -114,7 +114,7 @@ class ShardWorker:
             predictions = classifier.predict(token_ids, embeddings=task.embeddings)
             audit = None
             if auditor is not None and task.audit is not None:
-                audit = auditor.answers(screened, token_ids, predictions, threshold=task.audit)
+                audit = auditor.answers(screened, token_ids, predictions, choice=task.audit)
         except ShardError as error:
             return error
         except BaseException as error:  # panics of Rust libraries are not subclasses of Exception
