@@ -152,6 +152,29 @@ def is_text(kind: pa.DataType) -> bool:
     )
 
 
+def writable_type(kind: pa.DataType) -> pa.DataType:
+    """Return the type with which values are filtered and written: without views, which pyarrow cannot filter, and
+    without dictionaries, which differ from batch to batch.
+    """
+    if pa.types.is_dictionary(kind):
+        return writable_type(kind.value_type)
+    if pa.types.is_string_view(kind):
+        return pa.large_string()
+    if pa.types.is_binary_view(kind):
+        return pa.large_binary()
+    if pa.types.is_struct(kind):
+        return pa.struct([field.with_type(writable_type(field.type)) for field in kind])
+    if pa.types.is_map(kind):
+        return pa.map_(writable_type(kind.key_type), writable_type(kind.item_type))
+    if pa.types.is_fixed_size_list(kind):
+        return pa.list_(kind.value_field.with_type(writable_type(kind.value_type)), kind.list_size)
+    if pa.types.is_large_list(kind):
+        return pa.large_list(kind.value_field.with_type(writable_type(kind.value_type)))
+    if pa.types.is_list(kind):
+        return pa.list_(kind.value_field.with_type(writable_type(kind.value_type)))
+    return kind
+
+
 def check_column_type(field: pa.Field, *, canonical: str, where: str) -> None:
     """Check that a column can be read as text; ids and labels may also be whole numbers.
 

@@ -94,7 +94,8 @@ def located(place: str | Path | UrlPath) -> Location:
             "store's own configuration files or the machine's role"
         )
     if scheme in EXTRAS and not host:
-        raise ConfigError(f"{shown}: names no bucket; write {scheme}://bucket/folder")
+        expected = ("repository", "owner/name") if scheme == "hf" else ("bucket", "bucket/folder")
+        raise ConfigError(f"{shown}: names no {expected[0]}; write {scheme}://{expected[1]}")
     return UrlPath(scheme + (place if scheme.startswith("http") else place.rstrip("/"))[len(scheme) :])
 
 
@@ -205,9 +206,11 @@ def sizes_in(folder: Location) -> dict[str, int]:
         return {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
 
 
-def in_parallel(task: Callable[[Item], Answer], items: Iterable[Item]) -> Iterator[Answer]:
+def in_parallel(
+    task: Callable[[Item], Answer], items: Iterable[Item], *, threads: int = PARALLEL
+) -> Iterator[Answer]:
     """Yield the result of the task for each item, in order. Several run at once, because a store is slow to answer."""
-    pool = ThreadPoolExecutor(PARALLEL, thread_name_prefix="store")
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="store")
     try:
         yield from pool.map(task, items)
     finally:

@@ -190,7 +190,7 @@ def warnings_of(unnumbered: Sequence[str], entries: Sequence[IngestEntry]) -> li
             f"no number in the name of {_names(unnumbered)}: papers and deletions there count as newer than those of "
             "numbered files; give such a file a name like pubmed26n1400.xml.gz to place it elsewhere"
         )
-    if empty := [entry.unit for entry in entries if not entry.records and entry.text_bytes]:
+    if empty := [entry.unit for entry in entries if not entry.records]:
         warnings.append(f"no record in {_names(empty)}: fetch a file again if it should hold papers")
     return warnings
 

@@ -120,6 +120,7 @@ def split(options: SplitOptions) -> None:
         *([f"{more:,} more labels are in {options.out / 'split.json'}"] if more > 0 else []),
         f"kept in one part: equal texts ({same.equal_texts:,}) and pairs of nearly equal texts "
         f"({same.near_equal_texts:,}); largest set of papers that stay together: {same.largest_set:,}",
+        *([f"papers without a value in a group column: {same.without_group:,}"] if same.without_group else []),
         *([f"left out: {left_out}; {options.out / 'left_out.parquet'} lists them"] if left_out else []),
         f"next: specter-batch train {folder}/train.parquet --val {folder}/val.parquet{test} --out RUN",
         in_files_too=True,

@@ -104,6 +104,8 @@ class _Assignment:
     def _rounded(ideal: Floats, carried: Floats, count: int, *, needs_training: bool) -> Ints:
         """Round shares of one label to whole papers, so that the errors of all labels together stay small."""
         given = np.floor(ideal + 1e-9).astype(np.int64)
+        if needs_training and not given[TRAIN] and given.sum() == count:
+            given[given.argmax()] -= 1
         lacking = ideal - given + carried
         lacking[ideal <= 0] = -np.inf
         if needs_training and not given[TRAIN]:

@@ -15,7 +15,7 @@ from specter_batch.display import storable
 from specter_batch.errors import PaperSchemaError
 from specter_batch.inputs.path_names import shown_partitions
 from specter_batch.metrics.f1 import Ints
-from specter_batch.papers.columns import is_text
+from specter_batch.papers.columns import is_text, writable_type
 from specter_batch.papers.text import is_missing
 
 Keys = npt.NDArray[np.uint64]
@@ -32,8 +32,7 @@ def check_group_column(name: str, schema: pa.Schema, partitions: Sequence[str], 
             f"{where}: no column {storable(name)} for --group-column among {', '.join(schema.names)}"
             f"{shown_partitions(dict.fromkeys(partitions))}; name another column"
         )
-    kind = schema.field(name).type
-    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    kind = writable_type(schema.field(name).type)
     in_list = kind.value_type if _is_list(kind) else kind
     if not (is_text(in_list) or pa.types.is_integer(in_list)):
         raise PaperSchemaError(

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from specter_batch.display import storable
 from specter_batch.errors import PaperSchemaError
 from specter_batch.inputs import InputInventory, InputPath
+from specter_batch.papers.columns import writable_type
 from specter_batch.papers.parquet import open_parquet, table_writer
 from specter_batch.training.papers.parts.account import PARTS
 from specter_batch.training.papers.parts.assignment import Parts
@@ -69,17 +70,9 @@ def _check_names(listed: InputPath) -> None:
 
 
 def _schema_of(schema: pa.Schema, partitions: Mapping[str, str | None]) -> pa.Schema:
-    fields = [pa.field(one.name, _written_type(one.type)) for one in schema]
+    fields = [pa.field(one.name, writable_type(one.type)) for one in schema]
     fields += [pa.field(name, pa.string()) for name in partitions if name not in schema.names]
     return pa.schema(fields)
-
-
-def _written_type(kind: pa.DataType) -> pa.DataType:
-    """Return the type that a column is written with. pyarrow cannot filter views, and dictionaries differ by batch."""
-    if pa.types.is_dictionary(kind):
-        return _written_type(kind.value_type)
-    views = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}
-    return views.get(kind, kind)
 
 
 def write_parts(

@@ -204,12 +204,27 @@ def test_inputs_that_hold_no_labelled_papers_are_refused(tmp_path: Path, sample_
 
 def test_columns_of_any_type_are_written(tmp_path: Path) -> None:
     whole = sample()
-    kinds = (pa.string_view(), pa.binary_view(), pa.large_string(), pa.null(), pa.map_(pa.string(), pa.int64()))
-    for number, kind in enumerate(kinds):
-        whole = whole.append_column(f"c{number}", pa.nulls(whole.num_rows, kind))
+    values: dict[pa.DataType, object] = {
+        pa.string_view(): "a",
+        pa.binary_view(): b"a",
+        pa.large_string(): "a",
+        pa.null(): None,
+        pa.map_(pa.string(), pa.string_view()): [("a", "b")],
+        pa.list_(pa.string_view()): ["a"],
+        pa.struct([("name", pa.string_view())]): {"name": "a"},
+        pa.list_(pa.struct([("names", pa.large_list(pa.string_view()))])): [{"names": ["a"]}],
+        pa.dictionary(pa.int32(), pa.string()): "a",
+    }
+    for number, (kind, value) in enumerate(values.items()):
+        whole = whole.append_column(f"c{number}", pa.array([None, *[value] * (whole.num_rows - 1)], kind))
+    groups = pa.array([str(number // 2) for number in range(whole.num_rows)], pa.string_view())
+    whole = whole.append_column("group", groups)
     pq.write_table(whole, tmp_path / "papers.parquet")
-    split_papers(tmp_path / "papers.parquet", tmp_path / "out", SplitSettings())
-    assert pq.read_table(tmp_path / "out/val.parquet").column_names == whole.column_names
+    split_papers(tmp_path / "papers.parquet", tmp_path / "out", SplitSettings(group_columns=("group",)))
+    written = pa.concat_tables(pq.read_table(tmp_path / f"out/{part}.parquet") for part in ("train", "val", "test"))
+    assert written.column_names == whole.column_names
+    for number, value in enumerate(values.values()):
+        assert [one for one in written[f"c{number}"].to_pylist() if one != value] == [None] * (value is not None)
 
 
 def test_papers_that_cannot_be_written_together_are_an_error_that_names_the_column(tmp_path: Path) -> None:
