@@ -84,14 +84,17 @@ class _Decided:
     """A table of decisions about neighbouring shards, with the columns `shard`, `row`, `place` and more."""
 
     def __init__(self, table: pa.Table) -> None:
-        self._table = table.combine_chunks()
         self._shard = table["shard"].to_numpy()
+        self._table = table.drop_columns(["shard", "place"]).combine_chunks()
+        self._none = self._table.schema.empty_table()
 
     def of(self, number: int) -> pa.Table:
         """Return the rows of a shard."""
         start, stop = np.searchsorted(self._shard, [number, number + 1])
+        if start == stop:
+            return self._none
         # The rows are copied, because a slice that is sent to another process would include the rows of all shards.
-        return self._table.take(pa.array(np.arange(start, stop))).drop_columns(["shard", "place"])
+        return self._table.take(pa.array(np.arange(start, stop)))
 
     def firsts_of(self, number: int) -> Iterator[tuple[int, int]]:
         """Return the rows of a shard, each with the place of the first equal row."""
