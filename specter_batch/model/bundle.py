@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from specter_batch.cpus import usable_cpus
 from specter_batch.errors import BundleError, ConfigError, FingerprintError, LabelError, StorageError
 from specter_batch.graph_names import DeviceKind, Precision, TokenizerChoice
 from specter_batch.model.bundle_cache import fetch_bundle, pinned_bundle
@@ -250,9 +249,7 @@ def _check_files(folder: Path, manifest: BundleManifest) -> None:
     for name in names:
         if Path(name).name != name or not (folder / name).is_file():
             raise BundleError(f"{folder / name}: a file of the bundle is missing; copy or export the bundle again")
-    # The main thread imports modules meanwhile, and needs a core.
-    hashes = in_parallel(lambda name: _sha256_of(folder / name), names, threads=max(1, usable_cpus() - 1))
-    for name, sha256_now in zip(names, hashes, strict=True):
+    for name, sha256_now in zip(names, in_parallel(lambda name: _sha256_of(folder / name), names), strict=True):
         check_hash(folder / name, sha256_now, expected[name])
     for graph in manifest.graphs:
         file = folder / graph.file

@@ -206,11 +206,9 @@ def sizes_in(folder: Location) -> dict[str, int]:
         return {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
 
 
-def in_parallel(
-    task: Callable[[Item], Answer], items: Iterable[Item], *, threads: int = PARALLEL
-) -> Iterator[Answer]:
+def in_parallel(task: Callable[[Item], Answer], items: Iterable[Item]) -> Iterator[Answer]:
     """Yield the result of the task for each item, in order. Several run at once, because a store is slow to answer."""
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="store")
+    pool = ThreadPoolExecutor(PARALLEL, thread_name_prefix="store")
     try:
         yield from pool.map(task, items)
     finally:
