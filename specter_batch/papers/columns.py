@@ -153,8 +153,9 @@ def is_text(kind: pa.DataType) -> bool:
 
 
 def writable_type(kind: pa.DataType) -> pa.DataType:
-    """Return the type with which values are filtered and written: without views, which pyarrow cannot filter, and
-    without dictionaries, which differ from batch to batch.
+    """Return the type with which values are filtered and written.
+
+    It has no views, which pyarrow cannot filter, and is no dictionary, because dictionaries differ by batch.
     """
     if pa.types.is_dictionary(kind):
         return writable_type(kind.value_type)

@@ -241,6 +241,8 @@ def _kept_columns(batch: pa.RecordBatch, kept: pa.Schema) -> pa.Table:
         values = batch.column(field.name)
         if pa.types.is_dictionary(values.type):
             values = values.dictionary_decode()
+        if pa.types.is_string_view(values.type):
+            values = values.cast(pa.large_string())
         if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
             values = _as_text(values)[0]
         arrays.append(values.cast(field.type))

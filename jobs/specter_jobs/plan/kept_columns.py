@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 import pyarrow as pa
 
 from specter_batch.errors import PaperSchemaError
+from specter_batch.papers.columns import writable_type
 
-_TEXTS = (pa.string(), pa.large_string(), pa.string_view())
-_BYTES = (pa.binary(), pa.large_binary(), pa.binary_view())
+_TEXTS = (pa.string(), pa.large_string())
+_BYTES = (pa.binary(), pa.large_binary())
 
 
 def kept_columns(wanted: Sequence[str], schemas: Mapping[str, pa.Schema], *, partitions: Iterable[str]) -> pa.Schema:
@@ -25,7 +26,8 @@ def kept_columns(wanted: Sequence[str], schemas: Mapping[str, pa.Schema], *, par
     by_folder = set(partitions)
     fields = []
     for name in dict.fromkeys(wanted):
-        types = {file: _plain(schemas[file].field(name).type) for file in sorted(schemas) if _has(schemas[file], name)}
+        having = [file for file in sorted(schemas) if _has(schemas[file], name)]
+        types = {file: writable_type(schemas[file].field(name).type) for file in having}
         if types:
             fields.append(pa.field(name, _common(name, types)))
         elif name not in by_folder:
@@ -41,10 +43,6 @@ def kept_columns(wanted: Sequence[str], schemas: Mapping[str, pa.Schema], *, par
 
 def _has(schema: pa.Schema, name: str) -> bool:
     return bool(schema.names.count(name) == 1)
-
-
-def _plain(kind: pa.DataType) -> pa.DataType:
-    return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
 def _common(name: str, types: Mapping[str, pa.DataType]) -> pa.DataType:

@@ -101,7 +101,7 @@ def compare_models(
     seen = of_a["seen"].to_numpy() | of_b["seen"].to_numpy()
     true = _ids(of_a["label"], labels)
     finite = pc.and_(pc.is_valid(of_a["predicted"]), pc.is_valid(of_b["predicted"])).to_numpy()
-    compared = (true >= 0) & finite & ~seen
+    compared = (true >= 0) & finite & ~seen & ~labelled.copies()
     if not compared.any():
         raise ConfigError(
             f"{papers}: none of its {len(labelled):,} papers can be compared: {int(seen.sum()):,} are in the training "
@@ -133,7 +133,7 @@ def compare_models(
         not_finite=int((~finite).sum()),
         dropped=first.dropped,
         labels=labels.names,
-        notes=first.notes,
+        notes=(*labelled.notes, *labelled.note_on_copies("each text is compared once")),
         seed=seed,
         version=__version__,
     )

@@ -23,7 +23,7 @@ from specter_batch.training.evaluation.answers import Answers, Classifier
 from specter_batch.training.evaluation.figures import EvaluationSettings
 from specter_batch.training.evaluation.report_model import EvaluationReport, ScoredPapers
 from specter_batch.training.model.settings import TORCH_MAX_TOKENS
-from specter_batch.training.papers.labelled import LabelledPapers, read_labelled
+from specter_batch.training.papers.labelled import COPIES_COUNT, LabelledPapers, read_labelled
 from specter_batch.training.run.folder import RUN_FILE, TrainingRun
 from specter_batch.training.run.lineage import validation_sha256s
 
@@ -188,7 +188,7 @@ def evaluate_on(
         # The best epoch and the temperature were chosen on validation papers, so scores on them are too optimistic.
         is_validation_data=sha256 in validation_sha256s(made_from),
         dropped=dict(labelled.dropped),
-        notes=tuple(labelled.notes),
+        notes=(*labelled.notes, *labelled.note_on_copies(COPIES_COUNT)),
         device=ran["device"],
         provider=ran["provider"],
         graph=ran["graph"],

@@ -10,7 +10,7 @@ from specter_batch.errors import ConfigError
 from specter_batch.model.session import Logits
 from specter_batch.papers.labels import LabelSet
 from specter_batch.training.evaluation.answers import Answers
-from specter_batch.training.papers.labelled import LabelledPapers
+from specter_batch.training.papers.labelled import COPIES_COUNT, LabelledPapers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +74,7 @@ class FinalTest:
                 if unknown
                 else ()
             ),
+            *papers.note_on_copies(COPIES_COUNT),
         )
         return cls(papers=papers, seen=seen, notes=tuple(f"{papers.source}: {note}" for note in notes))
 

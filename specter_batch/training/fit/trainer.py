@@ -185,10 +185,11 @@ def train(
                 test_logits = head_logits(model.head, embed(model, test_ids, max_tokens=TORCH_MAX_TOKENS))
             if teaching is not None:
                 seen_texts = np.union1d(train_papers.seen_hashes(), lineage.seen_texts)
-                unseen = ~val_papers.seen_by(seen_texts, template=loaded.text_template)
+                unseen = ~(val_papers.seen_by(seen_texts, template=loaded.text_template) | val_papers.copies())
                 scored = ComparedPapers("validation", val_papers, val_set.token_ids, logits, unseen)
                 if test is not None and test_logits is not None:
-                    scored = ComparedPapers("test", test.papers, test_ids, test_logits, ~test.seen)
+                    unseen = ~(test.seen | test.papers.copies())
+                    scored = ComparedPapers("test", test.papers, test_ids, test_logits, unseen)
                 comparison = teaching.compared(
                     model,
                     scored,

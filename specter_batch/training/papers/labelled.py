@@ -4,6 +4,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,9 @@ REASONS = ("invalid_unicode", "missing_title", "missing_abstract", "missing_labe
 
 # What pandas writes where a value is missing, in lower case.
 NAMES_OF_MISSING = frozenset(("nan", "<na>", "nat", "null", "none"))
+
+# What follows from papers with equal texts, where each of them counts.
+COPIES_COUNT = "each of them counts, so the intervals are narrower than they should be"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +105,27 @@ class LabelledPapers:
 
         The hashes are made with the default template, whatever the template of the model.
         """
-        return np.unique(np.array([normalised_text_hash(text) for text in paper_texts(self.papers)], dtype=np.uint64))
+        return np.unique(self._text_hashes)
+
+    @cached_property
+    def _text_hashes(self) -> npt.NDArray[np.uint64]:
+        return np.array([normalised_text_hash(text) for text in paper_texts(self.papers)], dtype=np.uint64)
+
+    def copies(self) -> npt.NDArray[np.bool_]:
+        """Return `(n_papers,)` bool: an earlier paper has the same text, without case and punctuation."""
+        found = np.ones(len(self), dtype=np.bool_)
+        found[np.unique(self._text_hashes, return_index=True)[1]] = False
+        return found
+
+    def note_on_copies(self, consequence: str) -> tuple[str, ...]:
+        """Return a sentence about papers with the text of an earlier one; none if there are no such papers.
+
+        Args:
+            consequence: What follows from it, in words.
+        """
+        copies = int(self.copies().sum())
+        of = f"{copies:,} of {len(self):,} papers"
+        return (f"{of} have the same text as an earlier paper; {consequence}",) if copies else ()
 
     def content_sha256(self) -> str:
         """Return a hash of ids, texts and labels, whatever file or column types they came in."""

@@ -227,6 +227,29 @@ def test_kept_columns_and_partitions_have_one_type_in_all_files(night: RunNight,
     assert rows["p7"]["title"] == paper(7)["title"]
 
 
+@pytest.mark.parametrize(
+    ("kind", "written", "value"),
+    [
+        (pa.string_view(), pa.large_string(), "a"),
+        (pa.binary_view(), pa.large_binary(), b"a"),
+        (pa.list_(pa.string_view()), pa.list_(pa.large_string()), ["a"]),
+        (pa.struct([("name", pa.string_view())]), pa.struct([("name", pa.large_string())]), {"name": "a"}),
+    ],
+    ids=str,
+)
+def test_columns_of_view_types_are_kept(
+    night: RunNight, tmp_path: Path, kind: pa.DataType, written: pa.DataType, value: object
+) -> None:
+    table = pa.Table.from_pylist([paper(number) for number in range(6)])
+    values = pa.array([value, None, value, None, value, value], kind)
+    (tmp_path / "in").mkdir()
+    pq.write_table(table.append_column("extra", values), tmp_path / "in" / "a.parquet")
+    night(tmp_path / "in", shard_rows=4, keep_columns="extra")
+    labels = pa.concat_tables(read_table(file) for file in sorted((tmp_path / "out" / "labels").iterdir()))
+    assert labels["extra"].type == written
+    assert labels["extra"].to_pylist() == values.to_pylist()
+
+
 def test_columns_that_cannot_be_kept_are_refused_with_advice(night: RunNight, tmp_path: Path) -> None:
     dump = write_dump(tmp_path / "in/a.parquet", [paper(1, journal="x")])
     with pytest.raises(PaperSchemaError, match=r"--keep-columns journals: .*did you mean journal\?.*paper_id, title"):

@@ -11,7 +11,7 @@ from sklearn.metrics import accuracy_score, f1_score
 from typer.testing import CliRunner
 
 from specter_batch.cli import build_app, main
-from specter_batch.errors import ConfigError, LabelError
+from specter_batch.errors import ConfigError, GateError, LabelError
 from specter_batch.training.demo.sample import SamplePaths
 from specter_batch.training.evaluation.comparison import ComparedModels, compare_models
 from specter_batch.training.evaluation.comparison_report import comparison_html, comparison_markdown
@@ -106,6 +106,18 @@ def test_papers_that_a_model_was_trained_on_cannot_be_compared(
 ) -> None:
     with pytest.raises(ConfigError, match=f"none of its {sample_paths.n_train} papers can be compared"):
         compare_models(tiny_run.path, tiny_run.path, sample_paths.train)
+
+
+def test_copies_of_a_paper_are_compared_once(tiny_run: TrainingRun, sample_paths: SamplePaths, tmp_path: Path) -> None:
+    """A gate that needs many papers must not pass on a few of them that are there many times."""
+    few = pq.read_table(sample_paths.val).slice(0, 5)
+    pq.write_table(pa.concat_tables([few] * 40), tmp_path / "copies.parquet")
+    found = compare_models(tiny_run.path, tiny_run.path, tmp_path / "copies.parquet", max_f1_loss=0.01)
+    assert found.report.compared.papers == 5
+    note = "195 of 200 papers have the same text as an earlier paper; each text is compared once"
+    assert found.report.notes[-1] == note
+    with pytest.raises(GateError):
+        found.refuse_loss()
 
 
 def test_a_graph_of_a_run_is_an_error_that_names_the_option(tiny_run: TrainingRun, sample_paths: SamplePaths) -> None:

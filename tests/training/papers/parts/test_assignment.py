@@ -40,7 +40,8 @@ def test_components_stay_together_and_training_has_every_label(data: st.DataObje
     n = data.draw(st.integers(1, 60))
     labels = np.unique(data.draw(st.lists(st.integers(0, 5), min_size=n, max_size=n)), return_inverse=True)[1]
     components = np.unique(data.draw(st.lists(st.integers(0, n), min_size=n, max_size=n)), return_inverse=True)[1]
-    shares = np.array(data.draw(st.sampled_from([(0.7, 0.1, 0.2), (0.5, 0.5, 0.0), (0.9, 0.0, 0.1), (0.1, 0.2, 0.7), (1e-13, 0.5, 0.5)])))
+    possible = [(0.7, 0.1, 0.2), (0.5, 0.5, 0.0), (0.9, 0.0, 0.1), (0.1, 0.2, 0.7), (1e-13, 0.5, 0.5)]
+    shares = np.array(data.draw(st.sampled_from(possible)))
     parts = assign(labels, components, shares, seed=data.draw(st.integers(0, 3)))
     assert set(parts.tolist()) <= set(np.flatnonzero(shares > 0).tolist())
     for component in range(int(components.max()) + 1):
