@@ -116,7 +116,7 @@ def _papers(rows: list[dict[str, Any]]) -> list[str]:
     ]
     titles = [row["title"] or "(no title)" for row in rows]
     lines = table_lines(columns, cells, below=titles, numbers=("score", "score "))
-    return [*lines, "the most certain changes of a label; --csv or --parquet FILE gives all changed papers"]
+    return [*lines, "the most certain changes of a label; --csv or --parquet FILE gives all changes"]
 
 
 def _share(papers: int, every: int) -> str:
