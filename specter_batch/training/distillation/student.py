@@ -30,14 +30,17 @@ def evenly_spaced(layers: int, *, of: int) -> tuple[int, ...]:
     return tuple(1 + (of - 1) * position // (layers - 1) for position in range(layers))
 
 
-def make_student(teacher: TrainingRun, layers: Sequence[int]) -> LoadedEncoder:
+def make_student(teacher: TrainingRun, layers: Sequence[int], *, attention_dropout: float) -> LoadedEncoder:
     """Return a student with the teacher's embeddings, pooling, head, labels and tokenizer, and some of its layers.
 
     Args:
         teacher: The run of the teacher.
         layers: Numbers, from 1, of the layers to take.
+        attention_dropout: Share of the attention weights that a training step leaves out.
     """
-    model = SpecterForSequenceClassification.from_pretrained(teacher.path)
+    model = SpecterForSequenceClassification.from_pretrained(
+        teacher.path, attention_probs_dropout_prob=attention_dropout
+    )
     every = model.bert.encoder.layer
     model.bert.encoder.layer = nn.ModuleList([every[number - 1] for number in layers])
     model.config.num_hidden_layers = len(layers)

@@ -118,13 +118,16 @@ class Teaching:
             "student": self.settings.model_dump(mode="json", include=set(StudentSettings.model_fields)),
         }
 
-    def student(self) -> LoadedEncoder:
+    def student(self, *, attention_dropout: float) -> LoadedEncoder:
         """Make the student, with the teacher's embeddings, pooling, head, labels and tokenizer.
+
+        Args:
+            attention_dropout: Share of the attention weights that a training step leaves out.
 
         Raises:
             ConfigError: The teacher has fewer layers.
         """
-        return make_student(self.teacher, self.layers)
+        return make_student(self.teacher, self.layers, attention_dropout=attention_dropout)
 
     def record(self, comparison: StudentComparison | None) -> dict[str, Any]:
         """Return what the student's run records about where it comes from, and how it compares with its teacher."""

@@ -8,7 +8,7 @@ from specter_batch.model.card import ModelCard
 from specter_batch.settings import Settings
 from specter_batch.settings.declaration import FormerName, Option
 from specter_batch.training.distillation.settings import StudentSettings
-from specter_batch.training.model.settings import ModelSettings
+from specter_batch.training.model.settings import EncoderDropout, ModelSettings
 
 
 class HeadFirst(Settings):
@@ -134,7 +134,7 @@ class TrainConfig(RunSettings, LabelLoss, Optimisation, HeadFirst, ModelSettings
     may_be_in_a_file: ClassVar[bool] = True
 
 
-class DistillConfig(RunSettings, Optimisation, StudentSettings):
+class DistillConfig(RunSettings, Optimisation, EncoderDropout, StudentSettings):
     """Settings of the training of a student. docs/training-trials.md describes how the defaults were chosen."""
 
     model_config = ConfigDict(allow_inf_nan=False)
@@ -147,6 +147,7 @@ class DistillConfig(RunSettings, Optimisation, StudentSettings):
 
     def of_student(self, teacher: ModelCard) -> TrainConfig:
         """Return all settings of the student's run: these, and the teacher's pooling, head, length and encoder."""
-        own = {name: getattr(self, name) for name in (*Optimisation.model_fields, *RunSettings.model_fields)}
+        kinds = (EncoderDropout, Optimisation, RunSettings)
+        own = {name: getattr(self, name) for kind in kinds for name in kind.model_fields}
         of_teacher = {name: getattr(teacher, name) for name in ("encoder", "pooling", "max_length", "head")}
         return TrainConfig.model_validate({**own, **of_teacher, "warm_start": False, "class_weights": "none"})

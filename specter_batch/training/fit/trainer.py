@@ -126,7 +126,10 @@ def train(
     }
     arguments = make_arguments(config, out)
     set_seed(config.seed)
-    loaded = load_encoder(config, labels) if teaching is None else teaching.student()
+    if teaching is None:
+        loaded = load_encoder(config, labels)
+    else:
+        loaded = teaching.student(attention_dropout=config.attention_dropout)
     model = loaded.model
     used = use_threads(threads, tokens=config.batch_size * loaded.max_length, hidden_size=model.config.hidden_size)
     facts: dict[str, Any] = {

@@ -118,6 +118,7 @@ def _model(
     """Return the model with its pretrained weights, and sentences that a user should read."""
     names = {"id2label": dict(enumerate(labels)), "label2id": {name: i for i, name in enumerate(labels)}}
     inherited = {key: value for key, value in base.to_diff_dict().items() if key not in _OWN_SETTINGS}
+    inherited["attention_probs_dropout_prob"] = config.attention_dropout
     head = config.head.model_dump(mode="json", exclude_none=True)
     classifier = SpecterClassifierConfig(**{**inherited, **names, "pooling": pooling, "head": head})
     pretrained: Any

@@ -68,8 +68,22 @@ class HeadSettings(Settings):
     )
 
 
+class EncoderDropout(Settings):
+    """What the encoder leaves out at random while it is trained."""
+
+    panel: ClassVar[str] = "Model"
+
+    attention_dropout: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Share of the attention weights that a training step leaves out, instead of the encoder's own "
+        "(0.1 for BERT). 0 is faster, on a CPU up to 1.7 times.",
+    )
+
+
 # Fields come in the reverse order of the bases.
-class ModelSettings(HeadSettings, EncoderSettings):
+class ModelSettings(HeadSettings, EncoderDropout, EncoderSettings):
     """The encoder and the head on it."""
 
     @field_validator("head", mode="before")

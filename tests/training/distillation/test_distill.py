@@ -70,7 +70,7 @@ def test_the_students_logits_move_towards_the_teachers(
     student: TrainingRun, tiny_run: TrainingRun, labelled: dict[str, LabelledPapers]
 ) -> None:
     token_ids = tiny_run.text_encoder().encode(labelled["val_papers"].texts(tiny_run.text_template))
-    untrained = make_student(tiny_run, [2]).model.eval()
+    untrained = make_student(tiny_run, [2], attention_dropout=0.0).model.eval()
     before = head_logits(untrained.head, embed(untrained, token_ids, max_tokens=4096))
     teacher, after = TorchClassifier(tiny_run).logits(token_ids), TorchClassifier(student).logits(token_ids)
 
@@ -127,7 +127,7 @@ def test_papers_that_were_trained_on_or_have_an_unknown_label_are_not_compared(
     labels = ["no such label", *papers["label"].to_pylist()[1:]]
     test = dataclasses.replace(labelled["val_papers"], papers=papers.set_column(3, "label", pa.array(labels)))
     token_ids = teaching.teacher.text_encoder().encode(test.texts(teaching.teacher.text_template))
-    student, cache = make_student(teaching.teacher, [1]).model.eval(), VectorCache(tmp_path)
+    student, cache = make_student(teaching.teacher, [1], attention_dropout=0.0).model.eval(), VectorCache(tmp_path)
     logits = head_logits(student.head, embed(student, token_ids, max_tokens=4096))
 
     def compared(unseen: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> StudentComparison | None:

@@ -274,3 +274,14 @@ def test_an_encoder_with_fewer_positions_shortens_the_texts(tmp_path: Path, tiny
     BertModel(shape).save_pretrained(tmp_path)
     AutoTokenizer.from_pretrained(tiny_encoder).save_pretrained(tmp_path)
     assert load(tmp_path).max_length == 40
+
+
+@pytest.mark.parametrize(("attention_dropout", "varies"), [(0.0, False), (0.3, True)])
+def test_the_setting_decides_whether_a_training_step_leaves_out_attention_weights(
+    copied: Path, attention_dropout: float, varies: bool
+) -> None:
+    edit(copied / "config.json", hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.1)
+    model = load(copied, attention_dropout=attention_dropout, head={"dropout": 0.0}).model.train()
+    ids = torch.tensor([[5, 6, 7, 8]] * 8)
+    first, second = (model(ids, attention_mask=torch.ones_like(ids)).logits for _ in range(2))
+    assert torch.equal(first, second) is not varies
