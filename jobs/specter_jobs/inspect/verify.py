@@ -22,6 +22,7 @@ from specter_jobs.output.ledger import read_entries
 from specter_jobs.output.ledger_entry import LedgerEntry
 from specter_jobs.output.names import MANIFEST_FILE, REPORT_FILE, REPORT_HTML, REPORT_MARKDOWN, SUCCESS_FILE, OutputFile
 from specter_jobs.output.plan_file import PlanFile, listed_files, read_plan
+from specter_jobs.output.report_model.audit import AuditCounts
 from specter_jobs.output.report_model.report import NightReport
 from specter_jobs.output.schema import FORMER_LABEL_SCHEMA, LABEL_SCHEMA, REJECT_SCHEMA, missing_columns
 
@@ -202,7 +203,7 @@ def _check_report(out: OutputFolder, plan: PlanFile, entries: Sequence[LedgerEnt
         "rows rejected": (rows.rejected, sum(rejects.values())),
         "rejects by reason": (report.rejects_by_reason, dict(sorted(rejects.items()))),
         "papers by label": (list(report.label_papers.values()), _label_papers(report, entries)),
-        "papers audited": (_audited(report), sum(entry.audit.papers for entry in entries if entry.audit)),
+        **_audit_counts(report, entries),
         "rows of all outcomes": (sum(rows.outcomes.values()), rows.rows_in),
     }
     for what, (reported, counted_now) in counted.items():
@@ -223,8 +224,15 @@ def _check_report(out: OutputFolder, plan: PlanFile, entries: Sequence[LedgerEnt
         )
 
 
-def _audited(report: NightReport) -> int:
-    return report.audit.tonight.papers if report.audit is not None else 0
+def _audit_counts(report: NightReport, entries: Sequence[LedgerEntry]) -> dict[str, tuple[object, object]]:
+    """Return the counts of tonight's audit as in the report, and as in the ledger."""
+    found = AuditCounts.total(entry.audit for entry in entries if entry.audit)
+    reported = AuditCounts.total([report.audit.tonight] if report.audit is not None else [])
+    return {
+        "papers audited": (reported.papers, found.papers),
+        "audited papers with another label": (reported.disagreements, found.disagreements),
+        "audited clear papers with another label": (reported.clear_disagreements, found.clear_disagreements),
+    }
 
 
 def _label_papers(report: NightReport, entries: Sequence[LedgerEntry]) -> list[int]:

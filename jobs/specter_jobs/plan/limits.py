@@ -65,13 +65,16 @@ class GateLimits(Settings):
         description="Fail (exit 4) if the model gives NaN or infinity for a larger share of the papers than this. 1 "
         "turns the gate off.",
     )
+    # A single difference never shows more than a share of 0, so a limit of 0 would never fail.
     max_disagreement: Annotated[Share | None, Option(default=OFF)] = Field(
         default=None,
+        gt=0,
         description="Fail (exit 4) if the audit shows with 95 % confidence that a larger share of labels than this "
         "differs from the exact fp32 model. Chance alone seldom fails the gate, because all nights count together.",
     )
     max_clear_disagreement: Annotated[Share | None, Option(default=OFF)] = Field(
         default=None,
+        gt=0,
         description="The same for papers whose best label is at least twice as probable as the second, where a fast "
         "graph hardly ever differs. A tenth of --max-disagreement finds a broken model several times sooner.",
     )

@@ -48,6 +48,6 @@ class ReuseReport(BaseModel):
         copies = f", {self.copies:,} are copies of papers of this night" if self.copies else ""
         return [
             f"{self.reusable:,} of {self.papers:,} papers can take their label from an earlier night{copies}, "
-            f"{self.fresh:,} have to be labelled{others}",
+            f"{self.fresh:,} cannot{others}",
             *map(str, self.unusable),
         ]

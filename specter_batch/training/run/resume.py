@@ -44,7 +44,16 @@ def _check_folder(out: Path, request: dict[str, Any]) -> None:
     file = out / REQUEST_FILE
     if (out / RUN_FILE).exists():
         raise ConfigError(f"{out}: holds a finished run; give another --out, or remove the folder")
-    if file.exists() and json.loads(file.read_text()) != request:
+    if not file.exists():
+        return
+    try:
+        before = json.loads(file.read_bytes())
+    except ValueError as error:
+        raise ConfigError(
+            f"{file}: is damaged, so it is not known what the unfinished run was started with; give another --out, or "
+            "remove the folder"
+        ) from error
+    if before != request:
         raise ConfigError(f"{out}: holds an unfinished run with other settings or papers; give another --out")
 
 

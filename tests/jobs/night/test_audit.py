@@ -214,10 +214,20 @@ def test_nights_of_older_versions_stay_readable(night: RunNight, dump: Path, tmp
     assert later.series.begins == "the night before has no audit"
 
 
-def test_verify_finds_another_number_of_audited_papers(night: RunNight, dump: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("count", "change", "told"),
+    [
+        ("papers", -1, "papers audited: 49 in the report, 50 found"),
+        ("disagreements", 5, "audited papers with another label: 5 in the report, 0 found"),
+        ("clear_disagreements", 1, "audited clear papers with another label: 1 in the report, 0 found"),
+    ],
+)
+def test_verify_finds_other_counts_of_the_audit(
+    night: RunNight, dump: Path, tmp_path: Path, count: str, change: int, told: str
+) -> None:
     night(dump)
     file = tmp_path / "out" / "report.json"
     report = json.loads(file.read_bytes())
-    report["audit"]["tonight"]["papers"] -= 1
+    report["audit"]["tonight"][count] += change
     file.write_text(json.dumps(report))
-    assert verify_night(tmp_path / "out").differences == ["report.json: papers audited: 49 in the report, 50 found"]
+    assert verify_night(tmp_path / "out").differences == [f"report.json: {told}"]

@@ -69,6 +69,12 @@ def test_the_file_may_hold_date_and_paths(tmp_path: Path) -> None:
     assert (config.out, config.previous) == (Path("nights/2024-03-01"), Path("2024-02-29"))
 
 
+@pytest.mark.parametrize("gate", ["max_disagreement", "max_clear_disagreement"])
+def test_a_gate_of_the_audit_that_could_never_fail_is_refused(gate: str) -> None:
+    with pytest.raises(ConfigError, match=rf"{gate.replace('_', '.')}: expected more than 0"):
+        load(gates={gate: 0})
+
+
 @pytest.mark.parametrize("date", ["yesterday", "2026-02-30", "22.11.2026", ""])
 def test_what_is_no_date_is_refused(date: str) -> None:
     with pytest.raises(ConfigError, match=r"^--date: expected a date as YYYY-MM-DD"):

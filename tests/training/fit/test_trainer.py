@@ -19,6 +19,7 @@ from specter_batch.training.fit.trainer import choose_labels, train
 from specter_batch.training.model.head_config import HEAD_PRESETS
 from specter_batch.training.papers.labelled import LabelledPapers, read_labelled
 from specter_batch.training.run.folder import RUN_FILE, TrainingRun
+from specter_batch.training.run.resume import REQUEST_FILE
 
 
 @pytest.fixture(scope="module")
@@ -186,6 +187,9 @@ def test_an_unfinished_run_of_something_else_is_refused(
     config = short.model_copy(update={"seed": 7}) if changed == "settings" else short
     papers = few(train_papers, 32 if changed == "settings" else 33)
     with pytest.raises(ConfigError, match="holds an unfinished run with other settings or papers"):
+        train(config, train_papers=papers, val_papers=few(val_papers, 8), out=tmp_path)
+    (tmp_path / REQUEST_FILE).write_bytes(b"")
+    with pytest.raises(ConfigError, match=rf"{REQUEST_FILE}: is damaged, .*give another --out"):
         train(config, train_papers=papers, val_papers=few(val_papers, 8), out=tmp_path)
 
 
