@@ -1,4 +1,7 @@
 import hashlib
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,6 +29,19 @@ def full_graph(tmp_path: Path) -> Path:
 
 def test_a_graph_runs_on_the_provider_asked_for(full_graph: Path) -> None:
     assert Graph(full_graph, device=CPU, threads=1).provider == "CPUExecutionProvider"
+
+
+def test_nothing_is_written_to_report_to_the_makers_of_onnxruntime(full_graph: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    load = (
+        "import sys; from pathlib import Path; from specter_batch.model.session import Graph; "
+        "from specter_batch.model.device import Device; Graph(Path(sys.argv[1]), device=Device(kind='cpu'), threads=1)"
+    )
+    variables = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    variables |= {"HOME": str(home), "TMPDIR": str(home)}
+    subprocess.run([sys.executable, "-c", load, str(full_graph)], check=True, env=variables)
+    assert [file for file in home.rglob("*") if file.is_file()] == []
 
 
 def test_a_padded_batch_is_fed_by_input_name_with_segments_of_zeros(full_graph: Path) -> None:
