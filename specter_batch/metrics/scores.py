@@ -144,7 +144,7 @@ def headline_markdown(report: ScoreReport, *, interval: str = "") -> str:
         return f"No unseen paper had a label, so there is no F1 ({seen} labelled papers were in the training data).\n"
     return (
         f"**Macro F1 {report.macro_f1:.4f}**{interval} over {report.scored_papers:,} labelled papers that were "
-        f"not in the training data; {seen:,} that were are left out "
+        f"not in the training data; {seen:,} of the training data are left out "
         f"(macro F1 with them {report.macro_f1_with_seen:.4f}).\n"
     )
 

@@ -15,6 +15,7 @@ from typing import TextIO
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from specter_batch.display import storable
 from specter_batch.errors import ConfigError, StorageRefusedError
 from specter_batch.storage.files import write_text
 from specter_batch.storage.location import Location, folders_above, names_in
@@ -64,6 +65,8 @@ _FIRST_NAMES: tuple[tuple[str, frozenset[str]], ...] = (
     ("evaluate", frozenset({"predictions.parquet"})),
 )
 
+_WRITES_MODELS = frozenset({"train", "export"})
+
 
 class OutputMarker(BaseModel):
     """The content of `_specter_batch.json`.
@@ -88,8 +91,15 @@ def mark_output(folder: Location, command: str) -> None:
         command: Name of the command, such as `classify`.
 
     Raises:
-        ConfigError: The folder belongs to another command, or holds files that no command of this tool wrote.
+        ConfigError: The folder belongs to another command, holds files that no command of this tool wrote, or cannot
+            hold a model.
     """
+    name = str(folder)
+    if command in _WRITES_MODELS and storable(name) != name:
+        raise ConfigError(
+            f"{storable(name)}: the name is not UTF-8, and the libraries that write a model cannot open such a folder; "
+            "give another one"
+        )
     if not check_output(folder, command):
         if not isinstance(folder, UrlPath):
             folder.mkdir(parents=True, exist_ok=True)

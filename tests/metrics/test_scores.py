@@ -97,7 +97,7 @@ def test_a_report_survives_json(scores: Scores) -> None:
 def test_the_markdown_leads_with_the_macro_f1_and_what_it_leaves_out() -> None:
     first = scores_markdown(count(PAPERS).as_report(LABELS)).splitlines()[0]
     assert first.startswith("**Macro F1 0.3889** over 4 labelled papers")
-    assert "2 that were are left out" in first
+    assert "2 of the training data are left out" in first
 
 
 def test_the_markdown_tables_have_a_row_for_every_label_and_equal_columns() -> None:

@@ -166,3 +166,10 @@ def test_after_a_kill_at_any_point_the_same_command_claims_the_folder(tmp_path: 
         assert [path.name for path in out.iterdir()] == [MARKER_FILE]
     assert 9 in ended
     assert 0 in ended
+
+
+@pytest.mark.parametrize("command", ["train", "export"])
+def test_a_model_is_not_written_to_a_name_that_its_libraries_cannot_open(tmp_path: Path, command: str) -> None:
+    with pytest.raises(ConfigError, match=r"r\\xff: the name is not UTF-8, .*give another one"):
+        mark_output(tmp_path / "r\udcff", command)
+    mark_output(tmp_path / "r\udcff", "classify")

@@ -2,19 +2,19 @@
 
 import logging
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from specter_batch.errors import ConfigError
+from specter_batch.errors import ConfigError, PaperSchemaError, StorageError
 from specter_batch.logs import log
 from specter_batch.papers.parquet import open_parquet
-from specter_batch.storage.location import Location, in_parallel, local_copy
+from specter_batch.storage.location import Location, in_parallel, local_copy, sizes_in
 from specter_batch.storage.output_claim import output_command
 from specter_jobs.output.folder import OutputFolder, output_folder
 from specter_jobs.output.ledger import has_ledger, read_entries
 from specter_jobs.output.ledger_entry import LedgerEntry
-from specter_jobs.output.names import CLASSIFY, LEDGER_FILE, parquet_name
+from specter_jobs.output.names import CLASSIFY, LABELS, LEDGER_FILE, parquet_name
 from specter_jobs.output.plan_file import night_in
 from specter_jobs.output.schema import EMBEDDING, LOGITS, PROBABILITIES
 from specter_jobs.plan.identity import SHOWN_FINGERPRINT, ModelIdentity
@@ -87,6 +87,7 @@ def reusable_labels(
             ("they were written without vectors, which --embeddings needs", [one for one in scored if one not in lent]),
         ):
             lost[reason] += sum(entry.labels.rows for entry in entries)
+        lost[f"{LEDGER_FILE} does not list their files; run that night again"] = _unlisted_rows(folder, newest.values())
         unusable += [
             UnusableLabels(night=str(night), labels=rows, reason=reason) for reason, rows in lost.items() if rows
         ]
@@ -128,6 +129,24 @@ def _intact(night: OutputFolder, entries: Sequence[LedgerEntry]) -> list[LedgerE
             first=damaged[0],
         )
     return [entry for entry, intact in zip(entries, good, strict=True) if intact]
+
+
+def _unlisted_rows(night: OutputFolder, entries: Iterable[LedgerEntry]) -> int:
+    """Return the number of labels in files that no entry of the ledger names.
+
+    There are such files if the night did not come to its end, or if lines of its ledger are lost.
+    """
+    listed = {entry.labels.name for entry in entries}
+    names = [f"{LABELS}/{name}" for name in sizes_in(night / LABELS) if name.endswith(".parquet")]
+    return sum(_rows(night / name) for name in names if name not in listed)
+
+
+def _rows(path: Location) -> int:
+    try:
+        with open_parquet(path) as parquet:
+            return int(parquet.metadata.num_rows)
+    except (PaperSchemaError, StorageError):
+        return 0  # nobody could use it
 
 
 def _columns(path: Location) -> list[str]:

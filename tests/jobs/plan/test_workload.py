@@ -124,7 +124,7 @@ def test_sentences_name_every_reason() -> None:
     lost = UnusableLabels(night="nights/one", labels=1200, reason="another bundle made them")
     told = Workload(reusable=1, copies=2, fresh={0: 3}, unusable=[lost]).as_report().sentences()
     assert told == [
-        "1 of 6 papers can take their label from an earlier night, 2 are copies of papers of this night, 3 have to be "
-        "labelled: their text is in none of the labels that can be reused",
+        "1 of 6 papers can take their label from an earlier night, 2 are copies of papers of this night, 3 "
+        "cannot: their text is in none of the labels that can be reused",
         "1,200 labels of nights/one cannot be reused: another bundle made them",
     ]

@@ -184,3 +184,17 @@ def test_a_night_that_was_killed_at_once_costs_time_and_nothing_else(night: RunN
     mark_output(tmp_path / "killed", "classify")
     dump = write_dump(tmp_path / "in/a.parquet", [paper(1)])
     assert night(dump, reuse=[tmp_path / "killed"]).report.rows.labelled == 1
+
+
+def test_labels_that_the_ledger_does_not_list_are_counted(night: RunNight, tmp_path: Path, asked: list[int]) -> None:
+    dump = write_dump(tmp_path / "in/a.parquet", [paper(i) for i in range(6)])
+    night(dump, out=tmp_path / "one", shard_rows=2)
+    ledger = tmp_path / "one/ledger.jsonl"
+    ledger.write_text("".join(ledger.read_text().splitlines(keepends=True)[:1]))
+    asked.clear()
+    reuse = night(dump, out=tmp_path / "two", reuse=[tmp_path / "one"]).report.reuse
+    assert sum(asked) == 4
+    assert reuse is not None
+    assert [str(one) for one in reuse.unusable] == [
+        f"4 labels of {tmp_path / 'one'} cannot be reused: ledger.jsonl does not list their files; run that night again"
+    ]
