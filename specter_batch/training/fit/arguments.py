@@ -13,6 +13,7 @@ from transformers.integrations.integration_utils import TensorBoardCallback
 
 from specter_batch.errors import ConfigError
 from specter_batch.training.fit.config import TrainConfig
+from specter_batch.training.fit.epoch_choice import EPOCH_RANK
 
 CHECKPOINTS = "checkpoints"
 TRACKING = "tracking"
@@ -51,7 +52,7 @@ def make_arguments(config: TrainConfig, out: Path) -> TrainingArguments:
         save_total_limit=2,
         load_best_model_at_end=True,
         restore_callback_states_from_checkpoint=True,  # early stopping keeps its count
-        metric_for_best_model="macro_f1",
+        metric_for_best_model=EPOCH_RANK,
         logging_steps=20,
         logging_nan_inf_filter=False,  # log a NaN loss, which stops the training
         disable_tqdm=True,  # `TrainingProgress` shows the progress

@@ -97,7 +97,9 @@ class Optimisation(Settings):
         "the weights of the last step.",
     )
     early_stopping_patience: Annotated[int, Option(unit="epochs")] = Field(
-        default=2, ge=1, description="Stop after this many epochs without a better macro F1 on --val."
+        default=2,
+        ge=1,
+        description="Stop after this many epochs in a row whose macro F1 on --val is clearly worse than the best.",
     )
 
 

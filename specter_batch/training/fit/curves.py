@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
+from specter_batch.training.fit.epoch_choice import EPOCH_RANK
 from specter_batch.training.picture_style import fixed_style
 
 # Sizes in inches of 72 points. The picture is as wide as the column of the page, or as the screen of a phone.
@@ -113,12 +114,21 @@ def _panels(log: Log) -> list[Callable[[Axes], None]]:
         axes.set_title("Validation scores")
         _curve(axes, accuracy, "accuracy", COLOURS["previous"], marker="o")
         _curve(axes, f1, "macro F1", COLOURS["now"], marker="o")
-        step, best = max(f1, key=lambda point: point[1])
-        kept = f"kept epoch, macro F1 {best:.4f}"
-        axes.plot(step, best, "o", label=kept, color="none", markeredgecolor=COLOURS["good"], markersize=13, mew=2.5)
+        step, reached = _kept_epoch(log, f1)
+        kept = f"kept epoch, macro F1 {reached:.4f}"
+        axes.plot(step, reached, "o", label=kept, color="none", markeredgecolor=COLOURS["good"], markersize=13, mew=2.5)
 
     drawn = ((loss + val_loss, draw_loss), (rate, draw_rate), (f1, draw_scores))
     return [draw for points, draw in drawn if points]
+
+
+def _kept_epoch(log: Log, f1: Points) -> tuple[float, float]:
+    """Return step and macro F1 of the epoch that is kept. Former versions kept that with the best macro F1."""
+    ranks = _points(log, f"eval_{EPOCH_RANK}")
+    if not ranks:
+        return max(f1, key=lambda point: point[1])
+    kept, _ = max(ranks, key=lambda point: point[1])
+    return next(point for point in f1 if point[0] == kept)
 
 
 def _frame(axes: Axes, ends: Sequence[float], *, last: float) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from specter_batch.metrics.f1 import score_bins
 from specter_batch.metrics.score_report import N_SCORE_BINS
+from specter_batch.metrics.temperature import fit_temperature
 from specter_batch.model.manifest import REFERENCE_FILE, SEEN_TEXTS_FILE
 from specter_batch.model.ranking import Predictions
 from specter_batch.model.session import Logits
@@ -17,7 +18,6 @@ from specter_batch.papers.parquet import write_table
 from specter_batch.papers.text import paper_texts, text_hash
 from specter_batch.storage.files import apply_umask, file_sha256, write_json, written_whole
 from specter_batch.training.evaluation.figures import EvaluationSettings, figures
-from specter_batch.training.fit.calibration import fit_temperature
 from specter_batch.training.fit.config import TrainConfig
 from specter_batch.training.fit.final_test import FinalTest
 from specter_batch.training.fit.run_report import write_run_report

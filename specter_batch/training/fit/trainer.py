@@ -11,13 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 from rich.console import Console
-from transformers import EarlyStoppingCallback, EvalPrediction, PrinterCallback, TrainingArguments, set_seed
+from transformers import EarlyStoppingCallback, PrinterCallback, TrainingArguments, set_seed
 
 from specter_batch.errors import ConfigError
 from specter_batch.logs import log
-from specter_batch.metrics.f1 import F1Report, Tally
+from specter_batch.metrics.temperature import fit_temperature
 from specter_batch.model.manifest import TOKENIZER_FILE
-from specter_batch.model.ranking import Predictions
 from specter_batch.model.tokens.encoding import TextEncoder, TokenIds
 from specter_batch.papers.labels import MAG, MESH, LabelSet
 from specter_batch.training.distillation.teaching import LOGITS_FOLDER, ComparedPapers, Teaching
@@ -30,8 +29,8 @@ from specter_batch.training.fit.arguments import (
     resolve_precision,
     trackers,
 )
-from specter_batch.training.fit.calibration import fit_temperature
 from specter_batch.training.fit.config import TrainConfig
+from specter_batch.training.fit.epoch_choice import EpochChoice, validation_metrics
 from specter_batch.training.fit.final_test import FinalTest
 from specter_batch.training.fit.optimisation import make_loss, make_optimizer
 from specter_batch.training.fit.progress import TrainingProgress
@@ -74,7 +73,7 @@ def train(
     warn: Callable[[str], None] = logger.warning,
     console: Console | None = None,
 ) -> TrainingRun:
-    """Fine-tune an encoder with a head, or a student, and keep the epoch with the best validation macro F1.
+    """Fine-tune an encoder with a head, or a student, and keep the epoch that `EpochChoice` chooses.
 
     If a run was killed, the same call with the same settings and papers resumes from the last checkpoint. Under
     torchrun each process calls this function, and the first process writes the files.
@@ -261,7 +260,7 @@ def _fine_tune(
     loss: Callable[..., torch.Tensor],
 ) -> list[dict[str, Any]]:
     """Train the encoder and the head in place, and return the Trainer's log of losses and scores."""
-    stop = SaveWhenInterrupted()
+    stop, choice = SaveWhenInterrupted(), EpochChoice()
     model.recompute_layers = config.gradient_checkpointing
     trainer = make_trainer(
         config.weight_averaging,
@@ -273,9 +272,10 @@ def _fine_tune(
         ),
         eval_dataset=val_set.longest_first().dataset(),
         data_collator=padded,
-        compute_metrics=_metrics_of(labels),
+        compute_metrics=validation_metrics(labels, choice),
         compute_loss_func=loss,
         callbacks=[
+            choice,
             EarlyStoppingCallback(config.early_stopping_patience),
             stop,
             StopWhenDiverged(),
@@ -290,15 +290,3 @@ def _fine_tune(
     with saving(checkpoints), stop.listening():
         trainer.train(resume_from_checkpoint=last_checkpoint(checkpoints))
     return list(trainer.state.log_history)
-
-
-def _metrics_of(labels: LabelSet) -> Callable[[EvalPrediction], dict[str, float]]:
-    def metrics(evaluation: EvalPrediction) -> dict[str, float]:
-        predictions = Predictions.from_logits(np.asarray(evaluation.predictions), temperature=1.0)
-        # The evaluation has an order of its own, so the labels must come from the evaluation, like the logits.
-        true = np.asarray(evaluation.label_ids, dtype=np.int64)
-        tally = Tally.count(true, predictions.label_id, predictions.score, n_labels=len(labels))
-        report = F1Report.from_tally(tally, labels)
-        return {"macro_f1": report.macro_f1, "accuracy": report.accuracy}
-
-    return metrics

@@ -7,6 +7,7 @@ import matplotlib
 import pytest
 
 from specter_batch.training.fit.curves import MAX_EPOCHS, MAX_POINTS, training_curves
+from specter_batch.training.fit.epoch_choice import EPOCH_RANK, NOT_KEPT
 
 LOG: list[dict[str, Any]] = [
     {"loss": 2.0, "grad_norm": 3.0, "learning_rate": 1e-5, "epoch": 0.5, "step": 50},
@@ -83,6 +84,10 @@ def test_the_picture_for_a_phone_is_narrow_and_holds_the_same_words() -> None:
 
 def test_the_kept_epoch_is_the_one_with_the_best_macro_f1() -> None:
     assert "kept epoch, macro F1 0.7000" in words(LOG)
+    ranked = [entry | {f"eval_{EPOCH_RANK}": entry["epoch"]} if "eval_loss" in entry else entry for entry in LOG]
+    assert "kept epoch, macro F1 0.6000" in words(ranked)
+    ranked[-2] = ranked[-2] | {f"eval_{EPOCH_RANK}": NOT_KEPT}
+    assert "kept epoch, macro F1 0.7000" in words(ranked)
 
 
 def test_every_epoch_ends_at_a_dashed_line_in_every_panel() -> None:

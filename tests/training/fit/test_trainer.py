@@ -13,6 +13,7 @@ from transformers import EarlyStoppingCallback, get_scheduler
 from specter_batch.errors import ConfigError, LabelError
 from specter_batch.papers.labels import MAG, MESH
 from specter_batch.training.demo.sample import SamplePaths
+from specter_batch.training.fit import epoch_choice
 from specter_batch.training.fit.arguments import CHECKPOINTS, make_arguments
 from specter_batch.training.fit.config import TrainConfig
 from specter_batch.training.fit.trainer import choose_labels, train
@@ -154,13 +155,15 @@ def test_a_run_killed_while_it_wrote_a_checkpoint_goes_on_from_the_one_before(
 
 
 def test_a_killed_run_stops_as_early_as_an_undisturbed_one(
-    short: TrainConfig, train_papers: LabelledPapers, val_papers: LabelledPapers, tmp_path: Path
+    short: TrainConfig,
+    train_papers: LabelledPapers,
+    val_papers: LabelledPapers,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     papers = {"train_papers": few(train_papers, 48), "val_papers": few(val_papers, 20)}
-    # At this rate nothing is learned, so no epoch is better than the first.
-    config = short.model_copy(
-        update={"epochs": 6, "learning_rate": 1e-12, "head_learning_rate": 1e-12, "early_stopping_patience": 2}
-    )
+    monkeypatch.setattr(epoch_choice, "standard_error", lambda _score, **_: -1.0)  # every epoch is clearly worse
+    config = short.model_copy(update={"epochs": 6, "early_stopping_patience": 2})
     whole = train(config, **papers, out=tmp_path / "whole")
     assert len(epochs(whole.record.training)) == 3
     out = tmp_path / "run"

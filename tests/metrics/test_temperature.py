@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from specter_batch.metrics.f1 import softmax
-from specter_batch.training.fit.calibration import fit_temperature
+from specter_batch.metrics.temperature import fit_temperature
 
 
 @pytest.mark.parametrize("temperature", [0.3, 1.0, 4.0])
