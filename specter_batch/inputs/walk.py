@@ -149,7 +149,9 @@ class InputWalk:
         if command is not None and (MARKER_FILE in names or command in _KNOWN_BY_FILES):
             what = f"an output of `specter-batch {command}`"
             if command != "ingest" or not self.kind.papers_of_ingest or INGESTED_PAPERS not in subfolders:
-                self._ignore(path, what, end="/")
+                self._ignore(
+                    path, what + (", whose files can be given one by one" if command == "split" else ""), end="/"
+                )
                 return
             for child in children:
                 if child.name != INGESTED_PAPERS:
