@@ -90,7 +90,7 @@ class Optimisation(Settings):
     )
     # Polyak and Juditsky 1992; Izmailov et al. 2018 (https://arxiv.org/abs/1803.05407).
     weight_averaging: float = Field(
-        default=0.0,
+        default=0.33,
         ge=0,
         le=1,
         description="Evaluate and keep an average of the weights over about this share of the latest steps. 0 keeps "
