@@ -26,7 +26,7 @@ def student_int8(run: TrainingRun, work: Path, *, divisor: int) -> Path:
 
         folder = work / f"{bundle.name}_run"
         shutil.copytree(run.path, folder, dirs_exist_ok=True)
-        make_student(run, evenly_spaced(layers, of=every)).model.save_pretrained(folder)
+        make_student(run, evenly_spaced(layers, of=every), attention_dropout=0.0).model.save_pretrained(folder)
         # The layers were not trained to work together, so a label says nothing, and nothing is promised about labels.
         tolerances = recipe.tolerances.model_copy(update={"max_label_flips": None})
         build_bundle(TrainingRun.open(folder), bundle, recipes=[recipe.model_copy(update={"tolerances": tolerances})])

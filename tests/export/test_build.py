@@ -246,7 +246,8 @@ def test_the_graphs_give_calibrated_scores(
     found = softmax(logits_alone(graph, token_ids))
     np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance)
     again = softmax(logits_alone(graph, token_ids), temperature=tiny_run.temperature)
-    assert np.abs(again - expected).max() > 1.5 * tolerance  # a second division would show
+    # A second division would show.
+    assert np.abs(again - expected).max() > 10 * np.abs(found - expected).max()
 
 
 def test_the_tokenizer_of_the_bundle_cuts_texts_where_the_job_does(tiny_bundle: Path, tiny_run: TrainingRun) -> None:
