@@ -106,7 +106,7 @@ def test_a_pipeline_with_the_fp32_graph_gives_the_labels_and_scores_of_the_job(
     expected = job("fp32")
     assert_same(in_a_pipeline(bundle, "model.onnx", texts), expected)
     assert len(set(expected[0])) > 3
-    assert np.ptp(expected[1]) > 0.5
+    assert np.ptp(expected[1]) > 0.2
 
     labels, scores = in_a_pipeline(bundle, "model_fp16.onnx", texts)
     np.testing.assert_allclose(scores, expected[1], rtol=0, atol=0.01)
