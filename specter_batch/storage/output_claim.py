@@ -212,7 +212,7 @@ def folder_locked(folder: Path) -> Iterator[None]:
         while not _taken(stream, fcntl.LOCK_EX):
             if time.monotonic() > give_up:
                 raise ConfigError(
-                    f"{folder}: {_name(stream)} is running in this folder; wait until it ends, or give another folder"
+                    f"{folder}: {_name(stream)} is at work in this folder; wait until it ends, or give another folder"
                 )
             time.sleep(0.05)
         stream.seek(0)

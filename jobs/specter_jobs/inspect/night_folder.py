@@ -117,7 +117,7 @@ def open_night(place: Location) -> NightFolder:
     if PLAN_FILE not in names:
         raise ConfigError(_no_night(out, names))
     if (by := out.holder()) is not None:
-        raise BusyError(f"{out}: {by} is running in this folder; `specter-batch status {out}` shows when it is done")
+        raise BusyError(f"{out}: {by} is at work in this folder; `specter-batch status {out}` shows when it is done")
     if out.is_swapping:
         raise ConfigError(f"{out}: files of two nights, because a replacement was interrupted; run its command again")
     plan = read_plan(out)

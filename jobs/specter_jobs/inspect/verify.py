@@ -56,7 +56,7 @@ def verify_night(place: Location) -> Verification:
     out = output_folder(place)
     by = out.holder()
     if by is not None:
-        raise ConfigError(f"{out}: {by} is running in this folder; verify it when the job has ended")
+        raise ConfigError(f"{out}: {by} is at work in this folder; verify it when the job has ended")
     plan = read_plan(out)
     newest = {e.shard: e for e in read_entries(out) if e.binding == plan.binding}
     entries = [newest[name] for name in plan.shards if name in newest]

@@ -291,7 +291,7 @@ def test_what_is_no_finished_night_is_refused(written: WrittenNight, tmp_path: P
         read_night(tmp_path / "none")
     with pytest.raises(ConfigError, match=r"is no night, there is no plan\.json"):
         read_night(written.papers)
-    with output_folder(written.out).locked(), pytest.raises(BusyError, match="is running in this folder"):
+    with output_folder(written.out).locked(), pytest.raises(BusyError, match="is at work in this folder"):
         read_night(written.out)
     ingest = tmp_path / "ingest"
     (ingest / "papers").mkdir(parents=True)

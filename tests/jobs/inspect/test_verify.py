@@ -178,7 +178,7 @@ def test_an_input_that_has_changed_is_found_and_one_that_is_gone_is_noted(out: P
 def test_a_night_at_work_is_not_verified(out: Path) -> None:
     with (
         output_folder(out).locked(),
-        pytest.raises(ConfigError, match="is running in this folder; verify it when the job has ended"),
+        pytest.raises(ConfigError, match="is at work in this folder; verify it when the job has ended"),
     ):
         verify_night(out)
 

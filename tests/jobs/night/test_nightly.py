@@ -210,7 +210,7 @@ def test_the_second_job_on_a_folder_stops_and_says_who_holds_it(night: RunNight,
     night(dump)
     with (
         output_folder(tmp_path / "out").locked(),
-        pytest.raises(ConfigError, match=r"process \d+ on .+ is running in this folder"),
+        pytest.raises(ConfigError, match=r"process \d+ on .+ is at work in this folder"),
     ):
         night(dump)
 

@@ -156,9 +156,9 @@ def test_the_second_job_stops_and_says_who_holds_the_lock(night: RunNight, s3: S
     night(dump, out=out)
     with output_folder(out).locked():
         assert night_status(out).holder.startswith(f"process {os.getpid()} on ")
-        with pytest.raises(ConfigError, match=r"out: process \d+ on .+ is running in this folder; wait until it ends"):
+        with pytest.raises(ConfigError, match=r"out: process \d+ on .+ is at work in this folder; wait until it ends"):
             night(dump, out=out)
-        with pytest.raises(ConfigError, match="is running in this folder"):
+        with pytest.raises(ConfigError, match="is at work in this folder"):
             verify_night(out)
     assert "_SUCCESS" in out.names()
 

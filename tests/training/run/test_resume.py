@@ -122,7 +122,7 @@ def test_a_run_folder_is_held_while_it_is_trained_in(
 ) -> None:
     once, out = config.model_copy(update={"epochs": 1}), tmp_path / "run"
     out.mkdir()
-    with folder_locked(out), pytest.raises(ConfigError, match=r"run: process \d+ on .+ is running in this folder"):
+    with folder_locked(out), pytest.raises(ConfigError, match=r"run: process \d+ on .+ is at work in this folder"):
         train(once, **papers, out=out)
     holders: list[str | None] = []
 

@@ -117,7 +117,7 @@ def _take(lock: UrlPath, mine: Claim, pace: Pace) -> None:
     other = read_claim(lock)
     if other is not None and other.is_alive:
         raise BusyError(
-            f"{lock.parent}: {other.holder} is running in this folder; wait until it ends, or give another folder. "
+            f"{lock.parent}: {other.holder} is at work in this folder; wait until it ends, or give another folder. "
             f"Its last heartbeat was {max(time.time() - other.beat, 0):.0f} s ago. If it was killed, "
             f"run the same command again {STALE_SECONDS:.0f} s after that"
         )
@@ -127,7 +127,7 @@ def _take(lock: UrlPath, mine: Claim, pace: Pace) -> None:
     if not _is_of(lock, mine):
         now = read_claim(lock)
         holder = now.holder if now else "another job"
-        raise BusyError(f"{lock.parent}: {holder} is running in this folder; wait until it ends")
+        raise BusyError(f"{lock.parent}: {holder} is at work in this folder; wait until it ends")
 
 
 def _is_of(lock: UrlPath, claim: Claim) -> bool:

@@ -64,7 +64,7 @@ def test_a_lock_is_given_back_when_the_job_fails(out: UrlPath) -> None:
 
 def test_a_job_on_another_machine_that_was_heard_of_holds_it(out: UrlPath) -> None:
     write_text(out / LOCK_FILE, claim(silent=STALE_SECONDS - 10).model_dump_json())
-    with pytest.raises(BusyError, match=f"{OTHER} is running in this folder.* heartbeat was 110 s ago"), held(out):
+    with pytest.raises(BusyError, match=f"{OTHER} is at work in this folder.* heartbeat was 110 s ago"), held(out):
         raise AssertionError
     assert output_folder(out).holder() == OTHER
 
