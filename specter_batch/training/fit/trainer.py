@@ -30,7 +30,7 @@ from specter_batch.training.fit.arguments import (
     trackers,
 )
 from specter_batch.training.fit.config import TrainConfig
-from specter_batch.training.fit.epoch_choice import EpochChoice, validation_metrics
+from specter_batch.training.fit.epoch_choice import validation_metrics
 from specter_batch.training.fit.final_test import FinalTest
 from specter_batch.training.fit.optimisation import make_loss, make_optimizer
 from specter_batch.training.fit.progress import TrainingProgress
@@ -73,7 +73,7 @@ def train(
     warn: Callable[[str], None] = logger.warning,
     console: Console | None = None,
 ) -> TrainingRun:
-    """Fine-tune an encoder with a head, or a student, and keep the epoch that `EpochChoice` chooses.
+    """Fine-tune an encoder with a head, or a student, and keep the epoch that `epoch_rank` ranks highest.
 
     If a run was killed, the same call with the same settings and papers resumes from the last checkpoint. Under
     torchrun each process calls this function, and the first process writes the files.
@@ -260,7 +260,7 @@ def _fine_tune(
     loss: Callable[..., torch.Tensor],
 ) -> list[dict[str, Any]]:
     """Train the encoder and the head in place, and return the Trainer's log of losses and scores."""
-    stop, choice = SaveWhenInterrupted(), EpochChoice()
+    stop = SaveWhenInterrupted()
     model.recompute_layers = config.gradient_checkpointing
     trainer = make_trainer(
         config.weight_averaging,
@@ -272,10 +272,9 @@ def _fine_tune(
         ),
         eval_dataset=val_set.longest_first().dataset(),
         data_collator=padded,
-        compute_metrics=validation_metrics(labels, choice),
+        compute_metrics=validation_metrics(labels, lambda: trainer.state),
         compute_loss_func=loss,
         callbacks=[
-            choice,
             EarlyStoppingCallback(config.early_stopping_patience),
             stop,
             StopWhenDiverged(),

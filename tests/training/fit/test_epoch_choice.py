@@ -2,25 +2,22 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerState
 
-from specter_batch.training.fit.epoch_choice import NOT_KEPT, EpochChoice, standard_error
+from specter_batch.training.fit.epoch_choice import NOT_KEPT, epoch_rank, standard_error
 
-ARGUMENTS = TrainingArguments(output_dir="unused")
 SCORES = st.lists(st.floats(0, 1), min_size=1, max_size=8)
 
 
 def ranks(scores: list[float], *, papers: int, restart_after: int | None = None) -> list[float]:
     """Return the ranks of epochs with these scores, as the Trainer asks for them."""
-    state, choice, found = TrainerState(), EpochChoice(), []
-    choice.on_train_begin(ARGUMENTS, state, TrainerControl())
+    state, found = TrainerState(), []
     for epoch, score in enumerate(scores, 1):
         state.epoch = float(epoch)
-        found.append(choice.rank(score, papers=papers))
+        found.append(epoch_rank(score, state, papers=papers))
         state.log_history.append({"eval_macro_f1": score, "epoch": float(epoch)})
         if epoch == restart_after:  # another process reads the log of the checkpoint
-            choice, state = EpochChoice(), TrainerState(log_history=list(state.log_history))
-            choice.on_train_begin(ARGUMENTS, state, TrainerControl())
+            state = TrainerState(log_history=list(state.log_history))
     return found
 
 
